@@ -1,0 +1,19 @@
+// Package porep seals sectors and proves it: stacked depth-robust replication
+// (SDR), its data, column and replica trees, vanilla proofs, their strict
+// verification, and unsealing. Every byte it writes or returns equals
+// rust-fil-proofs 19.1: a sector sealed by either can be proved by the other.
+//
+// The order of work on one sector:
+//
+//	PreCommit1   data tree and labels      needs ticket, pieces, unsealed bytes
+//	PreCommit2   column tree, replica      gives CommR, which goes on chain
+//	Prove        vanilla proof             needs the seed drawn after that
+//	ClearCache   drops what only Prove used
+//	Unseal       gives the data back, at the price of PreCommit1
+//
+// Files are reached through the Files and File interfaces only; the package
+// opens no path, reads no configuration, writes no log and uses no network.
+// It makes vanilla proofs, not Groth16 proofs. It refuses synthetic and
+// non-interactive PoRep and sectors above 512 MiB in PreCommit1 and Unseal,
+// which keep two layers in memory.
+package porep
