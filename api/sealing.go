@@ -1,0 +1,133 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/builtin/v18/market"
+	"github.com/ipfs/go-cid"
+)
+
+// PieceDealInfo ties a piece to a published deal.
+type PieceDealInfo struct {
+	DealID       abi.DealID
+	PublishCid   *cid.Cid
+	DealProposal *market.DealProposal
+	StartEpoch   abi.ChainEpoch
+	EndEpoch     abi.ChainEpoch
+	KeepUnsealed bool
+}
+
+// AddPieceRequest hands a piece to sealing by reference. Key makes it
+// repeatable: the second call with the same key returns the first answer.
+type AddPieceRequest struct {
+	Key   string
+	Piece abi.PieceInfo // padded size, CommP
+	Deal  PieceDealInfo
+	Data  DataRef
+}
+
+// PiecePlacement says where a piece is. Offset and Size are padded bytes.
+type PiecePlacement struct {
+	Sector abi.SectorID
+	Offset abi.PaddedPieceSize
+	Size   abi.PaddedPieceSize
+}
+
+// SectorPiece is a piece in a sector; DealInfo is nil for filler.
+type SectorPiece struct {
+	Piece    abi.PieceInfo
+	Offset   abi.PaddedPieceSize
+	DealInfo *PieceDealInfo
+}
+
+// SectorState is a state of the sealing machine, in Lotus's words.
+type SectorState string
+
+// Sector states.
+const (
+	SectorWaitDeals       SectorState = "WaitDeals"
+	SectorAddPiece        SectorState = "AddPiece"
+	SectorPacking         SectorState = "Packing"
+	SectorGetTicket       SectorState = "GetTicket"
+	SectorPreCommit1      SectorState = "PreCommit1"
+	SectorPreCommit2      SectorState = "PreCommit2"
+	SectorPreCommitting   SectorState = "PreCommitting"
+	SectorPreCommitWait   SectorState = "PreCommitWait"
+	SectorWaitSeed        SectorState = "WaitSeed"
+	SectorCommitting      SectorState = "Committing"
+	SectorSubmitCommit    SectorState = "SubmitCommit"
+	SectorCommitWait      SectorState = "CommitWait"
+	SectorFinalizeSector  SectorState = "FinalizeSector"
+	SectorProving         SectorState = "Proving"
+	SectorAddPieceFailed  SectorState = "AddPieceFailed"
+	SectorSealFailed      SectorState = "SealPreCommit1Failed"
+	SectorSeal2Failed     SectorState = "SealPreCommit2Failed"
+	SectorPreCommitFailed SectorState = "PreCommitFailed"
+	SectorComputeFailed   SectorState = "ComputeProofFailed"
+	SectorCommitFailed    SectorState = "CommitFailed"
+	SectorFinalizeFailed  SectorState = "FinalizeFailed"
+	SectorFailedForGood   SectorState = "FailedUnrecoverable"
+	SectorRemoving        SectorState = "Removing"
+	SectorRemoved         SectorState = "Removed"
+)
+
+// SectorLogEntry is one line of a sector's history.
+type SectorLogEntry struct {
+	Time    time.Time
+	State   SectorState
+	Message string
+}
+
+// SectorInfo is a sector as sealing knows it.
+type SectorInfo struct {
+	Sector       SectorRef
+	State        SectorState
+	Pieces       []SectorPiece
+	TicketEpoch  abi.ChainEpoch
+	SeedEpoch    abi.ChainEpoch
+	CommD        *cid.Cid
+	CommR        *cid.Cid
+	PreCommitMsg *cid.Cid
+	CommitMsg    *cid.Cid
+	Expiration   abi.ChainEpoch // asked for, 0 until pre-commit
+	Retries      int
+	LastErr      string
+	NextRetry    time.Time
+	Task         *TaskStatus // what is running for it now
+	Created      time.Time
+	Updated      time.Time
+	Log          []SectorLogEntry `json:",omitempty"` // only from SectorsStatus with log
+}
+
+// UnsealTarget asks for readable bytes of a range, padded.
+type UnsealTarget struct {
+	Sector abi.SectorNumber
+	Offset abi.PaddedPieceSize
+	Size   abi.PaddedPieceSize
+}
+
+// Sealing is the sealing subsystem.
+type Sealing interface {
+	ActorAddress(ctx context.Context) (string, error)            //perm:read
+	ActorSectorSize(ctx context.Context) (abi.SectorSize, error) //perm:read
+	// SectorAddPiece makes sure the piece ends up in some sector and says where.
+	// The placement is on disk before nil is returned. Errors: ErrBusy (retry
+	// later), ErrPieceMismatch and ErrInvalid (never retry), ErrUnreachable
+	// (outcome unknown: repeat).
+	SectorAddPiece(ctx context.Context, r AddPieceRequest) (PiecePlacement, error) //perm:sealing-peer
+	// SectorPlacement answers for a key, ErrNotFound when never placed.
+	SectorPlacement(ctx context.Context, key string) (PiecePlacement, error)                   //perm:sealing-peer
+	SectorsList(ctx context.Context, cursor abi.SectorNumber, limit int) ([]SectorInfo, error) //perm:read
+	SectorsStatus(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)       //perm:read
+	SectorsSummary(ctx context.Context) (map[SectorState]int, error)                           //perm:read
+	PledgeSector(ctx context.Context) (abi.SectorID, error)                                    //perm:write
+	SectorStartSealing(ctx context.Context, n abi.SectorNumber) error                          //perm:write
+	// SectorRetry leaves a failed state at once instead of waiting.
+	SectorRetry(ctx context.Context, n abi.SectorNumber) error  //perm:write
+	SectorRemove(ctx context.Context, n abi.SectorNumber) error //perm:admin
+	// SectorUnseal makes the range readable in some unsealed file and returns
+	// when it is; the caller finds the file through the index.
+	SectorUnseal(ctx context.Context, t UnsealTarget) error //perm:sealing-peer
+}
