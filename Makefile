@@ -1,0 +1,46 @@
+# Short names for the lines one would type. `make help` lists them.
+GO      ?= go
+BIN     := bin
+DEMO    := out/demo
+export CGO_ENABLED = 0
+
+.PHONY: build bundle demo test race bench lint install interop generate clean help
+
+build: bundle ## build every command into bin/
+	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
+
+bundle: ## fetch and check the official actors (a Go module, pinned by version and CID)
+	@$(GO) run ./build/bundle
+
+demo: build ## the whole line on this machine: FILE=path KEEP=1 CHAOS=1
+	@$(GO) build -trimpath -o $(BIN)/demo ./internal/demo
+	@$(BIN)/demo --bin $(BIN) --dir $(DEMO) $(if $(FILE),--file '$(FILE)') $(if $(KEEP),--keep) $(if $(CHAOS),--chaos)
+
+test: bundle ## every test of the main module
+	$(GO) vet ./...
+	$(GO) test -timeout 14m ./...
+
+race: bundle ## the same under the race detector (the only target that needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -timeout 28m ./...
+
+bench: bundle ## proofs and sealing speed, with the machine named
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./proofs/...
+
+interop: build ## drive the devnet with Lotus's own RPC client (a module of its own)
+	cd interop && $(GO) test -timeout 10m ./...
+
+lint: ## vet and formatting
+	$(GO) vet ./...
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+
+generate: ## everything that is generated
+	$(GO) generate ./...
+
+install: bundle ## install the commands where `go install` puts them
+	$(GO) install -trimpath ./cmd/...
+
+clean: ## remove what the build and the demo made
+	rm -rf $(BIN) out
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
