@@ -1,0 +1,72 @@
+// Command demo runs the main job on this machine: the embedded devnet, a
+// private miner, a public markets node, a sealing worker and a client, each a
+// process of its own; one storage deal from proposal to repeated proofs on
+// chain; and the file fetched back and compared. `make demo` builds and runs
+// it. It talks to the others as an operator would, through their commands and
+// their RPC, and has no way around them.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	bin    string
+	dir    string
+	file   string
+	keep   bool
+	chaos  bool
+	seed   int64
+	budget time.Duration
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.bin, "bin", "bin", "directory with the built commands")
+	flag.StringVar(&o.dir, "dir", "out/demo", "directory for everything the run makes; emptied first")
+	flag.StringVar(&o.file, "file", "", "file to store, at most 7 MiB (default: the miner binary's first 5 MiB)")
+	flag.BoolVar(&o.keep, "keep", false, "leave the processes running at the end, until Ctrl-C")
+	flag.BoolVar(&o.chaos, "chaos", false, "kill -9 both miners and the worker at random moments")
+	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano(), "seed of the random moments, printed so that a run can be repeated")
+	flag.DurationVar(&o.budget, "budget", 10*time.Minute, "give up after this long")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "\ndemo failed:", err)
+		fmt.Fprintln(os.Stderr, "logs are in", filepath.Join(o.dir, "logs"))
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, o.budget)
+	defer cancel()
+	d, err := newDemo(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.procs.stopAll(20*time.Second)) }()
+	defer d.screen.close()
+
+	if err := d.story(ctx); err != nil {
+		return err
+	}
+	d.screen.close()
+	d.summary(os.Stdout)
+	if o.keep {
+		d.printEnvironment(os.Stdout)
+		<-ctx.Done()
+	}
+	return nil
+}
