@@ -28,8 +28,9 @@ var ErrMalformed = errors.New("malformed DAG-CBOR")
 // ErrUnsupported means a link of a codec or hash that state may not use.
 var ErrUnsupported = errors.New("unsupported link")
 
-// Stats counts what the gas schedule charges for: CBOR fields (every header
-// read, at all levels) and links met, ignored ones included.
+// Stats counts what the gas schedule charges for: CBOR fields at all levels
+// (a tag is one, the value of a link is not) and link tags, ignored ones
+// included. They are valid up to the point of failure too.
 type Stats struct{ Fields, Links int }
 
 // Scan returns the links of a DAG-CBOR block in order. Commitments (sealed and
@@ -91,6 +92,7 @@ func (s *scanner) block(data []byte, nest int) error {
 }
 
 func (s *scanner) link(data []byte, nest int) ([]byte, error) {
+	s.stats.Links++
 	maj, n, rest, err := header(data)
 	if err != nil {
 		return nil, err
@@ -102,8 +104,6 @@ func (s *scanner) link(data []byte, nest int) ([]byte, error) {
 	if err != nil || used != int(n)-1 {
 		return nil, fmt.Errorf("bad CID in link: %w", ErrMalformed)
 	}
-	s.stats.Fields++
-	s.stats.Links++
 	return rest[n:], s.add(c, nest)
 }
 
