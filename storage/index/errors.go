@@ -1,0 +1,12 @@
+package index
+
+import (
+	"errors"
+
+	"quarry/api"
+)
+
+func isLost(err error) bool {
+	var lost *api.ErrLeaseLost
+	return errors.As(err, &lost)
+}
