@@ -1,0 +1,194 @@
+package porep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"quarry/proofs/merkle"
+	"quarry/proofs/sdr"
+)
+
+// Prove makes the vanilla proof of all partitions, in the reference's binary
+// form (SealCommitPhase1Output), and verifies it before returning it. It reads
+// the layers, tree-c, tree-d, tree-r-last and p_aux in cache.
+func Prove(ctx context.Context, s Sector, req ProveRequest, sealed io.ReaderAt, cache Files) ([]byte, error) {
+	par, err := paramsFor(s.Proof)
+	if err != nil {
+		return nil, err
+	}
+	if len(req.Ticket) != 32 || len(req.Seed) != 32 {
+		return nil, fmt.Errorf("porep: %s: ticket of %d and seed of %d bytes, both must be 32", s, len(req.Ticket), len(req.Seed))
+	}
+	blob, err := par.prove(ctx, s, &req, sealed, cache)
+	if err != nil {
+		return nil, fmt.Errorf("porep: proving %s: %w", s, err)
+	}
+	return blob, nil
+}
+
+var errZero = errors.New("a commitment is all zero")
+
+func (par *params) prove(ctx context.Context, s Sector, req *ProveRequest, sealed io.ReaderAt, cache Files) ([]byte, error) {
+	zero := [32]byte{}
+	if req.CommR == zero || req.CommD == zero {
+		return nil, errZero
+	}
+	v := &vanilla{CommR: req.CommR, CommD: req.CommD, Seed: [32]byte(req.Seed), Ticket: [32]byte(req.Ticket)}
+	v.ReplicaID = sdr.ReplicaID(sdr.ProverID(uint64(s.Miner)), uint64(s.Number), v.Ticket, v.CommD, par.porepID)
+	o, err := par.open(sealed, cache)
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+	for k := range par.partitions {
+		challenges := par.challenges(v.ReplicaID, v.CommR, v.Seed, k)
+		part := make([]challengeProof, len(challenges))
+		for i, c := range challenges {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if err := o.challenge(&part[i], c); err != nil {
+				return nil, fmt.Errorf("node %d, challenge %d of partition %d: %w", c, i, k, err)
+			}
+		}
+		v.Partitions = append(v.Partitions, part)
+	}
+	blob := par.marshal(v)
+	if err := par.check(ctx, v, v.ReplicaID, v.CommD, v.CommR, v.Seed); err != nil {
+		return nil, fmt.Errorf("the proof made does not verify, so the sealed file or its cache is damaged: %w", err)
+	}
+	return blob, nil
+}
+
+// opener has all files of a sector open for proving.
+type opener struct {
+	par          *params
+	graph        *sdr.Graph
+	layers       []File
+	treeD        File
+	treeC, treeR merkle.Tree
+	files        []File
+}
+
+func (par *params) open(sealed io.ReaderAt, cache Files) (*opener, error) {
+	g, err := par.graph()
+	if err != nil {
+		return nil, err
+	}
+	o := &opener{par: par, graph: g}
+	if o.layers, err = par.openLayers(cache); err != nil {
+		return nil, err
+	}
+	o.files = append(o.files, o.layers...)
+	if o.treeD, err = openSized(cache, treeDName, int64(merkle.RowsSize(par.nodes, 2, 0))); err != nil {
+		o.close()
+		return nil, err
+	}
+	o.files = append(o.files, o.treeD)
+	var c, r []File
+	if c, o.treeC, err = openTree(cache, par.shape, "tree-c", 0, nil); err == nil {
+		o.files = append(o.files, c...)
+		r, o.treeR, err = openTree(cache, par.shape, "tree-r-last", par.shape.DefaultDiscard()+1, sealed)
+		o.files = append(o.files, r...)
+	}
+	if err != nil {
+		o.close()
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *opener) close() { closeAll(o.files) }
+
+// openTree opens the base files of a stored tree.
+func openTree(cache Files, shape merkle.Shape, kind string, first int, leaves io.ReaderAt) ([]File, merkle.Tree, error) {
+	t := merkle.Tree{Shape: shape, First: first, Leaves: leaves}
+	size := int64(merkle.RowsSize(shape.BaseLeaves(), merkle.BaseArity, first))
+	var files []File
+	for _, name := range treeNames(shape, kind) {
+		f, err := openSized(cache, name, size)
+		if err != nil {
+			closeAll(files)
+			return nil, t, err
+		}
+		files = append(files, f)
+		t.Files = append(t.Files, f)
+	}
+	return files, t, nil
+}
+
+// OpenReplica opens tree-r-last of a sealed sector for proofs of spacetime. The
+// returned function closes the files behind the tree.
+func OpenReplica(proof abi.RegisteredSealProof, sealed io.ReaderAt, cache Files) (*merkle.Tree, func(), error) {
+	par, err := paramsFor(proof)
+	if err != nil {
+		return nil, nil, err
+	}
+	files, t, err := openTree(cache, par.shape, "tree-r-last", par.shape.DefaultDiscard()+1, sealed)
+	if err != nil {
+		return nil, nil, fmt.Errorf("porep: %w", err)
+	}
+	return &t, func() { closeAll(files) }, nil
+}
+
+func (o *opener) challenge(c *challengeProof, node uint64) (err error) {
+	if c.D, err = merkle.ProveBinary(o.treeD, o.par.nodes, node); err != nil {
+		return err
+	}
+	if c.R, err = o.treeR.Prove(node); err != nil {
+		return fmt.Errorf("tree-r-last: %w", err)
+	}
+	if c.Self, err = o.column(node); err != nil {
+		return err
+	}
+	base, exp := o.graph.Parents(node)
+	for i, p := range base {
+		if c.Base[i], err = o.column(uint64(p)); err != nil {
+			return err
+		}
+	}
+	for i, p := range exp {
+		if c.Exp[i], err = o.column(uint64(p)); err != nil {
+			return err
+		}
+	}
+	c.Labeling = make([]labelingProof, o.par.layers)
+	for i := range c.Labeling {
+		c.Labeling[i] = labelingProof{Parents: c.parents(i + 1), Layer: uint32(i + 1), Node: node}
+	}
+	c.Encoding = c.Labeling[o.par.layers-1]
+	return nil
+}
+
+func (o *opener) column(node uint64) (c columnProof, err error) {
+	c.Column = column{Index: uint32(node), Rows: make([][32]byte, o.par.layers)}
+	for i, f := range o.layers {
+		if err := merkle.ReadFullAt(f, c.Column.Rows[i][:], int64(node)*merkle.NodeSize); err != nil {
+			return c, fmt.Errorf("reading %s at byte %d: %w", layerName(i+1), node*merkle.NodeSize, err)
+		}
+	}
+	if c.Inclusion, err = o.treeC.Prove(node); err != nil {
+		return c, fmt.Errorf("tree-c: %w", err)
+	}
+	return c, nil
+}
+
+// parents rebuilds the hashed parent labels of the challenge in layer (from 1)
+// out of the parents' columns.
+func (c *challengeProof) parents(layer int) [sdr.HashedParents][32]byte {
+	var base [sdr.BaseDegree][32]byte
+	var exp [sdr.ExpDegree][32]byte
+	for i := range base {
+		base[i] = c.Base[i].Column.Rows[layer-1]
+	}
+	if layer > 1 {
+		for i := range exp {
+			exp[i] = c.Exp[i].Column.Rows[layer-2]
+		}
+	}
+	return sdr.RepeatParents(layer, &base, &exp)
+}

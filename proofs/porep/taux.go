@@ -1,0 +1,33 @@
+package porep
+
+import (
+	"encoding/binary"
+	"strconv"
+)
+
+// auxPath is the directory recorded in t_aux. Readers replace it by the present
+// directory, so a fixed word keeps the file independent of where it was made.
+const auxPath = "cache"
+
+// tAux is the bincode form of the reference's TemporaryAux: how each tree and
+// layer is stored (storage-proofs-porep/src/stacked/vanilla/params.rs). This
+// package does not read it; the reference needs it.
+func (par *params) tAux() []byte {
+	b := binary.LittleEndian.AppendUint64(nil, uint64(par.layers))
+	for l := 1; l <= par.layers; l++ {
+		b = appendStore(b, "layer-"+strconv.Itoa(l), par.nodes, 0)
+	}
+	b = appendStore(b, "tree-d", 2*par.nodes-1, 0)
+	b = appendStore(b, "tree-r-last", par.shape.BaseNodes(), par.shape.DefaultDiscard())
+	return appendStore(b, "tree-c", par.shape.BaseNodes(), 0)
+}
+
+func appendStore(b []byte, id string, size uint64, discard int) []byte {
+	for _, s := range []string{auxPath, id} {
+		b = binary.LittleEndian.AppendUint64(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	b = append(b, 1) // a size is present
+	b = binary.LittleEndian.AppendUint64(b, size)
+	return binary.LittleEndian.AppendUint64(b, uint64(discard))
+}
