@@ -1,0 +1,42 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// summary prints what happened, each figure as read from the nodes.
+func (d *demo) summary(w io.Writer) {
+	s, deal := d.lastSector, d.lastDeal
+	fmt.Fprintln(w)
+	row := func(k, format string, args ...any) { fmt.Fprintf(w, "  %-22s %s\n", k, fmt.Sprintf(format, args...)) }
+	row("miner", "%s", d.minerAddr)
+	row("deal", "%d (%s), active since epoch %d", deal.ChainDealID, d.dealUUID, deal.SectorStartEpoch)
+	row("sector", "%d, %s", s.Sector.ID.Number, s.State)
+	if s.CommR != nil {
+		row("CommR", "%s", s.CommR)
+	}
+	row("ticket, seed epochs", "%d, %d", s.TicketEpoch, s.SeedEpoch)
+	row("window PoSts on chain", "%d accepted, %d failed", d.lastProving.Accepted, d.lastProving.Failed)
+	row("blocks won", "%d", d.lastMining.BlocksWon)
+	row("retrieved", "%d bytes, sha256 %s, equal", d.fileSize, d.fileSum)
+	if d.o.chaos {
+		row("killed -9", "miner %d, markets %d, worker %d (seed %d)",
+			d.minerProc.killed(), d.marketsProc.killed(), d.workerProc.killed(), d.o.seed)
+	}
+	for _, st := range d.screen.stages {
+		row("  "+st.name, "%.1f s", st.elapsed().Seconds())
+	}
+	row("total", "%.1f s", time.Since(d.started).Seconds())
+}
+
+// printEnvironment lets a person join the running network.
+func (d *demo) printEnvironment(w io.Writer) {
+	full, err := d.apiInfo("devnet")
+	if err != nil {
+		fmt.Fprintln(w, "read the devnet's API info:", err)
+	}
+	fmt.Fprintf(w, "\nStill running (Ctrl-C ends it). To join:\n  export FULLNODE_API_INFO=%s\n  export MINER_PATH=%s MARKETS_PATH=%s\n",
+		full, d.repo("miner"), d.repo("markets"))
+}
