@@ -1,0 +1,122 @@
+package deals
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/builtin/v18/market"
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+
+	"quarry/api"
+	"quarry/markets/wire"
+)
+
+// maxLog is how many log lines of a deal are kept; the oldest go first.
+const maxLog = 200
+
+// Record is a deal as it is stored. The proposal is kept as the client's CBOR,
+// because its JSON form cannot hold every label.
+type Record struct {
+	UUID           api.UUID
+	SignedCid      cid.Cid
+	SignedProposal []byte // CBOR of market.ClientDealProposal
+	ClientPeer     string
+	PayloadRoot    cid.Cid
+	TransferURL    string
+	Headers        map[string]string `json:",omitempty"` // secret
+	TransferSize   uint64            // bytes
+	SkipAnnounce   bool
+	RemoveUnsealed bool
+
+	Checkpoint   api.DealCheckpoint
+	Retry        api.DealRetry
+	Err          string
+	Received     uint64 // bytes
+	StagedToken  string // bearer for this deal's staged bytes; secret
+	VerifiedSize uint64 // payload size whose commitment was found right
+	PublishCid   *cid.Cid
+	ChainDealID  abi.DealID
+	Placement    *api.PiecePlacement
+	SealingState api.SectorState
+	Active       bool
+	SectorStart  abi.ChainEpoch // -1 until active
+	Created      time.Time
+	Updated      time.Time
+	Log          []api.DealLogEntry
+}
+
+// newRecord fills a record from a proposal that was accepted.
+func newRecord(p *wire.DealParams, tp wire.TransferParams, from, token string, now time.Time) (*Record, error) {
+	var buf bytes.Buffer
+	if err := p.ClientDealProposal.MarshalCBOR(&buf); err != nil {
+		return nil, fmt.Errorf("encode proposal: %w", err)
+	}
+	signed, err := SignedProposalCid(buf.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	return &Record{UUID: p.DealUUID, SignedCid: signed, SignedProposal: buf.Bytes(), ClientPeer: from,
+		PayloadRoot: p.DealDataRoot, TransferURL: tp.URL, Headers: tp.Headers, TransferSize: p.Transfer.Size,
+		SkipAnnounce: p.SkipIPNIAnnounce, RemoveUnsealed: p.RemoveUnsealedCopy, StagedToken: token,
+		Checkpoint: api.DealAccepted, Retry: api.DealRetryAuto, SectorStart: -1, Created: now, Updated: now}, nil
+}
+
+// SignedProposalCid is the key of a deal off chain: CIDv1, dag-cbor, sha2-256,
+// over the CBOR of ClientDealProposal.
+func SignedProposalCid(cbor []byte) (cid.Cid, error) {
+	return cid.V1Builder{Codec: cid.DagCBOR, MhType: multihash.SHA2_256}.Sum(cbor)
+}
+
+// Proposal decodes the client's proposal.
+func (r *Record) Proposal() (market.ClientDealProposal, error) {
+	var p market.ClientDealProposal
+	if err := p.UnmarshalCBOR(bytes.NewReader(r.SignedProposal)); err != nil {
+		return p, fmt.Errorf("stored proposal of deal %s: %w", r.UUID, err)
+	}
+	return p, nil
+}
+
+// Final tells whether nothing more will happen to the deal by itself.
+func (r *Record) Final() bool { return r.Checkpoint == api.DealComplete }
+
+func (r *Record) clone() *Record {
+	c := *r
+	c.Log = append([]api.DealLogEntry(nil), r.Log...)
+	return &c
+}
+
+func (r *Record) logf(now time.Time, format string, args ...any) {
+	r.Log = append(r.Log, api.DealLogEntry{Time: now, Message: fmt.Sprintf(format, args...)})
+	if n := len(r.Log) - maxLog; n > 0 {
+		r.Log = r.Log[n:]
+	}
+}
+
+// Info is the record in its API form; secrets stay behind.
+func (r *Record) Info(log bool) (api.DealInfo, error) {
+	p, err := r.Proposal()
+	if err != nil {
+		return api.DealInfo{}, err
+	}
+	out := api.DealInfo{UUID: r.UUID, SignedProposalCid: r.SignedCid, Proposal: p.Proposal, ClientPeer: r.ClientPeer,
+		PayloadRoot: r.PayloadRoot, TransferURL: r.TransferURL, TransferSize: r.TransferSize, Received: r.Received,
+		Checkpoint: r.Checkpoint, Retry: r.Retry, Err: r.Err, PublishCid: r.PublishCid, ChainDealID: r.ChainDealID,
+		Placement: r.Placement, SealingState: r.SealingState, OnChainActive: r.Active, SectorStartEpoch: r.SectorStart,
+		FastRetrieval: !r.RemoveUnsealed, Created: r.Created, Updated: r.Updated}
+	if log {
+		out.Log = append([]api.DealLogEntry(nil), r.Log...)
+	}
+	return out, nil
+}
+
+func decodeRecord(b []byte) (*Record, error) {
+	var r Record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}

@@ -1,0 +1,227 @@
+package pieces
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
+	mbase "github.com/multiformats/go-multibase"
+	mh "github.com/multiformats/go-multihash"
+
+	"quarry/api"
+)
+
+// batchBlocks is how many index entries go into one datastore batch.
+const batchBlocks = 4096
+
+// maxCandidates bounds how many pieces are looked at for one block.
+const maxCandidates = 16
+
+// Store keeps piece records and the block index. It is safe for concurrent use.
+type Store struct {
+	ds datastore.Batching
+	mu sync.Mutex // serialises read-modify-write of records
+}
+
+// Location is one place of a block.
+type Location struct {
+	Piece  cid.Cid
+	Offset uint64 // of the block's data in the payload
+	Length uint64
+}
+
+// NewStore works on a datastore already prefixed for it.
+func NewStore(ds datastore.Batching) *Store { return &Store{ds: ds} }
+
+func pieceKey(c cid.Cid) datastore.Key { return datastore.NewKey("/piece/" + c.String()) }
+
+func blockPrefix(h mh.Multihash) string {
+	s, _ := mbase.Encode(mbase.Base32, h)
+	return "/block/" + s
+}
+
+// Get returns a piece's record, api.ErrNotFound when the piece is not known.
+func (s *Store) Get(ctx context.Context, piece cid.Cid) (api.PieceRecord, error) {
+	var rec api.PieceRecord
+	b, err := s.ds.Get(ctx, pieceKey(piece))
+	if errors.Is(err, datastore.ErrNotFound) {
+		return rec, &api.ErrNotFound{What: "piece " + piece.String()}
+	}
+	if err != nil {
+		return rec, fmt.Errorf("read record of piece %s: %w", piece, err)
+	}
+	if err := json.Unmarshal(b, &rec); err != nil {
+		return rec, fmt.Errorf("decode record of piece %s: %w", piece, err)
+	}
+	return rec, nil
+}
+
+// Update changes a piece's record, durably, creating it when it is new.
+func (s *Store) Update(ctx context.Context, piece cid.Cid, change func(*api.PieceRecord)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec, err := s.Get(ctx, piece)
+	var missing *api.ErrNotFound
+	if errors.As(err, &missing) {
+		rec, err = api.PieceRecord{PieceCID: piece, Blocks: -1}, nil
+	}
+	if err != nil {
+		return err
+	}
+	change(&rec)
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	if err := s.ds.Put(ctx, pieceKey(piece), b); err != nil {
+		return fmt.Errorf("write record of piece %s: %w", piece, err)
+	}
+	return s.ds.Sync(ctx, pieceKey(piece))
+}
+
+// AddDeal notes that a deal put the piece at a place. Repeating it changes
+// nothing.
+func (s *Store) AddDeal(ctx context.Context, piece cid.Cid, deal api.UUID, payload uint64, at api.PiecePlacement) error {
+	return s.Update(ctx, piece, func(r *api.PieceRecord) {
+		r.Size = at.Size
+		if payload > 0 {
+			r.Payload = payload
+		}
+		if !slices.Contains(r.Deals, deal) {
+			r.Deals = append(r.Deals, deal)
+		}
+		if !slices.Contains(r.Sectors, at) {
+			r.Sectors = append(r.Sectors, at)
+		}
+	})
+}
+
+// Index records the blocks of a payload. A payload that is no CAR, or a broken
+// one, is noted in the record and is not an error; the blocks before the break
+// stay indexed. Indexing again is harmless.
+func (s *Store) Index(ctx context.Context, piece cid.Cid, r io.ReaderAt, size uint64) error {
+	w := &indexer{ctx: ctx, ds: s.ds, piece: piece.String()}
+	scanErr := ScanCAR(ctx, r, size, w.add)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if w.err != nil {
+		return fmt.Errorf("write block index of piece %s: %w", piece, w.err)
+	}
+	if err := w.flush(); err != nil {
+		return fmt.Errorf("write block index of piece %s: %w", piece, err)
+	}
+	if err := s.ds.Sync(ctx, datastore.NewKey("/block")); err != nil {
+		return fmt.Errorf("sync block index of piece %s: %w", piece, err)
+	}
+	return s.Update(ctx, piece, func(rec *api.PieceRecord) {
+		rec.Blocks, rec.IndexErr = w.blocks, ""
+		if scanErr != nil {
+			rec.IndexErr = scanErr.Error()
+		}
+	})
+}
+
+type indexer struct {
+	ctx    context.Context //nolint:containedctx // lives for one call of Index
+	ds     datastore.Batching
+	piece  string
+	batch  datastore.Batch
+	queued int
+	blocks int
+	err    error
+}
+
+func (w *indexer) add(b Block) error {
+	if identity(b.Cid) {
+		return nil
+	}
+	if w.batch == nil {
+		if w.batch, w.err = w.ds.Batch(w.ctx); w.err != nil {
+			return w.err
+		}
+	}
+	val := binary.AppendUvarint(binary.AppendUvarint(nil, b.Offset), b.Length)
+	key := datastore.NewKey(blockPrefix(b.Cid.Hash()) + "/" + w.piece)
+	if w.err = w.batch.Put(w.ctx, key, val); w.err != nil {
+		return w.err
+	}
+	w.blocks++
+	if w.queued++; w.queued >= batchBlocks {
+		w.err = w.flush()
+	}
+	return w.err
+}
+
+func (w *indexer) flush() error {
+	if w.batch == nil {
+		return nil
+	}
+	err := w.batch.Commit(w.ctx)
+	w.batch, w.queued = nil, 0
+	return err
+}
+
+// Find lists places of a block, none when it is not indexed.
+func (s *Store) Find(ctx context.Context, h mh.Multihash) ([]Location, error) {
+	res, err := s.ds.Query(ctx, query.Query{Prefix: blockPrefix(h), Limit: maxCandidates})
+	if err != nil {
+		return nil, fmt.Errorf("look up block %s: %w", h.B58String(), err)
+	}
+	defer res.Close()
+	var out []Location
+	for e := range res.Next() {
+		if e.Error != nil {
+			return nil, fmt.Errorf("look up block %s: %w", h.B58String(), e.Error)
+		}
+		piece, err := cid.Decode(e.Key[strings.LastIndexByte(e.Key, '/')+1:])
+		off, n := binary.Uvarint(e.Value)
+		if err != nil || n <= 0 {
+			continue
+		}
+		length, m := binary.Uvarint(e.Value[n:])
+		if m <= 0 {
+			continue
+		}
+		out = append(out, Location{Piece: piece, Offset: off, Length: length})
+	}
+	return out, nil
+}
+
+// List pages through the records in key order; cursor is the last piece CID of
+// the page before.
+func (s *Store) List(ctx context.Context, cursor string, limit int) ([]api.PieceRecord, string, error) {
+	q := query.Query{Prefix: "/piece", Orders: []query.Order{query.OrderByKey{}}}
+	if cursor != "" {
+		q.Filters = []query.Filter{query.FilterKeyCompare{Op: query.GreaterThan, Key: "/piece/" + cursor}}
+	}
+	res, err := s.ds.Query(ctx, q)
+	if err != nil {
+		return nil, "", fmt.Errorf("list pieces: %w", err)
+	}
+	defer res.Close()
+	var out []api.PieceRecord
+	for e := range res.Next() {
+		if e.Error != nil {
+			return nil, "", fmt.Errorf("list pieces: %w", e.Error)
+		}
+		if len(out) == limit {
+			return out, out[len(out)-1].PieceCID.String(), nil
+		}
+		var rec api.PieceRecord
+		if err := json.Unmarshal(e.Value, &rec); err != nil {
+			return nil, "", fmt.Errorf("decode %s: %w", e.Key, err)
+		}
+		out = append(out, rec)
+	}
+	return out, "", nil
+}
