@@ -1,0 +1,196 @@
+package sealing
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"quarry/api"
+)
+
+// stepError is a failure that the machine knows: of this step (retry later,
+// under a new key where one is named) or of the sector for good.
+type stepError struct {
+	kind    kind
+	attempt string
+	err     error
+}
+
+func (e *stepError) Error() string { return e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
+
+func failed(attempt, format string, a ...any) error {
+	return &stepError{evFailed, attempt, fmt.Errorf(format, a...)}
+}
+
+func fatal(format string, a ...any) error {
+	return &stepError{evFatal, "", fmt.Errorf(format, a...)}
+}
+
+// eventOf turns an error of a visit into an event: what is not a known failure
+// means that something could not be reached, and the sector stays.
+func (s *Sealing) eventOf(r record, err error) event {
+	ev := event{Kind: evStuck, Reason: err.Error(), Backoff: s.backoff(r.Retries)}
+	var step *stepError
+	if errors.As(err, &step) {
+		ev.Kind, ev.Attempt = step.kind, step.attempt
+	}
+	return ev
+}
+
+// backoff doubles from RetryMin to RetryMax.
+func (s *Sealing) backoff(retries int) time.Duration {
+	d := s.cfg.RetryMin << min(retries, 20)
+	if d <= 0 || d > s.cfg.RetryMax {
+		return s.cfg.RetryMax
+	}
+	return d
+}
+
+// act does the work of one visit to a state.
+func (s *Sealing) act(ctx context.Context, l *lane, eff effect, r record) (event, error) {
+	switch eff {
+	case effWaitDeals:
+		return s.waitDeals(ctx, l, r)
+	case effPlace:
+		return s.placeNext(ctx, l, r)
+	case effPack:
+		return s.pack(ctx, l, r)
+	case effTicket:
+		return s.ticket(ctx, r)
+	case effPC1:
+		return s.preCommit1(ctx, l, r)
+	case effPC2:
+		return s.preCommit2(ctx, l, r)
+	case effPreCommit:
+		return s.preCommit(ctx, r)
+	case effPreCommitWait:
+		return s.preCommitWait(ctx, r)
+	case effSeed:
+		return s.seed(ctx, r)
+	case effProve:
+		return s.prove(ctx, l, r)
+	case effCommit:
+		return s.commit(ctx, r)
+	case effCommitWait:
+		return s.commitWait(ctx, r)
+	case effFinalize:
+		return s.finalize(ctx, l, r)
+	case effRetry:
+		return event{Kind: evRetry}, nil
+	case effRemove:
+		return s.remove(ctx, r)
+	}
+	return event{}, fmt.Errorf("state %s has no work", r.State)
+}
+
+// task runs one keyed task to its end and decodes its result. work names the
+// kind whose attempt number makes the key new after a failure; rest is what
+// else makes the task what it is (a ticket, a seed).
+func (s *Sealing) task(ctx context.Context, l *lane, r record, typ api.TaskType, work, rest string, params, result any) error {
+	raw, err := json.Marshal(params)
+	if err != nil {
+		return fmt.Errorf("encode %s task of %s: %w", typ, s.name(r.Number), err)
+	}
+	key := fmt.Sprintf("%s/%s/%s/%d", s.name(r.Number), typ, rest, r.Attempts[work])
+	st, err := s.deps.Storage.TaskSubmit(ctx, api.TaskSpec{Key: key, Type: typ, Sector: s.ref(r), Params: raw})
+	if err != nil {
+		return fmt.Errorf("submit task %s: %w", key, err)
+	}
+	if l != nil {
+		if err := s.amend(ctx, l, func(r *record) { r.remember(st.ID) }); err != nil {
+			return err
+		}
+	}
+	for st.State != api.TaskDone && st.State != api.TaskFailed {
+		if st, err = s.deps.Storage.TaskWait(ctx, st.ID); err != nil {
+			return fmt.Errorf("wait for task %s: %w", key, err)
+		}
+	}
+	if st.State == api.TaskFailed {
+		return &taskError{key: key, work: work, text: st.Error, retryable: st.Retryable}
+	}
+	if result == nil {
+		return nil
+	}
+	if err := json.Unmarshal(st.Result, result); err != nil {
+		return failed(work, "task %s gave a result that cannot be read: %w", key, err)
+	}
+	return nil
+}
+
+func (r *record) remember(id api.UUID) {
+	r.TaskID = &id
+	for _, t := range r.Tasks {
+		if t == id {
+			return
+		}
+	}
+	r.Tasks = append(r.Tasks, id)
+}
+
+// taskError is a task that ended in failure.
+type taskError struct {
+	key, work, text string
+	retryable       bool
+}
+
+func (e *taskError) Error() string { return fmt.Sprintf("task %s failed: %s", e.key, e.text) }
+
+// asFailure turns a failed task into a failure of the step.
+func asFailure(err error) error {
+	var t *taskError
+	if errors.As(err, &t) {
+		return &stepError{evFailed, t.work, err}
+	}
+	return err
+}
+
+// forget drops the results of the sector's tasks. It is housekeeping: what
+// cannot be forgotten now only takes room.
+func (s *Sealing) forget(ctx context.Context, r record) {
+	for _, id := range r.Tasks {
+		if err := s.deps.Storage.TaskForget(ctx, id); err != nil {
+			var gone *api.ErrNotFound
+			if !errors.As(err, &gone) {
+				s.log.Debug("task result not dropped", "sector", s.name(r.Number), "task", id, "err", err)
+			}
+		}
+	}
+}
+
+// awaitHeight returns true when the chain is at epoch or above, false when l
+// was woken first.
+func (s *Sealing) awaitHeight(ctx context.Context, l *lane, epoch abi.ChainEpoch) (bool, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.deps.Heads.WaitHeight(ctx, epoch)
+		done <- err
+	}()
+	select {
+	case <-l.wake:
+		cancel()
+		<-done
+		return false, nil
+	case err := <-done:
+		return err == nil, err
+	}
+}
+
+// head is the newest tipset, from the follower or, before its first, the node.
+func (s *Sealing) head(ctx context.Context) (*api.TipSet, error) {
+	if h := s.deps.Heads.Head(); h != nil {
+		return h, nil
+	}
+	h, err := s.deps.Chain.ChainHead(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask the full node for its head: %w", err)
+	}
+	return h, nil
+}

@@ -1,0 +1,250 @@
+package sealing
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/builtin"
+	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
+	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/ipfs/go-cid"
+	cbg "github.com/whyrusleeping/cbor-gen"
+
+	"quarry/api"
+	"quarry/proofs/envelope"
+)
+
+// maxProveCommit is how long a pre-commitment lives before the challenge
+// delay is added; expirations are reckoned from its end (policy.rs).
+const maxProveCommit abi.ChainEpoch = 30 * epochsInDay
+
+// lifeSlack covers the epochs between choosing an expiration and the message
+// being executed.
+const lifeSlack abi.ChainEpoch = 2 * epochsInDay
+
+// onChain is what the chain knows of a sector at one tipset.
+type onChain struct {
+	head      *api.TipSet
+	preCommit *miner.SectorPreCommitOnChainInfo
+	sector    *miner.SectorOnChainInfo
+}
+
+// look asks for both at the head, or at tsk where it is given.
+func (s *Sealing) look(ctx context.Context, n abi.SectorNumber, tsk api.TipSetKey) (o onChain, err error) {
+	if o.head, err = s.head(ctx); err != nil {
+		return o, err
+	}
+	if len(tsk) == 0 {
+		tsk = o.head.Key()
+	}
+	if o.preCommit, err = s.deps.Chain.StateSectorPreCommitInfo(ctx, s.cfg.Miner, n, tsk); absent(&err) {
+		return o, fmt.Errorf("ask for the pre-commitment of %s: %w", s.name(n), err)
+	}
+	if o.sector, err = s.deps.Chain.StateSectorGetInfo(ctx, s.cfg.Miner, n, tsk); absent(&err) {
+		return o, fmt.Errorf("ask for %s on chain: %w", s.name(n), err)
+	}
+	return o, nil
+}
+
+// absent turns "not found" into no error and tells whether one remains.
+func absent(err *error) bool {
+	var gone *api.ErrNotFound
+	if errors.As(*err, &gone) {
+		*err = nil
+	}
+	return *err != nil
+}
+
+// mine tells whether the pre-commitment is to this replica.
+func (o onChain) mine(r record) bool {
+	return o.preCommit != nil && r.CommR != nil && o.preCommit.Info.SealedCID == *r.CommR
+}
+
+func landed(o onChain) event {
+	return event{Kind: evPreCommitLanded, Epoch: o.preCommit.PreCommitEpoch, Expiration: o.preCommit.Info.Expiration,
+		Reason: fmt.Sprintf("at epoch %d", o.preCommit.PreCommitEpoch)}
+}
+
+// preCommit sends the pre-commitment unless the chain has it already.
+func (s *Sealing) preCommit(ctx context.Context, r record) (event, error) {
+	if err := s.provable(); err != nil {
+		return event{}, err
+	}
+	o, err := s.look(ctx, r.Number, nil)
+	switch {
+	case err != nil:
+		return event{}, err
+	case o.sector != nil:
+		return activated(r, o)
+	case o.mine(r):
+		return landed(o), nil
+	case o.preCommit != nil:
+		return event{}, fatal("the chain holds another pre-commitment for number %d (%s): the number is lost", r.Number, o.preCommit.Info.SealedCID)
+	case ticketTooOld(r, o.head.Height):
+		return event{Kind: evTicketExpired, Reason: fmt.Sprintf("ticket of epoch %d is too old at %d", r.TicketEpoch, o.head.Height)}, nil
+	}
+	info, err := s.preCommitInfo(ctx, r, o.head)
+	if err != nil {
+		return event{}, err
+	}
+	deposit, err := s.deps.Chain.StateMinerPreCommitDepositForPower(ctx, s.cfg.Miner, info, o.head.Key())
+	if err != nil {
+		return event{}, fmt.Errorf("ask for the pre-commit deposit: %w", err)
+	}
+	c, err := s.send(ctx, s.deps.Msgs, r, "precommit", builtin.MethodsMiner.PreCommitSectorBatch2, deposit,
+		&miner.PreCommitSectorBatchParams2{Sectors: []miner.SectorPreCommitInfo{info}}, o.head)
+	if err != nil {
+		return event{}, err
+	}
+	return event{Kind: evPreCommitSent, Msg: &c, Expiration: info.Expiration, Reason: c.String()}, nil
+}
+
+func (s *Sealing) preCommitInfo(ctx context.Context, r record, head *api.TipSet) (miner.SectorPreCommitInfo, error) {
+	exp, err := s.expiration(ctx, r, head.Height)
+	if err != nil {
+		return miner.SectorPreCommitInfo{}, err
+	}
+	info := miner.SectorPreCommitInfo{SealProof: r.ProofType, SectorNumber: r.Number, SealedCID: *r.CommR,
+		SealRandEpoch: r.TicketEpoch, Expiration: exp}
+	if !r.CC { // null stands for a sector of zeros (FIP-0041)
+		info.UnsealedCid = r.CommD
+	}
+	return info, nil
+}
+
+// expiration outlives the longest deal and stays within what the miner actor
+// takes: 180 days beyond the last moment to prove, at most 1278 days from now
+// (actors miner/src/lib.rs, validate_expiration).
+func (s *Sealing) expiration(ctx context.Context, r record, now abi.ChainEpoch) (abi.ChainEpoch, error) {
+	delay, err := s.challengeDelay(ctx)
+	if err != nil {
+		return 0, err
+	}
+	low := now + maxProveCommit + delay + miner.MinSectorExpiration + lifeSlack
+	high := now + miner.MaxSectorExpirationExtension - lifeSlack
+	want := now + s.cfg.CCLifetime
+	if start, end, ok := r.dealSpan(); ok {
+		if start <= now+delay {
+			return 0, fatal("a deal starts at epoch %d, it is %d: the sector cannot be proven in time", start, now)
+		}
+		want = end
+		if end > high {
+			high = now + miner.MaxSectorExpirationExtension
+		}
+		if end > high {
+			return 0, fatal("a deal ends at epoch %d, no sector may live beyond %d", end, high)
+		}
+	}
+	return min(max(want, low), high), nil
+}
+
+func (s *Sealing) challengeDelay(ctx context.Context) (abi.ChainEpoch, error) {
+	p, err := s.deps.Chain.StateGetNetworkParams(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the network parameters: %w", err)
+	}
+	return p.PreCommitChallengeDelay, nil
+}
+
+// send pushes a message of the sector under a key that changes with every
+// failed try, so that a repeated visit finds the message it already sent.
+func (s *Sealing) send(ctx context.Context, via Messages, r record, work string, method abi.MethodNum, value abi.TokenAmount, params cbg.CBORMarshaler, head *api.TipSet) (cid.Cid, error) {
+	info, err := s.deps.Chain.StateMinerInfo(ctx, s.cfg.Miner, head.Key())
+	if err != nil {
+		return cid.Undef, fmt.Errorf("ask for the worker address of %s: %w", s.cfg.Miner, err)
+	}
+	var b bytes.Buffer
+	if err := params.MarshalCBOR(&b); err != nil {
+		return cid.Undef, fmt.Errorf("encode the %s message: %w", work, err)
+	}
+	key := fmt.Sprintf("%s/%s/%d", s.name(r.Number), work, r.Attempts[work])
+	m := &api.Message{To: s.cfg.Miner, From: info.Worker, Value: value, Method: method, Params: b.Bytes(),
+		GasFeeCap: big.Zero(), GasPremium: big.Zero()}
+	c, err := via.Send(ctx, key, m)
+	if err == nil {
+		return c, nil
+	}
+	if api.IsTemporary(err) || ctx.Err() != nil {
+		return cid.Undef, fmt.Errorf("send %s: %w", key, err)
+	}
+	// The node refused it, most often because gas estimation ran the message
+	// and it failed. Nothing was sent; the same key may be used again.
+	return cid.Undef, failed("", "the node refused %s: %w", key, err)
+}
+
+func (s *Sealing) preCommitWait(ctx context.Context, r record) (event, error) {
+	m, err := s.deps.Msgs.Wait(ctx, *r.PreCommitMsg)
+	if err != nil {
+		return event{}, fmt.Errorf("wait for pre-commit message %s: %w", r.PreCommitMsg, err)
+	}
+	// The chain has the last word: a message may fail because an earlier one did the same.
+	o, err := s.look(ctx, r.Number, m.TipSet)
+	switch {
+	case err != nil:
+		return event{}, err
+	case o.mine(r):
+		return landed(o), nil
+	case !m.Receipt.ExitCode.IsSuccess():
+		return event{}, failed("precommit", "pre-commit message %s failed with exit code %s", r.PreCommitMsg, m.Receipt.ExitCode)
+	}
+	return event{}, failed("precommit", "pre-commit message %s succeeded and yet the chain has no pre-commitment", r.PreCommitMsg)
+}
+
+// seed waits until the interactive challenge is drawn and settled.
+func (s *Sealing) seed(ctx context.Context, r record) (event, error) {
+	o, err := s.look(ctx, r.Number, nil)
+	switch {
+	case err != nil:
+		return event{}, err
+	case o.sector != nil:
+		return activated(r, o)
+	case !o.mine(r):
+		return event{}, s.preCommitGone(ctx, r, o)
+	}
+	delay, err := s.challengeDelay(ctx)
+	if err != nil {
+		return event{}, err
+	}
+	epoch := o.preCommit.PreCommitEpoch + delay
+	head, err := s.deps.Heads.WaitHeight(ctx, epoch+max(s.cfg.SeedConfidence, 1))
+	if err != nil {
+		return event{}, fmt.Errorf("wait for seed epoch %d: %w", epoch, err)
+	}
+	rnd, err := s.deps.Chain.StateGetRandomnessFromBeacon(ctx, crypto.DomainSeparationTag_InteractiveSealChallengeSeed, epoch, s.entropy, head.Key())
+	if err != nil {
+		return event{}, fmt.Errorf("draw the seed of epoch %d: %w", epoch, err)
+	}
+	return event{Kind: evSeed, Epoch: epoch, Random: rnd, Reason: fmt.Sprintf("epoch %d", epoch)}, nil
+}
+
+// preCommitGone explains a pre-commitment that is not there: too old and
+// cleaned up for good, or taken back by a reorganisation.
+func (s *Sealing) preCommitGone(ctx context.Context, r record, o onChain) error {
+	allocated, err := s.deps.Chain.StateMinerSectorAllocated(ctx, s.cfg.Miner, r.Number, o.head.Key())
+	if err != nil {
+		return fmt.Errorf("ask whether number %d is used: %w", r.Number, err)
+	}
+	if allocated && o.head.Height > r.PreCommitEpoch+maxProveCommit {
+		return fatal("the pre-commitment of epoch %d expired unproven; its number cannot be used again", r.PreCommitEpoch)
+	}
+	return failed("precommit", "the chain no longer has the pre-commitment of epoch %d", r.PreCommitEpoch)
+}
+
+// prove has the vanilla proof made and puts it on the node, where the proof
+// field of the message will point.
+func (s *Sealing) prove(ctx context.Context, l *lane, r record) (event, error) {
+	var out api.Commit1Result
+	params := api.Commit1Params{Ticket: r.Ticket, Seed: r.Seed, Commitments: r.Commitments}
+	if err := s.task(ctx, l, r, api.TaskCommit1, "C1", fmt.Sprintf("%x", r.Seed), params, &out); err != nil {
+		return event{}, asFailure(err)
+	}
+	field, c := envelope.Wrap(out.Vanilla)
+	if err := s.deps.Chain.ChainPutObj(ctx, api.ObjBlock{Cid: c, Data: out.Vanilla}); err != nil {
+		return event{}, fmt.Errorf("put the proof of %s on the full node: %w", s.name(r.Number), err)
+	}
+	return event{Kind: evProved, Proof: field, Reason: c.String()}, nil
+}

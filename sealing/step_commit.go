@@ -1,0 +1,121 @@
+package sealing
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/builtin"
+	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
+
+	"quarry/api"
+)
+
+// activated is the happy end on chain, once it is this replica that is there.
+func activated(r record, o onChain) (event, error) {
+	if r.CommR == nil || o.sector.SealedCID != *r.CommR {
+		return event{}, fatal("the chain holds another sector under number %d (%s)", r.Number, o.sector.SealedCID)
+	}
+	return event{Kind: evActive, Reason: fmt.Sprintf("activated at epoch %d, expires at %d", o.sector.Activation, o.sector.Expiration)}, nil
+}
+
+// commit sends the proof unless the sector is on chain already.
+func (s *Sealing) commit(ctx context.Context, r record) (event, error) {
+	o, err := s.look(ctx, r.Number, nil)
+	switch {
+	case err != nil:
+		return event{}, err
+	case o.sector != nil:
+		return activated(r, o)
+	case !o.mine(r):
+		return event{}, failed("", "the chain has no pre-commitment to prove")
+	}
+	value, err := s.collateral(ctx, r, o)
+	if err != nil {
+		return event{}, err
+	}
+	params, err := s.commitParams(r)
+	if err != nil {
+		return event{}, err
+	}
+	c, err := s.send(ctx, s.deps.CommitMsgs, r, "commit", builtin.MethodsMiner.ProveCommitSectors3, value, params, o.head)
+	if err != nil {
+		return event{}, err
+	}
+	return event{Kind: evCommitSent, Msg: &c, Reason: c.String()}, nil
+}
+
+// collateral is the initial pledge, with a margin because it is computed anew
+// at execution, less the deposit that the actor releases at the same moment.
+// What is too much stays in the miner's available balance.
+func (s *Sealing) collateral(ctx context.Context, r record, o onChain) (abi.TokenAmount, error) {
+	life := o.preCommit.Info.Expiration - o.head.Height
+	pledge, err := s.deps.Chain.StateMinerInitialPledgeForSector(ctx, life, s.size, 0, o.head.Key())
+	if err != nil {
+		return big.Zero(), fmt.Errorf("ask for the pledge of %s: %w", s.name(r.Number), err)
+	}
+	pledge = big.Div(big.Mul(pledge, big.NewInt(int64(100+s.cfg.CollateralMarginPercents))), big.NewInt(100))
+	if deposit := o.preCommit.PreCommitDeposit; deposit.Int != nil {
+		pledge = big.Sub(pledge, deposit)
+	}
+	return big.Max(pledge, big.Zero()), nil
+}
+
+// commitParams lists the pieces in order, because the actor computes CommD
+// from them; each deal is announced to the market actor, which activates it
+// (FIP-0076). Filler after the last deal is implied.
+func (s *Sealing) commitParams(r record) (*miner.ProveCommitSectors3Params, error) {
+	var pieces []miner.PieceActivationManifest
+	last := 0
+	for i, p := range r.Pieces {
+		m := miner.PieceActivationManifest{CID: p.Info.PieceCID, Size: p.Info.Size}
+		if p.Deal != nil {
+			var b bytes.Buffer
+			id := p.Deal.DealID
+			if err := writeDealID(&b, id); err != nil {
+				return nil, fmt.Errorf("encode deal %d: %w", id, err)
+			}
+			m.Notify = []miner.DataActivationNotification{{Address: builtin.StorageMarketActorAddr, Payload: b.Bytes()}}
+			last = i + 1
+		}
+		pieces = append(pieces, m)
+	}
+	return &miner.ProveCommitSectors3Params{
+		SectorActivations:          []miner.SectorActivationManifest{{SectorNumber: r.Number, Pieces: pieces[:last]}},
+		SectorProofs:               [][]byte{r.Proof},
+		RequireActivationSuccess:   true,
+		RequireNotificationSuccess: true,
+	}, nil
+}
+
+func (s *Sealing) commitWait(ctx context.Context, r record) (event, error) {
+	m, err := s.deps.CommitMsgs.Wait(ctx, *r.CommitMsg)
+	if err != nil {
+		return event{}, fmt.Errorf("wait for commit message %s: %w", r.CommitMsg, err)
+	}
+	o, err := s.look(ctx, r.Number, m.TipSet)
+	if err != nil {
+		return event{}, err
+	}
+	if o.sector != nil { // also when the message failed: another one stored it
+		return activated(r, o)
+	}
+	return event{}, commitFailure(r, m)
+}
+
+// commitFailure reads why the sector is not on chain.
+func commitFailure(r record, m *api.MsgLookup) error {
+	if !m.Receipt.ExitCode.IsSuccess() {
+		return failed("commit", "commit message %s failed with exit code %s", r.CommitMsg, m.Receipt.ExitCode)
+	}
+	var ret miner.ProveCommitSectors3Return
+	if err := ret.UnmarshalCBOR(bytes.NewReader(m.Receipt.Return)); err != nil {
+		return failed("commit", "commit message %s returned what cannot be read: %w", r.CommitMsg, err)
+	}
+	if len(ret.FailCodes) > 0 {
+		return failed("commit", "the sector was refused in commit message %s with exit code %s", r.CommitMsg, ret.FailCodes[0].Code)
+	}
+	return failed("commit", "commit message %s succeeded and yet the chain has no sector %d", r.CommitMsg, r.Number)
+}
