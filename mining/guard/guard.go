@@ -28,12 +28,14 @@ type Fault string
 
 // The three faults of a single miner.
 const (
-	DoubleFork      Fault = "double-fork mining"
-	TimeOffset      Fault = "time-offset mining"
-	ParentGrinding  Fault = "parent grinding"
-	epochPrefix           = "/slashfilter/epoch"
-	parentsPrefix         = "/slashfilter/parents"
-	refusalGuidance       = "the block must not be published; nothing needs to be done"
+	DoubleFork     Fault = "double-fork mining"
+	TimeOffset     Fault = "time-offset mining"
+	ParentGrinding Fault = "parent grinding"
+)
+
+const (
+	epochPrefix   = "/slashfilter/epoch"
+	parentsPrefix = "/slashfilter/parents"
 )
 
 // RefusedError says that publishing a block would be a fault, and which
@@ -47,7 +49,7 @@ type RefusedError struct {
 
 // Error implements error.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("block %s at height %d refused: %s, together with our block %s (%s)", e.Block, e.Height, e.Fault, e.Witness, refusalGuidance)
+	return fmt.Sprintf("block %s at height %d refused: %s, together with our block %s (it is not published; nothing needs to be done)", e.Block, e.Height, e.Fault, e.Witness)
 }
 
 // Guard is safe for concurrent use.

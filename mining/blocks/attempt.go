@@ -1,0 +1,179 @@
+package blocks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/filecoin-project/go-state-types/proof"
+	"github.com/ipfs/go-cid"
+
+	"quarry/api"
+	"quarry/mining/election"
+	"quarry/mining/guard"
+	"quarry/proofs/envelope"
+)
+
+// attempt plays one epoch: is the miner eligible, did it win, and if so a
+// block is proven, made, guarded and submitted. nil without a block means that
+// nothing was won.
+func (p *Producer) attempt(ctx context.Context, a attempt) error {
+	started := time.Now()
+	info, err := p.deps.Chain.MinerGetBaseInfo(ctx, p.cfg.Miner, a.round(), a.base.Key())
+	if err != nil {
+		return fmt.Errorf("ask whether %s may mine: %w", p.cfg.Miner, err)
+	}
+	if reason := ineligible(info); reason != "" {
+		p.note(a.round(), false, reason)
+		return nil
+	}
+	p.note(a.round(), true, "")
+	beacon := info.PrevBeaconEntry.Data
+	if n := len(info.BeaconEntries); n > 0 {
+		beacon = info.BeaconEntries[n-1].Data
+	}
+	eproof, err := p.election(ctx, a, beacon, info)
+	if err != nil || eproof.WinCount < 1 {
+		return err
+	}
+	ticket, err := p.ticket(ctx, a, beacon, info.WorkerKey)
+	if err != nil {
+		return err
+	}
+	winning, err := p.prove(ctx, a, beacon, info.Sectors)
+	if err != nil {
+		return err
+	}
+	return p.publish(ctx, a, &api.BlockTemplate{
+		Miner: p.cfg.Miner, Parents: a.base.Key(), Ticket: ticket, Eproof: eproof,
+		BeaconValues: info.BeaconEntries, Epoch: a.round(), Timestamp: p.timestamp(a),
+		WinningPoStProof: winning,
+	}, started)
+}
+
+func ineligible(info *api.MiningBaseInfo) string {
+	switch {
+	case info == nil:
+		return "the miner had no provable sectors 900 epochs ago; it becomes eligible when its first proven sectors are that old"
+	case !info.EligibleForMining:
+		return "the miner is below the minimum power, in debt, or punished for a consensus fault"
+	case len(info.Sectors) == 0:
+		return "no sector was drawn"
+	}
+	return ""
+}
+
+func (p *Producer) election(ctx context.Context, a attempt, beacon []byte, info *api.MiningBaseInfo) (*api.ElectionProof, error) {
+	input := election.Draw(beacon, crypto.DomainSeparationTag_ElectionProofProduction, a.round(), p.entropy)
+	vrf, err := p.sign(ctx, info.WorkerKey, input)
+	if err != nil {
+		return nil, fmt.Errorf("sign the election proof: %w", err)
+	}
+	return &api.ElectionProof{VRFProof: vrf, WinCount: election.WinCount(vrf, info.MinerPower, info.NetworkPower)}, nil
+}
+
+// ticket continues the ticket chain (lotus chain/gen/gen.go ComputeTicket; the
+// rule of heights after the smoke upgrade).
+func (p *Producer) ticket(ctx context.Context, a attempt, beacon []byte, worker address.Address) (*api.Ticket, error) {
+	last := a.base.MinTicket()
+	if last == nil {
+		return nil, fmt.Errorf("the block %s has no ticket", a.base.Cids[0])
+	}
+	entropy := append(append([]byte(nil), p.entropy...), last.VRFProof...)
+	input := election.Draw(beacon, crypto.DomainSeparationTag_TicketProduction, a.round()-1, entropy)
+	vrf, err := p.sign(ctx, worker, input)
+	if err != nil {
+		return nil, fmt.Errorf("sign the ticket: %w", err)
+	}
+	return &api.Ticket{VRFProof: vrf}, nil
+}
+
+func (p *Producer) sign(ctx context.Context, worker address.Address, input []byte) ([]byte, error) {
+	sig, err := p.deps.Chain.WalletSign(ctx, worker, input)
+	if err != nil {
+		return nil, fmt.Errorf("with worker key %s (is it in the full node's wallet?): %w", worker, err)
+	}
+	if sig == nil || sig.Type != crypto.SigTypeBLS {
+		return nil, fmt.Errorf("the worker key %s is not a BLS key", worker)
+	}
+	return sig.Data, nil
+}
+
+// prove makes the winning PoSt and leaves the vanilla proof with the node,
+// before anything refers to it.
+func (p *Producer) prove(ctx context.Context, a attempt, beacon []byte, sectors []proof.ExtendedSectorInfo) ([]proof.PoStProof, error) {
+	kind, err := sectors[0].SealProof.RegisteredWinningPoStProof()
+	if err != nil {
+		return nil, fmt.Errorf("winning PoSt type of sector %d: %w", sectors[0].SectorNumber, err)
+	}
+	rand := election.Draw(beacon, crypto.DomainSeparationTag_WinningPoStChallengeSeed, a.round(), p.entropy)
+	blob, err := p.deps.Prover.ProveWinning(ctx, api.WinningPoStRequest{
+		Miner: p.actor, Randomness: abi.PoStRandomness(rand), Sectors: sectors,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("winning PoSt over sector %d: %w", sectors[0].SectorNumber, err)
+	}
+	field, c := envelope.Wrap(blob)
+	if err := p.deps.Chain.ChainPutObj(ctx, api.ObjBlock{Cid: c, Data: blob}); err != nil {
+		return nil, fmt.Errorf("hand the winning proof to the node: %w", err)
+	}
+	return []proof.PoStProof{{PoStProof: kind, ProofBytes: field}}, nil
+}
+
+var errTaken = errors.New("won, but the chain moved on before the block was ready")
+
+// publish makes the block of a won epoch and submits it, unless it came too
+// late or the guard forbids it.
+func (p *Producer) publish(ctx context.Context, a attempt, t *api.BlockTemplate, started time.Time) error {
+	if p.taken(a) {
+		return errTaken
+	}
+	var err error
+	if t.Messages, err = p.deps.Chain.MpoolSelect(ctx, a.base.Key(), election.TicketQuality(t.Ticket.VRFProof)); err != nil {
+		// An empty block still earns the reward and carries power.
+		p.deps.Log.Warn("no messages for a won block", "epoch", a.round(), "cause", err)
+		t.Messages = nil
+	}
+	b, err := p.deps.Chain.MinerCreateBlock(ctx, t)
+	if err != nil {
+		return fmt.Errorf("create a block: %w", err)
+	}
+	if b == nil || b.Header == nil || b.Header.Height != a.round() || b.Header.Miner != p.cfg.Miner {
+		return errors.New("create a block: the node answered a block that was not asked for")
+	}
+	if err := p.holdUntilDue(ctx, a); err != nil {
+		return err
+	}
+	if p.taken(a) {
+		return errTaken
+	}
+	c := b.Header.Cid()
+	err = p.guard.Check(ctx, guard.Block{
+		Miner: p.cfg.Miner, Height: a.round(), Parents: api.TipSetKey(b.Header.Parents), ParentHeight: a.base.Height, Cid: c,
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.deps.Chain.SyncSubmitBlock(ctx, b); err != nil {
+		return fmt.Errorf("submit block %s: %w", c, err)
+	}
+	return p.won(ctx, a, c, t, time.Since(started))
+}
+
+// holdUntilDue waits for the block's timestamp on a real network, where
+// blocks from the future are refused.
+func (p *Producer) holdUntilDue(ctx context.Context, a attempt) error {
+	if p.pace() > 0 {
+		return nil
+	}
+	return wait(ctx, time.Until(p.epochStart(a)))
+}
+
+func (p *Producer) won(ctx context.Context, a attempt, c cid.Cid, t *api.BlockTemplate, took time.Duration) error {
+	p.deps.Log.Info("block mined", "epoch", a.round(), "cid", c, "wins", t.Eproof.WinCount, "messages", len(t.Messages), "nulls", a.nulls, "took", took)
+	return p.countWin(context.WithoutCancel(ctx), c)
+}
