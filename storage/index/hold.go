@@ -26,9 +26,10 @@ func Hold(ctx context.Context, l Locker, r api.LockRequest) (held context.Contex
 	}
 	held, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
+	id := got.ID // the goroutine alone touches it until done is closed
 	go func() {
 		defer close(done)
-		renew(held, cancel, l, got.ID, r)
+		renew(held, cancel, l, got.ID, r, func(n api.UUID) { id = n })
 	}()
 	return held, func() {
 		cancel(context.Canceled)
@@ -36,11 +37,11 @@ func Hold(ctx context.Context, l Locker, r api.LockRequest) (held context.Contex
 		// The caller's context may have ended; the lease must go back all the same.
 		bg, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer stop()
-		_ = l.StorageUnlock(bg, got.ID) // if it fails the lease runs out by itself
+		_ = l.StorageUnlock(bg, id) // if it fails the lease runs out by itself
 	}, nil
 }
 
-func renew(ctx context.Context, lost context.CancelCauseFunc, l Locker, id api.UUID, r api.LockRequest) {
+func renew(ctx context.Context, lost context.CancelCauseFunc, l Locker, id api.UUID, r api.LockRequest, reid func(api.UUID)) {
 	// Expiry is counted on our own clock from when we asked, never on the
 	// index's, which may differ.
 	deadline := time.Now().Add(r.TTL)
@@ -56,10 +57,21 @@ func renew(ctx context.Context, lost context.CancelCauseFunc, l Locker, id api.U
 		one, stop := context.WithTimeout(ctx, r.TTL/3)
 		_, err := l.StorageRenewLock(one, id, r.TTL)
 		stop()
+		if isLost(err) && time.Now().Before(deadline) {
+			// The index restarted and forgot: our time is not over, so ask anew, at
+			// once or not at all.
+			again := r
+			again.Wait = 0
+			var got api.LockLease
+			if got, err = l.StorageLock(ctx, again); err == nil {
+				id = got.ID
+				reid(id)
+			}
+		}
 		switch {
 		case err == nil:
 			deadline = asked.Add(r.TTL)
-		case isLost(err) || time.Now().After(deadline):
+		case isLost(err) || isLocked(err) || time.Now().Add(r.TTL/3).After(deadline):
 			lost(&api.ErrLeaseLost{What: "files of sector " + api.SectorName(r.Sector)})
 			return
 		}

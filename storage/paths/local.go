@@ -48,9 +48,9 @@ type Path struct {
 // Local is the set of storage paths of this process. Its methods may be called
 // from several goroutines at once.
 type Local struct {
-	cfg  Config
-	idx  Index
-	log  *slog.Logger
+	cfg Config
+	idx Index
+	log *slog.Logger
 
 	mu       sync.Mutex
 	paths    map[api.StorageID]*Path

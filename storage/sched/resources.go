@@ -1,0 +1,72 @@
+package sched
+
+import (
+	"fmt"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"quarry/api"
+)
+
+// Resources is what a task takes, or several together.
+type Resources struct {
+	MemBytes uint64 // working set
+	Threads  int    // cores kept busy; 0 = hardly any
+	Count    int    // tasks
+}
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+	gib = 1 << 30
+)
+
+// memory is per sector size: AP, PC1 and UNS, PC2, C1. Figures from lotus
+// storiface/resources.go, minimum plus base memory.
+var memory = map[abi.SectorSize][4]uint64{
+	2 * kib:   {2 * kib, 2 * kib, 2 * kib, 2 * kib},
+	8 * mib:   {8 * mib, 24 * mib, 24 * mib, 8 * mib},
+	512 * mib: {2 * gib, 1100 * mib, 2 * gib, 2 * gib},
+	32 * gib:  {5 * gib, 56*gib + 10*mib, 16 * gib, 2 * gib},
+	64 * gib:  {9 * gib, 112*gib + 10*mib, 31 * gib, 2 * gib},
+}
+
+// Needs is what one task takes; *api.ErrInvalid for a task type or seal proof
+// that does not exist.
+func Needs(t api.TaskType, p abi.RegisteredSealProof) (Resources, error) {
+	size, err := p.SectorSize()
+	if err != nil {
+		return Resources{}, &api.ErrInvalid{What: fmt.Sprintf("seal proof type %d", p), Reason: "it does not exist"}
+	}
+	m := memory[size]
+	switch t {
+	case api.TaskAddPiece:
+		return Resources{m[0], 1, 1}, nil
+	case api.TaskPreCommit1, api.TaskUnseal:
+		return Resources{m[1], 1, 1}, nil
+	case api.TaskPreCommit2:
+		return Resources{m[2], 1, 1}, nil
+	case api.TaskCommit1:
+		return Resources{m[3], 0, 1}, nil
+	case api.TaskFinalize:
+		return Resources{0, 0, 1}, nil
+	}
+	return Resources{}, &api.ErrInvalid{What: "task type " + string(t), Reason: "it does not exist", Hint: "known are AP, PC1, PC2, C1, FIN and UNS"}
+}
+
+func (r *Resources) add(o Resources) {
+	r.MemBytes += o.MemBytes
+	r.Threads += o.Threads
+	r.Count += o.Count
+}
+
+// fits tells whether the worker has room for r beside used. A worker that does
+// not say what it has takes one task per core class at a time; a worker with no
+// task at all is never refused for cores.
+func (r Resources) fits(used Resources, w api.WorkerInfo) bool {
+	if w.MemBytes > 0 && (used.MemBytes > w.MemBytes || r.MemBytes > w.MemBytes-used.MemBytes) {
+		return false
+	}
+	cpus := max(w.CPUs, 1)
+	return r.Threads == 0 || used.Threads == 0 || used.Threads+r.Threads <= cpus
+}
