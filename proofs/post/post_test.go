@@ -109,10 +109,23 @@ func TestReferenceBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sector := porep.Sector{Proof: seal2KiB, Miner: miner, Number: 42}
+	own, err := poreptest.SealData(context.Background(), sector, poreptest.VectorData(2048))
+	if err != nil {
+		t.Fatal(err)
+	}
+	access := SectorAccess{Info: own.Info(), Sealed: own.Sealed, Cache: own.Cache}
 	for _, x := range []struct {
 		k    kind
 		want []byte
 	}{{windowV11, v.Window}, {winning, v.Winning}} {
+		made, err := openSector(context.Background(), x.k, [32]byte(draw), 0, access)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(made.append(nil, shape.PoseidonForm()), x.want) {
+			t.Error("our proof differs from the reference's")
+		}
 		d := merkle.NewDecoder(x.want)
 		p := readSectorProof(d, x.k, shape.PoseidonForm())
 		if err := d.End(); err != nil {

@@ -116,9 +116,28 @@ func Seal(ctx context.Context, s porep.Sector) (*Sealed, error) {
 	if err != nil {
 		return nil, err
 	}
+	raw := VectorData(uint64(size))
+	for i := range raw {
+		raw[i] += byte(s.Number)
+	}
+	return SealData(ctx, s, raw)
+}
+
+// VectorData is the payload of a size-byte sector that the reference vectors
+// were made from.
+func VectorData(size uint64) []byte {
 	raw := make([]byte, size/128*127)
 	for i := range raw {
-		raw[i] = byte(7*i+3) ^ byte(i>>8) + byte(s.Number)
+		raw[i] = byte(7*i+3) ^ byte(i>>8)
+	}
+	return raw
+}
+
+// SealData is Seal with the given payload, one piece that fills the sector.
+func SealData(ctx context.Context, s porep.Sector, raw []byte) (*Sealed, error) {
+	size, err := s.Proof.SectorSize()
+	if err != nil {
+		return nil, err
 	}
 	piece, err := commp.Sum(ctx, bytes.NewReader(raw))
 	if err != nil {
