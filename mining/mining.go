@@ -1,0 +1,141 @@
+package mining
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/namespace"
+	"golang.org/x/sync/errgroup"
+
+	"quarry/api"
+	"quarry/mining/blocks"
+	"quarry/mining/window"
+)
+
+// Chain is the part of a full node the subsystem uses; api.Chain has it all.
+type Chain interface {
+	blocks.Chain
+	window.Chain
+}
+
+// Storage makes proofs over stored sectors; api.Storage has it all.
+type Storage interface {
+	blocks.Prover
+	window.Prover
+}
+
+// Heads follows the head; *heads.Follower is one.
+type Heads interface {
+	blocks.Heads
+	window.Heads
+}
+
+// Msgs sends keyed messages; *msgs.Sender is one.
+type Msgs interface{ window.Msgs }
+
+// Config says for whom to mine and under which conditions. The zero values of
+// all but Miner are good.
+type Config struct {
+	// Miner is the ID address of the miner actor.
+	Miner address.Address
+	// VanillaAccepted says that the network takes vanilla proofs in envelopes,
+	// as the embedded devnet does.
+	VanillaAccepted bool
+	// EpochWall is the wall-clock length of an epoch where the network runs
+	// faster or slower than its block delay; nil or 0 on real networks.
+	EpochWall func() time.Duration
+	// DisableBlocks and DisableWindow leave out one of the two halves.
+	DisableBlocks, DisableWindow bool
+	// MaxPartitionsPerPoStMessage, SubmitConfidence: see window.Config.
+	MaxPartitionsPerPoStMessage int
+	SubmitConfidence            abi.ChainEpoch
+}
+
+// Deps are the collaborators, all needed but Log.
+type Deps struct {
+	Store   datastore.Batching // prefixed for this subsystem
+	Chain   Chain
+	Storage Storage
+	Heads   Heads
+	Msgs    Msgs
+	Log     *slog.Logger
+}
+
+// Mining implements api.Mining.
+type Mining struct {
+	cfg    Config
+	log    *slog.Logger
+	blocks *blocks.Producer
+	window *window.Scheduler
+}
+
+var _ api.Mining = (*Mining)(nil)
+
+// New builds both halves and reads their state.
+func New(cfg Config, deps Deps) (*Mining, error) {
+	if deps.Store == nil || deps.Chain == nil || deps.Storage == nil || deps.Heads == nil || deps.Msgs == nil {
+		return nil, &api.ErrInvalid{What: "mining", Reason: "a collaborator is missing", Hint: "Store, Chain, Storage, Heads and Msgs are all needed"}
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	b, err := blocks.New(blocks.Config{Miner: cfg.Miner, EpochWall: cfg.EpochWall}, blocks.Deps{
+		Store: namespace.Wrap(deps.Store, datastore.NewKey("/blocks")), Chain: deps.Chain, Prover: deps.Storage,
+		Heads: deps.Heads, Log: deps.Log.With("part", "blocks"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("block production: %w", err)
+	}
+	w, err := window.New(window.Config{Miner: cfg.Miner, MaxPartitions: cfg.MaxPartitionsPerPoStMessage, SubmitConfidence: cfg.SubmitConfidence}, window.Deps{
+		Store: namespace.Wrap(deps.Store, datastore.NewKey("/window")), Chain: deps.Chain, Prover: deps.Storage,
+		Heads: deps.Heads, Msgs: deps.Msgs, Log: deps.Log.With("part", "window"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("window PoSt: %w", err)
+	}
+	return &Mining{cfg: cfg, log: deps.Log, blocks: b, window: w}, nil
+}
+
+// noGroth16 is what the operator of a real network has to know.
+var noGroth16 = &api.ErrUnsupportedProof{
+	What: "window and winning PoSt on a network that takes only Groth16 proofs",
+	Hint: "run the miner against the embedded devnet, or leave EnableMining off",
+}
+
+// Run mines until ctx ends. Where the network takes only Groth16 proofs it
+// does nothing but answer, with the reason in the status.
+func (m *Mining) Run(ctx context.Context) error {
+	if !m.cfg.VanillaAccepted {
+		m.log.Error("mining is idle", "reason", noGroth16)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	if !m.cfg.DisableBlocks {
+		g.Go(func() error { return m.blocks.Run(ctx) })
+	}
+	if !m.cfg.DisableWindow {
+		g.Go(func() error { return m.window.Run(ctx) })
+	}
+	g.Go(func() error { <-ctx.Done(); return ctx.Err() })
+	return g.Wait()
+}
+
+// MiningStatus tells of block production.
+func (m *Mining) MiningStatus(context.Context) (api.MiningStatus, error) {
+	s := m.blocks.Status()
+	if !m.cfg.VanillaAccepted {
+		s.Eligible, s.Reason = false, noGroth16.Error()
+	}
+	return s, nil
+}
+
+// ProvingStatus tells of window PoSt.
+func (m *Mining) ProvingStatus(context.Context) (api.ProvingStatus, error) {
+	return m.window.Status(), nil
+}

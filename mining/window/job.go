@@ -1,0 +1,202 @@
+package window
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/builtin"
+	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/ipfs/go-cid"
+
+	"quarry/api"
+	"quarry/chain/msgs"
+)
+
+const retryPause = 200 * time.Millisecond
+
+// prove is the life of a job: plan, then one strand per message.
+func (s *Scheduler) prove(j *job) {
+	log := s.deps.Log.With("deadline", j.info.Index, "open", j.info.Open)
+	var batches []batch
+	var rand abi.Randomness
+	for d := retryPause; ; d = pause(j.window, d) {
+		var err error
+		if batches, rand, err = s.prepare(j); err == nil {
+			break
+		}
+		if j.window.Err() != nil {
+			return
+		}
+		log.Warn("window PoSt: planning, will repeat", "error", err)
+	}
+	var strands sync.WaitGroup
+	for _, b := range batches {
+		strands.Go(func() { s.strand(j, b, rand) })
+	}
+	strands.Wait()
+}
+
+func (s *Scheduler) prepare(j *job) ([]batch, abi.Randomness, error) {
+	batches, err := s.plan(j.window, j.info)
+	if err != nil || len(batches) == 0 {
+		return nil, nil, err
+	}
+	rand, err := s.deps.Chain.StateGetRandomnessFromBeacon(j.window, crypto.DomainSeparationTag_WindowedPoStChallengeSeed,
+		j.info.Challenge, s.entropy, s.deps.Heads.Head().Key())
+	if err != nil {
+		return nil, nil, fmt.Errorf("challenge of epoch %d: %w", j.info.Challenge, err)
+	}
+	return batches, rand, nil
+}
+
+// strand brings one batch onto the chain, with a new attempt whenever a
+// message fails while the deadline is open.
+func (s *Scheduler) strand(j *job, b batch, rand abi.Randomness) {
+	log := s.deps.Log.With("deadline", j.info.Index, "open", j.info.Open, "partitions", b.indexes())
+	var used []string
+	defer func() {
+		// Not while another process run may still need to know the message.
+		if cause := context.Cause(j.life); cause == nil || errors.Is(cause, errSettled) {
+			s.forget(used)
+		}
+	}()
+	for attempt := 0; ; attempt++ {
+		key := fmt.Sprintf("wdpost-%s-%d-%d-%x-%d", s.cfg.Miner, j.info.Open, b.name(), []byte(rand)[:4], attempt)
+		used = append(used, key)
+		ok, err := s.attempt(j, b, rand, key)
+		if ok {
+			return
+		}
+		if j.life.Err() != nil || j.window.Err() != nil {
+			log.Warn("window PoSt: not on chain in time", "cause", context.Cause(j.life), "error", err)
+			return
+		}
+		log.Warn("window PoSt: message failed, trying again", "error", err)
+		if posted, err := s.posted(j.window, j.info, s.deps.Heads.Head()); err == nil && posted[b.name()] {
+			log.Info("window PoSt: the chain has a proof of these partitions already")
+			return
+		}
+		pause(j.window, retryPause)
+	}
+}
+
+// attempt makes, sends and follows one message. ok means accepted on chain;
+// otherwise err says what happened to it.
+func (s *Scheduler) attempt(j *job, b batch, rand abi.Randomness, key string) (ok bool, err error) {
+	rec := api.PoStRecord{Deadline: j.info.Index, Open: j.info.Open, Partitions: b.indexes(), Time: time.Now()}
+	c, sent, err := s.deps.Msgs.Sent(j.life, key)
+	if err != nil {
+		return false, err
+	}
+	if !sent {
+		p, err := s.proveUntilClose(j, b, rand)
+		rec.Sectors, rec.Skipped, rec.Elapsed = p.sectors, p.skipped, p.elapsed
+		if ierr := s.book.intend(context.WithoutCancel(j.life), pending{Key: key, Close: j.info.Close, Record: rec}); ierr != nil {
+			return false, errors.Join(err, ierr)
+		}
+		if err == nil {
+			c, err = s.submit(j, key, p)
+		}
+		if err != nil {
+			return false, s.lost(j, key, rec, err)
+		}
+	} else if old, found := s.pendingRecord(j.life, key); found {
+		rec = old
+	}
+	rec.Message = &c
+	lookup, err := s.deps.Msgs.Wait(j.life, c)
+	return s.settle(j.life, key, rec, lookup, err)
+}
+
+// submit sends a proof once its deadline is open.
+func (s *Scheduler) submit(j *job, key string, p proven) (cid.Cid, error) {
+	if _, err := s.deps.Heads.WaitHeight(j.window, j.info.Open+s.cfg.SubmitConfidence); err != nil {
+		return cid.Undef, err
+	}
+	m, err := s.message(j.window, p)
+	if err != nil {
+		return cid.Undef, err
+	}
+	return s.send(j, key, m)
+}
+
+// proveUntilClose repeats until there is a proof or the deadline closes.
+func (s *Scheduler) proveUntilClose(j *job, b batch, rand abi.Randomness) (proven, error) {
+	for d := retryPause; ; d = pause(j.window, d) {
+		p, err := s.proveOne(j, b, rand)
+		if err == nil || j.window.Err() != nil {
+			return p, err
+		}
+		s.deps.Log.Warn("window PoSt: proving, will repeat", "deadline", j.info.Index, "partitions", b.indexes(), "skipped", p.skipped, "error", err)
+	}
+}
+
+func (s *Scheduler) proveOne(j *job, b batch, rand abi.Randomness) (proven, error) {
+	select {
+	case s.proving <- struct{}{}:
+		defer func() { <-s.proving }()
+		return s.build(j.window, j.info, b, rand)
+	case <-j.window.Done():
+		return proven{}, j.window.Err()
+	}
+}
+
+// send repeats the keyed send until it succeeds or the deadline closes: an
+// error may mean that the node is away for a moment.
+func (s *Scheduler) send(j *job, key string, m *api.Message) (c cid.Cid, err error) {
+	for d := retryPause; ; d = pause(j.window, d) {
+		if c, err = s.deps.Msgs.Send(j.window, key, m); err == nil || j.window.Err() != nil {
+			return c, err
+		}
+		if posted, perr := s.posted(j.window, j.info, s.deps.Heads.Head()); perr == nil && len(posted) > 0 {
+			return c, err // the caller looks whether somebody else posted it
+		}
+		s.deps.Log.Warn("window PoSt: sending, will repeat", "deadline", j.info.Index, "key", key, "error", err)
+	}
+}
+
+// message addresses a proof to the miner actor.
+func (s *Scheduler) message(ctx context.Context, p proven) (*api.Message, error) {
+	params, err := msgs.Params(&p.params)
+	if err != nil {
+		return nil, err
+	}
+	from, err := s.sender(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Message{To: s.cfg.Miner, From: from, Value: big.Zero(), Method: builtin.MethodsMiner.SubmitWindowedPoSt, Params: params}, nil
+}
+
+// sender picks who pays: a control address kept for this, else the worker
+// (lotus storage/ctladdr/addresses.go).
+func (s *Scheduler) sender(ctx context.Context) (address.Address, error) {
+	head := s.deps.Heads.Head().Key()
+	info, err := s.deps.Chain.StateMinerInfo(ctx, s.cfg.Miner, head)
+	if err != nil {
+		return address.Undef, fmt.Errorf("addresses of the miner: %w", err)
+	}
+	for _, a := range info.ControlAddresses {
+		if a == info.Worker || a == info.Owner {
+			continue
+		}
+		key, err := s.deps.Chain.StateAccountKey(ctx, a, head)
+		if err != nil {
+			continue
+		}
+		has, err := s.deps.Chain.WalletHas(ctx, key)
+		if err != nil || !has {
+			continue
+		}
+		if funds, err := s.deps.Chain.WalletBalance(ctx, key); err == nil && funds.Int != nil && funds.GreaterThanEqual(s.cfg.MinFunds) {
+			return a, nil
+		}
+	}
+	return info.Worker, nil
+}

@@ -1,0 +1,62 @@
+package window
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
+
+	"quarry/api"
+	"quarry/mining/election"
+)
+
+// New makes a scheduler and reads its book.
+func New(cfg Config, deps Deps) (*Scheduler, error) {
+	id, err := address.IDFromAddress(cfg.Miner)
+	if err != nil {
+		return nil, &api.ErrInvalid{What: "miner address " + cfg.Miner.String(), Reason: "not an ID address", Hint: "resolve it with StateLookupID first"}
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	entropy, err := election.Entropy(cfg.Miner)
+	if err != nil {
+		return nil, err
+	}
+	bk, err := openBook(context.Background(), deps.Store)
+	if err != nil {
+		return nil, err
+	}
+	return &Scheduler{
+		cfg: cfg.withDefaults(), deps: deps, actor: abi.ActorID(id), entropy: entropy,
+		proving: make(chan struct{}, 1), book: bk, jobs: map[abi.ChainEpoch]*job{},
+	}, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.ChallengeConfidence <= 0 {
+		c.ChallengeConfidence = 1
+	}
+	if c.SubmitConfidence <= 0 {
+		c.SubmitConfidence = 4
+	}
+	if c.MaxPartitions <= 0 || c.MaxPartitions > miner.PoStedPartitionsMax {
+		c.MaxPartitions = miner.PoStedPartitionsMax
+	}
+	if c.Settle <= 0 {
+		c.Settle = 30
+	}
+	if c.MinFunds.Int == nil || c.MinFunds.IsZero() {
+		c.MinFunds = big.Mul(big.NewInt(50), big.NewInt(1e15)) // 0.05 FIL
+	}
+	return c
+}
+
+// Status is a snapshot.
+func (s *Scheduler) Status() api.ProvingStatus {
+	t := s.book.snapshot()
+	return api.ProvingStatus{CurrentDeadline: s.Deadline(), Accepted: t.Accepted, Failed: t.Failed, Recent: t.Recent}
+}
