@@ -189,6 +189,11 @@ func (s *Scheduler) Submit(ctx context.Context, spec api.TaskSpec) (api.TaskStat
 		if t.Spec.Type != spec.Type || t.Spec.Sector != spec.Sector || !sameJSON(t.Spec.Params, spec.Params) {
 			return api.TaskStatus{}, &api.ErrInvalid{What: "task " + spec.Key, Reason: "the key belongs to a task with other parameters", Hint: "choose another key, or forget the old task"}
 		}
+		if !t.final() && !bytes.Equal(t.Spec.Params, spec.Params) { // a fresh address or token for the same data
+			if err := s.change(ctx, t, func(t *task) { t.Spec.Params = bytes.Clone(spec.Params) }); err != nil {
+				return api.TaskStatus{}, err
+			}
+		}
 		return t.view(), nil
 	}
 	now := time.Now().UTC()

@@ -68,6 +68,34 @@ func Open(path string, size abi.SectorSize) (*File, error) {
 	return u, nil
 }
 
+// OpenAny opens an existing unsealed file for reading and finds the sector size
+// from its record.
+func OpenAny(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open unsealed file: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("open unsealed file: %w", err)
+	}
+	// Sector sizes are powers of two and a record is far smaller than its sector,
+	// except for the smallest test sectors, so the size is the highest power of two
+	// whose record can be read.
+	for size := int64(1) << 62; size >= 128; size >>= 1 {
+		if size+4 > st.Size() {
+			continue
+		}
+		if u, err := Open(path, abi.SectorSize(size)); err == nil {
+			return u, nil
+		} else if !errors.Is(err, ErrDamaged) {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("unsealed file %s: %w", path, ErrDamaged)
+}
+
 // Size is the sector size in padded bytes.
 func (u *File) Size() int64 { return u.size }
 

@@ -1,0 +1,13 @@
+// Package fetch moves sector files between processes over HTTP and reads parts
+// of them from afar.
+//
+// A file is fetched in segments with Range requests; each segment carries its
+// BLAKE2b-256 in an HTTP trailer, so a fetch that broke off goes on after the
+// last segment that was verified, also after a restart. A directory is a JSON
+// listing and one request per file. Unsealed ranges are served only when they
+// were written.
+//
+// The package checks no tokens when serving (whoever mounts the handlers does),
+// follows no redirects when fetching, and limits size and silence of whatever
+// it reads.
+package fetch
