@@ -1,0 +1,196 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"time"
+
+	"quarry/api"
+
+	"github.com/filecoin-project/go-jsonrpc"
+)
+
+// namespace of every method on the wire.
+const namespace = "Filecoin"
+
+// Config of a client.
+type Config struct {
+	// Info is token:address, see ParseInfo.
+	Info string
+	// Name of the peer in errors, such as "the sealing node"; by default what is
+	// dialled.
+	Name string
+	// MaxResponseBytes bounds one answer; 512 MiB by default (vanilla proofs and
+	// state objects are large).
+	MaxResponseBytes int64
+	Log              *slog.Logger
+}
+
+// ChainAPI is a full node, real or embedded.
+type ChainAPI struct {
+	api.ChainStruct
+	api.NodeStruct
+	api.DevnetStruct
+	*conn
+}
+
+var (
+	_ api.Chain  = (*ChainAPI)(nil)
+	_ api.Node   = (*ChainAPI)(nil)
+	_ api.Devnet = (*ChainAPI)(nil)
+)
+
+// MinerAPI is a miner process or worker with everything it may serve; what it
+// does not serve answers api.ErrNotServedHere.
+type MinerAPI struct {
+	api.CommonStruct
+	api.NetStruct
+	api.StorageStruct
+	api.SealingStruct
+	api.MiningStruct
+	api.MarketsStruct
+	*conn
+}
+
+var (
+	_ api.Common  = (*MinerAPI)(nil)
+	_ api.Net     = (*MinerAPI)(nil)
+	_ api.Storage = (*MinerAPI)(nil)
+	_ api.Sealing = (*MinerAPI)(nil)
+	_ api.Mining  = (*MinerAPI)(nil)
+	_ api.Markets = (*MinerAPI)(nil)
+)
+
+// Chain makes a client of a full node. It does not connect: an error means that
+// cfg cannot work.
+func Chain(ctx context.Context, cfg Config) (*ChainAPI, error) {
+	c, err := newConn(ctx, cfg, "v1")
+	if err != nil {
+		return nil, fmt.Errorf("client of a full node: %w", err)
+	}
+	out := &ChainAPI{conn: c}
+	if err := c.fill(part{&out.ChainStruct.Internal, ""}, part{&out.NodeStruct.Internal, ""}, part{&out.DevnetStruct.Internal, ""}); err != nil {
+		return nil, err
+	}
+	out.ChainStruct.Internal.ChainNotify = c.chainNotify
+	return out, nil
+}
+
+// Miner makes a client of a miner process. It does not connect: an error means
+// that cfg cannot work.
+func Miner(ctx context.Context, cfg Config) (*MinerAPI, error) {
+	c, err := newConn(ctx, cfg, "v1")
+	if err != nil {
+		return nil, fmt.Errorf("client of a miner: %w", err)
+	}
+	out := &MinerAPI{conn: c}
+	err = c.fill(
+		part{&out.CommonStruct.Internal, ""},
+		part{&out.NetStruct.Internal, api.SubsystemMarkets},
+		part{&out.StorageStruct.Internal, api.SubsystemSectorStorage},
+		part{&out.SealingStruct.Internal, api.SubsystemSealing},
+		part{&out.MiningStruct.Internal, api.SubsystemMining},
+		part{&out.MarketsStruct.Internal, api.SubsystemMarkets},
+	)
+	return out, err
+}
+
+// part is one struct of function fields and the subsystem it belongs to.
+type part struct {
+	internal any
+	sub      api.Subsystem
+}
+
+// conn is what all interfaces of one peer share.
+type conn struct {
+	cfg     Config
+	info    Info
+	version string
+	name    string
+	http    *http.Client
+	closers []func()
+	subs    subscriptions
+}
+
+func newConn(ctx context.Context, cfg Config, version string) (*conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	info, err := ParseInfo(cfg.Info)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxResponseBytes <= 0 {
+		cfg.MaxResponseBytes = 512 << 20
+	}
+	name := cfg.Name
+	if name == "" {
+		name = info.String()
+	}
+	c := &conn{cfg: cfg, info: info, version: version, name: name, http: &http.Client{Transport: transport()}}
+	c.subs.init()
+	return c, nil
+}
+
+func transport() *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = 16
+	t.IdleConnTimeout = 30 * time.Second
+	return t
+}
+
+// Info is the parsed address and token this client dials.
+func (c *conn) Info() Info { return c.info }
+
+// Close ends subscriptions and idle connections. Calls in flight end with their
+// own contexts.
+func (c *conn) Close() {
+	c.subs.close()
+	for _, f := range c.closers {
+		f()
+	}
+	c.http.CloseIdleConnections()
+}
+
+// fill connects the function fields of the parts and puts the translation of
+// errors before each.
+func (c *conn) fill(parts ...part) error {
+	for _, p := range parts {
+		closer, err := jsonrpc.NewCustomClient(namespace, []any{p.internal}, c.post, jsonrpc.WithErrors(errorTable()))
+		if err != nil {
+			return fmt.Errorf("client of %s: %w", c.name, err)
+		}
+		c.closers = append(c.closers, closer)
+		v := reflect.ValueOf(p.internal).Elem()
+		for i := range v.NumField() {
+			c.wrap(v.Field(i), v.Type().Field(i), p.sub)
+		}
+	}
+	return nil
+}
+
+type methodKey struct{}
+
+func (c *conn) wrap(field reflect.Value, sf reflect.StructField, sub api.Subsystem) {
+	inner := reflect.ValueOf(field.Interface()) // a copy: field is overwritten below
+	m := api.Method{Name: sf.Name, Perm: api.Permission(sf.Tag.Get("perm"))}
+	last := sf.Type.NumOut() - 1
+	field.Set(reflect.MakeFunc(sf.Type, func(args []reflect.Value) []reflect.Value {
+		ctx, _ := args[0].Interface().(context.Context)
+		args[0] = reflect.ValueOf(context.WithValue(ctx, methodKey{}, m))
+		out := inner.Call(args)
+		if err, _ := out[last].Interface().(error); err != nil {
+			out[last] = reflect.ValueOf(c.translate(ctx, m, sub, err))
+			for i := range last {
+				out[i] = reflect.Zero(sf.Type.Out(i))
+			}
+		}
+		return out
+	}))
+}

@@ -1,0 +1,131 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"slices"
+
+	"quarry/api"
+
+	"github.com/filecoin-project/go-jsonrpc"
+)
+
+// guard enforces the permission of a method, turns panics into errors and puts
+// errors into the form that crosses the wire.
+func (s *Server) guard(ctx context.Context, m api.Method, call func(context.Context) error) (err error) {
+	if err := s.allowed(ctx, m); err != nil {
+		return wire(err)
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			s.deps.Log.Error("panic in a method", "method", m.Name, "panic", p, "stack", string(debug.Stack()))
+			err = wire(fmt.Errorf("%s failed with an internal error (a bug; the log of this process has the details)", m.Name))
+		}
+	}()
+	return wire(call(ctx))
+}
+
+func (s *Server) allowed(ctx context.Context, m api.Method) error {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	// A websocket lives long: a token revoked meanwhile must stop working.
+	if c.token != "" && jsonrpc.GetConnectionType(ctx) == jsonrpc.ConnectionTypeWS {
+		perms, err := s.deps.Verify(ctx, c.token)
+		if err != nil {
+			return &api.ErrPermission{Method: m.Name, Need: m.Perm}
+		}
+		c.perms = perms
+	}
+	if !slices.Contains(c.perms, m.Perm) {
+		return &api.ErrPermission{Method: m.Name, Need: m.Perm}
+	}
+	return nil
+}
+
+// absentGuard stands for a subsystem that runs elsewhere. Who may not call the
+// method is not told where it is.
+func (s *Server) absentGuard(sub api.Subsystem, servedBy string) api.Guard {
+	return func(ctx context.Context, m api.Method, _ func(context.Context) error) error {
+		if err := s.allowed(ctx, m); err != nil {
+			return wire(err)
+		}
+		return wire(&api.ErrNotServedHere{Subsystem: sub, Method: m.Name, ServedBy: servedBy})
+	}
+}
+
+// wireError is an error of package api on its way out: code and fields of the
+// typed error, text of the whole chain around it.
+type wireError struct {
+	code  int
+	typed error
+	text  string
+}
+
+func (e *wireError) Error() string { return e.text }
+
+// ToJSONRPCError implements jsonrpc.RPCErrorCodec.
+func (e *wireError) ToJSONRPCError() (jsonrpc.JSONRPCError, error) {
+	meta, err := json.Marshal(e.typed)
+	if err != nil {
+		return jsonrpc.JSONRPCError{}, err
+	}
+	return jsonrpc.JSONRPCError{Code: jsonrpc.ErrorCode(e.code), Message: e.text, Meta: meta}, nil
+}
+
+// FromJSONRPCError implements jsonrpc.RPCErrorCodec; a server never decodes.
+func (e *wireError) FromJSONRPCError(jsonrpc.JSONRPCError) error {
+	return errors.New("serve: errors are only encoded here")
+}
+
+// wire finds the outermost error of package api in the chain.
+func wire(err error) error {
+	if err == nil {
+		return nil
+	}
+	if typed, code := findTyped(err); typed != nil {
+		return &wireError{code: code, typed: typed, text: err.Error()}
+	}
+	return errors.New(err.Error()) // nothing but text crosses: no foreign MarshalJSON decides what is sent
+}
+
+var codes = func() map[reflect.Type]int {
+	m := map[reflect.Type]int{}
+	for code, e := range api.ErrorTable() {
+		m[reflect.TypeOf(e)] = code
+	}
+	return m
+}()
+
+func findTyped(err error) (error, int) {
+	for err != nil {
+		if code, ok := codes[reflect.TypeOf(err)]; ok && !reflect.ValueOf(err).IsNil() {
+			return err, code
+		}
+		switch x := err.(type) {
+		case interface{ Unwrap() error }:
+			err = x.Unwrap()
+		case interface{ Unwrap() []error }:
+			for _, e := range x.Unwrap() {
+				if typed, code := findTyped(e); typed != nil {
+					return typed, code
+				}
+			}
+			return nil, 0
+		default:
+			return nil, 0
+		}
+	}
+	return nil, 0
+}
+
+// errorTable satisfies the library; wireError carries its own code.
+func errorTable() jsonrpc.Errors {
+	t := jsonrpc.NewErrors()
+	for code, e := range api.ErrorTable() {
+		t.Register(jsonrpc.ErrorCode(code), reflect.New(reflect.TypeOf(e)).Interface())
+	}
+	return t
+}
