@@ -47,7 +47,9 @@ type Config struct {
 	// as the embedded devnet does.
 	VanillaAccepted bool
 	// EpochWall is the wall-clock length of an epoch where the network runs
-	// faster or slower than its block delay; nil or 0 on real networks.
+	// faster or slower than its block delay. On a network that takes vanilla
+	// proofs nil or 0 means that the pace is observed; elsewhere nil means that
+	// timestamps rule.
 	EpochWall func() time.Duration
 	// DisableBlocks and DisableWindow leave out one of the two halves.
 	DisableBlocks, DisableWindow bool
@@ -83,6 +85,9 @@ func New(cfg Config, deps Deps) (*Mining, error) {
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.EpochWall == nil && cfg.VanillaAccepted {
+		cfg.EpochWall = func() time.Duration { return 0 }
 	}
 	b, err := blocks.New(blocks.Config{Miner: cfg.Miner, EpochWall: cfg.EpochWall}, blocks.Deps{
 		Store: namespace.Wrap(deps.Store, datastore.NewKey("/blocks")), Chain: deps.Chain, Prover: deps.Storage,

@@ -43,8 +43,9 @@ type Heads interface {
 type Config struct {
 	Miner address.Address // ID address
 	// EpochWall is the wall-clock length of an epoch where it differs from the
-	// network's block delay, as on a devnet. nil, or 0 from it, means a real
-	// network: epochs follow the timestamps of the blocks.
+	// network's block delay, as on a devnet; 0 from it means that it is to be
+	// observed from the arrival of heads. nil means a real network: epochs
+	// follow the timestamps of the blocks.
 	EpochWall func() time.Duration
 	// Propagation is how long after the start of an epoch its blocks may still
 	// arrive, on a real network (0 = a third of the block delay, at most 10 s).
@@ -70,6 +71,8 @@ type Producer struct {
 	actor   abi.ActorID
 	entropy []byte
 	delay   time.Duration // BlockDelaySecs; owned by the run loop
+
+	pacer   pacer         // owned by the run loop
 
 	mu     sync.Mutex
 	status api.MiningStatus
@@ -109,6 +112,7 @@ func (p *Producer) Run(ctx context.Context) error {
 				continue
 			}
 			next, arrived = attempt{base: ev.Head}, time.Now()
+			p.pacer.observe(ev.Head.Height, arrived)
 		case <-timer.C:
 			p.try(ctx, next)
 			next.nulls++
@@ -141,11 +145,28 @@ func (p *Producer) timestamp(a attempt) uint64 {
 	return a.base.MinTimestamp() + uint64(p.delay/time.Second)*uint64(a.nulls+1)
 }
 
+// pace is the wall-clock length of an epoch on a devnet, 0 on a real network.
 func (p *Producer) pace() time.Duration {
 	if p.cfg.EpochWall == nil {
 		return 0
 	}
-	return p.cfg.EpochWall()
+	if d := p.cfg.EpochWall(); d > 0 {
+		return d
+	}
+	return p.pacer.estimate(p.delay)
+}
+
+// behind tells how far the base lags on a real network when it lags so much
+// that a block on it would be worthless, else 0.
+func (p *Producer) behind(a attempt) time.Duration {
+	if p.cfg.EpochWall != nil {
+		return 0
+	}
+	lag := time.Since(time.Unix(int64(a.base.MinTimestamp()), 0))
+	if lag <= time.Duration(p.cfg.MaxNulls+1)*p.delay {
+		return 0
+	}
+	return lag
 }
 
 // learnDelay asks for the block delay until the node answers.
@@ -172,6 +193,10 @@ func (p *Producer) learnDelay(ctx context.Context) error {
 // try makes one attempt, unless the chain has moved on already.
 func (p *Producer) try(ctx context.Context, a attempt) {
 	if p.taken(a) {
+		return
+	}
+	if behind := p.behind(a); behind > 0 {
+		p.note(a.round(), false, fmt.Sprintf("the full node is %s behind the clock; wait until it is in sync", behind.Round(time.Second)))
 		return
 	}
 	err := p.attempt(ctx, a)
