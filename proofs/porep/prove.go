@@ -128,11 +128,7 @@ func OpenReplica(proof abi.RegisteredSealProof, sealed io.ReaderAt, cache Files)
 	if err != nil {
 		return nil, nil, err
 	}
-	files, t, err := openTree(cache, par.shape, "tree-r-last", par.shape.DefaultDiscard()+1, sealed)
-	if err != nil {
-		return nil, nil, fmt.Errorf("porep: %w", err)
-	}
-	return &t, func() { closeAll(files) }, nil
+	return OpenTreeR(par.shape, sealed, cache)
 }
 
 func (o *opener) challenge(c *challengeProof, node uint64) (err error) {

@@ -1,0 +1,189 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+	commcid "github.com/filecoin-project/go-fil-commcid"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
+
+	"quarry/proofs/commp"
+	"quarry/proofs/merkle"
+	"quarry/proofs/porep"
+	"quarry/proofs/poseidon"
+)
+
+// Replica is a sealed file with its cache directory.
+type Replica struct {
+	Sealed io.ReaderAt
+	Cache  porep.Files
+}
+
+// Commitments are the roots of an updated sector.
+type Commitments struct {
+	CommROld, CommRNew, CommDNew, CommC, CommRLastNew [32]byte
+}
+
+// SealedCID is the new CommR as a CID.
+func (c Commitments) SealedCID() cid.Cid {
+	return porep.Commitments{CommR: c.CommRNew}.SealedCID()
+}
+
+// UnsealedCID is the new CommD as a CID.
+func (c Commitments) UnsealedCID() cid.Cid {
+	return porep.Commitments{CommD: c.CommDNew}.UnsealedCID()
+}
+
+// Encode writes the updated replica to sealed and its tree-d, tree-r-last,
+// p_aux and t_aux to cache. data are the padded bytes of the whole sector, which
+// must be those of pieces (gaps zero); old is left as it is and is needed later
+// to prove and to decode. It may be repeated.
+func Encode(ctx context.Context, proof abi.RegisteredUpdateProof, old Replica, data io.ReaderAt, pieces []abi.PieceInfo, sealed porep.File, cache porep.Files, p porep.Progress) (Commitments, error) {
+	par, err := paramsFor(proof)
+	if err != nil {
+		return Commitments{}, err
+	}
+	want, err := commp.Aggregate(abi.PaddedPieceSize(par.size()), pieces)
+	if err != nil {
+		return Commitments{}, fmt.Errorf("update: %w", err)
+	}
+	out, err := par.encode(ctx, want, old, data, sealed, cache, p)
+	if err != nil {
+		return Commitments{}, fmt.Errorf("update: encoding: %w", err)
+	}
+	return out, nil
+}
+
+func (par *params) encode(ctx context.Context, want [32]byte, old Replica, data io.ReaderAt, sealed porep.File, cache porep.Files, p porep.Progress) (c Commitments, err error) {
+	oldLast := [32]byte{}
+	if c.CommC, oldLast, err = porep.ReadAux(old.Cache); err != nil {
+		return c, fmt.Errorf("old cache: %w", err)
+	}
+	if c.CommROld, err = merkle.HashNodes(c.CommC, oldLast); err != nil {
+		return c, fmt.Errorf("old p_aux: %w", err)
+	}
+	if c.CommDNew, err = porep.WriteTreeD(ctx, par.shape, data, cache, p); err != nil {
+		return c, err
+	}
+	if c.CommDNew != want {
+		return c, fmt.Errorf("%w: CommD is %x, the pieces give %x", porep.ErrPieces, c.CommDNew, want)
+	}
+	rhos, err := par.rhos(c.CommDNew, c.CommROld)
+	if err != nil {
+		return c, err
+	}
+	if c.CommRLastNew, err = porep.WriteTreeR(ctx, par.shape, par.mix(rhos, old.Sealed, data, sealed), cache, p); err != nil {
+		return c, err
+	}
+	if err := sealed.Sync(); err != nil {
+		return c, fmt.Errorf("syncing the updated replica: %w", err)
+	}
+	if c.CommRNew, err = merkle.HashNodes(c.CommC, c.CommRLastNew); err != nil {
+		return c, err
+	}
+	return c, porep.WriteAux(cache, old.Cache, c.CommC, c.CommRLastNew)
+}
+
+// mix gives the leaves of the new tree-r-last, the new replica, and writes them.
+func (par *params) mix(rhos []poseidon.Element, old, data io.ReaderAt, sealed io.WriterAt) merkle.Leaves {
+	return func(_ context.Context, start uint64, dst []poseidon.Element) error {
+		raw, add := make([]byte, len(dst)*merkle.NodeSize), make([]poseidon.Element, len(dst))
+		if err := read(old, dst, raw, start); err != nil {
+			return fmt.Errorf("old replica: %w", err)
+		}
+		if err := read(data, add, raw, start); err != nil {
+			return fmt.Errorf("new data: %w", err)
+		}
+		for i := range dst {
+			add[i].Mul(&add[i], par.rho(rhos, start+uint64(i)))
+			dst[i].Add(&dst[i], &add[i])
+		}
+		poseidon.EncodeRow(raw, dst)
+		if _, err := sealed.WriteAt(raw, int64(start)*merkle.NodeSize); err != nil {
+			return fmt.Errorf("writing the updated replica at byte %d: %w", start*merkle.NodeSize, err)
+		}
+		return nil
+	}
+}
+
+func read(f io.ReaderAt, dst []poseidon.Element, raw []byte, start uint64) error {
+	raw = raw[:len(dst)*merkle.NodeSize]
+	if err := merkle.ReadFullAt(f, raw, int64(start)*merkle.NodeSize); err != nil {
+		return fmt.Errorf("reading %d bytes at %d: %w", len(raw), start*merkle.NodeSize, err)
+	}
+	return poseidon.DecodeRow(dst, raw)
+}
+
+// errCID is the cause of a refusal of commitment CIDs.
+var errCID = errors.New("no commitment of the expected kind")
+
+func commitments(commROld, commDNew cid.Cid) (r, d [32]byte, err error) {
+	rb, err := commcid.CIDToReplicaCommitmentV1(commROld)
+	if err != nil || len(rb) != 32 {
+		return r, d, fmt.Errorf("CommR %s: %w", commROld, errCID)
+	}
+	db, err := commcid.CIDToDataCommitmentV1(commDNew)
+	if err != nil || len(db) != 32 {
+		return r, d, fmt.Errorf("CommD %s: %w", commDNew, errCID)
+	}
+	return [32]byte(rb), [32]byte(db), nil
+}
+
+// Decode writes the fr32-padded bytes [offset, offset+size) of an updated
+// sector's data to out. old is the replica as it was before the update (for an
+// empty sector: its last layer of labels), commROld its commitment. offset and
+// size are padded bytes and multiples of 128.
+func Decode(ctx context.Context, proof abi.RegisteredUpdateProof, commROld, commDNew cid.Cid, old, updated io.ReaderAt, out io.Writer, offset, size abi.PaddedPieceSize) error {
+	par, err := paramsFor(proof)
+	if err != nil {
+		return err
+	}
+	r, d, err := commitments(commROld, commDNew)
+	if err != nil {
+		return fmt.Errorf("update: decoding: %w", err)
+	}
+	total := abi.PaddedPieceSize(par.size())
+	if offset%128 != 0 || size%128 != 0 || offset > total || size > total-offset {
+		return fmt.Errorf("update: decoding %d bytes at %d: want multiples of 128 within %d", size, offset, total)
+	}
+	rhos, err := par.rhos(d, r)
+	if err != nil {
+		return fmt.Errorf("update: decoding: %w", err)
+	}
+	if err := par.decode(ctx, fr.BatchInvert(rhos), old, updated, out, uint64(offset), uint64(size)); err != nil {
+		return fmt.Errorf("update: decoding: %w", err)
+	}
+	return nil
+}
+
+func (par *params) decode(ctx context.Context, inverse []poseidon.Element, old, updated io.ReaderAt, out io.Writer, offset, size uint64) error {
+	const batch = 4096
+	raw := make([]byte, batch*merkle.NodeSize)
+	key, data := make([]poseidon.Element, batch), make([]poseidon.Element, batch)
+	for start, end := offset/merkle.NodeSize, (offset+size)/merkle.NodeSize; start < end; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(batch, end-start)
+		if err := read(old, key[:n], raw, start); err != nil {
+			return fmt.Errorf("old replica: %w", err)
+		}
+		if err := read(updated, data[:n], raw, start); err != nil {
+			return fmt.Errorf("updated replica: %w", err)
+		}
+		for i := range n {
+			data[i].Sub(&data[i], &key[i])
+			data[i].Mul(&data[i], par.rho(inverse, start+i))
+		}
+		poseidon.EncodeRow(raw[:n*merkle.NodeSize], data[:n])
+		if _, err := out.Write(raw[:n*merkle.NodeSize]); err != nil {
+			return fmt.Errorf("writing decoded bytes: %w", err)
+		}
+		start += n
+	}
+	return nil
+}

@@ -1,0 +1,307 @@
+package update
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/proof"
+
+	"quarry/proofs/commp"
+	"quarry/proofs/fr32"
+	"quarry/proofs/porep"
+	"quarry/proofs/porep/poreptest"
+)
+
+type fileVector struct {
+	SHA256 string `json:"sha256"`
+	Size   int    `json:"size"`
+}
+
+type snapVector struct {
+	Challenges [][]uint64            `json:"challenges"`
+	CommD      string                `json:"comm_d_new"`
+	CommRLast  string                `json:"comm_r_last_new"`
+	CommR      string                `json:"comm_r_new"`
+	Parts      []fileVector          `json:"partition_proofs"`
+	Rho0       string                `json:"rho_0"`
+	Rho1       string                `json:"rho_1"`
+	Cache      map[string]fileVector `json:"update_cache_after_encode"`
+	Updated    string                `json:"updated_sha256"`
+}
+
+func loadJSON(t testing.TB, name string, into any) {
+	t.Helper()
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// updated is a sealed sector of vector data with other data put into it.
+type updated struct {
+	proof  abi.RegisteredUpdateProof
+	par    params
+	old    *poreptest.Sealed
+	sealed *poreptest.File
+	cache  *poreptest.Files
+	com    Commitments
+	data   []byte
+}
+
+func update(t testing.TB, p abi.RegisteredUpdateProof) *updated {
+	t.Helper()
+	ctx := context.Background()
+	par, err := paramsFor(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &updated{proof: p, par: par, sealed: poreptest.NewFile(int64(par.size())), cache: poreptest.NewFiles(), data: make([]byte, par.size())}
+	raw := poreptest.VectorData(par.size())
+	s := porep.Sector{Proof: firstV1_1 + abi.RegisteredSealProof(p), Miner: 1000, Number: 42}
+	if u.old, err = poreptest.SealData(ctx, s, raw); err != nil {
+		t.Fatal(err)
+	}
+	fresh := make([]byte, len(raw))
+	for i := range raw {
+		fresh[i] = raw[i] ^ 0x5a
+	}
+	fr32.Pad(fresh, u.data)
+	piece, err := commp.Sum(ctx, bytes.NewReader(fresh))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.com, err = Encode(ctx, p, u.oldReplica(), bytes.NewReader(u.data),
+		[]abi.PieceInfo{{Size: piece.PaddedSize, PieceCID: piece.CID}}, u.sealed, u.cache, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func (u *updated) oldReplica() Replica { return Replica{Sealed: u.old.Sealed, Cache: u.old.Cache} }
+func (u *updated) newReplica() Replica { return Replica{Sealed: u.sealed, Cache: u.cache} }
+
+func (u *updated) info() proof.ReplicaUpdateInfo {
+	return proof.ReplicaUpdateInfo{UpdateProofType: u.proof, OldSealedSectorCID: u.old.Request.SealedCID(),
+		NewSealedSectorCID: u.com.SealedCID(), NewUnsealedSectorCID: u.com.UnsealedCID()}
+}
+
+func (u *updated) prove(t testing.TB) []byte {
+	t.Helper()
+	blob, err := Prove(context.Background(), u.proof, u.com, u.oldReplica(), u.newReplica())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return blob
+}
+
+// Files, commitments and proofs equal the reference's.
+func TestVectors(t *testing.T) {
+	var v struct {
+		Sectors []struct {
+			Name string      `json:"name"`
+			Snap *snapVector `json:"snap"`
+		} `json:"sectors"`
+	}
+	loadJSON(t, "../porep/testdata/sectors.json", &v)
+	sizes := map[string]abi.RegisteredUpdateProof{"StackedDrg2KiBV1_1": 0, "StackedDrg8MiBV1_1": 1}
+	checked := 0
+	for _, s := range v.Sectors {
+		p, ok := sizes[s.Name]
+		if !ok || s.Snap == nil || p > 0 && testing.Short() {
+			continue
+		}
+		checked++
+		t.Run(s.Name, func(t *testing.T) { checkVector(t, update(t, p), s.Snap) })
+	}
+	if checked == 0 {
+		t.Fatal("no vector was checked")
+	}
+}
+
+func checkVector(t *testing.T, u *updated, v *snapVector) {
+	rhos, err := u.par.rhos(u.com.CommDNew, u.com.CommROld)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		what, want string
+		got        [32]byte
+	}{
+		{"CommD", v.CommD, u.com.CommDNew}, {"CommRLast", v.CommRLast, u.com.CommRLastNew}, {"CommR", v.CommR, u.com.CommRNew},
+		{"rho 0", v.Rho0, rhos[0].Bytes()}, {"rho 1", v.Rho1, rhos[1].Bytes()}, {"updated replica", v.Updated, sha256.Sum256(u.sealed.Bytes)},
+	} {
+		if strings.HasPrefix(x.what, "rho") {
+			slices.Reverse(x.got[:])
+		}
+		if hex.EncodeToString(x.got[:]) != x.want {
+			t.Errorf("%s is %x, want %s", x.what, x.got, x.want)
+		}
+	}
+	for name, w := range v.Cache {
+		f := u.cache.File(name)
+		if f == nil {
+			t.Errorf("%s is missing", name)
+			continue
+		}
+		if sum := sha256.Sum256(f.Bytes); hex.EncodeToString(sum[:]) != w.SHA256 {
+			t.Errorf("%s: SHA-256 %x want %s", name, sum, w.SHA256)
+		}
+	}
+	blob := u.prove(t)
+	if ok, err := Verify(context.Background(), u.info(), blob); !ok || err != nil {
+		t.Errorf("verification: %v, %v", ok, err)
+	}
+	for k, w := range v.Parts {
+		part := blob[8+k*w.Size : 8+(k+1)*w.Size]
+		if sum := sha256.Sum256(part); hex.EncodeToString(sum[:]) != w.SHA256 || w.Size != u.par.partitionSize() {
+			t.Errorf("partition %d of %d bytes: SHA-256 %x want %s", k, w.Size, sum, w.SHA256)
+		}
+		if got, err := u.par.leaves(u.com.CommRNew, k); err != nil || !slices.Equal(got, v.Challenges[k]) {
+			t.Errorf("partition %d: challenges %v, %v; want %v", k, got, err, v.Challenges[k])
+		}
+	}
+	for _, r := range [][2]uint64{{0, u.par.size()}, {256, 128}, {u.par.size() / 2, 1024}} {
+		var out bytes.Buffer
+		err := Decode(context.Background(), u.proof, u.old.Request.SealedCID(), u.com.UnsealedCID(), u.old.Sealed, u.sealed,
+			&out, abi.PaddedPieceSize(r[0]), abi.PaddedPieceSize(r[1]))
+		if err != nil || !bytes.Equal(out.Bytes(), u.data[r[0]:r[0]+r[1]]) {
+			t.Errorf("range %v does not come back: %v", r, err)
+		}
+	}
+}
+
+func TestReferenceProof(t *testing.T) {
+	var v map[string]string
+	loadJSON(t, "../porep/testdata/vanilla-2kib.json", &v)
+	want, err := base64.StdEncoding.DecodeString(v["snap_PartitionProof_k0_base64"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := update(t, 0).prove(t); !bytes.Equal(got[8:], want) {
+		t.Error("the proof differs from the reference's")
+	}
+}
+
+func TestChallengeVectors(t *testing.T) {
+	var v map[string]json.RawMessage
+	loadJSON(t, "testdata/snap_challenges.json", &v)
+	var hexR string
+	if err := json.Unmarshal(v["comm_r_new"], &hexR); err != nil {
+		t.Fatal(err)
+	}
+	commR, err := hex.DecodeString(hexR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for name, raw := range v {
+		var log2, k int
+		if n, _ := fmt.Sscanf(name, "log2_nodes=%d,k=%d", &log2, &k); n != 2 {
+			continue
+		}
+		var want []uint64
+		if err := json.Unmarshal(raw, &want); err != nil {
+			t.Fatal(err)
+		}
+		par := geometry(log2)
+		got, err := par.leaves([32]byte(commR), k)
+		if err != nil || !slices.Equal(got[:min(len(got), len(want))], want) {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, want)
+		}
+		checked++
+	}
+	if checked < 20 {
+		t.Fatalf("%d sets checked", checked)
+	}
+}
+
+func TestVerifyRejects(t *testing.T) {
+	ctx, u := context.Background(), update(t, 0)
+	blob, info := u.prove(t), u.info()
+	for i := rand.IntN(5); i < len(blob); i += 5 {
+		bad := bytes.Clone(blob)
+		bad[i] ^= 1 << rand.IntN(8)
+		if ok, err := Verify(ctx, info, bad); ok || err != nil {
+			t.Fatalf("byte %d changed: %v, %v", i, ok, err)
+		}
+	}
+	for name, change := range map[string]func(*proof.ReplicaUpdateInfo){
+		"old":       func(i *proof.ReplicaUpdateInfo) { i.OldSealedSectorCID = i.NewSealedSectorCID },
+		"new":       func(i *proof.ReplicaUpdateInfo) { i.NewSealedSectorCID = i.OldSealedSectorCID },
+		"data":      func(i *proof.ReplicaUpdateInfo) { i.NewUnsealedSectorCID = u.old.Request.UnsealedCID() },
+		"kind":      func(i *proof.ReplicaUpdateInfo) { i.NewUnsealedSectorCID = i.NewSealedSectorCID },
+		"size":      func(i *proof.ReplicaUpdateInfo) { i.UpdateProofType = 1 },
+		"undefined": func(i *proof.ReplicaUpdateInfo) { *i = proof.ReplicaUpdateInfo{} },
+	} {
+		bad := info
+		change(&bad)
+		if ok, err := Verify(ctx, bad, blob); ok || err != nil {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
+	}
+	info.UpdateProofType = 9
+	if _, err := Verify(ctx, info, blob); err == nil {
+		t.Error("an unknown update proof was decided")
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := Verify(gone, u.info(), blob); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	u.sealed.Bytes[0] ^= 1
+	u.old.Sealed.Bytes[64] ^= 1
+	for i := range u.sealed.Bytes {
+		u.sealed.Bytes[i] &^= 0xf0
+	}
+	if _, err := Prove(ctx, u.proof, u.com, u.oldReplica(), u.newReplica()); err == nil {
+		t.Error("a damaged replica was proved")
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	ctx, u := context.Background(), update(t, 0)
+	_, err := Encode(ctx, 0, u.oldReplica(), bytes.NewReader(u.data), nil, u.sealed, u.cache, nil)
+	if !errors.Is(err, porep.ErrPieces) {
+		t.Errorf("data that are not the pieces: %v", err)
+	}
+	for _, r := range [][2]abi.PaddedPieceSize{{1, 128}, {0, 100}, {1920, 256}, {1 << 63, 1 << 63}} {
+		if err := Decode(ctx, 0, u.com.SealedCID(), u.com.UnsealedCID(), u.old.Sealed, u.sealed, nil, r[0], r[1]); err == nil {
+			t.Errorf("range %v accepted", r)
+		}
+	}
+	if err := Decode(ctx, 0, u.com.UnsealedCID(), u.com.SealedCID(), u.old.Sealed, u.sealed, nil, 0, 128); !errors.Is(err, errCID) {
+		t.Errorf("swapped CIDs: %v", err)
+	}
+	if _, err := paramsFor(-1); err == nil {
+		t.Error("update proof -1 accepted")
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	u := update(f, 0)
+	blob, info := u.prove(f), u.info()
+	f.Add(blob)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ok, err := Verify(context.Background(), info, b)
+		if err != nil || ok != bytes.Equal(b, blob) {
+			t.Errorf("%v, %v", ok, err)
+		}
+	})
+}
