@@ -1,0 +1,323 @@
+package markets
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/google/uuid"
+	"github.com/ipfs/go-datastore"
+	dssync "github.com/ipfs/go-datastore/sync"
+	lcrypto "github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"quarry/api"
+	"quarry/markets/dealmaker"
+	mnet "quarry/markets/net"
+	"quarry/markets/wire"
+)
+
+var minerAddr = must(address.NewIDAddress(1000))
+
+// world is a provider with everything around it faked but the network.
+type world struct {
+	t       testing.TB
+	chain   *fakeChain
+	sealing *fakeSealing
+	ds      datastore.Batching
+	dir     string
+	host    host.Host
+	m       *Markets
+	http    *httptest.Server
+	mux     *http.ServeMux
+	stop    func()
+	client  *dealmaker.Client
+	wallet  address.Address
+}
+
+func newHost(t testing.TB, listen ...string) host.Host {
+	key, _, err := lcrypto.GenerateEd25519Key(rand.Reader)
+	require.NoError(t, err)
+	h, err := mnet.NewHost(mnet.Config{Key: key, Listen: listen})
+	require.NoError(t, err)
+	return h
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{t: t, chain: newFakeChain(t), sealing: newFakeSealing(), ds: dssync.MutexWrap(datastore.NewMapDatastore()), dir: t.TempDir()}
+	w.host = newHost(t, "/ip4/127.0.0.1/tcp/0")
+	t.Cleanup(func() { w.host.Close() })
+	id := w.host.ID().String()
+	w.chain.info.PeerId = &id
+	for _, a := range w.host.Addrs() {
+		w.chain.info.Multiaddrs = append(w.chain.info.Multiaddrs, a.Bytes())
+	}
+	w.wallet = w.chain.newKey(t)
+	ch := newHost(t)
+	t.Cleanup(func() { ch.Close() })
+	w.client = &dealmaker.Client{Chain: w.chain, Host: ch}
+	w.http = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.mux.ServeHTTP(rw, r) }))
+	t.Cleanup(w.http.Close)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	w.start()
+	t.Cleanup(func() { w.stop() })
+	return w
+}
+
+func (w *world) start() {
+	cfg := DefaultConfig()
+	cfg.Miner, cfg.StagingDir, cfg.StagedBaseURL = minerAddr, w.dir, w.http.URL
+	cfg.AllowPrivateIPs, cfg.MinSealing, cfg.PublishBuffer, cfg.PublishPeriod = true, 100, 10, 0
+	cfg.UnsealOnRetrieval = true
+	m, err := New(context.Background(), cfg, Deps{Store: w.ds, Chain: w.chain, Sealing: w.sealing, Reader: w.sealing, Host: w.host, Heads: w.chain, Msgs: w.chain})
+	require.NoError(w.t, err)
+	w.m, w.mux = m, http.NewServeMux()
+	w.mux.Handle("/staged/", m.StagedHandler())
+	w.mux.Handle("/ipfs/", m.RetrievalHandler())
+	w.mux.Handle("/piece/", m.RetrievalHandler())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	w.stop = func() {
+		cancel()
+		require.NoError(w.t, <-done)
+		w.stop = func() {}
+	}
+	require.Eventually(w.t, func() bool {
+		for _, p := range w.host.Mux().Protocols() {
+			if p == protocol.ID(wire.ProtocolDeal121) {
+				return true
+			}
+		}
+		return false
+	}, 5*time.Second, time.Millisecond)
+}
+
+// file writes pseudo-random bytes, different for every seed.
+func (w *world) file(size int, seed uint64) string {
+	b := make([]byte, size)
+	for i := 0; i+8 <= size; i += 8 {
+		seed = seed*6364136223846793005 + 1442695040888963407
+		binary.LittleEndian.PutUint64(b[i:], seed)
+	}
+	path := filepath.Join(w.t.TempDir(), "data.bin")
+	require.NoError(w.t, os.WriteFile(path, b, 0o600))
+	return path
+}
+
+func (w *world) car(file string) *dealmaker.CAR {
+	c, err := dealmaker.Pack(context.Background(), file, filepath.Join(w.t.TempDir(), "out.car"), 256)
+	require.NoError(w.t, err)
+	return c
+}
+
+func (w *world) propose(ctx context.Context, car *dealmaker.CAR, url string) (uuid.UUID, error) {
+	p, err := w.client.Provider(ctx, minerAddr)
+	require.NoError(w.t, err)
+	ask, err := w.client.Ask(ctx, p)
+	require.NoError(w.t, err)
+	params, err := w.client.Proposal(ctx, p, ask, car, dealmaker.Terms{Wallet: w.wallet, StartDelay: 1000, Duration: 518400,
+		URL: url, AutoAddEscrow: true})
+	require.NoError(w.t, err)
+	return params.DealUUID, w.client.Propose(ctx, p, params)
+}
+
+func (w *world) reach(id uuid.UUID, c api.DealCheckpoint) api.DealInfo {
+	var info api.DealInfo
+	require.Eventually(w.t, func() bool {
+		var err error
+		info, err = w.m.DealsGet(context.Background(), id, true)
+		require.NoError(w.t, err)
+		return info.Checkpoint == c
+	}, 20*time.Second, 5*time.Millisecond, "deal does not reach %s", c)
+	return info
+}
+
+func TestDealToRetrieval(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	t.Run("deal", func(t *testing.T) {
+		w := newWorld(t)
+		ctx := context.Background()
+		file := w.file(3<<20, 1)
+		car := w.car(file)
+		srv, err := dealmaker.ServeFile(car.Path, "127.0.0.1:0", "")
+		require.NoError(t, err)
+		defer srv.Close()
+
+		id, err := w.propose(ctx, car, srv.URL)
+		require.NoError(t, err)
+		info := w.reach(id, api.DealIndexed)
+		require.Equal(t, uint64(car.Size), info.Received)
+		require.Equal(t, 1, w.sealing.adds[id.String()])
+		require.NoFileExists(t, w.m.deals.StagedPath(id), "staging file must go once sealing has the bytes")
+
+		// The provider's escrow was filled for exactly this deal's collateral.
+		require.Equal(t, big.NewInt(1200), w.chain.escrow[minerAddr])
+		require.Equal(t, 1, w.chain.sent[4])
+
+		p, err := w.client.Provider(ctx, minerAddr)
+		require.NoError(t, err)
+		st, err := w.client.Status(ctx, p, w.wallet, id)
+		require.NoError(t, err)
+		require.Equal(t, "IndexedAndAnnounced", st.DealStatus.Status)
+		_, err = w.client.Status(ctx, p, w.chain.newKey(t), id)
+		require.ErrorContains(t, err, "signature verification failed")
+
+		w.chain.activate(info.ChainDealID)
+		info = w.reach(id, api.DealComplete)
+		require.True(t, info.OnChainActive)
+		require.Empty(t, info.Err)
+
+		w.sealing.mu.Lock()
+		w.sealing.hidden = true // only sealed now: the retrieval unseals
+		w.sealing.mu.Unlock()
+		out := filepath.Join(t.TempDir(), "back.bin")
+		_, err = dealmaker.Retrieve(ctx, w.http.Client(), w.http.URL, car.Root, out, nil)
+		require.NoError(t, err)
+		want, _ := os.ReadFile(file)
+		got, _ := os.ReadFile(out)
+		require.Equal(t, want, got)
+		pieceRoutes(t, w, car)
+	})
+}
+
+func pieceRoutes(t *testing.T, w *world, car *dealmaker.CAR) {
+	want, err := os.ReadFile(car.Path)
+	require.NoError(t, err)
+	get := func(path, rng string) (*http.Response, []byte) {
+		req, _ := http.NewRequest(http.MethodGet, w.http.URL+path, nil)
+		if rng != "" {
+			req.Header.Set("Range", rng)
+		}
+		resp, err := w.http.Client().Do(req)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp, b
+	}
+	resp, b := get("/piece/"+car.PieceCID.String(), "")
+	require.Equal(t, 200, resp.StatusCode)
+	require.Equal(t, want, b)
+	resp, b = get("/piece/"+car.PieceCID.String(), "bytes=1000-1999")
+	require.Equal(t, 206, resp.StatusCode)
+	require.Equal(t, want[1000:2000], b)
+	resp, _ = get("/piece/"+car.Root.String(), "")
+	require.Equal(t, 400, resp.StatusCode)
+	resp, _ = get("/ipfs/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy?format=car", "")
+	require.Equal(t, 404, resp.StatusCode)
+	resp, b = get("/ipfs/"+car.Root.String()+"?format=raw", "")
+	require.Equal(t, 200, resp.StatusCode)
+	require.NotEmpty(t, b)
+	resp, _ = get("/staged/"+uuid.NewString(), "")
+	require.Equal(t, 401, resp.StatusCode)
+}
+
+func TestRestartAtEveryCheckpoint(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	car := w.car(w.file(200_000, 2))
+	srv, err := dealmaker.ServeFile(car.Path, "127.0.0.1:0", "")
+	require.NoError(t, err)
+	defer srv.Close()
+	id, err := w.propose(ctx, car, srv.URL)
+	require.NoError(t, err)
+	for {
+		w.stop() // wherever it is
+		w.start()
+		info, err := w.m.DealsGet(ctx, id, false)
+		require.NoError(t, err)
+		if info.Checkpoint == api.DealIndexed {
+			w.chain.activate(info.ChainDealID)
+			break
+		}
+	}
+	w.reach(id, api.DealComplete)
+	require.Equal(t, 1, w.sealing.adds[id.String()], "AddPiece must happen once")
+	require.Equal(t, 1, w.chain.sent[4], "one publish message")
+	require.Equal(t, 1, w.chain.sent[2], "one escrow message")
+	require.Len(t, w.chain.deals, 1)
+}
+
+func TestRefusals(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	car := w.car(w.file(1000, 3))
+	_, err := w.propose(ctx, car, "libp2p:///ip4/1.2.3.4/tcp/1/p2p/x")
+	require.ErrorContains(t, err, "not built yet")
+	var rejected *dealmaker.ErrRejected
+	require.True(t, errors.As(err, &rejected))
+	deals, err := w.m.DealsList(ctx, "", 10)
+	require.NoError(t, err)
+	require.Empty(t, deals.Deals)
+}
+
+func TestWrongPieceFailsForGood(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	car := w.car(w.file(10_000, 4))
+	other := w.car(w.file(10_000, 5))
+	require.Equal(t, car.Size, other.Size)
+	srv, err := dealmaker.ServeFile(other.Path, "127.0.0.1:0", "")
+	require.NoError(t, err)
+	defer srv.Close()
+	id, err := w.propose(ctx, car, srv.URL)
+	require.NoError(t, err)
+	info := w.reach(id, api.DealComplete)
+	require.Contains(t, info.Err, "commp mismatch")
+	require.NoFileExists(t, w.m.deals.StagedPath(id))
+	require.Error(t, w.m.DealsRetry(ctx, id))
+	require.Zero(t, w.chain.sent[4])
+}
+
+func TestPublishRefusalWaitsForOperator(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	car := w.car(w.file(10_000, 6))
+	w.chain.drop[car.PieceCID] = true
+	srv, err := dealmaker.ServeFile(car.Path, "127.0.0.1:0", "")
+	require.NoError(t, err)
+	defer srv.Close()
+	id, err := w.propose(ctx, car, srv.URL)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		info, _ := w.m.DealsGet(ctx, id, false)
+		return info.Retry == api.DealRetryManual
+	}, 20*time.Second, 5*time.Millisecond)
+	w.chain.mu.Lock()
+	delete(w.chain.drop, car.PieceCID)
+	w.chain.mu.Unlock()
+	require.NoError(t, w.m.DealsRetry(ctx, id))
+	w.reach(id, api.DealIndexed)
+}
+
+func TestAskChanges(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	before, err := w.m.MarketGetAsk(ctx)
+	require.NoError(t, err)
+	require.Equal(t, abi.PaddedPieceSize(8<<20), before.MaxPieceSize)
+	require.NoError(t, w.m.MarketSetAsk(ctx, big.NewInt(7), big.NewInt(1), 1000, 256, 1<<20))
+	require.Error(t, w.m.MarketSetAsk(ctx, big.NewInt(7), big.NewInt(1), 1000, 256, 16<<20))
+	require.Error(t, w.m.MarketSetAsk(ctx, big.NewInt(-7), big.NewInt(1), 1000, 256, 1<<20))
+	w.stop()
+	w.start()
+	after, err := w.m.MarketGetAsk(ctx)
+	require.NoError(t, err)
+	require.Equal(t, before.SeqNo+1, after.SeqNo)
+	require.Equal(t, big.NewInt(7), after.Price)
+}
