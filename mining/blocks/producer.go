@@ -72,7 +72,7 @@ type Producer struct {
 	entropy []byte
 	delay   time.Duration // BlockDelaySecs; owned by the run loop
 
-	pacer   pacer         // owned by the run loop
+	pacer pacer // owned by the run loop
 
 	mu     sync.Mutex
 	status api.MiningStatus

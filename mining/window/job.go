@@ -116,8 +116,12 @@ func (s *Scheduler) attempt(j *job, b batch, rand abi.Randomness, key string) (o
 
 // submit sends a proof once its deadline is open.
 func (s *Scheduler) submit(j *job, key string, p proven) (cid.Cid, error) {
-	if _, err := s.deps.Heads.WaitHeight(j.window, j.info.Open+s.cfg.SubmitConfidence); err != nil {
+	head, err := s.deps.Heads.WaitHeight(j.window, j.info.Open+s.cfg.SubmitConfidence)
+	if err != nil {
 		return cid.Undef, err
+	}
+	if head.Height+1 >= j.info.Close { // the next epoch is the first to execute it
+		return cid.Undef, errClosed
 	}
 	m, err := s.message(j.window, p)
 	if err != nil {
