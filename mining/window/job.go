@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,6 +67,7 @@ func (s *Scheduler) strand(j *job, b batch, rand abi.Randomness) {
 			s.forget(used)
 		}
 	}()
+	wait := retryPause
 	for attempt := 0; ; attempt++ {
 		key := fmt.Sprintf("wdpost-%s-%d-%d-%x-%d", s.cfg.Miner, j.info.Open, b.name(), []byte(rand)[:4], attempt)
 		used = append(used, key)
@@ -73,7 +75,7 @@ func (s *Scheduler) strand(j *job, b batch, rand abi.Randomness) {
 		if ok {
 			return
 		}
-		if j.life.Err() != nil || j.window.Err() != nil {
+		if j.life.Err() != nil || j.window.Err() != nil || errors.Is(err, errClosed) {
 			log.Warn("window PoSt: not on chain in time", "cause", context.Cause(j.life), "error", err)
 			return
 		}
@@ -82,7 +84,7 @@ func (s *Scheduler) strand(j *job, b batch, rand abi.Randomness) {
 			log.Info("window PoSt: the chain has a proof of these partitions already")
 			return
 		}
-		pause(j.window, retryPause)
+		wait = pause(j.window, wait)
 	}
 }
 
@@ -130,12 +132,20 @@ func (s *Scheduler) submit(j *job, key string, p proven) (cid.Cid, error) {
 	return s.send(j, key, m)
 }
 
-// proveUntilClose repeats until there is a proof or the deadline closes.
+// proveUntilClose repeats until there is a proof or the deadline closes; then
+// the error is what stood in the way.
 func (s *Scheduler) proveUntilClose(j *job, b batch, rand abi.Randomness) (proven, error) {
+	last, why := proven{}, errClosed
 	for d := retryPause; ; d = pause(j.window, d) {
+		if j.window.Err() != nil {
+			return last, why
+		}
 		p, err := s.proveOne(j, b, rand)
-		if err == nil || j.window.Err() != nil {
-			return p, err
+		if err == nil {
+			return p, nil
+		}
+		if j.window.Err() == nil || why == errClosed {
+			last, why = p, err // not the cancellation that hides the reason
 		}
 		s.deps.Log.Warn("window PoSt: proving, will repeat", "deadline", j.info.Index, "partitions", b.indexes(), "skipped", p.skipped, "error", err)
 	}
@@ -152,18 +162,20 @@ func (s *Scheduler) proveOne(j *job, b batch, rand abi.Randomness) (proven, erro
 }
 
 // send repeats the keyed send until it succeeds or the deadline closes: an
-// error may mean that the node is away for a moment.
+// error may mean that the node is away for a moment. It gives up when the node
+// has tried the message and it failed, so that the next attempt proves anew.
 func (s *Scheduler) send(j *job, key string, m *api.Message) (c cid.Cid, err error) {
 	for d := retryPause; ; d = pause(j.window, d) {
-		if c, err = s.deps.Msgs.Send(j.window, key, m); err == nil || j.window.Err() != nil {
+		if c, err = s.deps.Msgs.Send(j.window, key, m); err == nil || j.window.Err() != nil || refused(err) {
 			return c, err
-		}
-		if posted, perr := s.posted(j.window, j.info, s.deps.Heads.Head()); perr == nil && len(posted) > 0 {
-			return c, err // the caller looks whether somebody else posted it
 		}
 		s.deps.Log.Warn("window PoSt: sending, will repeat", "deadline", j.info.Index, "key", key, "error", err)
 	}
 }
+
+// refused recognises a failed trial run by the words of lotus
+// node/impl/full/gas.go; the RPC carries no type for it everywhere.
+func refused(err error) bool { return strings.Contains(err.Error(), "message execution failed") }
 
 // message addresses a proof to the miner actor.
 func (s *Scheduler) message(ctx context.Context, p proven) (*api.Message, error) {

@@ -58,6 +58,7 @@ type sim struct {
 	proofs   int
 
 	failSends  int               // sends that fail before one works
+	sendError  error             // what they fail with
 	failProofs int               // proofs that fail before one works
 	nextExit   exitcode.ExitCode // forced on the next PoSt executed
 	hold       bool              // keep messages out of blocks
@@ -410,7 +411,7 @@ func (s *sim) Send(_ context.Context, key string, m *api.Message) (cid.Cid, erro
 	defer s.mu.Unlock()
 	if s.failSends > 0 {
 		s.failSends--
-		return cid.Undef, errors.New("connection refused")
+		return cid.Undef, s.sendError
 	}
 	if old := s.keys[key]; old != nil {
 		return old.c, nil
