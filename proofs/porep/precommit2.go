@@ -50,7 +50,7 @@ func (par *params) preCommit2(ctx context.Context, pc1 PreCommit1Out, unsealed i
 	if out.CommR, err = merkle.HashNodes(out.CommC, out.CommRLast); err != nil {
 		return Commitments{}, err
 	}
-	if err := writeFile(cache, tAuxName, par.tAux()); err != nil {
+	if err := writeFile(cache, tAuxName, par.tAux(auxPath)); err != nil {
 		return Commitments{}, err
 	}
 	return out, writeFile(cache, pAuxName, append(out.CommC[:], out.CommRLast[:]...))

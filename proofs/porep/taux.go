@@ -12,18 +12,18 @@ const auxPath = "cache"
 // tAux is the bincode form of the reference's TemporaryAux: how each tree and
 // layer is stored (storage-proofs-porep/src/stacked/vanilla/params.rs). This
 // package does not read it; the reference needs it.
-func (par *params) tAux() []byte {
+func (par *params) tAux(path string) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(par.layers))
 	for l := 1; l <= par.layers; l++ {
-		b = appendStore(b, "layer-"+strconv.Itoa(l), par.nodes, 0)
+		b = appendStore(b, path, "layer-"+strconv.Itoa(l), par.nodes, 0)
 	}
-	b = appendStore(b, "tree-d", 2*par.nodes-1, 0)
-	b = appendStore(b, "tree-r-last", par.shape.BaseNodes(), par.shape.DefaultDiscard())
-	return appendStore(b, "tree-c", par.shape.BaseNodes(), 0)
+	b = appendStore(b, path, "tree-d", 2*par.nodes-1, 0)
+	b = appendStore(b, path, "tree-r-last", par.shape.BaseNodes(), par.shape.DefaultDiscard())
+	return appendStore(b, path, "tree-c", par.shape.BaseNodes(), 0)
 }
 
-func appendStore(b []byte, id string, size uint64, discard int) []byte {
-	for _, s := range []string{auxPath, id} {
+func appendStore(b []byte, path, id string, size uint64, discard int) []byte {
+	for _, s := range []string{path, id} {
 		b = binary.LittleEndian.AppendUint64(b, uint64(len(s)))
 		b = append(b, s...)
 	}

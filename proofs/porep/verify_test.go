@@ -237,6 +237,23 @@ func TestChallengeVectors(t *testing.T) {
 	}
 }
 
+// A t_aux written on mainnet for a 32 GiB sector.
+func TestLargeTAux(t *testing.T) {
+	var v struct {
+		Golden struct {
+			Base64 []byte `json:"base64"`
+		} `json:"t_aux_32gib"`
+	}
+	loadJSON(t, "../../sdr/testdata/labels.json", &v)
+	par, err := paramsFor(abi.RegisteredSealProof_StackedDrg32GiBV1_1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := par.tAux("/data/1/store/cache/s-t02620-2010"); !bytes.Equal(got, v.Golden.Base64) {
+		t.Errorf("t_aux of %d bytes differs from the golden one of %d", len(got), len(v.Golden.Base64))
+	}
+}
+
 func TestClearCache(t *testing.T) {
 	s, _, _ := proved(t, test2KiB)
 	for range 2 {

@@ -22,6 +22,7 @@ import (
 	"quarry/proofs/fr32"
 	"quarry/proofs/porep"
 	"quarry/proofs/porep/poreptest"
+	"quarry/proofs/post"
 )
 
 type fileVector struct {
@@ -271,6 +272,26 @@ func TestVerifyRejects(t *testing.T) {
 	}
 	if _, err := Prove(ctx, u.proof, u.com, u.oldReplica(), u.newReplica()); err == nil {
 		t.Error("a damaged replica was proved")
+	}
+}
+
+// An updated sector is proved over time with its new cache and commitment.
+func TestUpdatedSectorPoSt(t *testing.T) {
+	ctx, u := context.Background(), update(t, 0)
+	sector := post.SectorAccess{Info: u.old.Info(), Sealed: u.sealed, Cache: u.cache}
+	sector.Info.SealedCID = u.com.SealedCID()
+	rand := abi.PoStRandomness(bytes.Repeat([]byte{7}, 32))
+	blob, skipped, err := post.ProveWindow(ctx, 1000, rand, []post.SectorAccess{sector})
+	if err != nil || len(skipped) > 0 {
+		t.Fatal(skipped, err)
+	}
+	info := proof.WindowPoStVerifyInfo{Randomness: rand, ChallengedSectors: []proof.SectorInfo{sector.Info}, Prover: 1000}
+	if ok, err := post.VerifyWindow(ctx, info, blob); !ok || err != nil {
+		t.Errorf("%v, %v", ok, err)
+	}
+	info.ChallengedSectors[0].SealedCID = u.old.Request.SealedCID()
+	if ok, err := post.VerifyWindow(ctx, info, blob); ok || err != nil {
+		t.Errorf("old commitment: %v, %v", ok, err)
 	}
 }
 
