@@ -1,0 +1,169 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-datastore"
+	"golang.org/x/sync/errgroup"
+
+	"quarry/api"
+	"quarry/storage/fetch"
+	"quarry/storage/index"
+	"quarry/storage/paths"
+	"quarry/storage/sched"
+)
+
+// Config of a Manager.
+type Config struct {
+	Hostname      string       // printed where the manager holds a lock; empty: the machine's
+	Tasks         sched.Config // zero values: defaults
+	ParallelReads int          // sectors opened at the same time for a window proof; 0 = 4 per core
+}
+
+// Deps of a Manager.
+type Deps struct {
+	Store datastore.Batching
+	Index *index.Index // also the index that Local reports to
+	Local *paths.Local
+	Token func() string // bearer for /remote of other processes
+	Log   *slog.Logger
+}
+
+// Manager implements api.Storage. Its methods may be called from several
+// goroutines at once.
+type Manager struct {
+	*index.Index // paths, sectors and locks
+	cfg          Config
+	local        *paths.Local
+	tasks        *sched.Scheduler
+	client       *fetch.Client
+	log          *slog.Logger
+}
+
+var _ api.Storage = (*Manager)(nil)
+
+// New reads the tasks of the store and gives a Manager; Run keeps it going.
+func New(cfg Config, deps Deps) (*Manager, error) {
+	if deps.Store == nil || deps.Index == nil || deps.Local == nil {
+		return nil, errors.New("storage: a datastore, an index and local paths are all needed")
+	}
+	if cfg.Hostname == "" {
+		cfg.Hostname, _ = os.Hostname()
+	}
+	if cfg.ParallelReads <= 0 {
+		cfg.ParallelReads = 4 * runtime.NumCPU()
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	m := &Manager{Index: deps.Index, cfg: cfg, local: deps.Local, client: fetch.NewClient(deps.Token), log: deps.Log}
+	var err error
+	m.tasks, err = sched.New(context.Background(), cfg.Tasks, sched.Deps{Store: deps.Store, Reach: m.reach, Log: deps.Log})
+	return m, err
+}
+
+// Run keeps the index informed of the local paths and takes tasks from silent
+// workers, until ctx ends.
+func (m *Manager) Run(ctx context.Context) error {
+	defer m.client.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.local.Run(ctx) })
+	g.Go(func() error { return m.tasks.Run(ctx) })
+	return g.Wait()
+}
+
+// StorageAddLocal attaches a directory with a sectorstore.json to this process.
+func (m *Manager) StorageAddLocal(ctx context.Context, path string) error {
+	return m.local.Add(ctx, path)
+}
+
+// TaskSubmit queues a task, or gives the one of the same key.
+func (m *Manager) TaskSubmit(ctx context.Context, spec api.TaskSpec) (api.TaskStatus, error) {
+	return m.tasks.Submit(ctx, spec)
+}
+
+// TaskGet gives a task's status.
+func (m *Manager) TaskGet(ctx context.Context, id api.UUID) (api.TaskStatus, error) {
+	return m.tasks.Get(ctx, id)
+}
+
+// TaskWait gives a task's status when it is final, or after 30 s.
+func (m *Manager) TaskWait(ctx context.Context, id api.UUID) (api.TaskStatus, error) {
+	return m.tasks.Wait(ctx, id)
+}
+
+// TaskList pages through the tasks.
+func (m *Manager) TaskList(ctx context.Context, cursor string, limit int) ([]api.TaskStatus, string, error) {
+	return m.tasks.List(ctx, cursor, limit)
+}
+
+// TaskForget drops a final task.
+func (m *Manager) TaskForget(ctx context.Context, id api.UUID) error { return m.tasks.Forget(ctx, id) }
+
+// WorkerClaim gives a worker at most one task.
+func (m *Manager) WorkerClaim(ctx context.Context, w api.WorkerInfo, running []api.UUID) (*api.TaskStatus, error) {
+	return m.tasks.Claim(ctx, w, running)
+}
+
+// WorkerProgress keeps a claim alive.
+func (m *Manager) WorkerProgress(ctx context.Context, worker, task api.UUID, stage string, percent float64) error {
+	return m.tasks.Progress(ctx, worker, task, stage, percent)
+}
+
+// WorkerDone takes a worker's final report.
+func (m *Manager) WorkerDone(ctx context.Context, worker, task api.UUID, result json.RawMessage, errText string, retryable bool) error {
+	return m.tasks.Done(ctx, worker, task, result, errText, retryable)
+}
+
+// WorkerList lists the workers heard of lately.
+func (m *Manager) WorkerList(ctx context.Context) ([]api.WorkerStatus, error) {
+	return m.tasks.Workers(ctx)
+}
+
+// removeWait is how long RemoveSector waits for those who use the files.
+const removeWait = 20 * time.Second
+
+// RemoveSector deletes every file of a sector from every path. It may be
+// repeated; a path whose process cannot be reached is named in the error.
+func (m *Manager) RemoveSector(ctx context.Context, s abi.SectorID) error {
+	var all api.FileType
+	for _, t := range api.AllFileTypes {
+		all |= t
+	}
+	ctx, release, err := index.Hold(ctx, m.Index, api.LockRequest{Sector: s, Write: all, Holder: "sector removal on " + m.cfg.Hostname, Wait: removeWait})
+	if err != nil {
+		return err
+	}
+	defer release()
+	errs := []error{m.local.Remove(ctx, s, all)}
+	for _, t := range api.AllFileTypes {
+		locs, err := m.StorageFindSector(ctx, s, t)
+		errs = append(errs, err)
+		for _, l := range locs {
+			errs = append(errs, m.removeRemote(ctx, s, t, l))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) removeRemote(ctx context.Context, s abi.SectorID, t api.FileType, l api.SectorLocationInfo) error {
+	var errs []error
+	for _, u := range l.URLs {
+		err := m.client.Remove(ctx, u)
+		if err == nil {
+			return m.StorageDropSector(ctx, api.SectorFile{Sector: s, Type: t, Storage: l.Storage})
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		errs = append(errs, &api.ErrUnreachable{Peer: "storage path " + string(l.Storage), Reason: "its process serves no URL; remove the files there"})
+	}
+	return errors.Join(errs...)
+}
