@@ -1,0 +1,124 @@
+// Command miner-client is the client's side of the markets: it packs files,
+// makes storage deals with providers found on chain, follows them, and
+// retrieves content, verifying every block. Keys are those of the full node's
+// wallet.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/filecoin-project/go-address"
+	lcrypto "github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/urfave/cli/v2"
+
+	"quarry/api/client"
+	"quarry/build"
+	"quarry/markets/dealmaker"
+	mnet "quarry/markets/net"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // a second signal ends the process at once
+	}()
+	if err := newApp(os.Stdout).RunContext(ctx, os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+var (
+	jsonFlag     = &cli.BoolFlag{Name: "json", Usage: "print JSON"}
+	providerFlag = &cli.StringFlag{Name: "provider", Usage: "the provider's f0 address", Required: true}
+	walletFlag   = &cli.StringFlag{Name: "from", Usage: "address that pays and signs (default: the wallet's default address)"}
+)
+
+func newApp(out io.Writer) *cli.App {
+	return &cli.App{
+		Name:    "miner-client",
+		Usage:   "make storage deals and retrieve content",
+		Version: build.Version,
+		Writer:  out,
+		Flags: []cli.Flag{&cli.StringFlag{Name: "node", EnvVars: []string{"FULLNODE_API_INFO"},
+			Usage: "full node as token:address", DefaultText: "FULLNODE_API_INFO"}},
+		Commands: []*cli.Command{walletCommand(), carCommand(), commpCommand(), askCommand(), dealCommand(), statusCommand(), retrieveCommand()},
+		CommandNotFound: func(_ *cli.Context, name string) {
+			fmt.Fprintf(os.Stderr, "error: no command %q; `miner-client help` lists them\n", name)
+			os.Exit(1)
+		},
+	}
+}
+
+// dialNode connects to the full node.
+func dialNode(c *cli.Context) (*client.ChainAPI, error) {
+	info := c.String("node")
+	if info == "" {
+		return nil, errors.New("no full node is named: set FULLNODE_API_INFO=token:address (miner-devnet prints that line when it starts)")
+	}
+	return client.Chain(c.Context, client.Config{Info: info})
+}
+
+// dialer is a full node and a libp2p host that only dials.
+type dialer struct {
+	*dealmaker.Client
+	node *client.ChainAPI
+}
+
+func newDialer(c *cli.Context) (*dialer, error) {
+	node, err := dialNode(c)
+	if err != nil {
+		return nil, err
+	}
+	key, _, err := lcrypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	h, err := mnet.NewHost(mnet.Config{Key: key, QUIC: true})
+	if err != nil {
+		node.Close()
+		return nil, err
+	}
+	return &dialer{Client: &dealmaker.Client{Chain: node, Host: h}, node: node}, nil
+}
+
+func (d *dialer) Close() {
+	_ = d.Host.Close()
+	d.node.Close()
+}
+
+// wallet is the address to sign with.
+func (d *dialer) wallet(c *cli.Context) (address.Address, error) {
+	if s := c.String("from"); s != "" {
+		return parseAddress(s)
+	}
+	a, err := d.node.WalletDefaultAddress(c.Context)
+	if err != nil {
+		return a, fmt.Errorf("no default address in the full node's wallet (make one with `miner-client wallet new`): %w", err)
+	}
+	return a, nil
+}
+
+func parseAddress(s string) (address.Address, error) {
+	a, err := address.NewFromString(s)
+	if err != nil {
+		return a, fmt.Errorf("address %q: %w", s, err)
+	}
+	return a, nil
+}
+
+// oneArg returns the only argument.
+func oneArg(c *cli.Context, what string) (string, error) {
+	if c.NArg() != 1 {
+		return "", fmt.Errorf("want exactly one argument: %s (flags go before it)", what)
+	}
+	return c.Args().First(), nil
+}

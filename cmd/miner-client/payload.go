@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
+	"github.com/urfave/cli/v2"
+
+	"quarry/markets/dealmaker"
+)
+
+// carJSON is a packed payload as printed.
+type carJSON struct {
+	Path      string
+	Root      string `json:",omitempty"`
+	Size      uint64 // bytes
+	PieceCID  cid.Cid
+	PieceSize abi.PaddedPieceSize
+}
+
+func printCAR(c *cli.Context, car *dealmaker.CAR) error {
+	out := carJSON{Path: car.Path, Size: car.Size, PieceCID: car.PieceCID, PieceSize: car.PieceSize}
+	if car.Root.Defined() {
+		out.Root = car.Root.String()
+	}
+	return show(c, out, func(w io.Writer) {
+		if out.Root != "" {
+			fmt.Fprintf(w, "root:       %s\n", out.Root)
+		}
+		fmt.Fprintf(w, "file:       %s\nsize:       %d bytes\npiece CID:  %s\npiece size: %d bytes (padded)\n", out.Path, out.Size, out.PieceCID, out.PieceSize)
+	})
+}
+
+func carCommand() *cli.Command {
+	return &cli.Command{
+		Name: "car", Usage: "pack a file into a CAR and compute its piece commitment", ArgsUsage: "<file>",
+		Flags: []cli.Flag{jsonFlag, &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the CAR (default: <file>.car)"}},
+		Action: func(c *cli.Context) error {
+			file, err := oneArg(c, "the file to pack")
+			if err != nil {
+				return err
+			}
+			out := c.String("output")
+			if out == "" {
+				out = file + ".car"
+			}
+			car, err := dealmaker.Pack(c.Context, file, out, 0)
+			if err != nil {
+				return err
+			}
+			return printCAR(c, car)
+		},
+	}
+}
+
+func commpCommand() *cli.Command {
+	return &cli.Command{
+		Name: "commp", Usage: "compute the piece commitment of a payload as it is", ArgsUsage: "<file>",
+		Flags: []cli.Flag{jsonFlag, &cli.Uint64Flag{Name: "piece-size", Usage: "padded bytes, when larger than needed"}},
+		Action: func(c *cli.Context) error {
+			file, err := oneArg(c, "the payload")
+			if err != nil {
+				return err
+			}
+			car, err := dealmaker.Inspect(c.Context, file, abi.PaddedPieceSize(c.Uint64("piece-size")))
+			if err != nil {
+				return err
+			}
+			return printCAR(c, car)
+		},
+	}
+}
+
+func retrieveCommand() *cli.Command {
+	return &cli.Command{
+		Name: "retrieve", Usage: "fetch content by its root CID from a provider's gateway and verify it", ArgsUsage: "<root cid>",
+		Flags: []cli.Flag{jsonFlag, &cli.StringFlag{Name: "url", Usage: "the provider's HTTP address", Required: true},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "file or directory to write", Required: true}},
+		Action: func(c *cli.Context) error {
+			arg, err := oneArg(c, "the root CID")
+			if err != nil {
+				return err
+			}
+			root, err := cid.Decode(arg)
+			if err != nil {
+				return fmt.Errorf("root CID %q: %w", arg, err)
+			}
+			b := bar(-1, "retrieving")
+			n, err := dealmaker.Retrieve(c.Context, http.DefaultClient, strings.TrimSuffix(c.String("url"), "/"), root, c.String("output"),
+				func(n int) { _ = b.Add(n) })
+			if err != nil {
+				return err
+			}
+			_ = b.Finish()
+			out := struct {
+				Root   string
+				Output string
+				Bytes  uint64
+			}{root.String(), c.String("output"), n}
+			return show(c, out, func(w io.Writer) { fmt.Fprintf(w, "%s: %d bytes of verified blocks\n", out.Output, n) })
+		},
+	}
+}
