@@ -98,13 +98,15 @@ func (s *Sealing) task(ctx context.Context, l *lane, r record, typ api.TaskType,
 	}
 	key := fmt.Sprintf("%s/%s/%s/%d", s.name(r.Number), typ, rest, r.Attempts[work])
 	st, err := s.deps.Storage.TaskSubmit(ctx, api.TaskSpec{Key: key, Type: typ, Sector: s.ref(r), Params: raw})
+	var invalid *api.ErrInvalid
+	if errors.As(err, &invalid) { // refused as it is: only another key can help
+		return failed(work, "submit task %s: %w", key, err)
+	}
 	if err != nil {
 		return fmt.Errorf("submit task %s: %w", key, err)
 	}
-	if l != nil {
-		if err := s.amend(ctx, l, func(r *record) { r.remember(st.ID) }); err != nil {
-			return err
-		}
+	if err := s.amend(ctx, l, func(r *record) { r.remember(st.ID) }); err != nil {
+		return err
 	}
 	for st.State != api.TaskDone && st.State != api.TaskFailed {
 		if st, err = s.deps.Storage.TaskWait(ctx, st.ID); err != nil {

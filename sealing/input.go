@@ -128,6 +128,9 @@ func (s *Sealing) join(ctx context.Context, r api.AddPieceRequest) (ch chan piec
 			return nil, at, true, err
 		}
 		l.rec = rec
+		if l.stop != nil && l.rec.State == api.SectorAddPiece {
+			l.stop() // the task is submitted again, with the new source
+		}
 	}
 	return s.listen(r.Key), at, true, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -210,6 +211,36 @@ func TestCallerMayLeaveAndComeBack(t *testing.T) {
 	}
 	if list, _ := s.SectorsList(bg, 0, 0); len(list) != 1 {
 		t.Errorf("%d sectors, want 1", len(list))
+	}
+}
+
+// TestNewSourceForTheSamePiece: the owner comes back under another address
+// while the old one is still being tried.
+func TestNewSourceForTheSamePiece(t *testing.T) {
+	w := newWorld()
+	w.hold = true
+	gate := make(chan struct{})
+	w.block[api.TaskAddPiece] = gate
+	s := open(t, w, memStore(), testConfig())
+	start(t, s)
+	r := aPiece(t, "p", 1<<20)
+	ctx, cancel := context.WithCancel(bg)
+	first := make(chan error, 1)
+	go func() { _, err := s.SectorAddPiece(ctx, r); first <- err }()
+	until(t, s, 2, "has a task", func(i api.SectorInfo) bool { return i.Task != nil })
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	r.Data.URL = "http://elsewhere/p"
+	second := make(chan error, 1)
+	go func() { _, err := s.SectorAddPiece(bg, r); second <- err }()
+	until(t, s, 2, "submitted the new source", func(i api.SectorInfo) bool {
+		return i.Task != nil && strings.Contains(string(i.Task.Spec.Params), "elsewhere")
+	})
+	close(gate)
+	if err := <-second; err != nil {
+		t.Fatal(err)
 	}
 }
 

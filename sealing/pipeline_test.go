@@ -125,6 +125,7 @@ func TestSetbacks(t *testing.T) {
 		"commit fail codes": func(w *world) {
 			w.exits[com] = []misdeed{{codes: []batch.FailCode{{Idx: 0, Code: exitcode.ErrIllegalArgument}}}}
 		},
+		"both messages replaced":   func(w *world) { w.replaced = 2 },
 		"commit failed but stored": func(w *world) { w.exits[com] = []misdeed{{exit: 16, stored: true}} },
 	}
 	for _, call := range []string{"ChainPutObj", "StateGetNetworkParams", "StateMinerInfo", "StateMinerPreCommitDepositForPower",

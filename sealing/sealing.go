@@ -2,6 +2,7 @@ package sealing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -151,9 +152,10 @@ func (s *Sealing) drive(ctx context.Context, l *lane) {
 			continue
 		}
 		ev, err := s.act(visit, l, row.Effect, rec)
+		stopped := err != nil && errors.Is(visit.Err(), context.Canceled)
 		cancel()
-		if ctx.Err() != nil {
-			continue
+		if stopped || ctx.Err() != nil {
+			continue // the record was changed from outside, or we are to end
 		}
 		if err != nil {
 			ev = s.eventOf(rec, err)

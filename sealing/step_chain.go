@@ -15,6 +15,7 @@ import (
 	cbg "github.com/whyrusleeping/cbor-gen"
 
 	"quarry/api"
+	"quarry/chain/msgs"
 	"quarry/proofs/envelope"
 )
 
@@ -161,7 +162,7 @@ func (s *Sealing) send(ctx context.Context, via Messages, r record, work string,
 	if err := params.MarshalCBOR(&b); err != nil {
 		return cid.Undef, fmt.Errorf("encode the %s message: %w", work, err)
 	}
-	key := fmt.Sprintf("%s/%s/%d", s.name(r.Number), work, r.Attempts[work])
+	key := fmt.Sprintf("%s/%s/%d-%d/%d", s.name(r.Number), work, r.TicketEpoch, r.SeedEpoch, r.Attempts[work])
 	m := &api.Message{To: s.cfg.Miner, From: info.Worker, Value: value, Method: method, Params: b.Bytes(),
 		GasFeeCap: big.Zero(), GasPremium: big.Zero()}
 	c, err := via.Send(ctx, key, m)
@@ -176,10 +177,23 @@ func (s *Sealing) send(ctx context.Context, via Messages, r record, work string,
 	return cid.Undef, failed("", "the node refused %s: %w", key, err)
 }
 
-func (s *Sealing) preCommitWait(ctx context.Context, r record) (event, error) {
-	m, err := s.deps.Msgs.Wait(ctx, *r.PreCommitMsg)
+// await waits for a message. One that another message took the place of will
+// never come: the next visit looks at the chain and sends again if need be.
+func await(ctx context.Context, via Messages, work string, c cid.Cid) (*api.MsgLookup, error) {
+	m, err := via.Wait(ctx, c)
+	if errors.Is(err, msgs.ErrReplaced) {
+		return nil, failed(work, "wait for %s message %s: %w", work, c, err)
+	}
 	if err != nil {
-		return event{}, fmt.Errorf("wait for pre-commit message %s: %w", r.PreCommitMsg, err)
+		return nil, fmt.Errorf("wait for %s message %s: %w", work, c, err)
+	}
+	return m, nil
+}
+
+func (s *Sealing) preCommitWait(ctx context.Context, r record) (event, error) {
+	m, err := await(ctx, s.deps.Msgs, "precommit", *r.PreCommitMsg)
+	if err != nil {
+		return event{}, err
 	}
 	// The chain has the last word: a message may fail because an earlier one did the same.
 	o, err := s.look(ctx, r.Number, m.TipSet)

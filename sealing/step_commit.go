@@ -91,9 +91,9 @@ func (s *Sealing) commitParams(r record) (*miner.ProveCommitSectors3Params, erro
 }
 
 func (s *Sealing) commitWait(ctx context.Context, r record) (event, error) {
-	m, err := s.deps.CommitMsgs.Wait(ctx, *r.CommitMsg)
+	m, err := await(ctx, s.deps.CommitMsgs, "commit", *r.CommitMsg)
 	if err != nil {
-		return event{}, fmt.Errorf("wait for commit message %s: %w", r.CommitMsg, err)
+		return event{}, err
 	}
 	o, err := s.look(ctx, r.Number, m.TipSet)
 	if err != nil {

@@ -12,9 +12,10 @@ import (
 	"quarry/proofs/commp"
 )
 
-// pieceTries is how often the bytes of one piece are asked for before it is
-// given back to its owner, who will offer it again when it can be had.
-const pieceTries = 5
+// pieceTries is how many tasks, each with its own retries, the bytes of one
+// piece are given before it goes back to its owner, who will offer it again
+// when it can be had.
+const pieceTries = 3
 
 // waitDeals holds an open sector until one of the reasons to pack it comes.
 func (s *Sealing) waitDeals(ctx context.Context, l *lane, r record) (event, error) {

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/crypto/blake2b"
 
 	"quarry/api"
+	"quarry/chain/msgs"
 	"quarry/proofs/commp"
 	"quarry/proofs/envelope"
 )
@@ -64,6 +65,7 @@ type world struct {
 
 	taskFails map[api.TaskType][]taskFail
 	exits     map[abi.MethodNum][]misdeed
+	replaced  int            // how many waits find the message replaced
 	flaky     map[string]int // call name -> how many times it cannot be reached
 	calls     map[string]int
 }
@@ -275,6 +277,10 @@ func (w *world) Wait(ctx context.Context, c cid.Cid) (*api.MsgLookup, error) {
 	if err := w.reach(ctx, "Wait"); err != nil {
 		return nil, err
 	}
+	if w.replaced > 0 {
+		w.replaced--
+		return nil, fmt.Errorf("message %s: %w", c, msgs.ErrReplaced)
+	}
 	return w.lookups[c], nil
 }
 
@@ -370,6 +376,9 @@ func (w *world) TaskSubmit(ctx context.Context, spec api.TaskSpec) (api.TaskStat
 		return api.TaskStatus{}, err
 	}
 	if t, ok := w.tasks[spec.Key]; ok {
+		if t.State == api.TaskQueued || t.State == api.TaskRunning {
+			t.Spec = spec // a fresh address for the same data
+		}
 		return *t, nil
 	}
 	t := &api.TaskStatus{ID: uuid.New(), Spec: spec, State: api.TaskQueued, Submitted: time.Now()}
