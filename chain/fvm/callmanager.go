@@ -1,0 +1,451 @@
+package fvm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/exitcode"
+	"github.com/ipfs/go-cid"
+	cbg "github.com/whyrusleeping/cbor-gen"
+	"golang.org/x/crypto/blake2b"
+
+	"quarry/chain/fvm/gas"
+	"quarry/chain/fvm/links"
+	"quarry/chain/fvm/state"
+)
+
+// maxCallDepth is the deepest nesting of sends (ref-fvm network config).
+const maxCallDepth = 1024
+
+// eamNamespace is the f4 namespace whose unknown addresses become placeholders.
+const eamNamespace = 10
+
+// errno numbers returned to actors (ref-fvm shared/src/error/mod.rs).
+type errno uint32
+
+const (
+	illegalArgument   errno = 1
+	illegalOperation  errno = 2
+	limitExceeded     errno = 3
+	assertionFailed   errno = 4
+	insufficientFunds errno = 5
+	notFound          errno = 6
+	invalidHandle     errno = 7
+	illegalCid        errno = 8
+	illegalCodec      errno = 9
+	serialization     errno = 10
+	forbidden         errno = 11
+	bufferTooSmall    errno = 12
+	readOnly          errno = 13
+)
+
+// syscallError is a failure that the calling actor sees as a number.
+type syscallError struct {
+	no  errno
+	msg string
+}
+
+func (e *syscallError) Error() string { return fmt.Sprintf("%s (error %d)", e.msg, e.no) }
+
+func sysErr(no errno, format string, args ...any) error {
+	return &syscallError{no, fmt.Sprintf(format, args...)}
+}
+
+// invocation is the outcome of a call that reached an exit code.
+type invocation struct {
+	code  exitcode.ExitCode
+	value *block
+}
+
+type accessLevel uint8
+
+const (
+	accessRead accessLevel = iota + 1
+	accessUpdated
+)
+
+type accessUndo struct {
+	id  abi.ActorID
+	old accessLevel
+}
+
+// callManager runs one top-level message.
+type callManager struct {
+	m          *Machine
+	gas        *gas.Tracker
+	prices     *gas.Prices
+	origin     abi.ActorID
+	originAddr address.Address
+	nonce      uint64
+	premium    abi.TokenAmount
+	created    uint64
+	depth      int
+	events     []Event
+	access     map[abi.ActorID]accessLevel
+	accessLog  []accessUndo
+	backtrace  []string
+	trace      []Call
+}
+
+func newCallManager(m *Machine, limit int64, origin abi.ActorID, addr address.Address, nonce uint64) *callManager {
+	cm := &callManager{m: m, gas: gas.NewTracker(limit), prices: m.prices, origin: origin, originAddr: addr,
+		nonce: nonce, premium: big.Zero(), access: make(map[abi.ActorID]accessLevel)}
+	// Singletons that every message may touch are free of access charges.
+	for _, id := range []abi.ActorID{0, 1, 2, 3, 4, 5, 6, 7, 10, 99, origin} {
+		cm.access[id] = accessUpdated
+	}
+	return cm
+}
+
+// preread makes the receiver of the message free to read.
+func (cm *callManager) preread(id abi.ActorID) {
+	if cm.access[id] == 0 {
+		cm.access[id] = accessRead
+	}
+}
+
+func (cm *callManager) transaction(f func() (invocation, error)) (invocation, error) {
+	mark, ev, acc := cm.m.tree.Begin(), len(cm.events), len(cm.accessLog)
+	res, err := f()
+	if err == nil && res.code == 0 {
+		cm.m.tree.Commit()
+		return res, nil
+	}
+	cm.m.tree.Revert(mark)
+	cm.events = cm.events[:ev]
+	for i := len(cm.accessLog) - 1; i >= acc; i-- {
+		cm.access[cm.accessLog[i].id] = cm.accessLog[i].old
+	}
+	cm.accessLog = cm.accessLog[:acc]
+	return res, err
+}
+
+func (cm *callManager) mark(id abi.ActorID, l accessLevel) {
+	if old := cm.access[id]; old < l {
+		cm.accessLog = append(cm.accessLog, accessUndo{id, old})
+		cm.access[id] = l
+	}
+}
+
+func (cm *callManager) actor(id abi.ActorID) (*state.Actor, bool, error) {
+	if cm.access[id] < accessRead {
+		if err := cm.gas.Charge(gas.ActorLookup); err != nil {
+			return nil, false, err
+		}
+	}
+	a, ok, err := cm.m.tree.Actor(id)
+	cm.mark(id, accessRead)
+	return a, ok, err
+}
+
+func (cm *callManager) chargeUpdate(id abi.ActorID) error {
+	if cm.access[id] < accessRead {
+		if err := cm.gas.Charge(gas.ActorLookup); err != nil {
+			return err
+		}
+	}
+	if cm.access[id] < accessUpdated {
+		if err := cm.gas.Charge(gas.ActorUpdate); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (cm *callManager) setActor(id abi.ActorID, a *state.Actor) error {
+	if err := cm.chargeUpdate(id); err != nil {
+		return err
+	}
+	cm.mark(id, accessUpdated)
+	return cm.m.tree.SetActor(id, a)
+}
+
+func (cm *callManager) deleteActor(id abi.ActorID) error {
+	if err := cm.chargeUpdate(id); err != nil {
+		return err
+	}
+	cm.mark(id, accessUpdated)
+	return cm.m.tree.DeleteActor(id)
+}
+
+func (cm *callManager) transfer(from, to abi.ActorID, value abi.TokenAmount) error {
+	src, ok, err := cm.actor(from)
+	if err != nil {
+		return err
+	}
+	if !ok || src.Balance.LessThan(value) {
+		return sysErr(insufficientFunds, "f0%d cannot pay %s attoFIL to f0%d", from, value, to)
+	}
+	if from == to {
+		return nil
+	}
+	dst, ok, err := cm.actor(to)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return sysErr(notFound, "recipient f0%d does not exist", to)
+	}
+	src.Balance = big.Sub(src.Balance, value)
+	dst.Balance = big.Add(dst.Balance, value)
+	if err := cm.setActor(from, src); err != nil {
+		return err
+	}
+	return cm.setActor(to, dst)
+}
+
+// call is one send: depth, optional gas cap, resolution, transfer, invocation.
+func (cm *callManager) call(ctx context.Context, from abi.ActorID, to address.Address, method abi.MethodNum,
+	params *block, value abi.TokenAmount, limit *gas.Milli, ro bool) (invocation, error) {
+	if limit != nil {
+		cm.gas.Push(*limit)
+	}
+	res, err := cm.callFramed(ctx, from, to, method, params, value, ro)
+	if limit != nil {
+		if perr := cm.gas.Pop(); perr != nil {
+			return invocation{}, perr
+		}
+	}
+	if errors.Is(err, gas.ErrOutOfGas) && cm.gas.Available() != 0 {
+		return invocation{code: exitcode.SysErrOutOfGas}, nil
+	}
+	return res, err
+}
+
+func (cm *callManager) callFramed(ctx context.Context, from abi.ActorID, to address.Address, method abi.MethodNum,
+	params *block, value abi.TokenAmount, ro bool) (invocation, error) {
+	if cm.depth >= maxCallDepth {
+		return invocation{}, sysErr(limitExceeded, "message execution exceeds call depth %d", maxCallDepth)
+	}
+	if err := ctx.Err(); err != nil {
+		return invocation{}, fmt.Errorf("message stopped: %w", err)
+	}
+	cm.depth++
+	defer func() { cm.depth-- }()
+	id, err := cm.receiver(ctx, to, ro)
+	if err != nil {
+		return invocation{}, err
+	}
+	if !cm.m.cfg.Trace {
+		return cm.callResolved(ctx, from, id, method, params, value, ro, false)
+	}
+	slot, before := len(cm.trace), cm.gas.Used()
+	cm.trace = append(cm.trace, Call{From: from, To: id, Method: method, Value: value, Params: params.bytes(), Depth: cm.depth - 1})
+	res, err := cm.callResolved(ctx, from, id, method, params, value, ro, false)
+	t := &cm.trace[slot]
+	t.ExitCode, t.Return, t.GasUsed = res.code, res.value.bytes(), int64((cm.gas.Used()-before)/1000)
+	if err != nil {
+		t.ExitCode = exitOf(err)
+	}
+	return res, err
+}
+
+// receiver resolves the recipient and creates key accounts and placeholders
+// that do not exist yet.
+func (cm *callManager) receiver(ctx context.Context, to address.Address, ro bool) (abi.ActorID, error) {
+	id, ok, err := cm.m.tree.LookupID(ctx, to)
+	if err != nil || ok {
+		return id, err
+	}
+	switch p := to.Protocol(); {
+	case p == address.BLS || p == address.SECP256K1:
+		if ro {
+			return 0, sysErr(readOnly, "cannot create account %s in a read-only call", to)
+		}
+		return cm.createAccount(ctx, to)
+	case p == address.Delegated && delegatedNamespace(to) == eamNamespace:
+		if ro {
+			return 0, sysErr(readOnly, "cannot create placeholder %s in a read-only call", to)
+		}
+		return cm.createFromSend(ctx, to, "placeholder", &to)
+	}
+	return 0, sysErr(notFound, "actor %s does not exist and cannot be created", to)
+}
+
+func delegatedNamespace(a address.Address) uint64 {
+	ns, _, err := links.Uvarint(a.Payload())
+	if err != nil {
+		return 0
+	}
+	return ns
+}
+
+func (cm *callManager) createFromSend(ctx context.Context, addr address.Address, kind string, delegated *address.Address) (abi.ActorID, error) {
+	code, ok := cm.m.actors.code[kind]
+	if !ok {
+		return 0, fmt.Errorf("create %s: the actors manifest has no %s", addr, kind)
+	}
+	if err := cm.gas.Charge(gas.CreateActor + gas.AssignAddress); err != nil {
+		return 0, err
+	}
+	id, err := cm.m.tree.RegisterAddress(ctx, addr)
+	if err != nil {
+		return 0, err
+	}
+	return id, cm.setActor(id, newActor(code, delegated))
+}
+
+func newActor(code cid.Cid, delegated *address.Address) *state.Actor {
+	return &state.Actor{Code: code, Head: state.EmptyArrayHead, Balance: big.Zero(), DelegatedAddress: delegated}
+}
+
+func (cm *callManager) createAccount(ctx context.Context, addr address.Address) (abi.ActorID, error) {
+	if addr.Protocol() == address.BLS && bytes.Equal(addr.Payload(), make([]byte, address.BlsPublicKeyBytes)) {
+		return 0, sysErr(illegalArgument, "cannot create the account of the zero BLS key")
+	}
+	id, err := cm.createFromSend(ctx, addr, "account", nil)
+	if err != nil {
+		return 0, err
+	}
+	var params bytes.Buffer
+	if err := addr.MarshalCBOR(&params); err != nil {
+		return 0, fmt.Errorf("encode %s: %w", addr, err)
+	}
+	// The constructor's exit code is not looked at, as in ref-fvm.
+	_, err = cm.callResolved(ctx, 0, id, 1, &block{codec: links.CBOR, data: params.Bytes()}, big.Zero(), false, true)
+	return id, err
+}
+
+func (cm *callManager) callResolved(ctx context.Context, from, to abi.ActorID, method abi.MethodNum,
+	params *block, value abi.TokenAmount, ro, implicit bool) (invocation, error) {
+	a, ok, err := cm.actor(to)
+	if err != nil {
+		return invocation{}, err
+	}
+	if !ok {
+		return invocation{}, sysErr(notFound, "actor f0%d does not exist", to)
+	}
+	if value.Sign() != 0 {
+		if err := cm.gas.Charge(gas.ValueTransfer); err != nil {
+			return invocation{}, err
+		}
+		if err := cm.transfer(from, to, value); err != nil {
+			return invocation{}, err
+		}
+	}
+	if method == 0 {
+		return invocation{}, nil
+	}
+	if err := cm.gas.Charge(cm.prices.Params(params.linkCount())); err != nil {
+		return invocation{}, err
+	}
+	k := &kernel{cm: cm, from: from, to: to, method: method, value: value, readOnly: ro}
+	if params != nil {
+		k.insert(params)
+	}
+	res, err := k.run(ctx, a.Code)
+	if err != nil {
+		err = cm.noteFailure(k, implicit, exitOf(err), err.Error(), err)
+		return invocation{}, err
+	}
+	if res.code != 0 {
+		_ = cm.noteFailure(k, implicit, res.code, k.exitMessage, nil)
+	}
+	if res.value != nil {
+		charge := cm.prices.Return(res.value.linkCount())
+		if cm.depth == 1 {
+			charge = cm.prices.ChainReturn(len(res.value.data), res.value.linkCount())
+		}
+		if err := cm.gas.Charge(charge); err != nil {
+			return invocation{}, err
+		}
+	}
+	return res, nil
+}
+
+// noteFailure adds a frame to the backtrace: exit reasons do not survive the
+// way up otherwise.
+func (cm *callManager) noteFailure(k *kernel, implicit bool, code exitcode.ExitCode, msg string, err error) error {
+	if implicit {
+		return err
+	}
+	if k.lastError != "" {
+		msg += " (last failed system call: " + k.lastError + ")"
+	}
+	cm.backtrace = append(cm.backtrace, fmt.Sprintf("f0%d method %d: exit %d: %s", k.to, k.method, code, msg))
+	if n := len(cm.backtrace); n > maxFrames {
+		cm.backtrace = cm.backtrace[n-maxFrames:]
+	}
+	return err
+}
+
+const maxFrames = 32
+
+func (cm *callManager) backtraceText() string { return strings.Join(cm.backtrace, "\n") }
+
+// exitOf is the receipt exit code of a call that returned an error.
+func exitOf(err error) exitcode.ExitCode {
+	var se *syscallError
+	switch {
+	case errors.Is(err, gas.ErrOutOfGas):
+		return exitcode.SysErrOutOfGas
+	case errors.As(err, &se) && se.no == insufficientFunds:
+		return exitcode.SysErrInsufficientFunds
+	case errors.As(err, &se) && se.no == notFound:
+		return exitcode.SysErrInvalidReceiver
+	}
+	return exitcode.SysErrFatal
+}
+
+// nextAddress is the f2 address of the next actor created by this message.
+func (cm *callManager) nextAddress() (address.Address, error) {
+	var b bytes.Buffer
+	if err := cm.originAddr.MarshalCBOR(&b); err != nil {
+		return address.Undef, fmt.Errorf("encode origin: %w", err)
+	}
+	var n [16]byte
+	putBE(n[:8], cm.nonce)
+	putBE(n[8:], cm.created)
+	b.Write(n[:])
+	return address.NewActorAddress(b.Bytes())
+}
+
+func (cm *callManager) createActor(id abi.ActorID, code cid.Cid, delegated *address.Address) error {
+	placeholder := cm.m.actors.code["placeholder"]
+	if code.Equals(placeholder) {
+		return sysErr(forbidden, "cannot create a placeholder explicitly")
+	}
+	a, ok, err := cm.actor(id)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !ok:
+		if err := cm.gas.Charge(gas.CreateActor); err != nil {
+			return err
+		}
+		a = newActor(code, delegated)
+	case a.Code.Equals(placeholder):
+		if delegated == nil || a.DelegatedAddress == nil || *a.DelegatedAddress != *delegated {
+			return sysErr(forbidden, "placeholder f0%d has another delegated address", id)
+		}
+		a.Code = code
+	default:
+		return sysErr(forbidden, "actor f0%d exists already", id)
+	}
+	if err := cm.setActor(id, a); err != nil {
+		return err
+	}
+	cm.created++
+	return nil
+}
+
+// eventsRoot stores the AMT of the message's events in the machine buffer.
+func (cm *callManager) eventsRoot(ctx context.Context) (*cid.Cid, error) {
+	if len(cm.events) == 0 {
+		return nil, nil
+	}
+	vals := make([]cbg.CBORMarshaler, len(cm.events))
+	for i := range cm.events {
+		vals[i] = &cm.events[i]
+	}
+	return storeEvents(ctx, cm.m.buf.IpldStore(), vals)
+}
+
+func blake256(b []byte) [32]byte { return blake2b.Sum256(b) }

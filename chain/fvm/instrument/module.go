@@ -1,0 +1,380 @@
+package instrument
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
+
+// GasGlobal is the exported mutable i64 that holds the gas left, in milligas;
+// negative means that the actor ran out and trapped.
+const GasGlobal = "gas_counter"
+
+// maxModule bounds the size of a module, in bytes.
+const maxModule = 16 << 20
+
+const (
+	secCustom   = 0
+	secType     = 1
+	secImport   = 2
+	secFunction = 3
+	secGlobal   = 6
+	secExport   = 7
+	secElement  = 9
+	secCode     = 10
+	secDataCnt  = 12
+)
+
+// order is the position of sections in a module; the data count comes before
+// the code.
+var order = []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11}
+
+var magic = []byte("\x00asm\x01\x00\x00\x00")
+
+type export struct {
+	name string
+	kind byte
+	idx  uint32
+}
+
+type segment struct {
+	offset []byte // constant expression
+	funcs  []uint32
+}
+
+type module struct {
+	sections map[byte][]byte
+	types    [][]byte // encoded function types
+	params   []int    // parameters per type
+	imports  uint32   // imported functions, which come first
+	funcs    []uint32 // type of each defined function
+	globals  []byte   // encoded, without the count
+	nglobals uint32
+	exports  []export
+	segments []segment
+	thunks   []uint32 // target function of each thunk
+	thunkOf  map[uint32]uint32
+}
+
+// Meter returns the module with gas accounting. Custom sections are dropped.
+func Meter(wasm []byte) ([]byte, error) {
+	m, err := parse(wasm)
+	if err != nil {
+		return nil, fmt.Errorf("parse module: %w", err)
+	}
+	m.addThunks()
+	code, err := m.code()
+	if err != nil {
+		return nil, fmt.Errorf("meter module: %w", err)
+	}
+	return m.encode(code), nil
+}
+
+func parse(wasm []byte) (*module, error) {
+	if len(wasm) > maxModule || !bytes.HasPrefix(wasm, magic) {
+		return nil, errors.New("not a WebAssembly module of acceptable size")
+	}
+	m := &module{sections: make(map[byte][]byte), thunkOf: make(map[uint32]uint32)}
+	r := &reader{b: wasm, pos: len(magic)}
+	for !r.done() {
+		id := r.byte()
+		body := r.bytes(int(r.u32()))
+		if id == secCustom || r.err != nil {
+			continue
+		}
+		if _, dup := m.sections[id]; dup || id > secDataCnt {
+			return nil, fmt.Errorf("section %d is repeated or unknown", id)
+		}
+		m.sections[id] = body
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	for _, p := range []struct {
+		id byte
+		f  func(*reader)
+	}{{secType, m.readTypes}, {secImport, m.readImports}, {secFunction, m.readFuncs}, {secGlobal, m.readGlobals},
+		{secExport, m.readExports}, {secElement, m.readElements}} {
+		body, ok := m.sections[p.id]
+		if !ok {
+			continue
+		}
+		s := &reader{b: body}
+		p.f(s)
+		if s.err != nil {
+			return nil, fmt.Errorf("section %d: %w", p.id, s.err)
+		}
+	}
+	return m, nil
+}
+
+func (m *module) readTypes(r *reader) {
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		start := r.pos
+		if r.byte() != 0x60 {
+			r.fail(errors.New("not a function type"))
+		}
+		p := r.count()
+		r.bytes(p)
+		r.bytes(r.count())
+		if r.err == nil {
+			m.types, m.params = append(m.types, r.b[start:r.pos]), append(m.params, p)
+		}
+	}
+}
+
+func (m *module) readImports(r *reader) {
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		r.name()
+		r.name()
+		if r.byte() != 0 {
+			r.fail(errors.New("only functions may be imported"))
+		}
+		if t := r.u32(); int(t) >= len(m.types) {
+			r.fail(errors.New("import of unknown type"))
+		}
+		m.imports++
+	}
+}
+
+func (m *module) readFuncs(r *reader) {
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		t := r.u32()
+		if int(t) >= len(m.types) {
+			r.fail(errors.New("function of unknown type"))
+		}
+		m.funcs = append(m.funcs, t)
+	}
+}
+
+func (m *module) readGlobals(r *reader) {
+	m.nglobals = r.u32()
+	if r.err == nil {
+		m.globals = r.b[r.pos:]
+	}
+}
+
+func (m *module) readExports(r *reader) {
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		e := export{name: r.name(), kind: r.byte(), idx: r.u32()}
+		if e.kind == 1 {
+			r.fail(errors.New("tables may not be exported"))
+		}
+		if e.kind == 0 && e.idx >= m.imports+uint32(len(m.funcs)) {
+			r.fail(errors.New("export of an unknown function"))
+		}
+		m.exports = append(m.exports, e)
+	}
+}
+
+func (m *module) readElements(r *reader) {
+	for n := r.count(); n > 0 && r.err == nil; n-- {
+		if r.u32() != 0 {
+			r.fail(errors.New("only active segments of function indices are supported"))
+			return
+		}
+		start := r.pos
+		for r.err == nil && r.next().code != opEnd {
+			continue
+		}
+		s := segment{offset: r.b[start:r.pos]}
+		for k := r.count(); k > 0 && r.err == nil; k-- {
+			f := r.u32()
+			if f >= m.imports+uint32(len(m.funcs)) {
+				r.fail(errors.New("table entry of an unknown function"))
+			}
+			s.funcs = append(s.funcs, f)
+		}
+		m.segments = append(m.segments, s)
+	}
+}
+
+// addThunks gives every exported or tabled defined function a thunk and points
+// exports and entries to it.
+func (m *module) addThunks() {
+	for i := range m.exports {
+		if m.exports[i].kind == 0 {
+			m.exports[i].idx = m.thunk(m.exports[i].idx)
+		}
+	}
+	for _, s := range m.segments {
+		for i := range s.funcs {
+			s.funcs[i] = m.thunk(s.funcs[i])
+		}
+	}
+}
+
+func (m *module) thunk(f uint32) uint32 {
+	if f < m.imports {
+		return f // the stack limiter leaves imports alone
+	}
+	if t, ok := m.thunkOf[f]; ok {
+		return t
+	}
+	t := m.imports + uint32(len(m.funcs)) + uint32(len(m.thunks))
+	m.thunks = append(m.thunks, f)
+	m.thunkOf[f] = t
+	return t
+}
+
+func (m *module) gasFunc() uint32 { return m.imports + uint32(len(m.funcs)+len(m.thunks)) }
+
+func (m *module) typeOf(f uint32) uint32 { return m.funcs[f-m.imports] }
+
+// code rewrites all bodies and adds the thunks and the gas function.
+func (m *module) code() ([]byte, error) {
+	r := &reader{b: m.sections[secCode]}
+	n := r.count()
+	if n != len(m.funcs) {
+		return nil, fmt.Errorf("%d bodies for %d functions", n, len(m.funcs))
+	}
+	out := appendU32(nil, uint32(n+len(m.thunks)+1))
+	for i := 0; i < n; i++ {
+		body, err := m.body(r.bytes(int(r.u32())), m.params[m.funcs[i]])
+		if err == nil {
+			err = r.err
+		}
+		if err != nil {
+			return nil, fmt.Errorf("function %d: %w", i, err)
+		}
+		out = append(appendU32(out, uint32(len(body))), body...)
+	}
+	for _, f := range m.thunks {
+		b := m.thunkBody(f)
+		out = append(appendU32(out, uint32(len(b))), b...)
+	}
+	g := m.gasBody()
+	return append(appendU32(out, uint32(len(g))), g...), nil
+}
+
+func (m *module) charge(b []byte, cost uint64) []byte {
+	b = appendS64(append(b, opI64Const), int64(cost))
+	return appendU32(append(b, opCall), m.gasFunc())
+}
+
+func (m *module) body(b []byte, params int) ([]byte, error) {
+	r := &reader{b: b}
+	groups := r.count()
+	locals := uint64(params)
+	start := r.pos
+	for i := 0; i < groups; i++ {
+		locals += uint64(r.u32())
+		r.byte()
+	}
+	if locals > 1<<16 {
+		return nil, errors.New("too many locals")
+	}
+	groupBytes := b[start:r.pos]
+	var ops []operator
+	for !r.done() {
+		ops = append(ops, r.next())
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	runs, dynamic, err := m.plan(ops)
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	if len(dynamic) > 0 {
+		out = append(appendU32(nil, uint32(groups+1)), groupBytes...)
+		out = append(appendU32(out, 1), 0x7f)
+	} else {
+		out = append(appendU32(nil, uint32(groups)), groupBytes...)
+	}
+	for i, op := range ops {
+		if len(runs) > 0 && runs[0].start == i {
+			out = m.charge(out, runs[0].cost)
+			runs = runs[1:]
+		}
+		if unit, ok := dynamic[i]; ok {
+			out = m.chargeTop(out, uint32(locals), unit)
+		}
+		out = append(out, b[op.start:op.end]...)
+	}
+	if len(runs) > 0 {
+		return nil, errors.New("charge after the end of a function")
+	}
+	return out, nil
+}
+
+// chargeTop charges unit times the i32 on top of the stack and leaves it there.
+func (m *module) chargeTop(b []byte, local uint32, unit uint64) []byte {
+	b = appendU32(append(b, opLocalTee), local)
+	b = appendU32(append(b, opLocalGet), local)
+	b = append(b, opI64ExtendU)
+	b = appendS64(append(b, opI64Const), int64(unit))
+	b = append(b, opI64Mul)
+	return appendU32(append(b, opCall), m.gasFunc())
+}
+
+func (m *module) thunkBody(f uint32) []byte {
+	n := m.params[m.typeOf(f)]
+	b := m.charge([]byte{0}, uint64(n)*perInstruction+perDefinedCall)
+	for i := 0; i < n; i++ {
+		b = appendU32(append(b, opLocalGet), uint32(i))
+	}
+	return append(appendU32(append(b, opCall), f), opEnd)
+}
+
+// gasBody subtracts its argument from the counter and traps below zero.
+func (m *module) gasBody() []byte {
+	g := m.nglobals
+	b := appendU32([]byte{0, opGlobalGet}, g)
+	b = append(b, opLocalGet, 0, opI64Sub)
+	b = appendU32(append(b, opGlobalSet), g)
+	b = appendU32(append(b, opGlobalGet), g)
+	return append(b, opI64Const, 0, opI64LtS, opIf, 0x40, opUnreachable, opEnd, opEnd)
+}
+
+func (m *module) encode(code []byte) []byte {
+	gasType := uint32(len(m.types))
+	types := appendU32(nil, gasType+1)
+	for _, t := range m.types {
+		types = append(types, t...)
+	}
+	m.sections[secType] = append(types, 0x60, 1, 0x7e, 0)
+
+	funcs := appendU32(nil, uint32(len(m.funcs)+len(m.thunks)+1))
+	for _, t := range m.funcs {
+		funcs = appendU32(funcs, t)
+	}
+	for _, f := range m.thunks {
+		funcs = appendU32(funcs, m.typeOf(f))
+	}
+	m.sections[secFunction] = appendU32(funcs, gasType)
+
+	globals := append(appendU32(nil, m.nglobals+1), m.globals...)
+	m.sections[secGlobal] = append(globals, 0x7e, 1, opI64Const, 0, opEnd)
+
+	exports := appendU32(nil, uint32(len(m.exports)+1))
+	for _, e := range append(m.exports, export{GasGlobal, 3, m.nglobals}) {
+		exports = appendU32(append(appendName(exports, e.name), e.kind), e.idx)
+	}
+	m.sections[secExport] = exports
+	if len(m.segments) > 0 {
+		m.sections[secElement] = m.encodeElements()
+	}
+	m.sections[secCode] = code
+
+	out := append([]byte(nil), magic...)
+	for _, id := range order {
+		if body, ok := m.sections[id]; ok {
+			out = append(appendU32(append(out, id), uint32(len(body))), body...)
+		}
+	}
+	return out
+}
+
+func (m *module) encodeElements() []byte {
+	b := appendU32(nil, uint32(len(m.segments)))
+	for _, s := range m.segments {
+		b = append(append(b, 0), s.offset...)
+		b = appendU32(b, uint32(len(s.funcs)))
+		for _, f := range s.funcs {
+			b = appendU32(b, f)
+		}
+	}
+	return b
+}
