@@ -1,0 +1,420 @@
+package blocks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/filecoin-project/go-state-types/proof"
+	"github.com/ipfs/go-cid"
+	"github.com/ipfs/go-datastore"
+	dssync "github.com/ipfs/go-datastore/sync"
+	"go.uber.org/goleak"
+
+	"quarry/api"
+	"quarry/chain/heads"
+	"quarry/proofs/envelope"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const pace = 100 * time.Millisecond
+
+// net is a node whose epochs pass when the test says so. Every election is
+// won while power is set.
+type net struct {
+	mu        sync.Mutex
+	miner     address.Address
+	head      *api.TipSet
+	sub       chan []*api.HeadChange
+	tried     []abi.ChainEpoch
+	submitted []*api.BlockMsg
+	blobs     map[cid.Cid][]byte
+	power     int64
+	eligible  bool
+	nothing   bool // no base info at all
+	proving   time.Duration
+	failures  map[string]error
+	stored    *dumbStore
+	templates []*api.BlockTemplate
+}
+
+// dumbStore counts writes, to see what is on disk when a block leaves.
+type dumbStore struct {
+	datastore.Batching
+	mu   sync.Mutex
+	puts []string
+}
+
+func (d *dumbStore) Put(ctx context.Context, k datastore.Key, v []byte) error {
+	d.mu.Lock()
+	d.puts = append(d.puts, k.String())
+	d.mu.Unlock()
+	return d.Batching.Put(ctx, k, v)
+}
+
+func newNet(t *testing.T) *net {
+	t.Helper()
+	m, err := address.NewIDAddress(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &net{miner: m, power: 1, eligible: true, blobs: map[cid.Cid][]byte{}, failures: map[string]error{},
+		stored: &dumbStore{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}}
+	n.head = n.tipset("genesis", nil, 0)
+	return n
+}
+
+func sum(label string) cid.Cid {
+	c, err := abi.CidBuilder.Sum([]byte(label))
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func (n *net) tipset(label string, parent *api.TipSet, h abi.ChainEpoch) *api.TipSet {
+	b := &api.BlockHeader{Height: h, Miner: n.miner, Ticket: &api.Ticket{VRFProof: []byte(label)}, Timestamp: uint64(time.Now().Unix())}
+	if parent != nil {
+		b.Parents, b.Timestamp = parent.Cids, parent.MinTimestamp()+uint64(h-parent.Height)
+	}
+	return &api.TipSet{Cids: []cid.Cid{sum(label)}, Blocks: []*api.BlockHeader{b}, Height: h}
+}
+
+// grow makes a head out of what was submitted for h, or of somebody else's
+// block.
+func (n *net) grow(h abi.ChainEpoch, ours bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ts := n.tipset(fmt.Sprint("theirs", h), n.head, h)
+	if ours {
+		last := n.submitted[len(n.submitted)-1].Header
+		ts = &api.TipSet{Cids: []cid.Cid{last.Cid()}, Blocks: []*api.BlockHeader{last}, Height: h}
+	}
+	n.head = ts
+	n.sub <- []*api.HeadChange{{Type: api.HeadApply, Val: ts}}
+}
+
+func (n *net) fail(what string) error { return n.failures[what] }
+
+func (n *net) ChainHead(context.Context) (*api.TipSet, error) { return n.head, nil }
+func (n *net) ChainNotify(context.Context) (<-chan []*api.HeadChange, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sub = make(chan []*api.HeadChange, 16)
+	n.sub <- []*api.HeadChange{{Type: api.HeadCurrent, Val: n.head}}
+	return n.sub, nil
+}
+func (n *net) ChainGetPath(context.Context, api.TipSetKey, api.TipSetKey) ([]*api.HeadChange, error) {
+	return nil, errors.New("not needed here")
+}
+func (n *net) ChainGetTipSet(context.Context, api.TipSetKey) (*api.TipSet, error) {
+	return nil, errors.New("not needed here")
+}
+func (n *net) StateGetNetworkParams(context.Context) (*api.NetworkParams, error) {
+	return &api.NetworkParams{BlockDelaySecs: 1}, n.fail("params")
+}
+
+func (n *net) MinerGetBaseInfo(_ context.Context, _ address.Address, e abi.ChainEpoch, _ api.TipSetKey) (*api.MiningBaseInfo, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tried = append(n.tried, e)
+	if n.nothing || n.fail("info") != nil {
+		return nil, n.fail("info")
+	}
+	return &api.MiningBaseInfo{
+		MinerPower: big.NewInt(n.power), NetworkPower: big.NewInt(1), WorkerKey: n.miner, EligibleForMining: n.eligible,
+		PrevBeaconEntry: api.BeaconEntry{Round: 1, Data: []byte{1}}, BeaconEntries: []api.BeaconEntry{{Round: 2, Data: []byte{2}}},
+		Sectors: []proof.ExtendedSectorInfo{{SealProof: abi.RegisteredSealProof_StackedDrg8MiBV1_1, SectorNumber: 7, SealedCID: sum("sealed")}},
+	}, nil
+}
+
+// WalletSign gives a VRF that wins with all the power, see the vectors of
+// package election.
+func (n *net) WalletSign(context.Context, address.Address, []byte) (*crypto.Signature, error) {
+	return &crypto.Signature{Type: crypto.SigTypeBLS, Data: make([]byte, 96)}, n.fail("sign")
+}
+func (n *net) MpoolSelect(context.Context, api.TipSetKey, float64) ([]*api.SignedMessage, error) {
+	return nil, n.fail("select")
+}
+func (n *net) ChainPutObj(_ context.Context, b api.ObjBlock) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.blobs[b.Cid] = b.Data
+	return n.fail("put")
+}
+
+func (n *net) MinerCreateBlock(_ context.Context, t *api.BlockTemplate) (*api.BlockMsg, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.templates = append(n.templates, t)
+	if err := n.fail("create"); err != nil {
+		return nil, err
+	}
+	c := sum("empty")
+	return &api.BlockMsg{Header: &api.BlockHeader{
+		Miner: t.Miner, Ticket: t.Ticket, ElectionProof: t.Eproof, BeaconEntries: t.BeaconValues, WinPoStProof: t.WinningPoStProof,
+		Parents: t.Parents, ParentWeight: big.Zero(), Height: t.Epoch, ParentStateRoot: c, ParentMessageReceipts: c, Messages: c,
+		BLSAggregate: &crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{0}}, Timestamp: t.Timestamp,
+		BlockSig: &crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{0}}, ParentBaseFee: big.Zero(),
+	}}, nil
+}
+
+func (n *net) SyncSubmitBlock(_ context.Context, b *api.BlockMsg) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	// State before action: the guard must have it on disk by now.
+	n.stored.mu.Lock()
+	onDisk := strings.Contains(strings.Join(n.stored.puts, " "), fmt.Sprintf("/slashfilter/epoch/%s/%d", b.Header.Miner, b.Header.Height))
+	n.stored.mu.Unlock()
+	if !onDisk {
+		return errors.New("the block left before the guard wrote it down")
+	}
+	n.submitted = append(n.submitted, b)
+	return n.fail("submit")
+}
+
+func (n *net) ProveWinning(ctx context.Context, r api.WinningPoStRequest) ([]byte, error) {
+	if r.Miner != 1000 || len(r.Randomness) != 32 || len(r.Sectors) != 1 {
+		return nil, errors.New("wrong question asked")
+	}
+	if err := wait(ctx, n.proving); err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "proof %x", []byte(r.Randomness)), n.fail("prove")
+}
+
+// scene runs a producer over the net inside a bubble.
+func (n *net) scene(t *testing.T, cfg Config, body func(p *Producer)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		f := heads.New(heads.Config{IdleCheck: time.Hour}, heads.Deps{Chain: n})
+		cfg.Miner = n.miner
+		p, err := New(cfg, Deps{Store: n.stored, Chain: n, Prover: n, Heads: f})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = f.Run(ctx) })
+		wg.Go(func() {
+			if err := p.Run(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("Run ended with %v", err)
+			}
+		})
+		synctest.Wait()
+		body(p)
+		cancel()
+		wg.Wait()
+		if p.Status().Running {
+			t.Error("still running after Run ended")
+		}
+	})
+}
+
+var devnet = Config{EpochWall: func() time.Duration { return pace }, MaxNulls: 3}
+
+func TestMinesOnEveryHead(t *testing.T) {
+	n := newNet(t)
+	n.scene(t, devnet, func(p *Producer) {
+		for h := abi.ChainEpoch(1); h <= 5; h++ {
+			n.grow(h, true)
+			synctest.Wait()
+		}
+		st := p.Status()
+		if st.BlocksWon != 6 || len(n.submitted) != 6 || !st.Eligible || st.LastErr != "" || st.LastBlock == nil {
+			t.Errorf("status %+v with %d blocks", st, len(n.submitted))
+		}
+		b := n.submitted[5].Header
+		c, ok := envelope.Parse(b.WinPoStProof[0].ProofBytes)
+		if !ok || n.blobs[c] == nil || b.WinPoStProof[0].PoStProof != abi.RegisteredPoStProof_StackedDrgWinning8MiBV1 {
+			t.Errorf("winning proof field %+v", b.WinPoStProof)
+		}
+		if b.Height != 6 || b.Timestamp != n.head.MinTimestamp()+1 || len(b.BeaconEntries) != 1 || b.ElectionProof.WinCount != 7 {
+			t.Errorf("header %+v", b)
+		}
+	})
+	again, err := New(Config{Miner: n.miner}, Deps{Store: n.stored})
+	if err != nil || again.Status().BlocksWon != 6 {
+		t.Errorf("after reopening: %+v, %v", again.Status(), err)
+	}
+}
+
+func TestNullRounds(t *testing.T) {
+	n := newNet(t)
+	n.power = 0 // nothing is won
+	n.scene(t, devnet, func(*Producer) {
+		time.Sleep(2*pace + pace/2)
+		if got := fmt.Sprint(n.tried); got != "[1 2 3]" {
+			t.Errorf("tried epochs %s within two and a half epochs, want [1 2 3]", got)
+		}
+		n.grow(3, false)
+		synctest.Wait()
+		if got := fmt.Sprint(n.tried); got != "[1 2 3 4]" {
+			t.Errorf("after a head at 3 tried %s", got)
+		}
+		time.Sleep(time.Hour)
+		if got := fmt.Sprint(n.tried); got != "[1 2 3 4 5 6 7]" {
+			t.Errorf("without heads tried %s, want no more than %d null rounds", got, devnet.MaxNulls)
+		}
+	})
+}
+
+// Won, but the head moves while the proof is made: nothing is submitted.
+func TestTooLate(t *testing.T) {
+	n := newNet(t)
+	n.proving = 80 * time.Millisecond
+	n.scene(t, devnet, func(p *Producer) {
+		time.Sleep(40 * time.Millisecond)
+		n.grow(1, false)
+		time.Sleep(50 * time.Millisecond)
+		if len(n.submitted) != 0 || !strings.Contains(p.Status().LastErr, "moved on") {
+			t.Errorf("%d blocks submitted, last error %q", len(n.submitted), p.Status().LastErr)
+		}
+		time.Sleep(80 * time.Millisecond)
+		if len(n.submitted) != 1 || n.submitted[0].Header.Height != 2 {
+			t.Errorf("the next epoch was not mined: %d blocks", len(n.submitted))
+		}
+	})
+}
+
+// Our block for the base exists; a null round on the same base, a second block
+// of the height and a base without our block are all refused.
+func TestGuardStopsBlocks(t *testing.T) {
+	n := newNet(t)
+	n.scene(t, devnet, func(p *Producer) {
+		time.Sleep(2 * pace) // null rounds on genesis: same parents
+		if len(n.submitted) != 1 || !strings.Contains(p.Status().LastErr, "time-offset") {
+			t.Errorf("%d blocks, %q", len(n.submitted), p.Status().LastErr)
+		}
+		n.grow(1, false) // a head at height 1 without our block
+		synctest.Wait()
+		if len(n.submitted) != 1 || !strings.Contains(p.Status().LastErr, "grinding") {
+			t.Errorf("%d blocks, %q", len(n.submitted), p.Status().LastErr)
+		}
+		n.grow(2, false)
+		synctest.Wait()
+		if len(n.submitted) != 2 {
+			t.Errorf("mining did not go on: %q", p.Status().LastErr)
+		}
+	})
+}
+
+func TestFailuresAreReportedAndSurvived(t *testing.T) {
+	for what, mines := range map[string]int{"info": 0, "sign": 0, "prove": 0, "put": 0, "create": 0, "select": 1, "submit": 1} {
+		t.Run(what, func(t *testing.T) {
+			n := newNet(t)
+			n.failures[what] = errors.New("trouble with " + what)
+			n.scene(t, devnet, func(p *Producer) {
+				st := p.Status()
+				if len(n.submitted) != mines || (what != "select") != strings.Contains(st.LastErr, "trouble with "+what) {
+					t.Errorf("%d blocks, last error %q", len(n.submitted), st.LastErr)
+				}
+				n.mu.Lock()
+				n.failures = map[string]error{}
+				n.mu.Unlock()
+				n.grow(9, false)
+				synctest.Wait()
+				if len(n.submitted) != mines+1 {
+					t.Error("mining did not go on")
+				}
+			})
+		})
+	}
+}
+
+func TestNotEligible(t *testing.T) {
+	for name, set := range map[string]func(*net){
+		"no base info": func(n *net) { n.nothing = true },
+		"below power":  func(n *net) { n.eligible = false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNet(t)
+			set(n)
+			n.scene(t, devnet, func(p *Producer) {
+				if st := p.Status(); st.Eligible || st.Reason == "" || st.LastErr != "" || len(n.submitted) != 0 {
+					t.Errorf("status %+v", st)
+				}
+			})
+		})
+	}
+}
+
+// On a real network the timestamps rule: not before the blocks of the base had
+// time to arrive, and never a block from the future.
+func TestRealTime(t *testing.T) {
+	n := newNet(t)
+	n.head.Blocks[0].Timestamp = 946684800 // 2000-01-01, when the bubble starts
+	n.scene(t, Config{Propagation: 300 * time.Millisecond}, func(*Producer) {
+		time.Sleep(299 * time.Millisecond)
+		if len(n.tried) != 0 {
+			t.Error("tried before the base was complete")
+		}
+		time.Sleep(2 * time.Millisecond)
+		if len(n.tried) != 1 || len(n.submitted) != 0 {
+			t.Errorf("tried %v, submitted %d", n.tried, len(n.submitted))
+		}
+		time.Sleep(time.Second)
+		if len(n.submitted) != 1 {
+			t.Errorf("%d blocks after their time", len(n.submitted))
+		}
+	})
+}
+
+func TestNodeOutOfSync(t *testing.T) {
+	n := newNet(t)
+	n.head.Blocks[0].Timestamp = 946684800 - 86400
+	n.scene(t, Config{}, func(p *Producer) {
+		time.Sleep(time.Second)
+		if st := p.Status(); len(n.tried) != 0 || !strings.Contains(st.Reason, "24h0m0s behind") {
+			t.Errorf("tried %v, reason %q", n.tried, st.Reason)
+		}
+	})
+}
+
+func TestPacer(t *testing.T) {
+	var p pacer
+	if p.estimate(time.Second) != time.Second {
+		t.Error("no fallback")
+	}
+	at := time.Unix(0, 0)
+	for h := abi.ChainEpoch(0); h < 100; h += 2 { // null rounds in between
+		p.observe(h, at)
+		at = at.Add(200 * time.Millisecond)
+	}
+	if got := p.estimate(0); got != 100*time.Millisecond {
+		t.Errorf("estimates %s", got)
+	}
+	for range 100 { // reverts teach nothing
+		p.observe(3, at)
+	}
+	if got := p.estimate(0); got != 100*time.Millisecond {
+		t.Errorf("estimates %s after reverts", got)
+	}
+	for h := abi.ChainEpoch(1000); h < 1100; h++ { // a burst
+		p.observe(h, at)
+	}
+	if got := p.estimate(0); got < minPace {
+		t.Errorf("estimates %s after a burst", got)
+	}
+}
+
+func TestRefusesRobustAddress(t *testing.T) {
+	a, err := address.NewActorAddress([]byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var invalid *api.ErrInvalid
+	if _, err := New(Config{Miner: a}, Deps{}); !errors.As(err, &invalid) {
+		t.Errorf("got %v", err)
+	}
+}
