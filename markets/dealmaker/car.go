@@ -173,7 +173,7 @@ func copyBlocks(ctx context.Context, r io.Reader, store *blockstore.ReadWrite, p
 	var total uint64
 	for {
 		blk, err := br.Next()
-		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		if errors.Is(err, io.EOF) {
 			return total, nil
 		}
 		if err != nil {

@@ -3,6 +3,7 @@ package publish
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -10,6 +11,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"quarry/api"
+	"quarry/chain/msgs"
 )
 
 // DroppedError says that the message was executed but did not publish the deal.
@@ -21,6 +23,9 @@ func (e *DroppedError) Error() string { return e.Reason }
 // differs from c when fees were raised, and the deal's ID.
 func (p *Publisher) Confirm(ctx context.Context, id api.UUID, signed []byte, c cid.Cid) (cid.Cid, abi.DealID, error) {
 	lookup, err := p.deps.Msgs.Wait(ctx, c)
+	if errors.Is(err, msgs.ErrReplaced) {
+		return c, 0, &DroppedError{fmt.Sprintf("publish message %s: %s", c, err)}
+	}
 	if err != nil {
 		return c, 0, fmt.Errorf("wait for publish message %s: %w", c, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	blocks "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
@@ -17,6 +18,10 @@ import (
 
 // maxOpen is how many pieces are kept open between blocks.
 const maxOpen = 16
+
+// idleClose is how long a piece stays open without a reader. An open piece
+// keeps a read lock on its sector, so it must not linger.
+const idleClose = 500 * time.Millisecond
 
 // maxBlock bounds a block that is served, in bytes.
 const maxBlock = 8 << 20
@@ -50,11 +55,20 @@ type blockstore struct {
 	tick uint64
 }
 
+// ending ends the context of an open piece with it.
+type ending struct {
+	Payload
+	end context.CancelFunc
+}
+
+func (e *ending) Close() error { defer e.end(); return e.Payload.Close() }
+
 type handle struct {
 	p    Payload
 	refs int
 	used uint64
-	gone bool // close when the last user leaves
+	gone bool        // close when the last user leaves
+	idle *time.Timer // closes an unused handle; nil while it is used
 }
 
 func newBlockstore(find Finder, src Source) *blockstore {
@@ -117,15 +131,24 @@ func (b *blockstore) acquire(ctx context.Context, piece cid.Cid) (*handle, error
 		h.refs++
 		b.tick++
 		h.used = b.tick
+		h.stopIdle()
 		b.mu.Unlock()
 		return h, nil
 	}
 	b.mu.Unlock()
-	// The handle outlives this request; values of ctx stay, its end does not.
-	p, err := b.src.OpenPiece(context.WithoutCancel(ctx), piece)
+	// The handle outlives this request, the opening does not.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, end)
+	p, err := b.src.OpenPiece(life, piece)
+	if !stop() && err == nil {
+		_ = p.Close()
+		err = ctx.Err()
+	}
 	if err != nil {
+		end()
 		return nil, err
 	}
+	p = &ending{p, end}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.tick++
@@ -153,6 +176,7 @@ func (b *blockstore) evict() {
 			return
 		}
 		delete(b.open, oldest)
+		oh.stopIdle()
 		_ = oh.p.Close()
 	}
 }
@@ -167,7 +191,30 @@ func (b *blockstore) release(h *handle, piece cid.Cid, broken bool) {
 			delete(b.open, piece)
 		}
 	}
-	if h.gone && h.refs == 0 {
+	if h.refs > 0 {
+		return
+	}
+	if h.gone {
+		_ = h.p.Close()
+		return
+	}
+	h.idle = time.AfterFunc(idleClose, func() { b.closeIdle(piece, h) })
+}
+
+func (h *handle) stopIdle() {
+	if h.idle != nil {
+		h.idle.Stop()
+		h.idle = nil
+	}
+}
+
+// closeIdle closes a handle unless somebody took it, or closed it, meanwhile.
+func (b *blockstore) closeIdle(piece cid.Cid, h *handle) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if h.refs == 0 && b.open[piece] == h && h.idle != nil {
+		delete(b.open, piece)
+		h.idle = nil
 		_ = h.p.Close()
 	}
 }
@@ -178,6 +225,7 @@ func (b *blockstore) close() {
 	defer b.mu.Unlock()
 	for c, h := range b.open {
 		h.gone = true
+		h.stopIdle()
 		delete(b.open, c)
 		if h.refs == 0 {
 			_ = h.p.Close()

@@ -28,8 +28,7 @@ type Config struct {
 type Deps struct {
 	Find   Finder
 	Source Source
-	// PieceV1 turns a v2 piece CID into v1, with payload size; may be nil.
-	Log *slog.Logger
+	Log    *slog.Logger
 }
 
 // Server answers retrievals.
@@ -132,6 +131,11 @@ func (s *Server) piece(w http.ResponseWriter, r *http.Request) {
 	var missing *api.ErrNotFound
 	if errors.As(err, &missing) {
 		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	if api.IsTemporary(err) {
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, "piece "+c.String()+" cannot be read right now, try again", http.StatusServiceUnavailable)
 		return
 	}
 	if err != nil {
