@@ -13,7 +13,9 @@
 //
 // Files are reached through the Files and File interfaces only; the package
 // opens no path, reads no configuration, writes no log and uses no network.
-// It makes vanilla proofs, not Groth16 proofs. It refuses synthetic and
-// non-interactive PoRep and sectors above 512 MiB in PreCommit1 and Unseal,
-// which keep two layers in memory.
+// It makes vanilla proofs, not Groth16 proofs; ProofJSON hands one to a prover
+// elsewhere. Synthetic PoRep draws its challenges as it should, but the file of
+// synthetic proofs is not made, so the layers must stay until Prove. Sectors
+// above 512 MiB are refused by PreCommit1 and Unseal, which keep two layers in
+// memory; their proofs can be verified.
 package porep

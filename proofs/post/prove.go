@@ -146,18 +146,22 @@ func openLeaves(ctx context.Context, leaves []uint64, s SectorAccess) (sectorPro
 		return fail(err)
 	}
 	defer closeTree()
-	for _, leaf := range leaves {
-		if err := ctx.Err(); err != nil {
-			return fail(err)
-		}
-		opening, err := tree.Prove(leaf)
-		if err != nil {
-			return fail(err)
-		}
-		if opening.Root != p.CommRLast {
-			return fail(errors.New("its tree-r-last has another root than p_aux says"))
-		}
-		p.Openings = append(p.Openings, opening)
+	p.Openings = make([]merkle.Proof, len(leaves))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, leaf := range leaves {
+		g.Go(func() (err error) {
+			if err := gctx.Err(); err != nil {
+				return err
+			}
+			if p.Openings[i], err = tree.Prove(leaf); err == nil && p.Openings[i].Root != p.CommRLast {
+				err = errors.New("its tree-r-last has another root than p_aux says")
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fail(err)
 	}
 	return p, nil
 }

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 
 	commcid "github.com/filecoin-project/go-fil-commcid"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/proof"
+	"golang.org/x/sync/errgroup"
 
 	"quarry/proofs/merkle"
 )
@@ -131,10 +133,16 @@ func (p *sectorProof) check(commR [32]byte, leaves []uint64, f merkle.Form) bool
 	if got, err := merkle.HashNodes(p.CommC, p.CommRLast); err != nil || got != commR {
 		return false
 	}
+	// Openings do not depend on each other and are most of the work.
+	g := new(errgroup.Group)
+	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range p.Openings {
-		if p.Openings[i].Root != p.CommRLast || f.Check(&p.Openings[i], leaves[i]) != nil {
-			return false
-		}
+		g.Go(func() error {
+			if p.Openings[i].Root != p.CommRLast {
+				return merkle.ErrProof
+			}
+			return f.Check(&p.Openings[i], leaves[i])
+		})
 	}
-	return true
+	return g.Wait() == nil
 }
