@@ -105,8 +105,10 @@ func (s *Sealing) task(ctx context.Context, l *lane, r record, typ api.TaskType,
 	if err != nil {
 		return fmt.Errorf("submit task %s: %w", key, err)
 	}
-	if err := s.amend(ctx, l, func(r *record) { r.remember(st.ID) }); err != nil {
-		return err
+	if r.TaskID == nil || *r.TaskID != st.ID {
+		if err := s.amend(ctx, l, func(r *record) { r.remember(st.ID) }); err != nil {
+			return err
+		}
 	}
 	for st.State != api.TaskDone && st.State != api.TaskFailed {
 		if st, err = s.deps.Storage.TaskWait(ctx, st.ID); err != nil {
@@ -155,6 +157,9 @@ func asFailure(err error) error {
 // forget drops the results of the sector's tasks. It is housekeeping: what
 // cannot be forgotten now only takes room.
 func (s *Sealing) forget(ctx context.Context, r record) {
+	if now, err := s.get(r.Number); err == nil {
+		r = now // with the task of the last step
+	}
 	for _, id := range r.Tasks {
 		if err := s.deps.Storage.TaskForget(ctx, id); err != nil {
 			var gone *api.ErrNotFound

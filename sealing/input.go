@@ -86,25 +86,37 @@ func (s *Sealing) joinOrReserve(ctx context.Context, r api.AddPieceRequest) (cha
 	if err := s.checkDeal(r, head.Height); err != nil {
 		return nil, api.PiecePlacement{}, err
 	}
-	l, err := s.openSector(ctx, r)
-	if err != nil {
-		return nil, api.PiecePlacement{}, err
+	for range 3 { // the sector chosen may close before the plan is written
+		l, err := s.openSector(ctx, r)
+		if err != nil {
+			return nil, api.PiecePlacement{}, err
+		}
+		ch, ok, err := s.reserve(ctx, l, r, head.Height)
+		if ok || err != nil {
+			return ch, api.PiecePlacement{}, err
+		}
 	}
+	return nil, api.PiecePlacement{}, &api.ErrBusy{What: "piece " + r.Key, Reason: "sectors close faster than it can be planned"}
+}
+
+// reserve writes the piece into the sector's plan, which wakes the sector. It
+// is not ok when the sector takes no more.
+func (s *Sealing) reserve(ctx context.Context, l *lane, r api.AddPieceRequest, now abi.ChainEpoch) (chan pieceError, bool, error) {
 	deal := r.Deal
 	p := piece{Info: r.Piece, Key: r.Key, Deal: &deal, Data: r.Data}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	pieces, _, ok := plan(l.rec, p, abi.PaddedPieceSize(s.size))
 	if !ok || !accepts(l.rec) {
-		return nil, api.PiecePlacement{}, &api.ErrBusy{What: "piece " + r.Key, Reason: "the sector chosen for it was closed meanwhile"}
+		return nil, false, nil
 	}
 	ch := s.listen(r.Key)
-	ev := event{Kind: evReserved, Pieces: pieces, Epoch: head.Height, Reason: r.Key}
+	ev := event{Kind: evReserved, Pieces: pieces, Epoch: now, Reason: r.Key}
 	if err := s.outside(ctx, l, ev); err != nil {
 		s.unlisten(r.Key, ch)
-		return nil, api.PiecePlacement{}, fmt.Errorf("plan piece %s: %w", r.Key, err)
+		return nil, false, fmt.Errorf("plan piece %s: %w", r.Key, err)
 	}
-	return ch, api.PiecePlacement{}, nil
+	return ch, true, nil
 }
 
 // join finds a piece that is planned already.

@@ -163,9 +163,7 @@ func TestDroppedInTheMiddle(t *testing.T) {
 	if err := s.SectorStartSealing(bg, 2); err != nil {
 		t.Fatal(err)
 	}
-	w.mu.Lock()
-	w.hold = false
-	w.mu.Unlock()
+	w.release()
 	info := untilState(t, s, 2, api.SectorProving)
 	if info.Pieces[1].DealInfo != nil || info.Pieces[1].Piece.PieceCID != commp.ZeroPiece(2<<20) {
 		t.Errorf("the failed piece is %+v, want filler", info.Pieces[1])

@@ -129,9 +129,7 @@ func TestDealStartPresses(t *testing.T) {
 	}
 	w.setHeight(5000 - 480)
 	until(t, s, at.Sector.Number, "packed", func(i api.SectorInfo) bool { return i.State != api.SectorWaitDeals })
-	w.mu.Lock()
-	w.hold = false
-	w.mu.Unlock()
+	w.release()
 	w.setHeight(5000 - 470)
 	untilState(t, s, at.Sector.Number, api.SectorProving)
 }

@@ -42,9 +42,11 @@ func TestPledgedSectorIsProven(t *testing.T) {
 			t.Errorf("a sector of zeros needs no unsealed file, but %s was submitted", spec.Key)
 		}
 	}
-	if len(w.tasks) != 0 {
-		t.Errorf("%d task results are still kept", len(w.tasks))
-	}
+	eventually(t, "task results are dropped", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.tasks) == 0
+	})
 }
 
 func TestDealsArePackedAnnouncedAndKept(t *testing.T) {
@@ -67,9 +69,7 @@ func TestDealsArePackedAnnouncedAndKept(t *testing.T) {
 	if at[0].Offset != want[0] || at[1].Offset != want[1] || at[2].Sector == at[0].Sector {
 		t.Fatalf("placements %+v", at)
 	}
-	w.mu.Lock()
-	w.hold = false
-	w.mu.Unlock()
+	w.release()
 	w.setHeight(1020)
 	untilState(t, s, at[0].Sector.Number, api.SectorProving)
 	untilState(t, s, at[2].Sector.Number, api.SectorProving)
@@ -145,12 +145,17 @@ func TestSetbacks(t *testing.T) {
 			}
 			w.mu.Lock()
 			spoil(w)
-			w.hold = false
 			w.mu.Unlock()
+			w.release()
 			if err := s.SectorStartSealing(bg, at.Sector.Number); err != nil {
 				t.Fatal(err)
 			}
 			untilState(t, s, at.Sector.Number, api.SectorProving)
+			eventually(t, "the last call is made", func() bool {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return w.flaky["TaskForget"] == 0
+			})
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if w.executed[pre] != 1 || w.executed[com] != 1 {

@@ -166,6 +166,10 @@ func (s *Sealing) drive(ctx context.Context, l *lane) {
 		if err := s.advance(ctx, l, rec.State, ev); err != nil {
 			s.log.Error("sector state cannot be stored, trying again", "sector", s.name(rec.Number), "state", rec.State, "err", err)
 			pause(ctx, s.cfg.RetryMin, l.wake)
+			continue
+		}
+		if ev.Kind == evFinalized || ev.Kind == evRemoved {
+			s.forget(ctx, rec) // what the tasks computed is not needed any more
 		}
 	}
 }

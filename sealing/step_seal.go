@@ -110,10 +110,6 @@ func (s *Sealing) finalize(ctx context.Context, l *lane, r record) (event, error
 	if err := s.task(ctx, l, r, api.TaskFinalize, "FIN", "", params, nil); err != nil {
 		return event{}, asFailure(err)
 	}
-	s.mu.Lock()
-	done := l.rec.clone()
-	s.mu.Unlock()
-	s.forget(ctx, done)
 	return event{Kind: evFinalized}, nil
 }
 
@@ -121,7 +117,6 @@ func (s *Sealing) remove(ctx context.Context, r record) (event, error) {
 	if err := s.deps.Storage.RemoveSector(ctx, s.id(r.Number)); err != nil {
 		return event{}, fmt.Errorf("remove the files of %s: %w", s.name(r.Number), err)
 	}
-	s.forget(ctx, r)
 	return event{Kind: evRemoved}, nil
 }
 

@@ -63,6 +63,10 @@ type world struct {
 	submitted []api.TaskSpec
 	block     map[api.TaskType]chan struct{} // tasks of the type wait for it
 
+	proof       abi.RegisteredSealProof
+	computeWith func(api.TaskSpec) (any, error) // instead of compute
+	verifyWith  func(pre *miner.SectorPreCommitOnChainInfo, unsealed abi.PieceInfo, blob []byte) error
+
 	taskFails map[api.TaskType][]taskFail
 	exits     map[abi.MethodNum][]misdeed
 	replaced  int            // how many waits find the message replaced
@@ -83,7 +87,7 @@ type misdeed struct {
 }
 
 func newWorld() *world {
-	return &world{height: 1000, moved: make(chan struct{}),
+	return &world{height: 1000, proof: testProof, moved: make(chan struct{}),
 		allocated: map[abi.SectorNumber]bool{0: true, 1: true}, // pre-sealed
 		pre:       map[abi.SectorNumber]*miner.SectorPreCommitOnChainInfo{}, sectors: map[abi.SectorNumber]*miner.SectorOnChainInfo{},
 		blobs: map[cid.Cid][]byte{}, removed: map[abi.SectorID]bool{}, keyed: map[string]cid.Cid{},
@@ -116,6 +120,15 @@ func (w *world) advance(to abi.ChainEpoch) {
 		close(w.moved)
 		w.moved = make(chan struct{})
 	}
+}
+
+// release lets the clock jump again, also for those who wait already.
+func (w *world) release() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hold = false
+	close(w.moved)
+	w.moved = make(chan struct{})
 }
 
 func (w *world) setHeight(to abi.ChainEpoch) {
@@ -339,11 +352,12 @@ func (w *world) proveCommit(p miner.ProveCommitSectors3Params, value abi.TokenAm
 	for _, q := range a.Pieces {
 		infos = append(infos, abi.PieceInfo{PieceCID: q.CID, Size: q.Size})
 	}
-	got, err := commp.CommD(testProof, infos)
+	got, err := commp.CommD(w.proof, infos)
 	if err != nil {
 		return err
 	}
-	want := commp.ZeroPiece(testSize)
+	size, _ := w.proof.SectorSize()
+	want := commp.ZeroPiece(abi.PaddedPieceSize(size))
 	if pre.Info.UnsealedCid != nil {
 		want = *pre.Info.UnsealedCid
 	}
@@ -353,9 +367,14 @@ func (w *world) proveCommit(p miner.ProveCommitSectors3Params, value abi.TokenAm
 		return errors.New("CommD")
 	case !isEnvelope || w.blobs[blob] == nil:
 		return errors.New("proof blob is not on the node")
+	case w.verifyWith != nil:
+		if err := w.verifyWith(pre, abi.PieceInfo{PieceCID: got}, w.blobs[blob]); err != nil {
+			return err
+		}
 	case string(w.blobs[blob]) != fmt.Sprintf("vanilla %x", draw(crypto.DomainSeparationTag_InteractiveSealChallengeSeed, pre.PreCommitEpoch+testDelay, minerEntropy())):
 		return errors.New("invalid proof")
-	case value.LessThan(big.NewInt(300)):
+	}
+	if value.LessThan(big.NewInt(300)) {
 		return errors.New("pledge")
 	}
 	delete(w.pre, a.SectorNumber)
@@ -436,7 +455,11 @@ func (w *world) work(t *api.TaskStatus) {
 		t.State, t.Error, t.Retryable = api.TaskFailed, q[0].text, q[0].retryable
 		return
 	}
-	res, err := w.compute(t.Spec)
+	compute := w.compute
+	if w.computeWith != nil {
+		compute = w.computeWith
+	}
+	res, err := compute(t.Spec)
 	if err != nil {
 		t.State, t.Error = api.TaskFailed, err.Error()
 		return
@@ -582,6 +605,15 @@ func until(t testing.TB, s *Sealing, n abi.SectorNumber, what string, ok func(ap
 func untilState(t testing.TB, s *Sealing, n abi.SectorNumber, st api.SectorState) api.SectorInfo {
 	t.Helper()
 	return until(t, s, n, "reached "+string(st), func(i api.SectorInfo) bool { return i.State == st })
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it never came about that %s", what)
+		}
+	}
 }
 
 // aPiece is a request for a piece of its own content.

@@ -1,0 +1,161 @@
+package sealing
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
+	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/filecoin-project/go-state-types/proof"
+
+	"quarry/api"
+	"quarry/proofs/commp"
+	"quarry/proofs/fr32"
+	"quarry/proofs/porep"
+	"quarry/proofs/porep/poreptest"
+)
+
+// bench seals for real, in memory, by the tasks that sealing submits.
+type bench struct {
+	data    map[string][]byte // URL -> payload
+	sectors map[abi.SectorID]*benchSector
+}
+
+type benchSector struct {
+	unsealed []byte
+	sealed   *poreptest.File
+	cache    *poreptest.Files
+}
+
+func (b *bench) sector(ref api.SectorRef) *benchSector {
+	if b.sectors[ref.ID] == nil {
+		size, _ := ref.ProofType.SectorSize()
+		b.sectors[ref.ID] = &benchSector{make([]byte, size), poreptest.NewFile(int64(size)), poreptest.NewFiles()}
+	}
+	return b.sectors[ref.ID]
+}
+
+func (b *bench) compute(spec api.TaskSpec) (any, error) {
+	sec := b.sector(spec.Sector)
+	id := porep.Sector{Proof: spec.Sector.ProofType, Miner: spec.Sector.ID.Miner, Number: spec.Sector.ID.Number}
+	ctx := context.Background()
+	switch spec.Type {
+	case api.TaskAddPiece:
+		var p api.AddPieceParams
+		if err := json.Unmarshal(spec.Params, &p); err != nil {
+			return nil, err
+		}
+		return struct{}{}, b.addPiece(sec, p)
+	case api.TaskPreCommit1:
+		var p api.PreCommit1Params
+		if err := json.Unmarshal(spec.Params, &p); err != nil {
+			return nil, err
+		}
+		return porep.PreCommit1(ctx, id, p.Ticket, p.Pieces, bytes.NewReader(sec.unsealed), sec.cache, nil)
+	case api.TaskPreCommit2:
+		var p api.PreCommit2Params
+		var pc1 porep.PreCommit1Out
+		if err := json.Unmarshal(spec.Params, &p); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(p.PreCommit1Out, &pc1); err != nil {
+			return nil, err
+		}
+		c, err := porep.PreCommit2(ctx, id, pc1, bytes.NewReader(sec.unsealed), sec.sealed, sec.cache, nil)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := json.Marshal(c)
+		return api.PreCommit2Result{SealedCID: api.CidString(c.SealedCID().String()), UnsealedCID: api.CidString(c.UnsealedCID().String()), Commitments: raw}, err
+	case api.TaskCommit1:
+		var p api.Commit1Params
+		if err := json.Unmarshal(spec.Params, &p); err != nil {
+			return nil, err
+		}
+		req := porep.ProveRequest{Ticket: p.Ticket, Seed: p.Seed}
+		if err := json.Unmarshal(p.Commitments, &req.Commitments); err != nil {
+			return nil, err
+		}
+		blob, err := porep.Prove(ctx, id, req, sec.sealed, sec.cache)
+		return api.Commit1Result{Vanilla: blob}, err
+	}
+	return struct{}{}, nil
+}
+
+func (b *bench) addPiece(sec *benchSector, p api.AddPieceParams) error {
+	var off abi.PaddedPieceSize
+	for _, e := range p.Existing {
+		off += e.Size
+	}
+	raw := make([]byte, p.Piece.Size.Unpadded())
+	copy(raw, b.data[p.Data.URL])
+	got, err := commp.SumPadded(context.Background(), bytes.NewReader(raw), p.Piece.Size)
+	if err != nil {
+		return err
+	}
+	if got.CID != p.Piece.PieceCID {
+		return &api.ErrPieceMismatch{Want: p.Piece.PieceCID.String(), Got: got.CID.String()}
+	}
+	fr32.Pad(raw, sec.unsealed[off:off+p.Piece.Size])
+	return nil
+}
+
+// verify is the proof system call of the miner actor: randomness drawn by the
+// chain itself, never taken from the message.
+func verify(pre *miner.SectorPreCommitOnChainInfo, unsealed abi.PieceInfo, blob []byte) error {
+	ok, err := porep.Verify(context.Background(), proof.SealVerifyInfo{
+		SealProof: pre.Info.SealProof, SectorID: abi.SectorID{Miner: 1000, Number: pre.Info.SectorNumber},
+		Randomness:            abi.SealRandomness(draw(crypto.DomainSeparationTag_SealRandomness, pre.Info.SealRandEpoch, minerEntropy())),
+		InteractiveRandomness: abi.InteractiveSealRandomness(draw(crypto.DomainSeparationTag_InteractiveSealChallengeSeed, pre.PreCommitEpoch+testDelay, minerEntropy())),
+		SealedCID:             pre.Info.SealedCID, UnsealedCID: unsealed.PieceCID}, blob)
+	if err == nil && !ok {
+		err = fmt.Errorf("the proof of sector %d is wrong", pre.Info.SectorNumber)
+	}
+	return err
+}
+
+// TestRealProofs seals a 2 KiB sector with two deals and one without, and has
+// the chain verify both proofs.
+func TestRealProofs(t *testing.T) {
+	w := newWorld()
+	w.hold = true
+	b := &bench{data: map[string][]byte{}, sectors: map[abi.SectorID]*benchSector{}}
+	w.computeWith, w.verifyWith = b.compute, verify
+	w.proof = abi.RegisteredSealProof_StackedDrg2KiBV1_1
+	cfg := testConfig()
+	cfg.ProofType = w.proof
+	s := open(t, w, memStore(), cfg)
+	start(t, s)
+	var last api.PiecePlacement
+	for i, n := range []int{100, 900} {
+		payload := bytes.Repeat([]byte{byte(i + 1), 0xff}, n/2)
+		p, err := commp.Sum(bg, bytes.NewReader(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := aPiece(t, fmt.Sprint("deal", i), p.PaddedSize)
+		r.Piece.PieceCID, r.Data.Size = p.CID, uint64(n)
+		b.data[r.Data.URL] = payload
+		if last, err = s.SectorAddPiece(bg, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if last.Offset != 1024 || last.Size != 1024 {
+		t.Fatalf("second piece at %+v", last)
+	}
+	w.release()
+	w.setHeight(1020)
+	cc, err := s.PledgeSector(bg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []abi.SectorNumber{last.Sector.Number, cc.Number} {
+		if info := untilState(t, s, n, api.SectorProving); len(w.sectors) == 0 || info.Retries != 0 {
+			t.Errorf("sector %d: %+v", n, info)
+		}
+	}
+}
