@@ -1,0 +1,442 @@
+package devnet
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-bitfield"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/builtin"
+	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
+	"github.com/filecoin-project/go-state-types/dline"
+	"github.com/multiformats/go-multibase"
+
+	"quarry/api"
+)
+
+// minerAt reads a miner's state for a call with key tsk.
+func (n *Node) minerAt(ctx context.Context, a address.Address, tsk api.TipSetKey) (*view, *api.TipSet, *miner.State, error) {
+	v, ts, err := n.at(ctx, tsk)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	st, _, err := v.miner(ctx, a)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("miner %s: %w", a, err)
+	}
+	return v, ts, st, nil
+}
+
+// StateMinerInfo implements api.Chain.
+func (n *Node) StateMinerInfo(ctx context.Context, a address.Address, tsk api.TipSetKey) (api.MinerInfo, error) {
+	v, _, st, err := n.minerAt(ctx, a, tsk)
+	if err != nil {
+		return api.MinerInfo{}, err
+	}
+	in, err := st.GetInfo(v.store)
+	if err != nil {
+		return api.MinerInfo{}, fmt.Errorf("info of %s: %w", a, err)
+	}
+	out := api.MinerInfo{Owner: in.Owner, Worker: in.Worker, ControlAddresses: in.ControlAddresses, WorkerChangeEpoch: -1,
+		Multiaddrs: in.Multiaddrs, WindowPoStProofType: in.WindowPoStProofType, SectorSize: in.SectorSize,
+		WindowPoStPartitionSectors: in.WindowPoStPartitionSectors, ConsensusFaultElapsed: in.ConsensusFaultElapsed,
+		PendingOwnerAddress: in.PendingOwnerAddress, Beneficiary: in.Beneficiary,
+		BeneficiaryTerm: &api.BeneficiaryTerm{Quota: in.BeneficiaryTerm.Quota, UsedQuota: in.BeneficiaryTerm.UsedQuota, Expiration: in.BeneficiaryTerm.Expiration}}
+	if in.PendingWorkerKey != nil {
+		out.NewWorker, out.WorkerChangeEpoch = in.PendingWorkerKey.NewWorker, in.PendingWorkerKey.EffectiveAt
+	}
+	if len(in.PeerId) > 0 {
+		s, err := multibase.Encode(multibase.Base58BTC, in.PeerId)
+		if err != nil {
+			return out, err
+		}
+		s = s[1:]
+		out.PeerId = &s
+	}
+	if p := in.PendingBeneficiaryTerm; p != nil {
+		out.PendingBeneficiaryTerm = &api.PendingBeneficiaryChange{NewBeneficiary: p.NewBeneficiary, NewQuota: p.NewQuota,
+			NewExpiration: p.NewExpiration, ApprovedByBeneficiary: p.ApprovedByBeneficiary, ApprovedByNominee: p.ApprovedByNominee}
+	}
+	return out, nil
+}
+
+// StateMinerPower implements api.Chain.
+func (n *Node) StateMinerPower(ctx context.Context, a address.Address, tsk api.TipSetKey) (*api.MinerPower, error) {
+	v, _, err := n.at(ctx, tsk)
+	if err != nil {
+		return nil, err
+	}
+	ps, err := v.power(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.MinerPower{MinerPower: api.Claim{RawBytePower: big.Zero(), QualityAdjPower: big.Zero()},
+		TotalPower: api.Claim{RawBytePower: ps.TotalRawBytePower, QualityAdjPower: ps.TotalQualityAdjPower}}
+	if a != address.Undef {
+		if a, err = v.lookupID(ctx, a); err != nil {
+			return nil, err
+		}
+		if out.MinerPower, err = v.claim(ctx, a); err != nil {
+			return nil, err
+		}
+	}
+	out.HasMinPower = out.MinerPower.RawBytePower.GreaterThanEqual(big.NewInt(consensusMinPower))
+	return out, nil
+}
+
+// StateMinerProvingDeadline implements api.Chain.
+func (n *Node) StateMinerProvingDeadline(ctx context.Context, a address.Address, tsk api.TipSetKey) (*dline.Info, error) {
+	_, ts, st, err := n.minerAt(ctx, a, tsk)
+	if err != nil {
+		return nil, err
+	}
+	if !st.DeadlineCronActive {
+		return deadlineAt(st, ts.Height), nil
+	}
+	return st.RecordedDeadlineInfo(ts.Height).NextNotElapsed(), nil
+}
+
+// StateMinerDeadlines implements api.Chain.
+func (n *Node) StateMinerDeadlines(ctx context.Context, a address.Address, tsk api.TipSetKey) ([]api.Deadline, error) {
+	v, _, st, err := n.minerAt(ctx, a, tsk)
+	if err != nil {
+		return nil, err
+	}
+	dls, err := st.LoadDeadlines(v.store)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.Deadline, 0, miner.WPoStPeriodDeadlines)
+	err = dls.ForEach(v.store, func(_ uint64, dl *miner.Deadline) error {
+		arr, err := dl.OptimisticProofsSnapshotArray(v.store)
+		if err != nil {
+			return err
+		}
+		fee := dl.DailyFee
+		if fee.Int == nil {
+			fee = big.Zero()
+		}
+		out = append(out, api.Deadline{PostSubmissions: dl.PartitionsPoSted, DisputableProofCount: arr.Length(), DailyFee: fee})
+		return nil
+	})
+	return out, err
+}
+
+// StateMinerPartitions implements api.Chain.
+func (n *Node) StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64, tsk api.TipSetKey) ([]api.Partition, error) {
+	v, _, st, err := n.minerAt(ctx, a, tsk)
+	if err != nil {
+		return nil, err
+	}
+	if deadline >= miner.WPoStPeriodDeadlines {
+		return nil, &api.ErrInvalid{What: "deadline", Reason: fmt.Sprintf("%d is not below %d", deadline, miner.WPoStPeriodDeadlines)}
+	}
+	dls, err := st.LoadDeadlines(v.store)
+	if err != nil {
+		return nil, err
+	}
+	dl, err := dls.LoadDeadline(v.store, deadline)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.Partition{}
+	err = forEachPartition(v.store, dl, func(_ uint64, p *miner.Partition) error {
+		live, err := p.LiveSectors()
+		if err != nil {
+			return err
+		}
+		active, err := p.ActiveSectors()
+		if err != nil {
+			return err
+		}
+		out = append(out, api.Partition{AllSectors: p.Sectors, FaultySectors: p.Faults, RecoveringSectors: p.Recoveries, LiveSectors: live, ActiveSectors: active})
+		return nil
+	})
+	return out, err
+}
+
+func fillSector(s *miner.SectorOnChainInfo) *miner.SectorOnChainInfo {
+	if s.DailyFee.Int == nil {
+		s.DailyFee = big.Zero()
+	}
+	return s
+}
+
+// StateMinerSectors implements api.Chain.
+func (n *Node) StateMinerSectors(ctx context.Context, a address.Address, filter *bitfield.BitField, tsk api.TipSetKey) ([]*miner.SectorOnChainInfo, error) {
+	v, _, st, err := n.minerAt(ctx, a, tsk)
+	if err != nil {
+		return nil, err
+	}
+	arr, err := miner.LoadSectors(v.store, st.Sectors)
+	if err != nil {
+		return nil, err
+	}
+	out := []*miner.SectorOnChainInfo{}
+	var s miner.SectorOnChainInfo
+	err = arr.ForEach(&s, func(i int64) error {
+		if filter != nil {
+			if in, err := filter.IsSet(uint64(i)); err != nil || !in {
+				return err
+			}
+		}
+		c := s
+		out = append(out, fillSector(&c))
+		return nil
+	})
+	return out, err
+}
+
+// StateMinerActiveSectors implements api.Chain.
+func (n *Node) StateMinerActiveSectors(ctx context.Context, a address.Address, tsk api.TipSetKey) ([]*miner.SectorOnChainInfo, error) {
+	v, _, st, err := n.minerAt(ctx, a, tsk)
+	if err != nil {
+		return nil, err
+	}
+	out, err := v.activeSectors(st)
+	for _, s := range out {
+		fillSector(s)
+	}
+	return out, err
+}
+
+// gather merges a bitfield of every partition.
+func (n *Node) gather(ctx context.Context, a address.Address, tsk api.TipSetKey, get func(*miner.Partition) (bitfield.BitField, error)) (bitfield.BitField, error) {
+	v, _, st, err := n.minerAt(ctx, a, tsk)
+	if err != nil {
+		return bitfield.BitField{}, err
+	}
+	dls, err := st.LoadDeadlines(v.store)
+	if err != nil {
+		return bitfield.BitField{}, err
+	}
+	var all []bitfield.BitField
+	err = dls.ForEach(v.store, func(_ uint64, dl *miner.Deadline) error {
+		return forEachPartition(v.store, dl, func(_ uint64, p *miner.Partition) error {
+			bf, err := get(p)
+			all = append(all, bf)
+			return err
+		})
+	})
+	if err != nil {
+		return bitfield.BitField{}, err
+	}
+	return bitfield.MultiMerge(all...)
+}
+
+// StateMinerFaults implements api.Chain.
+func (n *Node) StateMinerFaults(ctx context.Context, a address.Address, tsk api.TipSetKey) (bitfield.BitField, error) {
+	return n.gather(ctx, a, tsk, func(p *miner.Partition) (bitfield.BitField, error) { return p.Faults, nil })
+}
+
+// StateMinerRecoveries implements api.Chain.
+func (n *Node) StateMinerRecoveries(ctx context.Context, a address.Address, tsk api.TipSetKey) (bitfield.BitField, error) {
+	return n.gather(ctx, a, tsk, func(p *miner.Partition) (bitfield.BitField, error) { return p.Recoveries, nil })
+}
+
+// StateMinerSectorCount implements api.Chain.
+func (n *Node) StateMinerSectorCount(ctx context.Context, a address.Address, tsk api.TipSetKey) (api.MinerSectors, error) {
+	var out api.MinerSectors
+	for _, q := range []struct {
+		to  *uint64
+		get func(*miner.Partition) (bitfield.BitField, error)
+	}{
+		{&out.Live, (*miner.Partition).LiveSectors}, {&out.Active, (*miner.Partition).ActiveSectors},
+		{&out.Faulty, func(p *miner.Partition) (bitfield.BitField, error) { return p.Faults, nil }},
+	} {
+		bf, err := n.gather(ctx, a, tsk, q.get)
+		if err != nil {
+			return out, err
+		}
+		if *q.to, err = bf.Count(); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// StateMinerAvailableBalance implements api.Chain.
+func (n *Node) StateMinerAvailableBalance(ctx context.Context, a address.Address, tsk api.TipSetKey) (abi.TokenAmount, error) {
+	v, ts, err := n.at(ctx, tsk)
+	if err != nil {
+		return big.Zero(), err
+	}
+	st, act, err := v.miner(ctx, a)
+	if err != nil {
+		return big.Zero(), err
+	}
+	vested, err := st.CheckVestedFunds(v.store, ts.Height)
+	if err != nil {
+		return big.Zero(), err
+	}
+	free, err := st.GetAvailableBalance(act.Balance)
+	if err != nil {
+		return big.Zero(), err
+	}
+	return big.Add(free, vested), nil
+}
+
+// StateMinerSectorAllocated implements api.Chain.
+func (n *Node) StateMinerSectorAllocated(ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey) (bool, error) {
+	v, _, st, err := n.minerAt(ctx, a, tsk)
+	if err != nil {
+		return false, err
+	}
+	var bf bitfield.BitField
+	if err := v.store.Get(ctx, st.AllocatedSectors, &bf); err != nil {
+		return false, err
+	}
+	return bf.IsSet(uint64(s))
+}
+
+// StateMinerPreCommitDepositForPower implements api.Chain.
+func (n *Node) StateMinerPreCommitDepositForPower(ctx context.Context, _ address.Address, pci miner.SectorPreCommitInfo, tsk api.TipSetKey) (abi.TokenAmount, error) {
+	v, _, err := n.at(ctx, tsk)
+	if err != nil {
+		return big.Zero(), err
+	}
+	size, err := pci.SealProof.SectorSize()
+	if err != nil {
+		return big.Zero(), &api.ErrInvalid{What: "pre-commit", Reason: err.Error()}
+	}
+	ps, err := v.power(ctx)
+	if err != nil {
+		return big.Zero(), err
+	}
+	rs, err := v.reward(ctx)
+	if err != nil {
+		return big.Zero(), err
+	}
+	return margin(miner.PreCommitDepositForPower(rs.ThisEpochRewardSmoothed, ps.ThisEpochQAPowerSmoothed, miner.QAPowerMax(size))), nil
+}
+
+// pledge is the initial pledge of an amount of power at a tipset.
+func (n *Node) pledge(ctx context.Context, qa abi.StoragePower, tsk api.TipSetKey) (abi.TokenAmount, error) {
+	v, ts, err := n.at(ctx, tsk)
+	if err != nil {
+		return big.Zero(), err
+	}
+	ps, err := v.power(ctx)
+	if err != nil {
+		return big.Zero(), err
+	}
+	rs, err := v.reward(ctx)
+	if err != nil {
+		return big.Zero(), err
+	}
+	sup, err := n.exec.supply(ctx, ts.ParentState())
+	if err != nil {
+		return big.Zero(), err
+	}
+	return miner.InitialPledgeForPower(qa, rs.ThisEpochBaselinePower, rs.ThisEpochRewardSmoothed, ps.ThisEpochQAPowerSmoothed,
+		sup.FilCirculating, int64(ts.Height)-ps.RampStartEpoch, ps.RampDurationEpochs), nil
+}
+
+// StateMinerInitialPledgeForSector implements api.Chain.
+func (n *Node) StateMinerInitialPledgeForSector(ctx context.Context, duration abi.ChainEpoch, size abi.SectorSize, verified uint64, tsk api.TipSetKey) (abi.TokenAmount, error) {
+	if duration <= 0 || size == 0 || verified > uint64(size) {
+		return big.Zero(), &api.ErrInvalid{What: "pledge of a sector", Reason: "duration and size must be above zero, verified size at most the size"}
+	}
+	weight := big.Mul(big.NewIntUnsigned(verified), big.NewInt(int64(duration)))
+	p, err := n.pledge(ctx, miner.QAPowerForWeight(size, duration, weight), tsk)
+	if err != nil {
+		return big.Zero(), err
+	}
+	return margin(p), nil
+}
+
+// StateMinerCreationDeposit implements api.Chain: the pledge of a tenth of the
+// least power that may mine.
+func (n *Node) StateMinerCreationDeposit(ctx context.Context, tsk api.TipSetKey) (abi.TokenAmount, error) {
+	return n.pledge(ctx, big.NewInt(consensusMinPower/10), tsk)
+}
+
+// StateSectorPreCommitInfo implements api.Chain; nil when absent.
+func (n *Node) StateSectorPreCommitInfo(ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey) (*miner.SectorPreCommitOnChainInfo, error) {
+	v, _, st, err := n.minerAt(ctx, a, tsk)
+	if err != nil {
+		return nil, err
+	}
+	p, ok, err := st.GetPrecommittedSector(v.store, s)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return p, nil
+}
+
+// StateSectorGetInfo implements api.Chain; nil when absent.
+func (n *Node) StateSectorGetInfo(ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey) (*miner.SectorOnChainInfo, error) {
+	v, _, st, err := n.minerAt(ctx, a, tsk)
+	if err != nil {
+		return nil, err
+	}
+	info, ok, err := st.GetSector(v.store, s)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return fillSector(info), nil
+}
+
+// StateSectorPartition implements api.Chain.
+func (n *Node) StateSectorPartition(ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey) (*api.SectorLocation, error) {
+	v, _, st, err := n.minerAt(ctx, a, tsk)
+	if err != nil {
+		return nil, err
+	}
+	dl, part, err := st.FindSector(v.store, s)
+	if err != nil {
+		return nil, fmt.Errorf("sector %d of %s: %w", s, a, err)
+	}
+	return &api.SectorLocation{Deadline: dl, Partition: part}, nil
+}
+
+// StateSectorExpiration implements api.Chain.
+func (n *Node) StateSectorExpiration(ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey) (*api.SectorExpiration, error) {
+	v, _, st, err := n.minerAt(ctx, a, tsk)
+	if err != nil {
+		return nil, err
+	}
+	di, pi, err := st.FindSector(v.store, s)
+	if err != nil {
+		return nil, fmt.Errorf("sector %d of %s: %w", s, a, err)
+	}
+	dls, err := st.LoadDeadlines(v.store)
+	if err != nil {
+		return nil, err
+	}
+	dl, err := dls.LoadDeadline(v.store, di)
+	if err != nil {
+		return nil, err
+	}
+	part, err := dl.LoadPartition(v.store, pi)
+	if err != nil {
+		return nil, err
+	}
+	q, err := miner.LoadExpirationQueue(v.store, part.ExpirationsEpochs, builtin.NewQuantSpec(1, 0), miner.PartitionExpirationAmtBitwidth)
+	if err != nil {
+		return nil, err
+	}
+	var out api.SectorExpiration
+	var set miner.ExpirationSet
+	err = q.ForEach(&set, func(epoch int64) error {
+		if in, err := set.OnTimeSectors.IsSet(uint64(s)); err != nil {
+			return err
+		} else if in {
+			out.OnTime = abi.ChainEpoch(epoch)
+		}
+		in, err := set.EarlySectors.IsSet(uint64(s))
+		if in {
+			out.Early = abi.ChainEpoch(epoch)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if out.OnTime == 0 && out.Early == 0 {
+		return nil, fmt.Errorf("failed to find sector %d", s)
+	}
+	return &out, nil
+}

@@ -1,0 +1,196 @@
+package devnet
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"golang.org/x/crypto/blake2b"
+
+	"quarry/api"
+)
+
+// Run closes epochs until ctx ends. An error means that the chain cannot go on,
+// for example because the disk is full.
+func (n *Node) Run(ctx context.Context) error {
+	defer n.notify.close()
+	for {
+		if err := n.waitSlot(ctx); err != nil {
+			return nil
+		}
+		if n.warping.Load() {
+			continue
+		}
+		if err := n.closeEpoch(ctx, true); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("devnet: close epoch %d: %w", n.Epoch()+1, err)
+		}
+	}
+}
+
+// waitSlot lets one pace interval pass since the epoch opened, so that every
+// miner has it whole, however long the last execution took.
+func (n *Node) waitSlot(ctx context.Context) error {
+	pace := time.Duration(n.pace.Load())
+	if pace <= 0 {
+		// As fast as blocks come: leave submitters a moment to get the lock.
+		pace = time.Millisecond
+	}
+	t := time.NewTimer(pace)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.paceMoved:
+		return nil
+	case <-t.C:
+		return nil
+	}
+}
+
+// closeEpoch ends the open epoch: the heaviest group of its blocks becomes the
+// head, or the round is null. mine lets the genesis miner try.
+func (n *Node) closeEpoch(ctx context.Context, mine bool) error {
+	n.tick.Lock()
+	defer n.tick.Unlock()
+	epoch := n.Epoch() + 1
+	head := n.ledger.Head()
+	if mine && n.cfg.Mine {
+		if err := n.genesis.attempt(ctx, head, epoch); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			n.log.Error("the genesis miner failed", "epoch", epoch, "err", err)
+		}
+	}
+	n.mu.Lock()
+	cands := n.candidates
+	n.candidates = nil
+	n.mu.Unlock()
+	ts, err := n.heaviest(ctx, cands)
+	if err != nil {
+		return err
+	}
+	if ts == nil {
+		return n.nullRound(ctx, head, epoch)
+	}
+	return n.setHead(ctx, ts, epoch)
+}
+
+// heaviest groups blocks by parents and picks the heaviest tipset that is
+// heavier than the head; nil when there is none. Ties go to the smaller ticket.
+func (n *Node) heaviest(ctx context.Context, cands []*api.BlockHeader) (*api.TipSet, error) {
+	groups := map[string][]*api.BlockHeader{}
+	for _, h := range cands {
+		k := string(api.TipSetKey(h.Parents).Bytes())
+		groups[k] = append(groups[k], h)
+	}
+	var best *api.TipSet
+	bestWeight, err := n.cons.weight(ctx, n.ledger.Head())
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		ts, err := api.NewTipSet(g)
+		if err != nil {
+			return nil, err
+		}
+		w, err := n.cons.weight(ctx, ts)
+		if err != nil {
+			return nil, err
+		}
+		if c := big.Cmp(w, bestWeight); c > 0 || (c == 0 && best != nil && smallerTicket(ts, best)) {
+			best, bestWeight = ts, w
+		}
+	}
+	return best, nil
+}
+
+func smallerTicket(a, b *api.TipSet) bool {
+	x, y := blake2b.Sum256(a.MinTicket().VRFProof), blake2b.Sum256(b.MinTicket().VRFProof)
+	return bytes.Compare(x[:], y[:]) < 0
+}
+
+// nullCommitEvery bounds how many null rounds are run again after a crash.
+const nullCommitEvery = 64
+
+func (n *Node) nullRound(ctx context.Context, head *api.TipSet, epoch abi.ChainEpoch) error {
+	if _, err := n.exec.advanceNulls(ctx, head, epoch); err != nil {
+		return err
+	}
+	recs := map[string][]byte{recEpoch: epochBytes(epoch)}
+	if !n.warping.Load() || epoch%nullCommitEvery == 0 {
+		if err := n.blocks.commit(ctx, recs); err != nil {
+			return err
+		}
+	}
+	n.moveEpoch(epoch)
+	return nil
+}
+
+// warpBlockEvery makes a block at least so often while warping, because each
+// header carries the beacon entries of all rounds since its parent.
+const warpBlockEvery = 256
+
+// DevnetWarp runs epochs back to back; see api.Devnet.
+func (n *Node) DevnetWarp(ctx context.Context, count abi.ChainEpoch, allowMissed bool) (abi.ChainEpoch, error) {
+	if count < 0 {
+		return n.Epoch(), &api.ErrInvalid{What: "warp", Reason: "the number of epochs is negative"}
+	}
+	if !n.warping.CompareAndSwap(false, true) {
+		return n.Epoch(), &api.ErrBusy{What: "warp", Reason: "another warp is running"}
+	}
+	defer n.warping.Store(false)
+	target := n.Epoch() + count
+	for n.Epoch() < target {
+		if err := ctx.Err(); err != nil {
+			return n.Epoch(), err
+		}
+		next := n.Epoch() + 1
+		if !allowMissed {
+			stop, err := n.mustAct(ctx, next)
+			if err != nil {
+				return n.Epoch(), err
+			}
+			if stop {
+				break
+			}
+		}
+		own, err := n.genesis.due(ctx, next)
+		if err != nil {
+			return n.Epoch(), err
+		}
+		mine := own || next == target || next-n.ledger.Head().Height >= warpBlockEvery || len(n.pool.senders()) > 0
+		if own {
+			if err := n.genesis.prove(ctx); err != nil {
+				n.log.Error("the genesis miner could not prove", "epoch", next, "err", err)
+			}
+		}
+		if err := n.closeEpoch(ctx, mine); err != nil {
+			return n.Epoch(), err
+		}
+	}
+	// Close what the last null rounds left in memory.
+	if err := n.blocks.commit(ctx, map[string][]byte{recEpoch: epochBytes(n.Epoch())}); err != nil {
+		return n.Epoch(), err
+	}
+	return n.Epoch(), nil
+}
+
+// DevnetSetPace changes the pace; see api.Devnet.
+func (n *Node) DevnetSetPace(_ context.Context, millis int64) error {
+	if millis < 0 || millis > 3_600_000 {
+		return &api.ErrInvalid{What: "pace", Reason: fmt.Sprintf("%d ms is out of range", millis), Hint: "use 0 to 3600000"}
+	}
+	n.pace.Store(millis * int64(time.Millisecond))
+	select {
+	case n.paceMoved <- struct{}{}:
+	default:
+	}
+	return nil
+}

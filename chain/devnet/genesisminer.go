@@ -1,0 +1,361 @@
+package devnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/builtin"
+	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
+	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/filecoin-project/go-state-types/dline"
+	"github.com/filecoin-project/go-state-types/proof"
+
+	"github.com/filecoin-project/go-bitfield"
+
+	"quarry/api"
+	"quarry/proofs/envelope"
+	"quarry/proofs/post"
+)
+
+// genesisMiner makes blocks and window proofs for the pre-sealed sectors, by
+// the same calls and rules as any miner.
+type genesisMiner struct {
+	n       *Node
+	id      abi.ActorID
+	sectors map[abi.SectorNumber]post.SectorAccess
+	files   []*os.File
+
+	mu     sync.Mutex
+	posted abi.ChainEpoch // opening epoch of the last deadline handled
+}
+
+func openGenesisMiner(n *Node, dir string) (*genesisMiner, error) {
+	id, err := address.IDFromAddress(n.params.Miner)
+	if err != nil {
+		return nil, fmt.Errorf("genesis miner address: %w", err)
+	}
+	g := &genesisMiner{n: n, id: abi.ActorID(id), sectors: map[abi.SectorNumber]post.SectorAccess{}, posted: -1}
+	if !n.cfg.Mine {
+		return g, nil
+	}
+	for _, s := range n.params.Sectors {
+		at := filepath.Join(dir, api.SectorName(abi.SectorID{Miner: g.id, Number: s.Number}))
+		f, err := os.Open(filepath.Join(at, sealedName))
+		if err != nil {
+			g.close()
+			return nil, fmt.Errorf("open genesis sector %d (was the repo copied whole?): %w", s.Number, err)
+		}
+		g.files = append(g.files, f)
+		g.sectors[s.Number] = post.SectorAccess{Sealed: f, Cache: dirFiles(filepath.Join(at, cacheName)),
+			Info: proof.SectorInfo{SealProof: n.params.SealProof, SectorNumber: s.Number, SealedCID: s.SealedCID}}
+	}
+	return g, nil
+}
+
+func (g *genesisMiner) close() {
+	for _, f := range g.files {
+		_ = f.Close()
+	}
+}
+
+// Close releases the genesis sector files. Run must have returned.
+func (n *Node) Close() error {
+	n.genesis.close()
+	return nil
+}
+
+// attempt tries the epoch on top of base and submits the block when it wins.
+// The caller holds tick.
+func (g *genesisMiner) attempt(ctx context.Context, base *api.TipSet, epoch abi.ChainEpoch) error {
+	n := g.n
+	info, err := n.cons.baseInfo(ctx, n.params.Miner, epoch, base)
+	if err != nil || info == nil || !info.EligibleForMining {
+		return err
+	}
+	rbase := info.BeaconEntries[len(info.BeaconEntries)-1]
+	in, err := electionInput(rbase, n.params.Miner, epoch)
+	if err != nil {
+		return err
+	}
+	vrf, err := n.wallet.Sign(ctx, info.WorkerKey, in)
+	if err != nil {
+		return fmt.Errorf("election proof: %w", err)
+	}
+	wins := winCount(vrf.Data, info.MinerPower, info.NetworkPower)
+	if wins < 1 {
+		return nil
+	}
+	if in, err = ticketInput(rbase, n.params.Miner, epoch, base); err != nil {
+		return err
+	}
+	ticket, err := n.wallet.Sign(ctx, info.WorkerKey, in)
+	if err != nil {
+		return fmt.Errorf("ticket: %w", err)
+	}
+	wp, err := g.winning(ctx, rbase, epoch, info.Sectors)
+	if err != nil {
+		return err
+	}
+	o, err := n.exec.after(ctx, base)
+	if err != nil {
+		return err
+	}
+	fee, err := n.baseFee(ctx, base)
+	if err != nil {
+		return err
+	}
+	msgs, err := n.selectMessages(ctx, o.State, fee)
+	if err != nil {
+		return err
+	}
+	bm, err := n.MinerCreateBlock(ctx, &api.BlockTemplate{Miner: n.params.Miner, Parents: base.Key(), Ticket: &api.Ticket{VRFProof: ticket.Data},
+		Eproof: &api.ElectionProof{WinCount: wins, VRFProof: vrf.Data}, BeaconValues: info.BeaconEntries, Messages: msgs, Epoch: epoch,
+		Timestamp: base.MinTimestamp() + uint64(epoch-base.Height), WinningPoStProof: wp})
+	if err != nil {
+		return err
+	}
+	return n.Submit(ctx, bm)
+}
+
+func (g *genesisMiner) winning(ctx context.Context, rbase api.BeaconEntry, epoch abi.ChainEpoch, sectors []proof.ExtendedSectorInfo) ([]proof.PoStProof, error) {
+	rand, err := winningRandomness(rbase, g.n.params.Miner, epoch)
+	if err != nil {
+		return nil, err
+	}
+	var acc []post.SectorAccess
+	for _, s := range sectors {
+		a, ok := g.sectors[s.SectorNumber]
+		if !ok {
+			return nil, fmt.Errorf("winning PoSt: sector %d is not a genesis sector", s.SectorNumber)
+		}
+		acc = append(acc, a)
+	}
+	blob, err := post.ProveWinning(ctx, g.id, rand, acc)
+	if err != nil {
+		return nil, fmt.Errorf("winning PoSt: %w", err)
+	}
+	field, c := envelope.Wrap(blob)
+	if err := g.n.blocks.Put(ctx, c, blob); err != nil {
+		return nil, err
+	}
+	wpt, err := g.n.params.SealProof.RegisteredWinningPoStProof()
+	if err != nil {
+		return nil, err
+	}
+	return []proof.PoStProof{{PoStProof: wpt, ProofBytes: field}}, nil
+}
+
+// deadline reads the genesis miner's open deadline as of the next epoch, with
+// the partitions that still wait for a proof; nil when nothing is to do.
+func (g *genesisMiner) deadline(ctx context.Context, epoch abi.ChainEpoch) (*dline.Info, map[uint64]*miner.Partition, *view, *miner.State, error) {
+	v, err := g.n.nowView(ctx)
+	if err != nil {
+		return nil, nil, nil, nil, err
+	}
+	st, _, err := v.miner(ctx, g.n.params.Miner)
+	if err != nil {
+		return nil, nil, nil, nil, err
+	}
+	di := deadlineAt(st, epoch)
+	if !di.IsOpen() {
+		return di, nil, v, st, nil
+	}
+	dls, err := st.LoadDeadlines(v.store)
+	if err != nil {
+		return nil, nil, nil, nil, err
+	}
+	dl, err := dls.LoadDeadline(v.store, di.Index)
+	if err != nil {
+		return nil, nil, nil, nil, err
+	}
+	open := map[uint64]*miner.Partition{}
+	err = forEachPartition(v.store, dl, func(i uint64, p *miner.Partition) error {
+		done, err := dl.PartitionsPoSted.IsSet(i)
+		if err != nil || done {
+			return err
+		}
+		live, err := p.LiveSectors()
+		if err != nil {
+			return err
+		}
+		empty, err := live.IsEmpty()
+		if err == nil && !empty {
+			open[i] = p
+		}
+		return err
+	})
+	return di, open, v, st, err
+}
+
+// due tells whether a window proof must be sent in the deadline of epoch.
+func (g *genesisMiner) due(ctx context.Context, epoch abi.ChainEpoch) (bool, error) {
+	if !g.n.cfg.Mine {
+		return false, nil
+	}
+	_, open, _, _, err := g.deadline(ctx, epoch)
+	return len(open) > 0, err
+}
+
+var errSectorLost = errors.New("a genesis sector cannot be read")
+
+// prove sends the window proof of the open deadline, once.
+func (g *genesisMiner) prove(ctx context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := g.n
+	epoch := n.Epoch() + 1
+	di, open, v, st, err := g.deadline(ctx, epoch)
+	if err != nil || len(open) == 0 || g.posted == di.Open || n.ledger.Head().Height < di.Challenge {
+		return err
+	}
+	params, err := g.windowParams(ctx, di, open, v, st)
+	if err != nil {
+		return err
+	}
+	raw, err := encodeParams(params)
+	if err != nil {
+		return err
+	}
+	if _, err := n.MpoolPushMessage(ctx, &api.Message{To: n.params.Miner, From: n.params.Worker, Value: big.Zero(),
+		Method: builtin.MethodsMiner.SubmitWindowedPoSt, Params: raw, GasFeeCap: big.Zero(), GasPremium: big.Zero()}, nil); err != nil {
+		return fmt.Errorf("send window PoSt of deadline %d: %w", di.Index, err)
+	}
+	g.posted = di.Open
+	return nil
+}
+
+func (g *genesisMiner) windowParams(ctx context.Context, di *dline.Info, open map[uint64]*miner.Partition, v *view, st *miner.State) (*miner.SubmitWindowedPoStParams, error) {
+	n := g.n
+	ent, err := minerEntropy(n.params.Miner)
+	if err != nil {
+		return nil, err
+	}
+	head := n.ledger.Head()
+	rand, err := n.StateGetRandomnessFromBeacon(ctx, crypto.DomainSeparationTag_WindowedPoStChallengeSeed, di.Challenge, ent, head.Key())
+	if err != nil {
+		return nil, err
+	}
+	commit, err := n.StateGetRandomnessFromTickets(ctx, crypto.DomainSeparationTag_PoStChainCommit, di.Challenge, nil, head.Key())
+	if err != nil {
+		return nil, err
+	}
+	params := &miner.SubmitWindowedPoStParams{Deadline: di.Index, ChainCommitEpoch: di.Challenge, ChainCommitRand: commit}
+	var acc []post.SectorAccess
+	var idx []uint64
+	for i := range open {
+		idx = append(idx, i)
+	}
+	sortUint64(idx)
+	for _, i := range idx {
+		params.Partitions = append(params.Partitions, miner.PoStPartition{Index: i, Skipped: bitfield.New()})
+		nums, err := open[i].Sectors.All(1 << 10)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range nums {
+			a, ok := g.sectors[abi.SectorNumber(s)]
+			if !ok {
+				return nil, fmt.Errorf("window PoSt: sector %d is not a genesis sector", s)
+			}
+			acc = append(acc, a)
+		}
+	}
+	blob, skipped, err := post.ProveWindow(ctx, g.id, abi.PoStRandomness(rand), acc)
+	if err != nil {
+		return nil, fmt.Errorf("window PoSt: %w", err)
+	}
+	if len(skipped) > 0 {
+		return nil, fmt.Errorf("%w: %v", errSectorLost, skipped)
+	}
+	field, c := envelope.Wrap(blob)
+	if err := n.blocks.putNow(ctx, c, blob); err != nil {
+		return nil, err
+	}
+	info, err := st.GetInfo(v.store)
+	if err != nil {
+		return nil, err
+	}
+	params.Proofs = []proof.PoStProof{{PoStProof: info.WindowPoStProofType, ProofBytes: field}}
+	return params, nil
+}
+
+// deadlineAt is the deadline that contains an epoch, whatever the cron has
+// recorded.
+func deadlineAt(st *miner.State, epoch abi.ChainEpoch) *dline.Info {
+	start := st.ProvingPeriodStart
+	for start > epoch {
+		start -= miner.WPoStProvingPeriod
+	}
+	start += (epoch - start) / miner.WPoStProvingPeriod * miner.WPoStProvingPeriod
+	return miner.NewDeadlineInfo(start, uint64((epoch-start)/miner.WPoStChallengeWindow), epoch)
+}
+
+// mustAct tells whether a miner other than the genesis miner has an open or
+// nearly open deadline with live sectors at epoch.
+func (n *Node) mustAct(ctx context.Context, epoch abi.ChainEpoch) (bool, error) {
+	v, err := n.nowView(ctx)
+	if err != nil {
+		return false, err
+	}
+	miners, err := listMiners(ctx, v)
+	if err != nil {
+		return false, err
+	}
+	for _, m := range miners {
+		if m == n.params.Miner {
+			continue
+		}
+		stop, err := minerMustAct(ctx, v, m, epoch)
+		if err != nil || stop {
+			return stop, err
+		}
+	}
+	return false, nil
+}
+
+func minerMustAct(ctx context.Context, v *view, m address.Address, epoch abi.ChainEpoch) (bool, error) {
+	st, _, err := v.miner(ctx, m)
+	if err != nil {
+		return false, err
+	}
+	// From ten epochs before the challenge until the proof is on chain.
+	for _, e := range []abi.ChainEpoch{epoch, epoch + miner.WPoStChallengeLookback + 10} {
+		di := deadlineAt(st, e)
+		if !di.IsOpen() {
+			continue
+		}
+		dls, err := st.LoadDeadlines(v.store)
+		if err != nil {
+			return false, err
+		}
+		dl, err := dls.LoadDeadline(v.store, di.Index)
+		if err != nil {
+			return false, err
+		}
+		waiting := false
+		err = forEachPartition(v.store, dl, func(i uint64, p *miner.Partition) error {
+			live, err := p.LiveSectors()
+			if err != nil {
+				return err
+			}
+			empty, err := live.IsEmpty()
+			if err != nil || empty {
+				return err
+			}
+			done, err := dl.PartitionsPoSted.IsSet(i)
+			waiting = waiting || !done || e != epoch
+			return err
+		})
+		if err != nil || waiting {
+			return waiting, err
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,321 @@
+package devnet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/ipfs/go-cid"
+	"github.com/ipfs/go-datastore/query"
+
+	"quarry/api"
+	"quarry/internal/filcrypto"
+)
+
+// Limits of messages (lotus chain/types/message.go, chain/messagepool).
+const (
+	maxMessageBytes  = 64 << 10
+	maxPerSender     = 1000
+	replaceByFeePct  = 110
+	onChainFixedGas  = 38_863 + 475_000 + 36*1300
+	onChainByteGas   = 1300
+	maxSelectedCount = 1000
+)
+
+var maxValue = big.Mul(big.NewInt(2_000_000_000), big.NewInt(1e18))
+
+// checkStatic applies the rules that need no state.
+func checkStatic(m *api.Message, chainLen int) error {
+	switch {
+	case m.Version != 0:
+		return errors.New("message version unsupported")
+	case m.To == address.Undef || m.From == address.Undef:
+		return errors.New("message without sender or recipient")
+	case m.To.Protocol() == address.BLS && len(bytes.Trim(m.To.Payload(), "\x00")) == 0:
+		return errors.New("the zero address cannot receive messages")
+	case m.Value.Int == nil || m.Value.Sign() < 0 || m.Value.GreaterThan(maxValue):
+		return errors.New("message value out of range")
+	case m.GasFeeCap.Int == nil || m.GasFeeCap.Sign() < 0 || m.GasPremium.Int == nil || m.GasPremium.Sign() < 0:
+		return errors.New("gas fee cap or premium is negative or missing")
+	case m.GasPremium.GreaterThan(m.GasFeeCap):
+		return errors.New("gas premium is above the gas fee cap")
+	case m.GasLimit <= 0 || m.GasLimit > blockGasLimit:
+		return fmt.Errorf("gas limit %d out of range", m.GasLimit)
+	case chainLen > maxMessageBytes:
+		return fmt.Errorf("message too big: %d bytes, limit %d", chainLen, maxMessageBytes)
+	}
+	if least := int64(onChainFixedGas + onChainByteGas*chainLen); m.GasLimit < least {
+		return fmt.Errorf("gas limit %d is below the inclusion cost of %d", m.GasLimit, least)
+	}
+	return nil
+}
+
+// pool holds pending messages by sender key and nonce. Its content is on disk,
+// so that an acknowledged message outlives the process.
+type pool struct {
+	l       *ledger
+	mu      sync.Mutex
+	pending map[address.Address]map[uint64]*api.SignedMessage
+}
+
+func newPool(l *ledger) *pool {
+	return &pool{l: l, pending: map[address.Address]map[uint64]*api.SignedMessage{}}
+}
+
+func (p *pool) load(ctx context.Context, key func(address.Address) (address.Address, error)) error {
+	res, err := p.l.ds.Query(ctx, query.Query{Prefix: recPool})
+	if err != nil {
+		return fmt.Errorf("read message pool: %w", err)
+	}
+	all, err := res.Rest()
+	if err != nil {
+		return fmt.Errorf("read message pool: %w", err)
+	}
+	for _, e := range all {
+		s, err := api.DecodeSignedMessage(e.Value)
+		if err != nil {
+			return fmt.Errorf("message pool record %s: %w", e.Key, err)
+		}
+		k, err := key(s.Message.From)
+		if err != nil {
+			return err
+		}
+		if err := p.l.storeMessage(ctx, s); err != nil {
+			return err
+		}
+		p.put(k, s)
+	}
+	return nil
+}
+
+func (p *pool) put(key address.Address, s *api.SignedMessage) {
+	if p.pending[key] == nil {
+		p.pending[key] = map[uint64]*api.SignedMessage{}
+	}
+	p.pending[key][s.Message.Nonce] = s
+}
+
+// sender is what the state after the head says of a sender.
+type sender struct {
+	key     address.Address
+	nonce   uint64
+	balance abi.TokenAmount
+}
+
+// add checks a message against state and pool and keeps it.
+func (p *pool) add(ctx context.Context, s *api.SignedMessage, from sender) error {
+	m := &s.Message
+	if err := checkStatic(m, s.ChainLength()); err != nil {
+		return &api.ErrInvalid{What: "message", Reason: err.Error()}
+	}
+	if m.GasFeeCap.LessThan(big.NewInt(minimumBaseFee)) {
+		return &api.ErrInvalid{What: "message", Reason: "gas fee cap too low"}
+	}
+	if err := filcrypto.Verify(&s.Signature, from.key, m.Cid().Bytes()); err != nil {
+		return &api.ErrInvalid{What: "message", Reason: err.Error()}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m.Nonce < from.nonce {
+		return fmt.Errorf("message from %s with nonce %d, expected at least %d: message nonce too low", m.From, m.Nonce, from.nonce)
+	}
+	mine := p.pending[from.key]
+	old := mine[m.Nonce]
+	if old != nil {
+		if old.Cid() == s.Cid() {
+			return nil
+		}
+		least := big.Add(big.Div(big.Mul(old.Message.GasPremium, big.NewInt(replaceByFeePct)), big.NewInt(100)), big.NewInt(1))
+		if m.GasPremium.LessThan(least) {
+			return fmt.Errorf("message from %s with nonce %d: replace by fee has too low GasPremium: needs %s, has %s", m.From, m.Nonce, least, m.GasPremium)
+		}
+	} else if len(mine) >= maxPerSender {
+		return &api.ErrBusy{What: "message pool", Reason: fmt.Sprintf("too many pending messages for actor %s", m.From)}
+	}
+	need := big.Mul(m.GasFeeCap, big.NewInt(m.GasLimit))
+	for n, o := range mine {
+		if n != m.Nonce {
+			need = big.Add(need, big.Mul(o.Message.GasFeeCap, big.NewInt(o.Message.GasLimit)))
+		}
+	}
+	if from.balance.LessThan(need) {
+		return fmt.Errorf("not enough funds to execute transaction: pending gas of %s needs %s attoFIL, has %s", m.From, need, from.balance)
+	}
+	raw, err := s.Serialize()
+	if err != nil {
+		return fmt.Errorf("encode message: %w", err)
+	}
+	recs := map[string][]byte{recPool + s.Cid().String(): raw}
+	if old != nil {
+		recs[recPool+old.Cid().String()] = nil
+	}
+	if err := p.l.storeMessage(ctx, s); err != nil {
+		return err
+	}
+	if err := putRecords(ctx, p.l.ds, recs); err != nil {
+		return err
+	}
+	p.put(from.key, s)
+	return nil
+}
+
+// nextNonce is one above the pending run that starts at the state's nonce.
+func (p *pool) nextNonce(key address.Address, state uint64) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.pending[key][state] != nil {
+		state++
+	}
+	return state
+}
+
+// of lists a sender's pending messages from a nonce on, in sequence.
+func (p *pool) of(key address.Address, from uint64) []*api.SignedMessage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []*api.SignedMessage
+	for s := p.pending[key][from]; s != nil; s = p.pending[key][from] {
+		out = append(out, s)
+		from++
+	}
+	return out
+}
+
+func (p *pool) all() []*api.SignedMessage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := []*api.SignedMessage{}
+	for _, m := range p.pending {
+		for _, s := range m {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b *api.SignedMessage) int {
+		if d := bytes.Compare(a.Message.From.Bytes(), b.Message.From.Bytes()); d != 0 {
+			return d
+		}
+		return int(int64(a.Message.Nonce) - int64(b.Message.Nonce))
+	})
+	return out
+}
+
+func (p *pool) senders() []address.Address {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []address.Address
+	for k, m := range p.pending {
+		if len(m) > 0 {
+			out = append(out, k)
+		}
+	}
+	slices.SortFunc(out, func(a, b address.Address) int { return bytes.Compare(a.Bytes(), b.Bytes()) })
+	return out
+}
+
+// drop forgets messages that a new head includes or makes impossible, and
+// returns the records to delete with the head.
+func (p *pool) drop(key address.Address, below uint64, recs map[string][]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n, s := range p.pending[key] {
+		if n < below {
+			delete(p.pending[key], n)
+			recs[recPool+s.Cid().String()] = nil
+		}
+	}
+}
+
+// restore takes back a message of a reverted block, when its signature is known.
+func (p *pool) restore(key address.Address, s *api.SignedMessage, recs map[string][]byte) error {
+	raw, err := s.Serialize()
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pending[key][s.Message.Nonce] == nil {
+		p.put(key, s)
+		recs[recPool+s.Cid().String()] = raw
+	}
+	return nil
+}
+
+// verifyAggregate checks a block's BLS aggregate; of nothing it must be the
+// point at infinity.
+func verifyAggregate(pubs, msgs [][]byte, agg *crypto.Signature) error {
+	if agg.Type != crypto.SigTypeBLS {
+		return errors.New("not a BLS signature")
+	}
+	if len(pubs) == 0 {
+		if !bytes.Equal(agg.Data, emptyAggregate()) {
+			return errors.New("block without BLS messages must carry the empty aggregate")
+		}
+		return nil
+	}
+	return filcrypto.VerifyAggregateBLS(pubs, msgs, agg.Data)
+}
+
+func emptyAggregate() []byte {
+	b := make([]byte, 96)
+	b[0] = 0xc0
+	return b
+}
+
+// selectMessages fills a block on a state: senders compete by the premium of
+// their next message; nonces stay in sequence and gas stays payable.
+func (n *Node) selectMessages(ctx context.Context, root cid.Cid, baseFee abi.TokenAmount) ([]*api.SignedMessage, error) {
+	v, err := n.ledger.view(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	queues := map[address.Address][]*api.SignedMessage{}
+	funds := map[address.Address]abi.TokenAmount{}
+	for _, key := range n.pool.senders() {
+		act, ok, err := v.tree.GetActor(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			queues[key], funds[key] = n.pool.of(key, act.CallSeqNum), act.Balance
+		}
+	}
+	var out []*api.SignedMessage
+	var gas int64
+	for len(out) < maxSelectedCount {
+		var best address.Address
+		for key, q := range queues {
+			if len(q) == 0 || q[0].Message.GasFeeCap.LessThan(baseFee) {
+				continue
+			}
+			if best == address.Undef {
+				best = key
+				continue
+			}
+			d := big.Cmp(effectivePremium(&q[0].Message, baseFee), effectivePremium(&queues[best][0].Message, baseFee))
+			if d > 0 || (d == 0 && bytes.Compare(key.Bytes(), best.Bytes()) < 0) {
+				best = key
+			}
+		}
+		if best == address.Undef {
+			break
+		}
+		m := &queues[best][0].Message
+		cost := big.Mul(m.GasFeeCap, big.NewInt(m.GasLimit))
+		if gas+m.GasLimit > blockGasLimit || funds[best].LessThan(cost) {
+			delete(queues, best)
+			continue
+		}
+		gas += m.GasLimit
+		funds[best] = big.Sub(funds[best], cost)
+		out = append(out, queues[best][0])
+		queues[best] = queues[best][1:]
+	}
+	return out, nil
+}
