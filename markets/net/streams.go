@@ -113,5 +113,6 @@ func Ask(ctx context.Context, h host.Host, to peer.ID, protocols []string, req c
 	if err := resp.UnmarshalCBOR(bufio.NewReader(io.LimitReader(s, maxBytes))); err != nil {
 		return fmt.Errorf("read %s answer of %s: %w", s.Protocol(), to, err)
 	}
-	return s.Close()
+	_ = s.Close() // the answer is here; the peer may have stopped reading already
+	return nil
 }
