@@ -34,7 +34,10 @@ func TestPledgedSectorIsProven(t *testing.T) {
 	if info.CommR == nil || info.LastErr != "" || info.Retries != 0 || info.SeedEpoch == 0 {
 		t.Errorf("finished sector: %+v", info)
 	}
-	if p := w.commits[0]; len(p.SectorActivations[0].Pieces) != 0 || !p.RequireActivationSuccess || !p.RequireNotificationSuccess {
+	w.mu.Lock()
+	p := w.commits[0]
+	w.mu.Unlock()
+	if len(p.SectorActivations[0].Pieces) != 0 || !p.RequireActivationSuccess || !p.RequireNotificationSuccess {
 		t.Errorf("commitment of a sector without data: %+v", p)
 	}
 	for _, spec := range w.submitted {
@@ -146,10 +149,10 @@ func TestSetbacks(t *testing.T) {
 			w.mu.Lock()
 			spoil(w)
 			w.mu.Unlock()
-			w.release()
 			if err := s.SectorStartSealing(bg, at.Sector.Number); err != nil {
 				t.Fatal(err)
 			}
+			w.release()
 			untilState(t, s, at.Sector.Number, api.SectorProving)
 			eventually(t, "the last call is made", func() bool {
 				w.mu.Lock()

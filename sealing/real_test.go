@@ -154,7 +154,7 @@ func TestRealProofs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []abi.SectorNumber{last.Sector.Number, cc.Number} {
-		if info := untilState(t, s, n, api.SectorProving); len(w.sectors) == 0 || info.Retries != 0 {
+		if info := untilState(t, s, n, api.SectorProving); info.CommR == nil || info.Retries != 0 {
 			t.Errorf("sector %d: %+v", n, info)
 		}
 	}
