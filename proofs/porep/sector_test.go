@@ -278,7 +278,11 @@ func (s *sealedSector) checkProof(t *testing.T, v *sectorVector) {
 func (s *sealedSector) checkUnseal(t *testing.T) {
 	t.Helper()
 	n := uint64(len(s.data))
-	for _, r := range [][2]uint64{{0, n}, {128, 256}, {n - 128, 128}, {n, 0}} {
+	ranges := [][2]uint64{{0, n}, {128, 256}, {n - 128, 128}, {n, 0}}
+	if n > 1<<20 {
+		ranges = ranges[:1] // each costs all the labels
+	}
+	for _, r := range ranges {
 		var out bytes.Buffer
 		if err := s.par.unseal(context.Background(), s.s, [32]byte(s.req.Ticket), s.req.CommD, s.sealed, &out, r[0], r[1]); err != nil {
 			t.Fatal(err)
