@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ type world struct {
 	host    host.Host
 	m       *Markets
 	http    *httptest.Server
-	mux     *http.ServeMux
+	mux     atomic.Pointer[http.ServeMux]
 	stop    func()
 	client  *dealmaker.Client
 	wallet  address.Address
@@ -70,7 +71,7 @@ func newWorld(t testing.TB) *world {
 	ch := newHost(t)
 	t.Cleanup(func() { ch.Close() })
 	w.client = &dealmaker.Client{Chain: w.chain, Host: ch}
-	w.http = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.mux.ServeHTTP(rw, r) }))
+	w.http = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.mux.Load().ServeHTTP(rw, r) }))
 	t.Cleanup(w.http.Close)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	w.start()
@@ -85,10 +86,12 @@ func (w *world) start() {
 	cfg.UnsealOnRetrieval = true
 	m, err := New(context.Background(), cfg, Deps{Store: w.ds, Chain: w.chain, Sealing: w.sealing, Reader: w.sealing, Host: w.host, Heads: w.chain, Msgs: w.chain})
 	require.NoError(w.t, err)
-	w.m, w.mux = m, http.NewServeMux()
-	w.mux.Handle("/staged/", m.StagedHandler())
-	w.mux.Handle("/ipfs/", m.RetrievalHandler())
-	w.mux.Handle("/piece/", m.RetrievalHandler())
+	w.m = m
+	mux := http.NewServeMux()
+	mux.Handle("/staged/", m.StagedHandler())
+	mux.Handle("/ipfs/", m.RetrievalHandler())
+	mux.Handle("/piece/", m.RetrievalHandler())
+	w.mux.Store(mux)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx) }()
