@@ -1,0 +1,42 @@
+package config
+
+// Default is the configuration of a process with every subsystem, with Lotus's
+// values (lotus node/config/def.go v1.17.2) where the key is Lotus's.
+func Default() Config {
+	return Config{
+		API: API{ListenAddress: "/ip4/127.0.0.1/tcp/2345/http", MaxRequestBytes: 10 << 20},
+		Subsystems: Subsystems{
+			EnableMining: true, EnableSealing: true, EnableSectorStorage: true, EnableMarkets: true,
+		},
+		Libp2p: Libp2p{ListenAddresses: []string{"/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"}, AnnounceAddresses: []string{}},
+		Dealmaking: Dealmaking{
+			ConsiderOnlineStorageDeals:        true,
+			ConsiderVerifiedStorageDeals:      true,
+			ConsiderUnverifiedStorageDeals:    true,
+			PieceCidBlocklist:                 []string{},
+			ExpectedSealDuration:              2880,      // 24h
+			MaxDealStartDelay:                 14 * 2880, // 336h
+			PublishMsgPeriod:                  120,       // 1h
+			MaxDealsPerPublishMsg:             8,
+			MaxProviderCollateralMultiplier:   2,
+			SimultaneousTransfersForStorage:   20,
+			SimultaneousTransfersForRetrieval: 256,
+			StartEpochSealingBuffer:           480,
+			UnsealOnRetrieval:                 true,
+		},
+		Sealing: Sealing{
+			MaxWaitDealsSectors:             2,
+			CommittedCapacitySectorLifetime: 540 * 2880,
+			WaitDealsDelay:                  720, // 6h
+			AlwaysKeepUnsealedCopy:          true,
+		},
+		Storage: Storage{LocalWorker: true, AllowAddPiece: true, AllowPreCommit1: true, AllowPreCommit2: true, AllowCommit: true, AllowUnseal: true},
+		Fees: Fees{
+			MaxPreCommitGasFee:  mustFIL("0.025 FIL"),
+			MaxCommitGasFee:     mustFIL("0.05 FIL"),
+			MaxWindowPoStGasFee: mustFIL("5 FIL"),
+			MaxPublishDealsFee:  mustFIL("0.05 FIL"),
+		},
+		Addresses: Addresses{DealPublishControl: []string{}},
+	}
+}

@@ -1,0 +1,147 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// field is one key of the file.
+type field struct {
+	section, name string
+	value         reflect.Value
+}
+
+func (f field) key() string { return f.section + "." + f.name }
+
+// env is the suffix of the environment variable.
+func (f field) env() string { return strings.ToUpper(f.section + "_" + f.name) }
+
+// fields lists the keys of c in the order of the file, addressable.
+func fields(c *Config) []field {
+	var out []field
+	root := reflect.ValueOf(c).Elem()
+	for i := range root.NumField() {
+		sec := root.Field(i)
+		for j := range sec.NumField() {
+			out = append(out, field{root.Type().Field(i).Name, sec.Type().Field(j).Name, sec.Field(j)})
+		}
+	}
+	return out
+}
+
+// set parses text as the environment gives it; lists are separated by commas.
+func (f field) set(text string) error {
+	if u, ok := f.value.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return u.UnmarshalText([]byte(text))
+	}
+	switch f.value.Kind() {
+	case reflect.String:
+		f.value.SetString(text)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", clip(text))
+		}
+		f.value.SetBool(b)
+	case reflect.Int64:
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number", clip(text))
+		}
+		f.value.SetInt(n)
+	case reflect.Uint64:
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number of zero or more", clip(text))
+		}
+		f.value.SetUint(n)
+	case reflect.Slice:
+		list := []string{}
+		for _, s := range strings.Split(text, ",") {
+			if s = strings.TrimSpace(s); s != "" {
+				list = append(list, s)
+			}
+		}
+		f.value.Set(reflect.ValueOf(list))
+	default:
+		return fmt.Errorf("key %s has a type the environment cannot set", f.key())
+	}
+	return nil
+}
+
+// toml is the value as the file writes it.
+func (f field) toml() string {
+	if m, ok := f.value.Interface().(encoding.TextMarshaler); ok {
+		b, _ := m.MarshalText() // ours, they do not fail
+		return quote(string(b))
+	}
+	switch f.value.Kind() {
+	case reflect.String:
+		return quote(f.value.String())
+	case reflect.Slice:
+		var items []string
+		for i := range f.value.Len() {
+			items = append(items, quote(f.value.Index(i).String()))
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	default:
+		return fmt.Sprint(f.value.Interface())
+	}
+}
+
+// quote writes a TOML basic string.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < 0x20 || r == 0x7f:
+			fmt.Fprintf(&b, `\u%04X`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// nearest finds the key a misspelt one probably meant; empty when none is near.
+func nearest(key string, known []string) string {
+	best, dist := "", 1+len(key)/3
+	for _, k := range known {
+		d := levenshtein(strings.ToLower(key), strings.ToLower(k))
+		// The right word in the wrong section, or a beginning of it.
+		if _, field, _ := strings.Cut(k, "."); strings.EqualFold(field, key[strings.LastIndex(key, ".")+1:]) {
+			d = min(d, 1)
+		}
+		if d < dist {
+			best, dist = k, d
+		}
+	}
+	return best
+}
+
+func levenshtein(a, b string) int {
+	prev := make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := range len(a) {
+		diag := prev[0]
+		prev[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diag, prev[j+1] = prev[j+1], min(prev[j+1]+1, prev[j]+1, diag+cost)
+		}
+	}
+	return prev[len(b)]
+}

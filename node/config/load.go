@@ -1,0 +1,174 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// maxFile bounds a config file in bytes.
+const maxFile = 1 << 20
+
+// Load reads path over the defaults and env (as os.Environ gives it) over both.
+// A missing file means the defaults. The result is not validated, see
+// [Config.Validate]; every error names the file and line or the variable.
+func Load(path string, env []string) (Config, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return parse(path, nil, env)
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read config: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return Config{}, fmt.Errorf("read config: %w", err)
+	}
+	if len(b) > maxFile {
+		return Config{}, fmt.Errorf("config %s is bigger than %d bytes", path, maxFile)
+	}
+	return parse(path, b, env)
+}
+
+func parse(path string, src []byte, env []string) (Config, error) {
+	c := Default()
+	dec := toml.NewDecoder(bytes.NewReader(src)).DisallowUnknownFields()
+	if err := dec.Decode(&c); err != nil {
+		return Config{}, explain(path, err)
+	}
+	if err := applyEnv(&c, env); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+func explain(path string, err error) error {
+	var strict *toml.StrictMissingError
+	if errors.As(err, &strict) {
+		var errs []error
+		for _, e := range strict.Errors {
+			line, _ := e.Position()
+			errs = append(errs, fmt.Errorf("%s:%d: %s", path, line, unknownKey(strings.Join(e.Key(), "."))))
+		}
+		return errors.Join(errs...)
+	}
+	var bad *toml.DecodeError
+	if errors.As(err, &bad) {
+		line, col := bad.Position()
+		where := ""
+		if k := strings.Join(bad.Key(), "."); k != "" {
+			where = " (key " + k + ")"
+		}
+		return fmt.Errorf("%s:%d:%d: %s%s", path, line, col, strings.TrimPrefix(bad.Error(), "toml: "), where)
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
+func unknownKey(key string) string {
+	if slices.Contains(lotusOnly, key) {
+		return fmt.Sprintf("key %s is one of Lotus's that has no effect here; remove the line or put # before it", key)
+	}
+	if n := nearest(key, keys()); n != "" {
+		return fmt.Sprintf("unknown key %s; did you mean %s?", key, n)
+	}
+	return fmt.Sprintf("unknown key %s; `config default` lists every key", key)
+}
+
+func keys() []string {
+	c := Default()
+	var out []string
+	for _, f := range fields(&c) {
+		out = append(out, f.key())
+	}
+	return out
+}
+
+// notKeys are variables with a section's prefix that mean something else.
+var notKeys = []string{"MINER_API_INFO"}
+
+// applyEnv sets MINER_<SECTION>_<FIELD>; the same with LOTUS_ works where the
+// first is not given.
+func applyEnv(c *Config, env []string) error {
+	vars := map[string]string{}
+	for _, kv := range env {
+		if k, v, ok := strings.Cut(kv, "="); ok {
+			vars[k] = v
+		}
+	}
+	known := map[string]bool{}
+	for _, f := range fields(c) {
+		name := "MINER_" + f.env()
+		known[name] = true
+		text, ok := vars[name]
+		if !ok {
+			name = "LOTUS_" + f.env()
+			text, ok = vars[name]
+		}
+		if !ok {
+			continue
+		}
+		if err := f.set(text); err != nil {
+			return fmt.Errorf("environment %s: %w", name, err)
+		}
+	}
+	return strayEnv(c, vars, known)
+}
+
+// strayEnv finds misspelt overrides: a name under a section of ours that is no
+// key of it.
+func strayEnv(c *Config, vars map[string]string, known map[string]bool) error {
+	sections := map[string]bool{}
+	var names []string
+	for _, f := range fields(c) {
+		sections["MINER_"+strings.ToUpper(f.section)+"_"] = true
+		names = append(names, "MINER_"+f.env())
+	}
+	var errs []error
+	for name := range vars {
+		if known[name] || slices.Contains(notKeys, name) {
+			continue
+		}
+		for prefix := range sections {
+			if strings.HasPrefix(name, prefix) {
+				hint := ""
+				if n := nearest(name, names); n != "" {
+					hint = "; did you mean " + n + "?"
+				}
+				errs = append(errs, fmt.Errorf("environment %s sets no key of the config%s", name, hint))
+			}
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+// lotusOnly are keys of lotus node/config/types.go v1.17.2 that a migrating
+// operator may have set and that nothing here reads.
+var lotusOnly = strings.Fields(`
+API.Timeout Backup.DisableMetadataLog
+Libp2p.NoAnnounceAddresses Libp2p.BootstrapPeers Libp2p.ProtectedPeers Libp2p.DisableNatPortMap
+Libp2p.ConnMgrLow Libp2p.ConnMgrHigh Libp2p.ConnMgrGrace
+Dealmaking.ConsiderOfflineStorageDeals Dealmaking.ConsiderOnlineRetrievalDeals Dealmaking.ConsiderOfflineRetrievalDeals
+Dealmaking.SimultaneousTransfersForStoragePerClient Dealmaking.Filter Dealmaking.RetrievalFilter Dealmaking.RetrievalPricing
+Proving.DisableWDPoStPreChecks Proving.MaxPartitionsPerRecoveryMessage
+Sealing.MaxSealingSectorsForDeals Sealing.PreferNewSectorsForDeals Sealing.MaxUpgradingSectors
+Sealing.MinUpgradeSectorExpiration Sealing.MinTargetUpgradeSectorExpiration Sealing.FinalizeEarly
+Sealing.MakeNewSectorForDeals Sealing.MakeCCSectorsAvailable Sealing.CollateralFromMinerBalance
+Sealing.AvailableBalanceBuffer Sealing.DisableCollateralFallback Sealing.BatchPreCommits Sealing.MaxPreCommitBatch
+Sealing.PreCommitBatchWait Sealing.PreCommitBatchSlack Sealing.AggregateCommits Sealing.MinCommitBatch
+Sealing.MaxCommitBatch Sealing.CommitBatchWait Sealing.CommitBatchSlack Sealing.BatchPreCommitAboveBaseFee
+Sealing.AggregateAboveBaseFee Sealing.TerminateBatchMax Sealing.TerminateBatchMin Sealing.TerminateBatchWait
+Storage.ParallelFetchLimit Storage.AllowSectorDownload Storage.AllowReplicaUpdate Storage.AllowProveReplicaUpdate2
+Storage.AllowRegenSectorKey Storage.LocalWorkerName Storage.Assigner Storage.DisallowRemoteFinalize Storage.ResourceFiltering
+Fees.MaxPreCommitBatchGasFee Fees.MaxCommitBatchGasFee Fees.MaxTerminateGasFee Fees.MaxMarketBalanceAddFee
+Addresses.PreCommitControl Addresses.CommitControl Addresses.TerminateControl
+Addresses.DisableOwnerFallback Addresses.DisableWorkerFallback
+Pubsub IndexProvider DAGStore Logging Backup`)

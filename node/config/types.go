@@ -1,0 +1,166 @@
+package config
+
+// Config is the whole file, one field per section.
+type Config struct {
+	API        API
+	Subsystems Subsystems
+	Libp2p     Libp2p
+	Dealmaking Dealmaking
+	Sealing    Sealing
+	Storage    Storage
+	Proving    Proving
+	Fees       Fees
+	Addresses  Addresses
+}
+
+// API is the JSON-RPC and byte listener of this process.
+type API struct {
+	// ListenAddress is where the API is bound: a multiaddr or host:port.
+	ListenAddress string
+	// RemoteListenAddress is the host:port under which other hosts reach this API,
+	// for sector files and staged pieces. Empty: as bound.
+	RemoteListenAddress string
+	// MaxRequestBytes bounds one JSON-RPC request, bytes.
+	MaxRequestBytes int64
+}
+
+// Subsystems says which parts run in this process and where the others are.
+type Subsystems struct {
+	// EnableMining runs block production and proving.
+	EnableMining bool
+	// EnableSealing runs the sealing pipeline.
+	EnableSealing bool
+	// EnableSectorStorage runs the sector index, the scheduler and the store.
+	EnableSectorStorage bool
+	// EnableMarkets runs deal making and retrieval.
+	EnableMarkets bool
+	// SealerApiInfo is token:address of the process that seals; needed when
+	// EnableSealing is false.
+	SealerApiInfo string
+	// SectorIndexApiInfo is token:address of the process with the sector index;
+	// needed when EnableSectorStorage is false. Usually the same process.
+	SectorIndexApiInfo string
+}
+
+// Libp2p is the public host of a process with markets.
+type Libp2p struct {
+	// ListenAddresses are multiaddrs; port 0 picks a free one at each start.
+	ListenAddresses []string
+	// AnnounceAddresses, when not empty, are told to others instead of the bound
+	// ones.
+	AnnounceAddresses []string
+}
+
+// Dealmaking is the storage and retrieval market.
+type Dealmaking struct {
+	// ConsiderOnlineStorageDeals accepts deals whose data is transferred.
+	ConsiderOnlineStorageDeals bool
+	// ConsiderVerifiedStorageDeals accepts deals of verified clients.
+	ConsiderVerifiedStorageDeals bool
+	// ConsiderUnverifiedStorageDeals accepts deals of other clients.
+	ConsiderUnverifiedStorageDeals bool
+	// PieceCidBlocklist rejects deals for these piece CIDs.
+	PieceCidBlocklist []string
+	// ExpectedSealDuration is how long sealing takes: a deal must start later than
+	// now plus this. A duration of chain time or a number of epochs.
+	ExpectedSealDuration Epochs
+	// MaxDealStartDelay is how far ahead a deal may start. A duration of chain time
+	// or a number of epochs.
+	MaxDealStartDelay Epochs
+	// PublishMsgPeriod is how long the first deal of a publish message waits for
+	// others. A duration of chain time or a number of epochs.
+	PublishMsgPeriod Epochs
+	// MaxDealsPerPublishMsg is the most deals in one publish message.
+	MaxDealsPerPublishMsg uint64
+	// MaxProviderCollateralMultiplier times the network's minimum is the most
+	// collateral put up for a deal.
+	MaxProviderCollateralMultiplier uint64
+	// MaxStagingDealsBytes bounds the disk used by deals on their way into sectors,
+	// the new deal included; 0 for no limit.
+	MaxStagingDealsBytes uint64
+	// SimultaneousTransfersForStorage is how many pieces are received at once.
+	SimultaneousTransfersForStorage uint64
+	// SimultaneousTransfersForRetrieval is how many retrievals are served at once.
+	SimultaneousTransfersForRetrieval uint64
+	// StartEpochSealingBuffer is how long before a deal's start its sector begins
+	// sealing at the latest, and deals nearer to their start are not published.
+	StartEpochSealingBuffer Epochs
+	// AllowPrivateIPs lets clients name transfer URLs in loopback and private
+	// networks. Leave it off in public: it lets strangers reach your network.
+	AllowPrivateIPs bool
+	// RetrievalListenAddress is host:port of the public HTTP retrieval server;
+	// empty for none.
+	RetrievalListenAddress string
+	// UnsealOnRetrieval lets a retrieval start an unseal when no readable copy
+	// exists.
+	UnsealOnRetrieval bool
+}
+
+// Sealing is the sector pipeline.
+type Sealing struct {
+	// MaxWaitDealsSectors is how many sectors may wait for deals; 0 for no limit.
+	MaxWaitDealsSectors uint64
+	// MaxSealingSectors is how many sectors may be sealing; 0 for no limit.
+	MaxSealingSectors uint64
+	// CommittedCapacitySectorLifetime is the life of sectors without deals, 180 to
+	// 1278 days of chain time or a number of epochs.
+	CommittedCapacitySectorLifetime Epochs
+	// WaitDealsDelay is how long a sector waits for more deals after its first. A
+	// duration of chain time or a number of epochs.
+	WaitDealsDelay Epochs
+	// AlwaysKeepUnsealedCopy keeps the readable copy of deal sectors, whatever the
+	// deal asks for.
+	AlwaysKeepUnsealedCopy bool
+}
+
+// Storage is the sector store and the worker built into the process.
+type Storage struct {
+	// LocalWorker runs tasks in this process. Without it miner-worker processes
+	// must do them.
+	LocalWorker bool
+	// AllowAddPiece lets the local worker write pieces into sectors.
+	AllowAddPiece bool
+	// AllowPreCommit1 lets the local worker compute layers.
+	AllowPreCommit1 bool
+	// AllowPreCommit2 lets the local worker build trees.
+	AllowPreCommit2 bool
+	// AllowCommit lets the local worker make commit proofs.
+	AllowCommit bool
+	// AllowUnseal lets the local worker unseal.
+	AllowUnseal bool
+}
+
+// Proving is window PoSt and block production.
+type Proving struct {
+	// ParallelCheckLimit is how many sectors are read at once for a proof; 0 for 4
+	// per core.
+	ParallelCheckLimit uint64
+	// DisableBuiltinWindowPoSt leaves window PoSt to somebody else. Your sectors
+	// become faulty when nobody does it.
+	DisableBuiltinWindowPoSt bool
+	// DisableBuiltinWinningPoSt leaves block production to somebody else.
+	DisableBuiltinWinningPoSt bool
+	// MaxPartitionsPerPoStMessage bounds the partitions of one message; 0 for the
+	// network's limit.
+	MaxPartitionsPerPoStMessage uint64
+}
+
+// Fees bound what one message may pay for gas; 0 leaves it to the full node.
+type Fees struct {
+	// MaxPreCommitGasFee is for PreCommitSector messages.
+	MaxPreCommitGasFee FIL
+	// MaxCommitGasFee is for ProveCommitSectors messages.
+	MaxCommitGasFee FIL
+	// MaxWindowPoStGasFee is for SubmitWindowedPoSt and recovery messages. Too low
+	// a limit costs power when the base fee rises.
+	MaxWindowPoStGasFee FIL
+	// MaxPublishDealsFee is for PublishStorageDeals messages.
+	MaxPublishDealsFee FIL
+}
+
+// Addresses says which wallets pay for messages.
+type Addresses struct {
+	// DealPublishControl sends publish messages: the first is used. Empty: the
+	// worker address.
+	DealPublishControl []string
+}

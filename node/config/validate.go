@@ -1,0 +1,124 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multiaddr"
+)
+
+// Validate refuses what cannot work, every reason with the line to change.
+func (c Config) Validate() error {
+	return errors.Join(append(c.values(), c.Subsystems.validate())...)
+}
+
+// validate knows the combinations that are tested; others may be possible but
+// nobody has proved that they are.
+func (s Subsystems) validate() error {
+	private := s.EnableMining && s.EnableSealing && s.EnableSectorStorage
+	none := !s.EnableMining && !s.EnableSealing && !s.EnableSectorStorage
+	switch {
+	case private:
+		return nil // with markets the monolith, without the private node
+	case none && !s.EnableMarkets:
+		return errors.New("Subsystems: nothing is enabled, so this process would do nothing; set EnableMining, EnableSealing and EnableSectorStorage (private node) or EnableMarkets (markets node) to true")
+	case none && s.SealerApiInfo == "":
+		return errors.New("Subsystems.SealerApiInfo is empty, but EnableSealing is false: set it to token:address of the process that seals (there: auth api-info)")
+	case none && s.SectorIndexApiInfo == "":
+		return errors.New("Subsystems.SectorIndexApiInfo is empty, but EnableSectorStorage is false: set it to token:address of the process with the sector index (usually the same as SealerApiInfo)")
+	case none:
+		return nil
+	case s.EnableMining && !s.EnableSealing:
+		return errors.New("Subsystems: EnableMining without EnableSealing is not offered; set EnableSealing = true, or EnableMining = false on a markets node")
+	case s.EnableMining:
+		return errors.New("Subsystems: EnableMining without EnableSectorStorage is not offered, proving reads the sectors; set EnableSectorStorage = true, or EnableMining = false on a markets node")
+	case s.EnableSealing && s.EnableSectorStorage:
+		return errors.New("Subsystems: sealing and storage apart from mining are not tested and therefore refused; set EnableMining = true")
+	case s.EnableSealing:
+		return errors.New("Subsystems: EnableSealing needs EnableMining and EnableSectorStorage in the same process; set both to true, or EnableSealing = false on a markets node")
+	default:
+		return errors.New("Subsystems: EnableSectorStorage needs EnableMining and EnableSealing in the same process; set both to true, or EnableSectorStorage = false on a markets node")
+	}
+}
+
+func (c Config) values() []error {
+	var errs []error
+	bad := func(key, format string, args ...any) { errs = append(errs, fmt.Errorf(key+": "+format, args...)) }
+	if err := listenable(c.API.ListenAddress); err != nil {
+		bad("API.ListenAddress", "%w", err)
+	}
+	if a := c.API.RemoteListenAddress; a != "" {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			bad("API.RemoteListenAddress", "%q is not host:port", a)
+		}
+	}
+	if c.API.MaxRequestBytes < 1<<16 {
+		bad("API.MaxRequestBytes", "%d is too small for ordinary requests; use at least 65536", c.API.MaxRequestBytes)
+	}
+	if c.Subsystems.EnableMarkets {
+		errs = append(errs, c.markets()...)
+	}
+	if l := c.Sealing.CommittedCapacitySectorLifetime; l < 180*2880 || l > 1278*2880 { // FIP-0052
+		bad("Sealing.CommittedCapacitySectorLifetime", "%s is outside 180 to 1278 days", l)
+	}
+	if s := c.Storage; s.LocalWorker && !s.AllowAddPiece && !s.AllowPreCommit1 && !s.AllowPreCommit2 && !s.AllowCommit && !s.AllowUnseal {
+		bad("Storage.LocalWorker", "the local worker is on but allowed nothing; set LocalWorker = false or an Allow key to true")
+	}
+	return errs
+}
+
+func (c Config) markets() []error {
+	var errs []error
+	bad := func(key, format string, args ...any) { errs = append(errs, fmt.Errorf(key+": "+format, args...)) }
+	for key, list := range map[string][]string{"Libp2p.ListenAddresses": c.Libp2p.ListenAddresses, "Libp2p.AnnounceAddresses": c.Libp2p.AnnounceAddresses} {
+		for _, a := range list {
+			if _, err := multiaddr.NewMultiaddr(a); err != nil {
+				bad(key, "%q is not a multiaddr such as /ip4/0.0.0.0/tcp/24001", a)
+			}
+		}
+	}
+	d := c.Dealmaking
+	for _, p := range d.PieceCidBlocklist {
+		if _, err := cid.Decode(p); err != nil {
+			bad("Dealmaking.PieceCidBlocklist", "%q is not a CID", p)
+		}
+	}
+	if d.MaxDealsPerPublishMsg == 0 {
+		bad("Dealmaking.MaxDealsPerPublishMsg", "0 would publish nothing; use at least 1")
+	}
+	if d.MaxProviderCollateralMultiplier == 0 {
+		bad("Dealmaking.MaxProviderCollateralMultiplier", "0 would refuse every deal; use at least 1")
+	}
+	if d.SimultaneousTransfersForStorage == 0 {
+		bad("Dealmaking.SimultaneousTransfersForStorage", "0 would transfer nothing; use at least 1")
+	}
+	if d.MaxDealStartDelay <= d.ExpectedSealDuration {
+		bad("Dealmaking.MaxDealStartDelay", "%s is not longer than ExpectedSealDuration (%s), so no deal could be accepted", d.MaxDealStartDelay, d.ExpectedSealDuration)
+	}
+	if a := d.RetrievalListenAddress; a != "" {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			bad("Dealmaking.RetrievalListenAddress", "%q is not host:port", a)
+		}
+	}
+	for _, a := range c.Addresses.DealPublishControl {
+		if _, err := address.NewFromString(a); err != nil {
+			bad("Addresses.DealPublishControl", "%q is not an address: %w", a, err)
+		}
+	}
+	return errs
+}
+
+func listenable(a string) error {
+	if strings.HasPrefix(a, "/") {
+		_, err := multiaddr.NewMultiaddr(a)
+		return err
+	}
+	if _, _, err := net.SplitHostPort(a); err != nil {
+		return fmt.Errorf("%q is neither a multiaddr nor host:port", a)
+	}
+	return nil
+}
