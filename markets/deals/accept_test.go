@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -126,6 +125,8 @@ func (f *fixture) provider(t *testing.T, ds datastore.Batching) *Provider {
 func memory() datastore.Batching { return dssync.MutexWrap(datastore.NewMapDatastore()) }
 
 func TestAcceptanceTable(t *testing.T) {
+	var long market.DealLabel // cannot be made, only received
+	require.NoError(t, long.UnmarshalCBOR(bytes.NewReader(append([]byte{0x79, 0x01, 0x01}, bytes.Repeat([]byte("x"), 257)...))))
 	other, _ := address.NewIDAddress(77)
 	little := big.NewInt(512)
 	tests := []struct {
@@ -141,6 +142,7 @@ func TestAcceptanceTable(t *testing.T) {
 		}, "failed validation: invalid signature"},
 		{"A3 server", func(f *fixture) { f.chain.fail = "key" }, "failed validation: server error: validating signature: node is away"},
 		{"A4", func(f *fixture) { f.prop().Provider = other }, "failed validation: incorrect provider for deal; proposal.Provider: f077; provider.Address: f01000"},
+		{"A5", func(f *fixture) { f.prop().Label = long }, "failed validation: deal label can be at most 256 bytes, is 257"},
 		{"A6", func(f *fixture) { f.prop().PieceSize = 1000 }, "failed validation: proposal piece size is invalid: "},
 		{"A7", func(f *fixture) { f.prop().PieceCID = rootCid }, "failed validation: proposal PieceCID had wrong prefix"},
 		{"A8", func(f *fixture) { f.prop().EndEpoch = 2880 }, "failed validation: proposal end 2880 before proposal start 2880"},
@@ -186,14 +188,6 @@ func TestAcceptanceTable(t *testing.T) {
 			require.Equal(t, tt.want == "", len(p.deps.Store.List()) == 1, "only accepted deals are stored")
 		})
 	}
-}
-
-// A label above 256 bytes (check A5) does not even decode.
-func TestLongLabelDoesNotDecode(t *testing.T) {
-	_, err := market.NewLabelFromString(strings.Repeat("x", 257))
-	require.Error(t, err)
-	var l market.DealLabel
-	require.Error(t, l.UnmarshalCBOR(bytes.NewReader(append([]byte{0x79, 0x01, 0x01}, bytes.Repeat([]byte("x"), 257)...))))
 }
 
 func TestUniqueAlsoAfterRestart(t *testing.T) {
