@@ -37,7 +37,8 @@ type EngineConfig struct {
 // compiled is one actor ready to be instantiated.
 type compiled struct {
 	code     wazero.CompiledModule
-	minPages uint32
+	minPages uint32 // of memory
+	minTable uint32 // elements of an exported table
 }
 
 // Engine holds the compiled actors. It is safe for concurrent use.
@@ -130,6 +131,10 @@ func (e *Engine) compileAll(ctx context.Context, dir string) error {
 		if err != nil {
 			return fmt.Errorf("actor %s: %w", p.name, err)
 		}
+		raw, _ := e.bundle.Wasm(p.code)
+		if c.minTable, err = instrument.ExportedTable(raw); err != nil {
+			return fmt.Errorf("actor %s: %w", p.name, err)
+		}
 		e.modules[p.code] = c
 	}
 	return buildHost(ctx, e.runtime, funcs)
@@ -183,8 +188,8 @@ func checkModule(mod wazero.CompiledModule, funcs []hostFunc) (*compiled, error)
 		if !ok || string(want) != string(d.ParamTypes()) {
 			return nil, fmt.Errorf("import %s.%s with parameters %x is not provided", m, n, d.ParamTypes())
 		}
-		if results := len(d.ResultTypes()); results > 1 || (results == 0) != (m == "vm" && n == "exit") {
-			return nil, fmt.Errorf("import %s.%s has %d results", m, n, results)
+		if string(d.ResultTypes()) != string([]api.ValueType{api.ValueTypeI32}) {
+			return nil, fmt.Errorf("import %s.%s has results %x, want one i32", m, n, d.ResultTypes())
 		}
 	}
 	inv, ok := mod.ExportedFunctions()["invoke"]

@@ -113,10 +113,7 @@ func buildHost(ctx context.Context, r wazero.Runtime, funcs []hostFunc) error {
 			builders[h.module] = b
 			order = append(order, h.module)
 		}
-		var results []api.ValueType
-		if h.name != "exit" || h.module != "vm" {
-			results = []api.ValueType{api.ValueTypeI32}
-		}
+		results := []api.ValueType{api.ValueTypeI32}
 		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(h.invoke), h.wasmParams(), results).Export(h.name)
 	}
 	for _, name := range order {

@@ -101,7 +101,7 @@ func (k *kernel) run(ctx context.Context, code cid.Cid) (invocation, error) {
 	if err != nil {
 		return invocation{}, fmt.Errorf("call f0%d: %w", k.to, err)
 	}
-	if err := k.cm.gas.Charge(gas.Instantiate(mod.minPages)); err != nil {
+	if err := k.cm.gas.Charge(gas.Instantiate(mod.minPages, mod.minTable)); err != nil {
 		return invocation{}, err
 	}
 	inst, err := k.cm.m.engine.instantiate(ctx, mod)

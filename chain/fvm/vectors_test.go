@@ -86,7 +86,7 @@ type vector struct {
 			NV    uint `json:"nv"`
 		}
 		StateTree struct {
-			RootCid string `json:"root_cid"`
+			RootCid cid.Cid `json:"root_cid"`
 		} `json:"state_tree"`
 		BaseFee    json.Number `json:"basefee"`
 		CircSupply json.Number `json:"circ_supply"`
@@ -94,7 +94,7 @@ type vector struct {
 	ApplyMessages  []struct{ Bytes string } `json:"apply_messages"`
 	Postconditions struct {
 		StateTree struct {
-			RootCid string `json:"root_cid"`
+			RootCid cid.Cid `json:"root_cid"`
 		} `json:"state_tree"`
 		Receipts []struct {
 			ExitCode int64       `json:"exit_code"`
@@ -219,7 +219,7 @@ func runVector(t *testing.T, e *Engine, file string) {
 	m, err := e.NewMachine(ctx, MachineConfig{Epoch: abi.ChainEpoch(pre.Variants[0].Epoch),
 		Timestamp: uint64(pre.Variants[0].Epoch) * 30, BaseFee: bigNumber(t, pre.BaseFee),
 		CircSupply: bigNumber(t, pre.CircSupply), NetworkVersion: network.Version(pre.Variants[0].NV),
-		ChainID: 314, StateRoot: cid.MustParse(pre.StateTree.RootCid)},
+		ChainID: 314, StateRoot: pre.StateTree.RootCid},
 		Deps{Store: store, Externs: v.externs(t), Proofs: proofs(true)})
 	if err != nil {
 		t.Fatal(err)
@@ -252,7 +252,7 @@ func runVector(t *testing.T, e *Engine, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if root.String() != v.Postconditions.StateTree.RootCid {
+	if root != v.Postconditions.StateTree.RootCid {
 		t.Errorf("state root %s, want %s", root, v.Postconditions.StateTree.RootCid)
 	}
 }

@@ -80,8 +80,11 @@ func (p *Prices) Params(links int) Milli { return Invocation + p.linkTracked*Mil
 // Copy is charged for copying n bytes.
 func Copy(n int) Milli { return milliPerByteCopy * Milli(n) }
 
-// Instantiate is charged for the minimum memory of a module, in pages.
-func Instantiate(pages uint32) Milli { return MemoryPage * Milli(pages) }
+// Instantiate is charged for the minimum memory of a module, in pages, and of
+// its exported table, in elements of 8 bytes.
+func Instantiate(pages, elements uint32) Milli {
+	return MemoryPage*Milli(pages) + 8*milliPerByteCopy*Milli(elements)
+}
 
 // Scan is charged for finding the links of a block.
 func (p *Prices) Scan(fields, links int) Milli {

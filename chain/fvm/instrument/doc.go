@@ -10,7 +10,7 @@
 // engine's stack limit instead.
 //
 // It refuses modules with features that actors do not use: imports other than
-// functions, exported tables, SIMD, threads, reference types and passive or
+// functions, more than one table, SIMD, threads, reference types and passive or
 // expression element segments.
 //
 // Rules: filecoin-project/fvm-wasm-instrument 0.4 src/gas_metering and

@@ -18,6 +18,7 @@ const (
 	secType     = 1
 	secImport   = 2
 	secFunction = 3
+	secTable    = 4
 	secGlobal   = 6
 	secExport   = 7
 	secElement  = 9
@@ -54,6 +55,9 @@ type module struct {
 	segments []segment
 	thunks   []uint32 // target function of each thunk
 	thunkOf  map[uint32]uint32
+
+	exportsTable bool
+	tableMin     uint32 // least elements of the first table
 }
 
 // Meter returns the module with gas accounting. Custom sections are dropped.
@@ -93,7 +97,7 @@ func parse(wasm []byte) (*module, error) {
 	for _, p := range []struct {
 		id byte
 		f  func(*reader)
-	}{{secType, m.readTypes}, {secImport, m.readImports}, {secFunction, m.readFuncs}, {secGlobal, m.readGlobals},
+	}{{secType, m.readTypes}, {secImport, m.readImports}, {secFunction, m.readFuncs}, {secTable, m.readTables}, {secGlobal, m.readGlobals},
 		{secExport, m.readExports}, {secElement, m.readElements}} {
 		body, ok := m.sections[p.id]
 		if !ok {
@@ -147,6 +151,29 @@ func (m *module) readFuncs(r *reader) {
 	}
 }
 
+func (m *module) readTables(r *reader) {
+	if n := r.count(); n != 1 {
+		r.fail(fmt.Errorf("%d tables: at most one is supported", n))
+	}
+	r.byte()
+	r.byte()
+	m.tableMin = r.u32()
+}
+
+// ExportedTable is the least number of elements of the table that a module
+// exports under the name "table" (the only one that ref-fvm looks for)
+// which is charged for at each instantiation; 0 when it exports none.
+func ExportedTable(wasm []byte) (uint32, error) {
+	m, err := parse(wasm)
+	if err != nil {
+		return 0, fmt.Errorf("parse module: %w", err)
+	}
+	if !m.exportsTable {
+		return 0, nil
+	}
+	return m.tableMin, nil
+}
+
 func (m *module) readGlobals(r *reader) {
 	m.nglobals = r.u32()
 	if r.err == nil {
@@ -157,9 +184,7 @@ func (m *module) readGlobals(r *reader) {
 func (m *module) readExports(r *reader) {
 	for n := r.count(); n > 0 && r.err == nil; n-- {
 		e := export{name: r.name(), kind: r.byte(), idx: r.u32()}
-		if e.kind == 1 {
-			r.fail(errors.New("tables may not be exported"))
-		}
+		m.exportsTable = m.exportsTable || (e.kind == 1 && e.name == "table")
 		if e.kind == 0 && e.idx >= m.imports+uint32(len(m.funcs)) {
 			r.fail(errors.New("export of an unknown function"))
 		}

@@ -145,7 +145,8 @@ const (
 
 // next decodes one instruction with its immediates.
 func (r *reader) next() operator {
-	op := operator{start: r.pos, code: uint16(r.byte())}
+	op := operator{start: r.pos}
+	op.code = uint16(r.byte())
 	switch c := op.code; {
 	case c == opBlock || c == opLoop || c == opIf:
 		r.leb()
