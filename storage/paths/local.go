@@ -15,6 +15,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
+	"quarry/internal/durable"
 )
 
 // Index is what a Local tells the index of; a subset of api.Storage.
@@ -173,7 +174,7 @@ func (l *Local) remember(dir string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(l.cfg.File, b)
+	return durable.WriteFile(l.cfg.File, b, 0o644)
 }
 
 // Dir is the directory of a path, if this process has it.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"quarry/api"
+	"quarry/internal/durable"
 )
 
 // MetaFile is the file at the root of each path that holds its identity.
@@ -49,7 +50,7 @@ func InitDir(dir string, meta api.PathMeta) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", name, err)
 	}
-	return writeFile(name, b)
+	return durable.WriteFile(name, append(b, '\n'), 0o644)
 }
 
 func makeTypeDirs(dir string) error {
@@ -93,33 +94,5 @@ func readJSON(name string, out any) error {
 	return nil
 }
 
-// writeFile replaces name with data, so that a crash leaves the old or the new
-// content.
-func writeFile(name string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".tmp-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	tmp := f.Name()
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(tmp, name)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, errors.Join(err, os.Remove(tmp)))
-	}
-	return SyncDir(filepath.Dir(name))
-}
-
 // SyncDir makes renames and removals inside dir survive a crash.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // a directory of ours
-	if err != nil {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync directory %s: %w", dir, err)
-	}
-	return nil
-}
+func SyncDir(dir string) error { return durable.SyncDir(dir) }

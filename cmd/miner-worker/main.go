@@ -1,0 +1,79 @@
+// Command miner-worker does sealing work for a private node: it asks for tasks,
+// works on its own disks, and lets the node and other workers fetch the results.
+// It links neither libp2p nor the embedded chain.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"quarry/build"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // a second signal ends the process at once
+	}()
+	if err := newApp(os.Stdout).RunContext(ctx, os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// Flag names used in several places.
+const (
+	flagRepo      = "worker-repo"
+	flagMinerInfo = "miner-api-info"
+	flagMinerRepo = "miner-repo"
+	flagJSON      = "json"
+)
+
+func newApp(out io.Writer) *cli.App {
+	return &cli.App{
+		Name:    "miner-worker",
+		Usage:   "sealing worker of a Filecoin storage provider",
+		Version: build.UserVersion(),
+		Writer:  out,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: flagRepo, EnvVars: []string{"WORKER_PATH", "LOTUS_WORKER_PATH"}, Value: "~/.minerworker", Usage: "repo of this worker"},
+			&cli.StringFlag{Name: flagMinerInfo, EnvVars: []string{"MINER_API_INFO"}, Usage: "TOKEN:ADDRESS of the private node; the token needs the role worker"},
+			&cli.StringFlag{Name: flagMinerRepo, EnvVars: []string{"MINER_PATH", "LOTUS_MINER_PATH"}, Usage: "repo of a private node on this machine, instead of --" + flagMinerInfo},
+		},
+		Commands: []*cli.Command{runCommand(), stopCommand(), infoCommand(), tasksCommand(), storageCommand()},
+		CommandNotFound: func(_ *cli.Context, name string) {
+			fmt.Fprintf(os.Stderr, "error: no command %q; `miner-worker help` lists them\n", name)
+			os.Exit(1)
+		},
+	}
+}
+
+var jsonFlag = &cli.BoolFlag{Name: flagJSON, Usage: "print JSON"}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// expand resolves a leading ~/.
+func expand(path string) (string, error) {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("resolve %s: %w", path, err)
+		}
+		path = filepath.Join(home, rest)
+	}
+	return filepath.Abs(path)
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"quarry/api"
+	"quarry/api/client"
+	"quarry/build"
+	"quarry/node/repo"
+	"quarry/node/serve"
+	"quarry/storage/fetch"
+	"quarry/storage/paths"
+	"quarry/storage/worker"
+)
+
+// toggles are the switches for what a worker does; C1 and FIN follow --commit.
+var toggles = []struct {
+	flag  string
+	types []api.TaskType
+	usage string
+}{
+	{"addpiece", []api.TaskType{api.TaskAddPiece}, "take data into sectors (AP)"},
+	{"precommit1", []api.TaskType{api.TaskPreCommit1}, "compute labels (PC1)"},
+	{"precommit2", []api.TaskType{api.TaskPreCommit2}, "compute trees and replicas (PC2)"},
+	{"commit", []api.TaskType{api.TaskCommit1, api.TaskFinalize}, "prove and finalize sectors (C1, FIN)"},
+	{"unseal", []api.TaskType{api.TaskUnseal}, "unseal sectors (UNS)"},
+}
+
+func runCommand() *cli.Command {
+	flags := []cli.Flag{
+		&cli.StringFlag{Name: "listen", EnvVars: []string{"WORKER_LISTEN"}, Value: "0.0.0.0:3456", Usage: "host:port that serves this worker's sector files"},
+		&cli.StringFlag{Name: "url", EnvVars: []string{"WORKER_URL"}, Usage: "http(s)://host:port that others reach --listen at; found out when empty"},
+		&cli.StringFlag{Name: "name", EnvVars: []string{"WORKER_NAME"}, Usage: "name in lists; default: the host's"},
+		&cli.StringFlag{Name: "memory", EnvVars: []string{"WORKER_MEMORY"}, Usage: "memory for tasks, for example 120GiB; default: what the machine has"},
+		&cli.IntFlag{Name: "cpus", EnvVars: []string{"WORKER_CPUS"}, Usage: "cores for tasks; default: all"},
+		&cli.StringFlag{Name: "log-level", EnvVars: []string{"WORKER_LOG_LEVEL"}, Value: "info", Usage: "debug, info, warn or error"},
+	}
+	for _, t := range toggles {
+		flags = append(flags, &cli.BoolFlag{Name: t.flag, Value: true, EnvVars: []string{"WORKER_" + strings.ToUpper(t.flag)}, Usage: t.usage})
+	}
+	return &cli.Command{Name: "run", Usage: "work until stopped", Flags: flags, Action: run}
+}
+
+func taskTypes(c *cli.Context) ([]api.TaskType, error) {
+	var out []api.TaskType
+	for _, t := range toggles {
+		if c.Bool(t.flag) {
+			out = append(out, t.types...)
+		}
+	}
+	if len(out) == 0 {
+		return nil, errors.New("every task is switched off; leave at least one of --addpiece --precommit1 --precommit2 --commit --unseal on")
+	}
+	return out, nil
+}
+
+func workerConfig(c *cli.Context) (worker.Config, error) {
+	types, err := taskTypes(c)
+	if err != nil {
+		return worker.Config{}, err
+	}
+	cfg := worker.Config{Hostname: c.String("name"), TaskTypes: types, CPUs: c.Int("cpus"), MemBytes: systemMemory()}
+	if s := c.String("memory"); s != "" {
+		if cfg.MemBytes, err = humanize.ParseBytes(s); err != nil || cfg.MemBytes == 0 {
+			return cfg, fmt.Errorf("--memory %q is not an amount such as 120GiB", s)
+		}
+	}
+	return cfg, nil
+}
+
+func newLog(c *cli.Context) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
+		return nil, fmt.Errorf("--log-level: %w (want debug, info, warn or error)", err)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), nil
+}
+
+func run(c *cli.Context) (err error) {
+	cfg, err := workerConfig(c)
+	if err != nil {
+		return err
+	}
+	log, err := newLog(c)
+	if err != nil {
+		return err
+	}
+	info, err := minerInfo(c)
+	if err != nil {
+		return err
+	}
+	miner, err := client.Miner(c.Context, client.Config{Info: info, Name: "the private node", Log: log})
+	if err != nil {
+		return err
+	}
+	defer miner.Close()
+	r, err := openRepo(c.String(flagRepo))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	ctx, stop := context.WithCancel(c.Context)
+	defer stop()
+	p := &process{log: log, miner: miner, repo: r, cfg: cfg, stop: stop}
+	return p.run(ctx, c.String("listen"), c.String("url"))
+}
+
+// openRepo opens the worker's repo, making it at the first run.
+func openRepo(dir string) (*repo.Repo, error) {
+	dir, err := expand(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !repo.Exists(dir) {
+		if err := repo.Init(dir, repo.KindWorker); err != nil {
+			return nil, err
+		}
+	}
+	r, err := repo.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if r.Kind() != repo.KindWorker {
+		return nil, errors.Join(fmt.Errorf("%s is the repo of a %s; give the worker one of its own with --%s", dir, r.Kind(), flagRepo), r.Close())
+	}
+	return r, nil
+}
+
+// process is a running worker with its server.
+type process struct {
+	log   *slog.Logger
+	miner *client.MinerAPI
+	repo  *repo.Repo
+	cfg   worker.Config
+	stop  context.CancelFunc
+}
+
+func (p *process) run(ctx context.Context, listen, url string) error {
+	if err := waitMiner(ctx, p.miner, p.log); err != nil {
+		return err
+	}
+	srv, err := serve.New(serve.Config{Listen: listen}, serve.Deps{Verify: newVerifier(p.repo.Tokens(), p.miner).Verify, Log: p.log})
+	if err != nil {
+		return err
+	}
+	if url == "" {
+		if url, err = ownURL(ctx, srv.Addr(), p.miner.Info().Base()); err != nil {
+			return errors.Join(err, srv.Close())
+		}
+	}
+	p.cfg.URL = strings.TrimRight(url, "/") + "/remote"
+	local, err := paths.Open(paths.Config{File: p.repo.Path(repo.FileStorage), URL: p.cfg.URL}, paths.Deps{Index: p.miner, Log: p.log.With("part", "paths")})
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	if len(local.Paths()) == 0 {
+		p.log.Warn("this worker has no storage path and gets no tasks; add one with: miner-worker storage attach --init --seal DIRECTORY")
+	}
+	w, err := worker.New(ctx, p.cfg, worker.Deps{Storage: p.miner, Local: local, Store: p.repo.Datastore(repo.Worker),
+		Token: p.miner.Info().Token.Reveal, Log: p.log.With("part", "worker")})
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	self := &self{worker: w, local: local, stop: p.stop, tokens: p.repo.Tokens(), started: time.Now()}
+	srv.RegisterCommon(self)
+	srv.RegisterStorage(&ownStorage{self: self})
+	srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(local))
+	srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(local))
+	if err := p.publish(ctx, srv); err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	p.log.Info("worker runs", "version", build.UserVersion(), "id", w.Info().ID, "url", p.cfg.URL, "tasks", p.cfg.TaskTypes, "private node", p.miner.Info().String())
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return srv.Run(ctx) })
+	g.Go(func() error { return local.Run(ctx) })
+	g.Go(func() error { return w.Run(ctx) })
+	return g.Wait()
+}
+
+// publish writes address and admin token into the repo, for commands on this
+// machine.
+func (p *process) publish(ctx context.Context, srv *serve.Server) error {
+	if _, err := os.Stat(p.repo.Path(repo.FileToken)); errors.Is(err, os.ErrNotExist) {
+		token, err := p.repo.Tokens().Create(ctx, api.TokenRequest{Name: "commands on this machine", Perm: api.PermAdmin})
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(p.repo.Path(repo.FileToken), []byte(token), 0o600); err != nil {
+			return fmt.Errorf("write token: %w", err)
+		}
+	}
+	return p.repo.WriteAPI(srv.Multiaddr())
+}
+
+// waitMiner waits until the private node answers and speaks our version.
+func waitMiner(ctx context.Context, m *client.MinerAPI, log *slog.Logger) error {
+	for {
+		v, err := m.Version(ctx)
+		if err == nil {
+			if v.APIVersion>>8 != build.MinerAPIVersion>>8 {
+				return fmt.Errorf("the private node speaks API %#x, this worker %#x; run the same release on both", v.APIVersion, build.MinerAPIVersion)
+			}
+			return nil
+		}
+		var perm *api.ErrPermission
+		if errors.As(err, &perm) {
+			return fmt.Errorf("the private node refuses our token: %w (make one there with the role worker)", err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		log.Warn("the private node does not answer; trying again", "err", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(2 * time.Second):
+		}
+	}
+}
