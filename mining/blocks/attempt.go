@@ -10,7 +10,6 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/filecoin-project/go-state-types/proof"
-	"github.com/ipfs/go-cid"
 
 	"quarry/api"
 	"quarry/mining/election"
@@ -22,6 +21,12 @@ import (
 // block is proven, made, guarded and submitted. nil without a block means that
 // nothing was won.
 func (p *Producer) attempt(ctx context.Context, a attempt) error {
+	if done, err := p.again(ctx, a); done {
+		return err
+	}
+	if err := p.awaitEpoch(ctx, a); err != nil {
+		return err
+	}
 	started := time.Now()
 	info, err := p.deps.Chain.MinerGetBaseInfo(ctx, p.cfg.Miner, a.round(), a.base.Key())
 	if err != nil {
@@ -53,6 +58,20 @@ func (p *Producer) attempt(ctx context.Context, a attempt) error {
 		BeaconValues: info.BeaconEntries, Epoch: a.round(), Timestamp: p.timestamp(a),
 		WinningPoStProof: winning,
 	}, started)
+}
+
+// awaitEpoch waits until the node has the randomness of the epoch, which on a
+// devnet is when the epoch opens. The first epoch after a head is open already.
+func (p *Producer) awaitEpoch(ctx context.Context, a attempt) error {
+	if pace := p.pace(); pace > 0 && a.nulls == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.delay+10*time.Second)
+	defer cancel()
+	if _, err := p.deps.Chain.StateGetBeaconEntry(ctx, a.round()); err != nil {
+		return fmt.Errorf("wait for the beacon: %w", err)
+	}
+	return nil
 }
 
 func ineligible(info *api.MiningBaseInfo) string {
@@ -151,17 +170,15 @@ func (p *Producer) publish(ctx context.Context, a attempt, t *api.BlockTemplate,
 	if p.taken(a) {
 		return errTaken
 	}
-	c := b.Header.Cid()
-	err = p.guard.Check(ctx, guard.Block{
-		Miner: p.cfg.Miner, Height: a.round(), Parents: api.TipSetKey(b.Header.Parents), ParentHeight: a.base.Height, Cid: c,
-	})
-	if err != nil {
+	sent := &sentBlock{Block: b, Guarded: guard.Block{
+		Miner: p.cfg.Miner, Height: a.round(), Parents: api.TipSetKey(b.Header.Parents), ParentHeight: a.base.Height, Cid: b.Header.Cid(),
+	}}
+	if err := p.release(ctx, sent); err != nil {
 		return err
 	}
-	if err := p.deps.Chain.SyncSubmitBlock(ctx, b); err != nil {
-		return fmt.Errorf("submit block %s: %w", c, err)
-	}
-	return p.won(ctx, a, c, t, time.Since(started))
+	p.deps.Log.Info("block mined", "epoch", a.round(), "cid", sent.Guarded.Cid, "wins", t.Eproof.WinCount,
+		"messages", len(t.Messages), "nulls", a.nulls, "took", time.Since(started))
+	return nil
 }
 
 // holdUntilDue waits for the block's timestamp on a real network, where
@@ -171,9 +188,4 @@ func (p *Producer) holdUntilDue(ctx context.Context, a attempt) error {
 		return nil
 	}
 	return wait(ctx, time.Until(p.epochStart(a)))
-}
-
-func (p *Producer) won(ctx context.Context, a attempt, c cid.Cid, t *api.BlockTemplate, took time.Duration) error {
-	p.deps.Log.Info("block mined", "epoch", a.round(), "cid", c, "wins", t.Eproof.WinCount, "messages", len(t.Messages), "nulls", a.nulls, "took", took)
-	return p.countWin(context.WithoutCancel(ctx), c)
 }

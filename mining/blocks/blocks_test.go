@@ -46,6 +46,8 @@ type net struct {
 	failures  map[string]error
 	stored    *dumbStore
 	templates []*api.BlockTemplate
+
+	resubmitted int
 }
 
 // dumbStore counts writes, to see what is on disk when a block leaves.
@@ -120,6 +122,9 @@ func (n *net) ChainGetPath(context.Context, api.TipSetKey, api.TipSetKey) ([]*ap
 func (n *net) ChainGetTipSet(context.Context, api.TipSetKey) (*api.TipSet, error) {
 	return nil, errors.New("not needed here")
 }
+func (n *net) StateGetBeaconEntry(context.Context, abi.ChainEpoch) (*api.BeaconEntry, error) {
+	return &api.BeaconEntry{}, n.fail("beacon")
+}
 func (n *net) StateGetNetworkParams(context.Context) (*api.NetworkParams, error) {
 	return &api.NetworkParams{BlockDelaySecs: 1}, n.fail("params")
 }
@@ -178,6 +183,10 @@ func (n *net) SyncSubmitBlock(_ context.Context, b *api.BlockMsg) error {
 	n.stored.mu.Unlock()
 	if !onDisk {
 		return errors.New("the block left before the guard wrote it down")
+	}
+	if last := len(n.submitted) - 1; last >= 0 && n.submitted[last].Header.Cid() == b.Header.Cid() {
+		n.resubmitted++
+		return n.fail("submit")
 	}
 	n.submitted = append(n.submitted, b)
 	return n.fail("submit")
@@ -287,14 +296,14 @@ func TestTooLate(t *testing.T) {
 	})
 }
 
-// Our block for the base exists; a null round on the same base, a second block
-// of the height and a base without our block are all refused.
+// Our block for the base exists: null rounds on it bring the same block again,
+// and a base without our block is refused.
 func TestGuardStopsBlocks(t *testing.T) {
 	n := newNet(t)
 	n.scene(t, devnet, func(p *Producer) {
-		time.Sleep(2 * pace) // null rounds on genesis: same parents
-		if len(n.submitted) != 1 || !strings.Contains(p.Status().LastErr, "time-offset") {
-			t.Errorf("%d blocks, %q", len(n.submitted), p.Status().LastErr)
+		time.Sleep(2 * pace) // null rounds on genesis
+		if len(n.submitted) != 1 || n.resubmitted != 1 || p.Status().BlocksWon != 1 {
+			t.Errorf("%d blocks, %d again, %+v", len(n.submitted), n.resubmitted, p.Status())
 		}
 		n.grow(1, false) // a head at height 1 without our block
 		synctest.Wait()
@@ -305,6 +314,43 @@ func TestGuardStopsBlocks(t *testing.T) {
 		synctest.Wait()
 		if len(n.submitted) != 2 {
 			t.Errorf("mining did not go on: %q", p.Status().LastErr)
+		}
+	})
+}
+
+// The answer to a submission is lost. The same block goes out again, from the
+// next process if need be, and no other on its parents.
+func TestUnknownFate(t *testing.T) {
+	n := newNet(t)
+	n.failures["submit"] = &api.ErrUnreachable{Peer: "node", Reason: "reset"}
+	n.scene(t, devnet, func(p *Producer) {
+		if st := p.Status(); st.BlocksWon != 0 || len(n.submitted) != 1 {
+			t.Errorf("status %+v", st)
+		}
+	})
+	n.failures = map[string]error{}
+	n.scene(t, devnet, func(p *Producer) {
+		if st := p.Status(); st.BlocksWon != 1 || len(n.submitted) != 1 || n.resubmitted != 1 {
+			t.Errorf("after a restart %+v, %d blocks, %d again", st, len(n.submitted), n.resubmitted)
+		}
+		time.Sleep(2 * pace)
+		if st := p.Status(); st.BlocksWon != 1 || len(n.submitted) != 1 {
+			t.Errorf("counted again: %+v", st)
+		}
+	})
+}
+
+// A devnet refuses a block; its place is free for the next.
+func TestRefusedBlockDoesNotBlock(t *testing.T) {
+	n := newNet(t)
+	n.failures["submit"] = &api.ErrInvalid{What: "block", Reason: "the epoch is in the future"}
+	n.scene(t, devnet, func(p *Producer) {
+		n.mu.Lock()
+		n.failures = map[string]error{}
+		n.mu.Unlock()
+		time.Sleep(2 * pace)
+		if st := p.Status(); len(n.submitted) != 2 || n.submitted[1].Header.Height != 2 || st.BlocksWon != 1 {
+			t.Errorf("%d blocks, %+v", len(n.submitted), st)
 		}
 	})
 }

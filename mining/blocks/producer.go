@@ -20,6 +20,7 @@ import (
 // Chain is what block production needs of a full node.
 type Chain interface {
 	MinerGetBaseInfo(ctx context.Context, a address.Address, epoch abi.ChainEpoch, tsk api.TipSetKey) (*api.MiningBaseInfo, error)
+	StateGetBeaconEntry(ctx context.Context, epoch abi.ChainEpoch) (*api.BeaconEntry, error)
 	WalletSign(ctx context.Context, a address.Address, data []byte) (*crypto.Signature, error)
 	MpoolSelect(ctx context.Context, tsk api.TipSetKey, ticketQuality float64) ([]*api.SignedMessage, error)
 	MinerCreateBlock(ctx context.Context, t *api.BlockTemplate) (*api.BlockMsg, error)
@@ -72,7 +73,8 @@ type Producer struct {
 	entropy []byte
 	delay   time.Duration // BlockDelaySecs; owned by the run loop
 
-	pacer pacer // owned by the run loop
+	pacer pacer      // owned by the run loop
+	last  *sentBlock // owned by the run loop
 
 	mu     sync.Mutex
 	status api.MiningStatus

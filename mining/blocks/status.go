@@ -44,7 +44,13 @@ func New(cfg Config, deps Deps) (*Producer, error) {
 		return nil, err
 	}
 	p := &Producer{cfg: cfg, deps: deps, guard: guard.New(deps.Store), actor: abi.ActorID(id), entropy: entropy}
-	return p, p.loadTally(context.Background())
+	if err := p.loadTally(context.Background()); err != nil {
+		return nil, err
+	}
+	if err := p.loadLast(context.Background()); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func (p *Producer) loadTally(ctx context.Context) error {

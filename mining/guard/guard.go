@@ -96,6 +96,27 @@ func (g *Guard) Check(ctx context.Context, b Block) error {
 	return nil
 }
 
+// Withdraw forgets a block that certainly nobody saw. Other blocks of the
+// height or the parents are not touched. Never call it for a block whose fate
+// is unknown.
+func (g *Guard) Withdraw(ctx context.Context, b Block) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, k := range []datastore.Key{epochKey(b.Miner, b.Height), parentsKey(b.Miner, b.Parents)} {
+		c, found, err := g.get(ctx, k)
+		if err != nil {
+			return err
+		}
+		if !found || !c.Equals(b.Cid) {
+			continue
+		}
+		if err := g.store.Delete(ctx, k); err != nil {
+			return fmt.Errorf("withdraw block %s: %w", b.Cid, err)
+		}
+	}
+	return g.store.Sync(ctx, datastore.NewKey("/slashfilter"))
+}
+
 // Mined tells whether a block of the miner at this height was ever let
 // through.
 func (g *Guard) Mined(ctx context.Context, m address.Address, h abi.ChainEpoch) (bool, error) {

@@ -101,6 +101,25 @@ func TestRefusalLeavesNoTrace(t *testing.T) {
 	}
 }
 
+func TestWithdraw(t *testing.T) {
+	g := New(dssync.MutexWrap(datastore.NewMapDatastore()))
+	m, err := address.NewIDAddress(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := Block{m, 10, api.TipSetKey{name(t, "p")}, 9, name(t, "a")}
+	b := Block{m, 10, api.TipSetKey{name(t, "p")}, 9, name(t, "b")}
+	if err := errors.Join(g.Check(t.Context(), a), g.Withdraw(t.Context(), b)); err != nil {
+		t.Fatal(err)
+	}
+	if g.Check(t.Context(), b) == nil {
+		t.Error("withdrawing one block freed the place of another")
+	}
+	if err := errors.Join(g.Withdraw(t.Context(), a), g.Check(t.Context(), b)); err != nil {
+		t.Errorf("a withdrawn block still stands in the way: %v", err)
+	}
+}
+
 func TestDamagedMemoryStopsMining(t *testing.T) {
 	ds := dssync.MutexWrap(datastore.NewMapDatastore())
 	m, err := address.NewIDAddress(1000)
