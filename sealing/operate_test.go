@@ -112,6 +112,26 @@ func TestDealThatCanNoLongerBeMet(t *testing.T) {
 	}
 }
 
+func TestNumberTakenMeanwhile(t *testing.T) {
+	w := newWorld()
+	gate := make(chan struct{})
+	w.block[api.TaskPreCommit2] = gate
+	s := open(t, w, memStore(), testConfig())
+	start(t, s)
+	id, err := s.PledgeSector(bg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	untilState(t, s, id.Number, api.SectorPreCommit2)
+	w.mu.Lock()
+	w.allocated[id.Number] = true // CompactSectorNumbers, or another process of this miner
+	w.mu.Unlock()
+	close(gate)
+	if info := untilState(t, s, id.Number, api.SectorFailedForGood); info.LastErr == "" || len(w.keyed) != 0 {
+		t.Errorf("last error %q, %d messages sent", info.LastErr, len(w.keyed))
+	}
+}
+
 func TestDealStartPresses(t *testing.T) {
 	w := newWorld()
 	w.hold = true

@@ -88,6 +88,13 @@ func (s *Sealing) preCommit(ctx context.Context, r record) (event, error) {
 	case ticketTooOld(r, o.head.Height):
 		return event{Kind: evTicketExpired, Reason: fmt.Sprintf("ticket of epoch %d is too old at %d", r.TicketEpoch, o.head.Height)}, nil
 	}
+	used, err := s.deps.Chain.StateMinerSectorAllocated(ctx, s.cfg.Miner, r.Number, o.head.Key())
+	switch {
+	case err != nil:
+		return event{}, fmt.Errorf("ask whether number %d is used: %w", r.Number, err)
+	case used: // by the same state that has neither pre-commitment nor sector
+		return event{}, fatal("sector number %d was used up on chain; remove the sector and seal its data under another", r.Number)
+	}
 	info, err := s.preCommitInfo(ctx, r, o.head)
 	if err != nil {
 		return event{}, err
