@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,17 @@ func (w walletKeys) Put(_ context.Context, name string, data []byte) error {
 	var k repo.Key
 	if json.Unmarshal(data, &k) != nil {
 		k = repo.Key{Type: kindAddress, PrivateKey: data}
+	}
+	// The keystore never overwrites. A key's name follows from the key, so that
+	// the same name means the same key; only the default address changes.
+	old, err := w.keys.Get(name)
+	if err == nil {
+		if old.Type == k.Type && bytes.Equal(old.PrivateKey, k.PrivateKey) {
+			return nil
+		}
+		if err := w.keys.Delete(name); err != nil {
+			return err
+		}
 	}
 	return w.keys.Put(name, k)
 }
