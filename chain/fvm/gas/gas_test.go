@@ -48,7 +48,7 @@ func TestOutputsAddUp(t *testing.T) {
 	for _, fee := range []int64{0, 5, 50, 500} {
 		o := ComputeOutputs(700, 1000, big.NewInt(50), big.NewInt(fee), big.NewInt(20))
 		sum := big.Sum(o.BaseFeeBurn, o.OverEstimationBurn, o.MinerTip, o.Refund)
-		if !sum.Equals(big.NewInt(fee * 1000)) || o.Refund.Sign() < 0 {
+		if !sum.Equals(big.NewInt(fee*1000)) || o.Refund.Sign() < 0 {
 			t.Errorf("fee cap %d: %+v", fee, o)
 		}
 		if (fee < 50) != (o.MinerPenalty.Sign() > 0) {
