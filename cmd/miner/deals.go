@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/google/uuid"
+	"github.com/urfave/cli/v2"
+
+	"quarry/api"
+)
+
+func dealsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "storage-deals", Usage: "storage deals of the markets node",
+		Subcommands: []*cli.Command{
+			{Name: "list", Usage: "list deals, newest first", Flags: []cli.Flag{jsonFlag}, Action: listDeals},
+			{Name: "get", Usage: "show one deal", ArgsUsage: "UUID", Flags: []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "log", Usage: "with its history"}}, Action: getDeal},
+			{Name: "retry", Usage: "try a deal again that waits for you", ArgsUsage: "UUID", Action: retryDeal},
+		},
+	}
+}
+
+func dealArg(c *cli.Context) (api.UUID, error) {
+	if c.NArg() != 1 {
+		return api.UUID{}, errors.New("name one deal UUID; `miner storage-deals list` prints them")
+	}
+	id, err := uuid.Parse(c.Args().First())
+	if err != nil {
+		return api.UUID{}, fmt.Errorf("%q is not a deal UUID: %w", c.Args().First(), err)
+	}
+	return id, nil
+}
+
+func listDeals(c *cli.Context) error {
+	n, err := dialMarkets(c)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	all := []api.DealInfo{}
+	for cursor := ""; ; {
+		page, err := n.DealsList(c.Context, cursor, pageSize)
+		if err != nil {
+			return err
+		}
+		all = append(all, page.Deals...)
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	return show(c, all, func(w io.Writer) {
+		t := newTable(w, "Deal", "On chain", "Checkpoint", "Received", "Sector", "State", "Note")
+		for _, d := range all {
+			sector := ""
+			if d.Placement != nil {
+				sector = fmt.Sprint(d.Placement.Sector.Number)
+			}
+			t.AppendRow([]any{d.UUID, d.ChainDealID, d.Checkpoint, humanize.IBytes(d.Received) + " of " + humanize.IBytes(d.TransferSize), sector, d.SealingState, d.Err})
+		}
+		t.Render()
+	})
+}
+
+func getDeal(c *cli.Context) error {
+	id, err := dealArg(c)
+	if err != nil {
+		return err
+	}
+	n, err := dialMarkets(c)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	d, err := n.DealsGet(c.Context, id, c.Bool("log"))
+	if err != nil {
+		return err
+	}
+	return show(c, d, func(w io.Writer) { printDeal(w, d) })
+}
+
+func printDeal(w io.Writer, d api.DealInfo) {
+	fmt.Fprintf(w, "deal:       %s (on chain %d)\ncheckpoint: %s\nclient:     %s\npiece:      %s, %s padded\npayload:    %s, %s of %s received\n",
+		d.UUID, d.ChainDealID, d.Checkpoint, d.Proposal.Client, d.Proposal.PieceCID, humanize.IBytes(uint64(d.Proposal.PieceSize)),
+		d.PayloadRoot, humanize.IBytes(d.Received), humanize.IBytes(d.TransferSize))
+	fmt.Fprintf(w, "epochs:     %d to %d, active since %d\n", d.Proposal.StartEpoch, d.Proposal.EndEpoch, d.SectorStartEpoch)
+	if d.Placement != nil {
+		fmt.Fprintf(w, "sector:     %d at %d, %s\n", d.Placement.Sector.Number, d.Placement.Offset, d.SealingState)
+	}
+	if d.PublishCid != nil {
+		fmt.Fprintf(w, "published:  %s\n", d.PublishCid)
+	}
+	if d.Err != "" {
+		fmt.Fprintf(w, "error:      %s (retry: %s)\n", d.Err, d.Retry)
+	}
+	for _, l := range d.Log {
+		fmt.Fprintf(w, "%s  %s\n", l.Time.Format(time.RFC3339), l.Message)
+	}
+}
+
+func retryDeal(c *cli.Context) error {
+	id, err := dealArg(c)
+	if err != nil {
+		return err
+	}
+	n, err := dialMarkets(c)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	return n.DealsRetry(c.Context, id)
+}

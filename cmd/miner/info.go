@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"quarry/api"
+	"quarry/api/client"
+)
+
+// infoReport is `info --json`. What could not be asked carries its error, so
+// that one half being down does not hide the other.
+type infoReport struct {
+	Miner   partReport
+	Markets *partReport `json:",omitempty"`
+	Sectors map[api.SectorState]int
+	Mining  *api.MiningStatus
+	Deals   *int
+	Errors  []string
+}
+
+type partReport struct {
+	Status api.NodeStatus
+	Error  string `json:",omitempty"`
+}
+
+func infoCommand() *cli.Command {
+	return &cli.Command{Name: "info", Usage: "both halves at a glance", Flags: []cli.Flag{jsonFlag}, Action: info}
+}
+
+func info(c *cli.Context) error {
+	var r infoReport
+	fail := func(what string, err error) {
+		if err != nil {
+			r.Errors = append(r.Errors, what+": "+err.Error())
+		}
+	}
+	n, err := dialMiner(c)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	r.Miner = part(c, n)
+	r.Sectors, err = n.SectorsSummary(c.Context)
+	fail("sectors", err)
+	if m, err := n.MiningStatus(c.Context); err == nil {
+		r.Mining = &m
+	} else {
+		fail("mining", err)
+	}
+	if m, err := dialMarkets(c); err == nil {
+		defer m.Close()
+		p := part(c, m)
+		r.Markets = &p
+		page, err := m.DealsList(c.Context, "", pageSize)
+		fail("deals", err)
+		count := len(page.Deals)
+		r.Deals = &count
+	} else {
+		fail("markets", err)
+	}
+	return show(c, r, func(w io.Writer) { printInfo(w, r) })
+}
+
+func part(c *cli.Context, n *client.MinerAPI) partReport {
+	s, err := n.NodeStatus(c.Context)
+	if err != nil {
+		return partReport{Error: err.Error()}
+	}
+	return partReport{Status: s}
+}
+
+func printInfo(w io.Writer, r infoReport) {
+	printPart := func(name string, p partReport) {
+		if p.Error != "" {
+			fmt.Fprintf(w, "%-8s unreachable: %s\n", name, p.Error)
+			return
+		}
+		fmt.Fprintf(w, "%-8s %s runs %v\n", name, p.Status.Miner, p.Status.Subsystems)
+		for _, peer := range append([]api.PeerStatus{p.Status.Chain}, p.Status.Peers...) {
+			state := "reachable"
+			if !peer.Reachable {
+				state = "unreachable: " + peer.LastError
+			}
+			fmt.Fprintf(w, "         %s %s\n", peer.Name, state)
+		}
+	}
+	printPart("miner", r.Miner)
+	if r.Markets != nil {
+		printPart("markets", *r.Markets)
+	}
+	for s, n := range r.Sectors {
+		fmt.Fprintf(w, "sectors  %4d %s\n", n, s)
+	}
+	if m := r.Mining; m != nil {
+		fmt.Fprintf(w, "mining   %d blocks won, last epoch %d %s\n", m.BlocksWon, m.LastEpoch, m.Reason)
+	}
+	if r.Deals != nil {
+		fmt.Fprintf(w, "deals    %d\n", *r.Deals)
+	}
+	for _, e := range r.Errors {
+		fmt.Fprintf(w, "error    %s\n", e)
+	}
+}

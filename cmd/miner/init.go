@@ -1,0 +1,151 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/dustin/go-humanize"
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/urfave/cli/v2"
+
+	"quarry/api/client"
+	"quarry/node"
+	"quarry/node/config"
+)
+
+func initCommand() *cli.Command {
+	listen := &cli.StringFlag{Name: "listen", Usage: "host:port of the API, written to the config"}
+	return &cli.Command{
+		Name: "init", Usage: "make the repo of a miner process",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "actor", Usage: "existing miner (f0...); without it a new one is created on chain"},
+			&cli.StringFlag{Name: "owner", Usage: "owner of the new miner, a key in the full node's wallet"},
+			&cli.StringFlag{Name: "worker", Usage: "worker key (f3...; default: the owner)"},
+			&cli.StringFlag{Name: "sector-size", Value: "8MiB", Usage: "2KiB or 8MiB"},
+			&cli.BoolFlag{Name: "no-local-storage", Usage: "do not make a storage path inside the repo"},
+			listen,
+		},
+		Action: initMiner,
+		Subcommands: []*cli.Command{{
+			Name: "service", Usage: "make the repo of a process that runs one part of a miner",
+			Flags: []cli.Flag{
+				&cli.StringFlag{Name: "type", Value: "markets", Usage: "markets"},
+				&cli.StringFlag{Name: "api-sealer", Usage: "token:address of the node that seals"},
+				&cli.StringFlag{Name: "api-sector-index", Usage: "token:address of the node that stores (default: the sealer)"},
+				&cli.StringSliceFlag{Name: "libp2p-listen", Usage: "multiaddr of the libp2p host", Value: cli.NewStringSlice("/ip4/0.0.0.0/tcp/24001")},
+				&cli.StringFlag{Name: "retrieval-listen", Value: "0.0.0.0:7777", Usage: "host:port of the public HTTP server"},
+				&cli.BoolFlag{Name: "publish-peer-info", Usage: "write peer id and addresses to the chain"},
+				listen,
+			},
+			Action: initService,
+		}},
+	}
+}
+
+func optionalAddress(c *cli.Context, flag string) (address.Address, error) {
+	s := c.String(flag)
+	if s == "" {
+		return address.Undef, nil
+	}
+	a, err := address.NewFromString(s)
+	if err != nil {
+		return address.Undef, fmt.Errorf("--%s %q: %w", flag, s, err)
+	}
+	return a, nil
+}
+
+func setListen(c *cli.Context, cfg *config.Config) {
+	if l := c.String("listen"); l != "" {
+		cfg.API.ListenAddress = l
+	}
+}
+
+func initMiner(c *cli.Context) error {
+	dir, err := expand(c.String(flagMinerRepo))
+	if err != nil {
+		return err
+	}
+	in := node.InitMiner{Dir: dir, NoStorage: c.Bool("no-local-storage"), Log: newLogger(os.Stderr, nil)}
+	size, err := humanize.ParseBytes(c.String("sector-size"))
+	if err != nil {
+		return fmt.Errorf("--sector-size %q: %w", c.String("sector-size"), err)
+	}
+	in.SectorSize = abi.SectorSize(size)
+	for flag, to := range map[string]*address.Address{"actor": &in.Actor, "owner": &in.Owner, "worker": &in.Worker} {
+		if *to, err = optionalAddress(c, flag); err != nil {
+			return err
+		}
+	}
+	cfg := config.Default()
+	setListen(c, &cfg)
+	in.Config = []byte(config.Render(cfg, true))
+	chain, err := dialChain(c.Context)
+	if err != nil {
+		return err
+	}
+	defer chain.Close()
+	maddr, err := in.Run(c.Context, chain)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.App.Writer, "miner %s is ready in %s; start it with `miner --%s %s run`\n", maddr, dir, flagMinerRepo, dir)
+	return nil
+}
+
+func initService(c *cli.Context) error {
+	if c.String("type") != "markets" {
+		return fmt.Errorf("--type %q: only markets can be a service of its own", c.String("type"))
+	}
+	if c.String(flagMarketsRepo) == "" {
+		return errors.New("no repo is named: give --markets-repo or set MARKETS_PATH")
+	}
+	dir, err := expand(c.String(flagMarketsRepo))
+	if err != nil {
+		return err
+	}
+	sealer, index := c.String("api-sealer"), c.String("api-sector-index")
+	if sealer == "" {
+		sealer = os.Getenv("MINER_API_INFO")
+	}
+	if sealer == "" {
+		return errors.New("no sealing node is named: give --api-sealer (`miner auth api-info --role markets-peer` on the private node prints it)")
+	}
+	if index == "" {
+		index = sealer
+	}
+	peer, err := client.Miner(c.Context, client.Config{Info: sealer})
+	if err != nil {
+		return err
+	}
+	defer peer.Close()
+	text, err := peer.ActorAddress(c.Context)
+	if err != nil {
+		return fmt.Errorf("ask the sealing node for its miner: %w", err)
+	}
+	maddr, err := address.NewFromString(text)
+	if err != nil {
+		return err
+	}
+	cfg := config.Default()
+	setListen(c, &cfg)
+	cfg.Subsystems = config.Subsystems{EnableMarkets: true, SealerApiInfo: sealer, SectorIndexApiInfo: index}
+	cfg.Libp2p.ListenAddresses = c.StringSlice("libp2p-listen")
+	cfg.Dealmaking.RetrievalListenAddress = c.String("retrieval-listen")
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	chain, err := dialChain(c.Context)
+	if err != nil {
+		return err
+	}
+	defer chain.Close()
+	in := node.InitMarkets{Dir: dir, Miner: maddr, Config: []byte(config.Render(cfg, true)), PublishPeerInfo: c.Bool("publish-peer-info"),
+		Announce: c.StringSlice("libp2p-listen"), AllowPrivate: true, Log: newLogger(os.Stderr, nil)}
+	if err := in.Run(c.Context, chain); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.App.Writer, "markets node of %s is ready in %s; start it with `miner --%s %s run`\n", maddr, dir, flagMinerRepo, dir)
+	return nil
+}

@@ -1,0 +1,62 @@
+// Command miner is the node: mining, sealing, sector storage and markets, each
+// switched on or off by its config, and the operator's commands for all of
+// them.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"quarry/build"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // a second signal ends the process at once
+	}()
+	if err := newApp(os.Stdout).RunContext(ctx, os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// Flag names used in several places.
+const (
+	flagMinerRepo   = "miner-repo"
+	flagMarketsRepo = "markets-repo"
+	flagOnMarkets   = "call-on-markets"
+	flagJSON        = "json"
+)
+
+func newApp(out io.Writer) *cli.App {
+	return &cli.App{
+		Name:    "miner",
+		Usage:   "a Filecoin storage provider: mining, sealing, sector storage, markets",
+		Version: build.Version,
+		Writer:  out,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: flagMinerRepo, EnvVars: []string{"MINER_PATH", "LOTUS_MINER_PATH"}, Value: "~/.miner", Usage: "repo of the miner process"},
+			&cli.StringFlag{Name: flagMarketsRepo, EnvVars: []string{"MARKETS_PATH", "LOTUS_MARKETS_PATH"}, Usage: "repo of the markets process, where it is another one"},
+			&cli.BoolFlag{Name: flagOnMarkets, Usage: "send common commands (auth, net, version, stop, ...) to the markets process"},
+		},
+		Commands: []*cli.Command{
+			initCommand(), runCommand(), stopCommand(), infoCommand(), versionCommand(), waitAPICommand(),
+			authCommand(), netCommand(), sectorsCommand(), storageCommand(), provingCommand(),
+			dealsCommand(), configCommand(),
+		},
+		CommandNotFound: func(c *cli.Context, name string) {
+			fmt.Fprintf(os.Stderr, "error: no command %q; `miner help` lists them\n", name)
+			os.Exit(1)
+		},
+	}
+}
+
+var jsonFlag = &cli.BoolFlag{Name: flagJSON, Usage: "print JSON"}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/urfave/cli/v2"
+
+	"quarry/api"
+)
+
+// pageSize is how many entries one call of a list asks for.
+const pageSize = 200
+
+func sectorsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "sectors", Usage: "sectors of this miner",
+		Subcommands: []*cli.Command{
+			{Name: "list", Usage: "list sectors", Flags: []cli.Flag{jsonFlag}, Action: listSectors},
+			{Name: "status", Usage: "show one sector", ArgsUsage: "NUMBER", Flags: []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "log", Usage: "with its history"}}, Action: sectorStatus},
+			{Name: "pledge", Usage: "seal a sector without deals (committed capacity)", Action: pledge},
+			{Name: "seal", Usage: "start sealing a sector that waits for more deals", ArgsUsage: "NUMBER", Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
+				return n.SectorStartSealing(c.Context, s)
+			})},
+			{Name: "retry", Usage: "leave a failed state now", ArgsUsage: "NUMBER", Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
+				return n.SectorRetry(c.Context, s)
+			})},
+			{Name: "remove", Usage: "forget a sector and delete its files", ArgsUsage: "NUMBER",
+				Flags: []cli.Flag{&cli.BoolFlag{Name: "really-do-it", Usage: "without it nothing is removed"}},
+				Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
+					if !c.Bool("really-do-it") {
+						return fmt.Errorf("would remove sector %d and every file of it; add --really-do-it", s)
+					}
+					return n.SectorRemove(c.Context, s)
+				})},
+		},
+	}
+}
+
+func sectorArg(c *cli.Context) (abi.SectorNumber, error) {
+	if c.NArg() != 1 {
+		return 0, errors.New("name one sector number; `miner sectors list` prints them")
+	}
+	n, err := strconv.ParseUint(c.Args().First(), 10, 63)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a sector number", c.Args().First())
+	}
+	return abi.SectorNumber(n), nil
+}
+
+func onSector(call func(*cli.Context, api.Sealing, abi.SectorNumber) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		s, err := sectorArg(c)
+		if err != nil {
+			return err
+		}
+		n, err := dialMiner(c)
+		if err != nil {
+			return err
+		}
+		defer n.Close()
+		return call(c, n, s)
+	}
+}
+
+func listSectors(c *cli.Context) error {
+	n, err := dialMiner(c)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	all := []api.SectorInfo{}
+	for cursor := abi.SectorNumber(0); ; {
+		page, err := n.SectorsList(c.Context, cursor, pageSize)
+		if err != nil {
+			return err
+		}
+		all = append(all, page...)
+		if len(page) < pageSize {
+			break
+		}
+		cursor = page[len(page)-1].Sector.ID.Number + 1
+	}
+	return show(c, all, func(w io.Writer) {
+		t := newTable(w, "Sector", "State", "Deals", "Expires", "Updated", "Note")
+		for _, s := range all {
+			deals := 0
+			for _, p := range s.Pieces {
+				if p.DealInfo != nil {
+					deals++
+				}
+			}
+			note := s.LastErr
+			if s.Task != nil {
+				note = fmt.Sprintf("%s %.0f%%", s.Task.Stage, s.Task.Percent)
+			}
+			t.AppendRow([]any{s.Sector.ID.Number, s.State, deals, s.Expiration, s.Updated.Format(time.RFC3339), note})
+		}
+		t.Render()
+	})
+}
+
+func sectorStatus(c *cli.Context) error {
+	s, err := sectorArg(c)
+	if err != nil {
+		return err
+	}
+	n, err := dialMiner(c)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	info, err := n.SectorsStatus(c.Context, s, c.Bool("log"))
+	if err != nil {
+		return err
+	}
+	return show(c, info, func(w io.Writer) { printSector(w, info) })
+}
+
+func printSector(w io.Writer, s api.SectorInfo) {
+	fmt.Fprintf(w, "sector:     %d\nstate:      %s\n", s.Sector.ID.Number, s.State)
+	if s.LastErr != "" {
+		fmt.Fprintf(w, "last error: %s (retry %d, next %s)\n", s.LastErr, s.Retries, s.NextRetry.Format(time.RFC3339))
+	}
+	if s.Task != nil {
+		fmt.Fprintf(w, "running:    %s on %s: %s %.0f%%, ETA %s\n", s.Task.Spec.Type, s.Task.Worker, s.Task.Stage, s.Task.Percent, s.Task.ETA.Round(time.Second))
+	}
+	for _, row := range []struct {
+		name string
+		v    fmt.Stringer
+		ok   bool
+	}{{"CommD", s.CommD, s.CommD != nil}, {"CommR", s.CommR, s.CommR != nil}, {"pre-commit", s.PreCommitMsg, s.PreCommitMsg != nil}, {"commit", s.CommitMsg, s.CommitMsg != nil}} {
+		if row.ok {
+			fmt.Fprintf(w, "%-11s %s\n", row.name+":", row.v)
+		}
+	}
+	fmt.Fprintf(w, "ticket:     epoch %d\nseed:       epoch %d\nexpires:    epoch %d\n", s.TicketEpoch, s.SeedEpoch, s.Expiration)
+	for _, p := range s.Pieces {
+		deal := "filler"
+		if p.DealInfo != nil {
+			deal = fmt.Sprintf("deal %d", p.DealInfo.DealID)
+		}
+		fmt.Fprintf(w, "piece:      %s at %d, %d bytes padded, %s\n", p.Piece.PieceCID, p.Offset, p.Piece.Size, deal)
+	}
+	for _, l := range s.Log {
+		fmt.Fprintf(w, "%s  %-20s %s\n", l.Time.Format(time.RFC3339), l.State, l.Message)
+	}
+}
+
+func pledge(c *cli.Context) error {
+	n, err := dialMiner(c)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	id, err := n.PledgeSector(c.Context)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.App.Writer, "sector %d\n", id.Number)
+	return nil
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"quarry/api/client"
+)
+
+// expand resolves a leading ~/.
+func expand(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("resolve %s: %w", path, err)
+		}
+		path = filepath.Join(home, rest)
+	}
+	return filepath.Abs(path)
+}
+
+// infoFromRepo reads the API info of the node that runs in a repo.
+func infoFromRepo(dir string) (string, error) {
+	dir, err := expand(dir)
+	if err != nil {
+		return "", err
+	}
+	addr, err := os.ReadFile(filepath.Join(dir, "api"))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("no node is running in %s (no api file there); start it with `miner --%s %s run`, or name another node", dir, flagMinerRepo, dir)
+	}
+	if err != nil {
+		return "", err
+	}
+	token, err := os.ReadFile(filepath.Join(dir, "token"))
+	if err != nil {
+		return "", fmt.Errorf("read the token of %s: %w", dir, err)
+	}
+	return strings.TrimSpace(string(token)) + ":" + strings.TrimSpace(string(addr)), nil
+}
+
+// typed tells whether the operator wrote the flag on the command line: only
+// then it beats the environment.
+func typed(c *cli.Context, name string) bool {
+	for _, a := range os.Args[1:] {
+		if a == "--"+name || strings.HasPrefix(a, "--"+name+"=") || a == "-"+name {
+			return true
+		}
+	}
+	return false
+}
+
+// minerInfo finds the private node: flag, then MINER_API_INFO, then the
+// default repo.
+func minerInfo(c *cli.Context) (string, error) {
+	if env := os.Getenv("MINER_API_INFO"); env != "" && !typed(c, flagMinerRepo) {
+		return env, nil
+	}
+	return infoFromRepo(c.String(flagMinerRepo))
+}
+
+// marketsInfo finds the markets node: its own flag, environment or repo, and
+// where none is configured the miner, which may run everything.
+func marketsInfo(c *cli.Context) (string, error) {
+	if typed(c, flagMarketsRepo) {
+		return infoFromRepo(c.String(flagMarketsRepo))
+	}
+	if env := os.Getenv("MARKETS_API_INFO"); env != "" {
+		return env, nil
+	}
+	if repo := c.String(flagMarketsRepo); repo != "" {
+		return infoFromRepo(repo)
+	}
+	return minerInfo(c)
+}
+
+func dialMiner(c *cli.Context) (*client.MinerAPI, error)   { return dialWith(c, minerInfo) }
+func dialMarkets(c *cli.Context) (*client.MinerAPI, error) { return dialWith(c, marketsInfo) }
+
+// dialCommon is for commands that any node answers.
+func dialCommon(c *cli.Context) (*client.MinerAPI, error) {
+	if c.Bool(flagOnMarkets) {
+		return dialMarkets(c)
+	}
+	return dialMiner(c)
+}
+
+func dialWith(c *cli.Context, find func(*cli.Context) (string, error)) (*client.MinerAPI, error) {
+	info, err := find(c)
+	if err != nil {
+		return nil, err
+	}
+	return client.Miner(c.Context, client.Config{Info: info})
+}
+
+// fullNodeInfo finds the full node.
+func fullNodeInfo() (string, error) {
+	if env := os.Getenv("FULLNODE_API_INFO"); env != "" {
+		return env, nil
+	}
+	return "", errors.New("no full node is named: set FULLNODE_API_INFO=token:address (miner-devnet prints that line when it starts)")
+}
+
+func dialChain(ctx context.Context) (*client.ChainAPI, error) {
+	info, err := fullNodeInfo()
+	if err != nil {
+		return nil, err
+	}
+	return client.Chain(ctx, client.Config{Info: info})
+}

@@ -1,0 +1,106 @@
+package node
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/ipfs/go-cid"
+
+	"quarry/api"
+	"quarry/markets"
+	"quarry/node/config"
+	"quarry/node/repo"
+)
+
+// LoadSettings reads the config of a repo, with the environment over it, and
+// maps it onto the parts. The file is shaped as operators know it; the parts
+// are shaped as the code wants it; this function is the only place that knows
+// both.
+func LoadSettings(dir string, env []string) (Settings, error) {
+	cfg, err := config.Load(filepath.Join(dir, repo.FileConfig), env)
+	if err != nil {
+		return Settings{}, err
+	}
+	if err := cfg.Validate(); err != nil {
+		return Settings{}, err
+	}
+	return MapConfig(dir, cfg)
+}
+
+// MapConfig is LoadSettings without the file.
+func MapConfig(dir string, cfg config.Config) (Settings, error) {
+	m, err := marketsConfig(cfg)
+	if err != nil {
+		return Settings{}, err
+	}
+	sub := cfg.Subsystems
+	return Settings{
+		RepoDir: dir, Mining: sub.EnableMining, Sealing: sub.EnableSealing, SectorStorage: sub.EnableSectorStorage, Markets: sub.EnableMarkets,
+		SealerInfo: sub.SealerApiInfo, SectorIndexInfo: sub.SectorIndexApiInfo,
+		Listen: cfg.API.ListenAddress, RemoteURL: remoteURL(cfg.API.RemoteListenAddress), MaxRequestBytes: cfg.API.MaxRequestBytes,
+		SealingOpts: SealingOptions{
+			WaitDealsDelay: cfg.Sealing.WaitDealsDelay.Epoch(), CCLifetime: cfg.Sealing.CommittedCapacitySectorLifetime.Epoch(),
+			StartEpochBuffer:    cfg.Dealmaking.StartEpochSealingBuffer.Epoch(),
+			MaxWaitDealsSectors: int(cfg.Sealing.MaxWaitDealsSectors), MaxSealing: int(cfg.Sealing.MaxSealingSectors),
+			AlwaysKeepUnsealed: cfg.Sealing.AlwaysKeepUnsealedCopy,
+		},
+		ProvingOpts: ProvingOptions{
+			ParallelReads: int(cfg.Proving.ParallelCheckLimit), MaxPartitions: int(cfg.Proving.MaxPartitionsPerPoStMessage),
+			NoWindow: cfg.Proving.DisableBuiltinWindowPoSt, NoBlocks: cfg.Proving.DisableBuiltinWinningPoSt,
+		},
+		Fees: FeeLimits{PreCommit: cfg.Fees.MaxPreCommitGasFee.Amount(), Commit: cfg.Fees.MaxCommitGasFee.Amount(),
+			WindowPoSt: cfg.Fees.MaxWindowPoStGasFee.Amount(), Publish: cfg.Fees.MaxPublishDealsFee.Amount()},
+		LocalWorker: cfg.Storage.LocalWorker, WorkerTasks: workerTasks(cfg.Storage),
+		Libp2pListen: cfg.Libp2p.ListenAddresses, Libp2pAnnounce: cfg.Libp2p.AnnounceAddresses,
+		RetrievalListen: cfg.Dealmaking.RetrievalListenAddress, MarketsOpts: m,
+	}, nil
+}
+
+// remoteURL turns host:port, or a URL, into the base of a URL.
+func remoteURL(s string) string {
+	if s == "" || strings.Contains(s, "://") {
+		return strings.TrimSuffix(s, "/")
+	}
+	return "http://" + s
+}
+
+func workerTasks(s config.Storage) []api.TaskType {
+	tasks := []api.TaskType{api.TaskFinalize}
+	for _, t := range []struct {
+		on   bool
+		kind api.TaskType
+	}{{s.AllowAddPiece, api.TaskAddPiece}, {s.AllowPreCommit1, api.TaskPreCommit1}, {s.AllowPreCommit2, api.TaskPreCommit2},
+		{s.AllowCommit, api.TaskCommit1}, {s.AllowUnseal, api.TaskUnseal}} {
+		if t.on {
+			tasks = append(tasks, t.kind)
+		}
+	}
+	return tasks
+}
+
+func marketsConfig(cfg config.Config) (markets.Config, error) {
+	d, m := cfg.Dealmaking, markets.DefaultConfig()
+	m.ConsiderOnline, m.ConsiderVerified, m.ConsiderUnverified = d.ConsiderOnlineStorageDeals, d.ConsiderVerifiedStorageDeals, d.ConsiderUnverifiedStorageDeals
+	for _, s := range d.PieceCidBlocklist {
+		c, err := cid.Decode(s)
+		if err != nil {
+			return m, fmt.Errorf("config [Dealmaking] PieceCidBlocklist: %q: %w", s, err)
+		}
+		m.Blocklist = append(m.Blocklist, c)
+	}
+	if list := cfg.Addresses.DealPublishControl; len(list) > 0 {
+		a, err := address.NewFromString(list[0])
+		if err != nil {
+			return m, fmt.Errorf("config [Addresses] DealPublishControl: %q: %w", list[0], err)
+		}
+		m.PublishAddress = a
+	}
+	m.MinSealing, m.MaxStartDelay, m.PublishPeriod = d.ExpectedSealDuration.Epoch(), d.MaxDealStartDelay.Epoch(), d.PublishMsgPeriod.Epoch()
+	m.MaxDealsPerMsg, m.CollateralMultiplier = int(d.MaxDealsPerPublishMsg), int64(d.MaxProviderCollateralMultiplier)
+	m.MaxStagingBytes, m.PublishBuffer = d.MaxStagingDealsBytes, d.StartEpochSealingBuffer.Epoch()
+	m.Transfers, m.MaxRetrievals = int(d.SimultaneousTransfersForStorage), int(d.SimultaneousTransfersForRetrieval)
+	m.AllowPrivateIPs, m.UnsealOnRetrieval = d.AllowPrivateIPs, d.UnsealOnRetrieval
+	return m, nil
+}

@@ -1,0 +1,206 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/namespace"
+
+	"quarry/api"
+	"quarry/api/client"
+	"quarry/chain/heads"
+	"quarry/chain/msgs"
+	"quarry/internal/lifecycle"
+	"quarry/node/repo"
+	"quarry/node/serve"
+	"quarry/storage/paths"
+)
+
+// messageConfidence is how many epochs old a receipt must be before it is
+// believed: MessageConfidence of Lotus (chain/messagepool, storage/pipeline).
+const messageConfidence = 5
+
+// Node is a process being composed; its fields are filled from top to bottom
+// and read only afterwards.
+type Node struct {
+	set   Settings
+	log   *slog.Logger
+	repo  *repo.Repo
+	group *lifecycle.Group
+	srv   *serve.Server
+	base  string // URL of the API as others reach it
+	token string // ours, for routes of other processes of ours
+
+	maddr    address.Address
+	mid      abi.ActorID
+	sector   abi.SectorSize
+	proof    abi.RegisteredSealProof
+	vanilla  bool
+	epoch    time.Duration // observed pace, 0 on networks that keep their block delay
+	chain    *client.ChainAPI
+	heads    *heads.Follower
+	local    *paths.Local
+	storage  api.Storage
+	sealing  api.Sealing
+	peers    []*peerWatch
+	closers  []func()
+	closeErr []error
+}
+
+// Run composes the process and works until ctx ends, Shutdown is called, or a
+// part fails; then it stops everything, last started first.
+func Run(ctx context.Context, set Settings) (err error) {
+	if set.Log == nil {
+		set.Log = slog.New(slog.DiscardHandler)
+	}
+	if set.Level == nil {
+		set.Level = new(slog.LevelVar)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	n := &Node{set: set, log: set.Log, group: lifecycle.New(set.StopBudget, set.Log)}
+	defer func() { err = errors.Join(err, n.close()) }()
+	if err := n.compose(ctx, stop); err != nil {
+		return err
+	}
+	n.log.Info("running", "miner", n.maddr, "api", n.srv.Multiaddr(), "subsystems", n.subsystems())
+	err = n.group.Wait(ctx)
+	n.log.Info("stopping", "because", err)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// compose is the order of things: what a part needs is built above it.
+func (n *Node) compose(ctx context.Context, stop context.CancelFunc) error {
+	for _, step := range []struct {
+		what string
+		run  func(context.Context) error
+	}{
+		{"open the repo", n.openRepo},
+		{"bind the API", n.bind},
+		{"connect the full node", n.connectChain},
+		{"learn about the miner", n.learnMiner},
+		{"storage", n.withStorage},
+		{"sealing", n.withSealing},
+		{"mining", n.withMining},
+		{"markets", n.withMarkets},
+	} {
+		if err := step.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	n.srv.RegisterCommon(&common{session: newSession(), started: time.Now(), miner: n.maddr.String(),
+		subsystems: n.subsystems(), tokens: n.repo.Tokens(), level: n.set.Level, stop: stop, peers: n.peers})
+	for _, p := range n.peers {
+		if err := n.group.Go("watch "+p.name, p.run); err != nil {
+			return err
+		}
+	}
+	if err := n.group.Go("api", n.srv.Run); err != nil {
+		return err
+	}
+	return n.repo.WriteAPI(n.srv.Multiaddr())
+}
+
+func (n *Node) openRepo(context.Context) (err error) {
+	if n.repo, err = repo.Open(n.set.RepoDir); err != nil {
+		return err
+	}
+	n.onClose(func() { n.closeErr = append(n.closeErr, n.repo.Close()) })
+	if n.maddr, err = MinerAddress(n.repo); err != nil {
+		return err
+	}
+	id, err := address.IDFromAddress(n.maddr)
+	n.mid = abi.ActorID(id)
+	return err
+}
+
+func (n *Node) subsystems() []api.Subsystem {
+	var out []api.Subsystem
+	for _, s := range []struct {
+		on   bool
+		name api.Subsystem
+	}{{n.set.Mining, api.SubsystemMining}, {n.set.Sealing, api.SubsystemSealing},
+		{n.set.SectorStorage, api.SubsystemSectorStorage}, {n.set.Markets, api.SubsystemMarkets}} {
+		if s.on {
+			out = append(out, s.name)
+		}
+	}
+	return out
+}
+
+// absent says where the subsystems that do not run here are found.
+func (n *Node) absent() map[api.Subsystem]string {
+	where := map[api.Subsystem]string{}
+	add := func(on bool, s api.Subsystem, text string) {
+		if !on {
+			where[s] = text
+		}
+	}
+	private := "the miner process named by SealerApiInfo in this node's config (set MINER_API_INFO or --miner-repo to it)"
+	add(n.set.Mining, api.SubsystemMining, private)
+	add(n.set.Sealing, api.SubsystemSealing, private)
+	add(n.set.SectorStorage, api.SubsystemSectorStorage, private)
+	add(n.set.Markets, api.SubsystemMarkets, "the markets process (set MARKETS_API_INFO or --markets-repo to it)")
+	return where
+}
+
+func (n *Node) bind(ctx context.Context) (err error) {
+	token, err := os.ReadFile(n.repo.Path(repo.FileToken))
+	if err != nil {
+		return err
+	}
+	n.token = strings.TrimSpace(string(token))
+	n.srv, err = serve.New(serve.Config{Listen: n.set.Listen, MaxRequestBytes: n.set.MaxRequestBytes, Absent: n.absent()},
+		serve.Deps{Verify: n.repo.Tokens().Verify, Log: n.log.With("part", "api")})
+	if err != nil {
+		return err
+	}
+	n.onClose(func() { n.srv.Close() })
+	n.base = n.set.RemoteURL
+	if n.base == "" {
+		n.base = "http://" + n.srv.Addr()
+	}
+	return nil
+}
+
+func (n *Node) connectChain(ctx context.Context) (err error) {
+	if n.set.FullNodeInfo == "" {
+		return errors.New("no full node is named: set FULLNODE_API_INFO=token:address")
+	}
+	n.chain, err = client.Chain(ctx, client.Config{Info: n.set.FullNodeInfo, Name: "the full node", Log: n.log})
+	if err != nil {
+		return err
+	}
+	n.onClose(func() { n.chain.Close() })
+	n.peers = append(n.peers, newPeerWatch("full node", n.log, n.chain.Version))
+	n.heads = heads.New(heads.Config{}, heads.Deps{Chain: n.chain, Log: n.log.With("part", "heads")})
+	return n.group.Go("heads", n.heads.Run)
+}
+
+func (n *Node) sender(name string, fee abi.TokenAmount) *msgs.Sender {
+	return msgs.New(msgs.Config{MaxFee: fee, Confidence: messageConfidence},
+		msgs.Deps{Chain: n.chain, Store: namespace.Wrap(n.repo.Datastore(repo.Messages), datastore.NewKey(name)), Log: n.log.With("part", "msgs")})
+}
+
+func (n *Node) onClose(f func()) { n.closers = append(n.closers, f) }
+
+func (n *Node) close() error {
+	err := n.group.Stop()
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		n.closers[i]()
+	}
+	return errors.Join(append([]error{err}, n.closeErr...)...)
+}
+
+func (n *Node) storageFile() string { return n.repo.Path(repo.FileStorage) }

@@ -1,0 +1,255 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"quarry/api"
+	"quarry/api/client"
+	"quarry/markets"
+	mnet "quarry/markets/net"
+	"quarry/mining"
+	"quarry/node/repo"
+	"quarry/sealing"
+	"quarry/storage"
+	"quarry/storage/fetch"
+	"quarry/storage/index"
+	"quarry/storage/paths"
+	"quarry/storage/worker"
+)
+
+// learnRetry is the pause between questions to a full node that is down at
+// start; the process keeps trying, so that the order of starts does not matter.
+const learnRetry = time.Second
+
+// learnMiner asks the chain for what never changes: sector size and proof
+// kind, and whether the network takes vanilla proofs. It waits for the full
+// node: nothing can be done without these answers.
+func (n *Node) learnMiner(ctx context.Context) error {
+	for told := false; ; told = true {
+		err := n.askMiner(ctx)
+		if err == nil || !isUnreachable(err) {
+			return err
+		}
+		if !told {
+			n.log.Warn("waiting for the full node", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(learnRetry):
+		}
+	}
+}
+
+func isUnreachable(err error) bool {
+	var u *api.ErrUnreachable
+	return errors.As(err, &u)
+}
+
+func (n *Node) askMiner(ctx context.Context) error {
+	info, err := n.chain.StateMinerInfo(ctx, n.maddr, nil)
+	if err != nil {
+		return fmt.Errorf("miner %s: %w", n.maddr, err)
+	}
+	n.sector = info.SectorSize
+	if n.proof, err = sealing.SealProofType(info); err != nil {
+		return err
+	}
+	st, err := n.chain.DevnetStatus(ctx)
+	var absent *api.ErrNotServedHere
+	switch {
+	case err == nil:
+		for _, k := range st.ProofKinds {
+			n.vanilla = n.vanilla || k == "vanilla"
+		}
+		n.epoch = time.Duration(st.PaceMillis) * time.Millisecond
+	case isUnreachable(err):
+		return err
+	case errors.As(err, &absent):
+	default:
+		n.log.Debug("not an embedded devnet", "error", err)
+	}
+	return nil
+}
+
+func (n *Node) withStorage(ctx context.Context) error {
+	remote := n.base + "/remote"
+	if !n.set.SectorStorage {
+		peer, err := n.peer(ctx, "sector storage", n.set.SectorIndexInfo)
+		if err != nil {
+			return err
+		}
+		n.storage = peer
+		n.local, err = paths.Open(paths.Config{File: n.storageFile()}, paths.Deps{Index: peer, Log: n.log.With("part", "paths")})
+		if err != nil {
+			return err
+		}
+		return n.group.Go("paths", n.local.Run)
+	}
+	idx := index.New(index.Config{})
+	local, err := paths.Open(paths.Config{File: n.storageFile(), URL: remote}, paths.Deps{Index: idx, Log: n.log.With("part", "paths")})
+	if err != nil {
+		return err
+	}
+	m, err := storage.New(storage.Config{ParallelReads: n.set.ProvingOpts.ParallelReads}, storage.Deps{Store: n.repo.Datastore(repo.Storage), Index: idx, Local: local,
+		Token: n.ownToken, Log: n.log.With("part", "storage")})
+	if err != nil {
+		return err
+	}
+	n.storage, n.local = m, local
+	n.srv.RegisterStorage(m)
+	n.srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(n.local))
+	n.srv.Handle("HEAD /remote/", api.PermStorageRead, fetch.Handler(n.local))
+	n.srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(n.local))
+	if err := n.group.Go("storage", m.Run); err != nil {
+		return err
+	}
+	if !n.set.LocalWorker {
+		return nil
+	}
+	w, err := worker.New(ctx, worker.Config{URL: remote, TaskTypes: n.set.WorkerTasks}, worker.Deps{Storage: m, Local: n.local,
+		Store: n.repo.Datastore(repo.Worker), Token: n.ownToken, Log: n.log.With("part", "worker")})
+	if err != nil {
+		return err
+	}
+	return n.group.Go("built-in worker", w.Run)
+}
+
+// peer dials another process of ours; it may be down now and later.
+func (n *Node) peer(ctx context.Context, name, info string) (*client.MinerAPI, error) {
+	if info == "" {
+		return nil, fmt.Errorf("%s runs elsewhere but its API info is not in the config", name)
+	}
+	p, err := client.Miner(ctx, client.Config{Info: info, Name: "the " + name + " node", Log: n.log})
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(func() { p.Close() })
+	n.peers = append(n.peers, newPeerWatch(name, n.log, p.Version))
+	return p, nil
+}
+
+func (n *Node) withSealing(ctx context.Context) error {
+	if !n.set.Sealing {
+		peer, err := n.peer(ctx, "sealing", n.set.SealerInfo)
+		if err != nil {
+			return err
+		}
+		n.sealing = peer
+		return nil
+	}
+	o := n.set.SealingOpts
+	s, err := sealing.New(sealing.Config{Miner: n.maddr, ProofType: n.proof, VanillaAccepted: n.vanilla,
+		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
+		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing},
+		sealing.Deps{Store: n.repo.Datastore(repo.Sealing), Chain: n.chain, Storage: n.storage, Heads: n.heads,
+			Msgs: n.sender("precommit", n.set.Fees.PreCommit), CommitMsgs: n.sender("commit", n.set.Fees.Commit),
+			Log: n.log.With("part", "sealing")})
+	if err != nil {
+		return err
+	}
+	n.sealing = s
+	n.srv.RegisterSealing(s)
+	return n.group.Go("sealing", s.Run)
+}
+
+func (n *Node) withMining(context.Context) error {
+	if !n.set.Mining {
+		return nil
+	}
+	o := n.set.ProvingOpts
+	m, err := mining.New(mining.Config{Miner: n.maddr, VanillaAccepted: n.vanilla, EpochWall: func() time.Duration { return n.epoch },
+		DisableBlocks: o.NoBlocks, DisableWindow: o.NoWindow, MaxPartitionsPerPoStMessage: o.MaxPartitions},
+		mining.Deps{Store: n.repo.Datastore(repo.Mining), Chain: n.chain, Storage: n.storage, Heads: n.heads,
+			Msgs: n.sender("post", n.set.Fees.WindowPoSt), Log: n.log.With("part", "mining")})
+	if err != nil {
+		return err
+	}
+	n.srv.RegisterMining(m)
+	return n.group.Go("mining", m.Run)
+}
+
+func (n *Node) withMarkets(ctx context.Context) error {
+	if !n.set.Markets {
+		return nil
+	}
+	priv, err := Libp2pKey(n.repo.Keystore())
+	if err != nil {
+		return err
+	}
+	h, err := mnet.NewHost(mnet.Config{Key: priv, Listen: n.set.Libp2pListen, Announce: n.set.Libp2pAnnounce, Log: n.log.With("part", "libp2p")})
+	if err != nil {
+		return err
+	}
+	n.onClose(func() { h.Close() })
+	reader := fetch.NewReader(fetch.ReaderConfig{Token: n.dataToken, Holder: "markets"},
+		fetch.ReaderDeps{Local: n.local, Index: n.storage, Log: n.log.With("part", "reader")})
+	n.onClose(reader.Close)
+	cfg := n.set.MarketsOpts
+	cfg.Miner, cfg.StagingDir, cfg.StagedBaseURL = n.maddr, filepath.Join(n.set.RepoDir, "deal-staging"), n.base
+	m, err := markets.New(ctx, cfg, markets.Deps{Store: n.repo.Datastore(repo.Markets), Chain: n.chain, Sealing: n.sealing,
+		Reader: markets.PieceReaderFunc(func(ctx context.Context, s abi.SectorID, off, size abi.PaddedPieceSize) (markets.UnsealedReader, error) {
+			return reader.OpenUnsealed(ctx, s, off, size)
+		}),
+		Host: h, Heads: n.heads, Msgs: n.sender("publish", n.set.Fees.Publish), Log: n.log.With("part", "markets")})
+	if err != nil {
+		return err
+	}
+	n.srv.RegisterMarkets(m)
+	n.srv.RegisterNet(m)
+	n.srv.HandlePublic("/staged/", m.StagedHandler()) // checks the deal's own bearer
+	if err := n.group.Go("markets", m.Run); err != nil {
+		return err
+	}
+	return n.serveRetrieval(m.RetrievalHandler())
+}
+
+func (n *Node) ownToken() string { return n.token }
+
+// dataToken is what other processes want for sector files: theirs, when the
+// storage is theirs.
+func (n *Node) dataToken() string {
+	if n.set.SectorStorage {
+		return n.token
+	}
+	token, _, _ := strings.Cut(n.set.SectorIndexInfo, ":")
+	return token
+}
+
+// serveRetrieval opens the public listener: no token, no RPC, only content.
+func (n *Node) serveRetrieval(h http.Handler) error {
+	if n.set.RetrievalListen == "" {
+		return nil
+	}
+	ln, err := net.Listen("tcp", n.set.RetrievalListen)
+	if err != nil {
+		return fmt.Errorf("listen for retrievals on %s (is the port taken?): %w", n.set.RetrievalListen, err)
+	}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10}
+	n.log.Info("serving retrievals", "address", ln.Addr().String())
+	return n.group.Go("retrieval", func(ctx context.Context) error {
+		done := make(chan error, 1)
+		go func() { done <- srv.Serve(ln) }()
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+		}
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err := srv.Shutdown(stop); err != nil {
+			srv.Close()
+		}
+		<-done
+		return nil
+	})
+}

@@ -1,0 +1,62 @@
+package node
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"quarry/api"
+	"quarry/markets"
+)
+
+// Settings is everything a process is composed from: the config file mapped
+// onto what the parts understand, and the command line.
+type Settings struct {
+	RepoDir      string
+	FullNodeInfo string // token:address of the full node
+	Log          *slog.Logger
+	Level        *slog.LevelVar // of Log; changed by LogSetLevel
+
+	Mining, Sealing, SectorStorage, Markets bool
+	SealerInfo, SectorIndexInfo             string // peers for what does not run here
+
+	Listen          string // API, host:port or multiaddr
+	RemoteURL       string // http://host:port others reach the API at; empty: as bound
+	MaxRequestBytes int64
+
+	SealingOpts SealingOptions
+	Fees        FeeLimits
+	ProvingOpts ProvingOptions
+	LocalWorker bool
+	WorkerTasks []api.TaskType // of the built-in worker
+
+	Libp2pListen, Libp2pAnnounce []string
+	RetrievalListen              string         // host:port of the public HTTP server
+	MarketsOpts                  markets.Config // without Miner and directories
+
+	StopBudget time.Duration
+}
+
+// SealingOptions are the operator's choices about sectors; epochs.
+type SealingOptions struct {
+	WaitDealsDelay      abi.ChainEpoch
+	CCLifetime          abi.ChainEpoch
+	StartEpochBuffer    abi.ChainEpoch
+	MaxWaitDealsSectors int
+	MaxSealing          int
+	AlwaysKeepUnsealed  bool
+}
+
+// FeeLimits bound the gas one message may cost, attoFIL; zero leaves it to the
+// full node.
+type FeeLimits struct {
+	PreCommit, Commit, WindowPoSt, Publish abi.TokenAmount
+}
+
+// ProvingOptions are the operator's choices about PoSt; zero values are good.
+type ProvingOptions struct {
+	ParallelReads      int // sectors opened at once
+	MaxPartitions      int // per message
+	NoWindow, NoBlocks bool
+}
