@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -16,7 +17,14 @@ import (
 // Run closes epochs until ctx ends. An error means that the chain cannot go on,
 // for example because the disk is full.
 func (n *Node) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var g sync.WaitGroup
+	defer g.Wait()
 	defer n.notify.close()
+	defer cancel()
+	if n.cfg.Mine {
+		g.Go(func() { n.genesis.run(ctx) })
+	}
 	for {
 		if err := n.waitSlot(ctx); err != nil {
 			return nil

@@ -97,9 +97,9 @@ func fil(n int64) abi.TokenAmount { return big.Mul(big.NewInt(n), big.NewInt(1e1
 
 func TestTicksFromGenesis(t *testing.T) {
 	n := newFixture(t, "one").open(t)
-	step(t, n, 20)
+	step(t, n, 30)
 	head := n.ledger.Head()
-	if head.Height < 15 || n.Epoch() != 20 {
+	if head.Height < 25 || n.Epoch() != 30 {
 		t.Fatalf("head at %d, epoch %d", head.Height, n.Epoch())
 	}
 	if _, err := n.nowView(t.Context()); err != nil {

@@ -227,30 +227,46 @@ func (n *Node) Submit(ctx context.Context, bm *api.BlockMsg) error {
 	if err := n.validate(ctx, bm); err != nil {
 		return err
 	}
+	if n.Epoch()+1 == h.Height {
+		err := n.accept(ctx, h)
+		if !errors.Is(err, errClosed) {
+			return err
+		}
+	}
+	return n.submitLate(ctx, h)
+}
+
+// errClosed means that the epoch closed while a block was being looked at.
+var errClosed = errors.New("the epoch is closed")
+
+// accept makes a valid block a candidate of the open epoch.
+func (n *Node) accept(ctx context.Context, h *api.BlockHeader) error {
+	if err := n.storeHeader(ctx, h); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h.Height != n.epoch+1 {
+		return errClosed
+	}
+	for _, c := range n.candidates {
+		if c.Cid() == h.Cid() {
+			return nil
+		}
+		if c.Miner == h.Miner {
+			return refuse(h, "the miner already has block %s in this epoch", c.Cid())
+		}
+	}
+	n.candidates = append(n.candidates, h)
+	return nil
+}
+
+func (n *Node) storeHeader(ctx context.Context, h *api.BlockHeader) error {
 	raw, err := h.Serialize()
 	if err != nil {
 		return fmt.Errorf("encode header: %w", err)
 	}
-	if err := n.blocks.Put(ctx, h.Cid(), raw); err != nil {
-		return err
-	}
-	n.mu.Lock()
-	open := n.epoch + 1
-	if h.Height == open {
-		defer n.mu.Unlock()
-		for _, c := range n.candidates {
-			if c.Cid() == h.Cid() {
-				return nil
-			}
-			if c.Miner == h.Miner {
-				return refuse(h, "the miner already has block %s in this epoch", c.Cid())
-			}
-		}
-		n.candidates = append(n.candidates, h)
-		return nil
-	}
-	n.mu.Unlock()
-	return n.submitLate(ctx, h)
+	return n.blocks.Put(ctx, h.Cid(), raw)
 }
 
 func (n *Node) submitLate(ctx context.Context, h *api.BlockHeader) error {
@@ -262,6 +278,9 @@ func (n *Node) submitLate(ctx context.Context, h *api.BlockHeader) error {
 	}
 	if !head.Key().Equal(h.Parents) {
 		return refuse(h, "it came too late: the epoch closed, epoch %d is open and the head is at %d", n.Epoch()+1, head.Height)
+	}
+	if err := n.storeHeader(ctx, h); err != nil {
+		return err
 	}
 	ts, err := api.NewTipSet([]*api.BlockHeader{h})
 	if err != nil {
