@@ -199,6 +199,11 @@ func (c *fakeChain) activate(id abi.DealID) {
 	c.grow(10)
 }
 
+// activateWhenPublished waits for hand-off, then proves the deal's sector.
+func (c *fakeChain) activateWhenPublished(id api.UUID, w *world) {
+	c.activate(w.reach(id, api.DealIndexed).ChainDealID)
+}
+
 // Send executes the message at once, each key once.
 func (c *fakeChain) Send(_ context.Context, key string, m *api.Message) (cid.Cid, error) {
 	c.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -230,30 +231,105 @@ func pieceRoutes(t *testing.T, w *world, car *dealmaker.CAR) {
 	require.Equal(t, 401, resp.StatusCode)
 }
 
-func TestRestartAtEveryCheckpoint(t *testing.T) {
+// dyingStore stops taking writes after some, as a killed process does.
+type dyingStore struct {
+	datastore.Batching
+	mu   sync.Mutex
+	left int
+	died chan struct{}
+}
+
+var errDead = errors.New("the process is dead")
+
+func (d *dyingStore) use() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.left == 0 {
+		return errDead
+	}
+	if d.left--; d.left == 0 {
+		close(d.died)
+	}
+	return nil
+}
+
+func (d *dyingStore) Put(ctx context.Context, k datastore.Key, v []byte) error {
+	if err := d.use(); err != nil {
+		return err
+	}
+	return d.Batching.Put(ctx, k, v)
+}
+
+func (d *dyingStore) Batch(ctx context.Context) (datastore.Batch, error) {
+	if err := d.use(); err != nil {
+		return nil, err
+	}
+	return d.Batching.Batch(ctx)
+}
+
+// The process dies after every single write of a deal's life in turn; the next
+// one must bring the deal home without doing anything twice.
+func TestDeathAtEveryWrite(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
-	car := w.car(w.file(200_000, 2))
+	disk := w.ds
+	car := w.car(w.file(5000, 2))
 	srv, err := dealmaker.ServeFile(car.Path, "127.0.0.1:0", "")
 	require.NoError(t, err)
 	defer srv.Close()
-	id, err := w.propose(ctx, car, srv.URL)
-	require.NoError(t, err)
-	for {
-		w.stop() // wherever it is
+	deaths := 0
+	for n := 1; ; n++ {
+		require.Less(t, n, 60, "the deal never ends")
+		w.stop()
+		dying := &dyingStore{Batching: disk, left: n, died: make(chan struct{})}
+		w.ds = dying
 		w.start()
-		info, err := w.m.DealsGet(ctx, id, false)
-		require.NoError(t, err)
-		if info.Checkpoint == api.DealIndexed {
-			w.chain.activate(info.ChainDealID)
+		before := map[abi.MethodNum]int{2: w.chain.sent[2], 4: w.chain.sent[4]}
+		id, err := w.propose(ctx, car, srv.URL)
+		if err != nil {
+			require.ErrorContains(t, err, "server error: save to db")
+		}
+		finished := make(chan struct{})
+		go func() {
+			defer close(finished)
+			for {
+				info, err := w.m.DealsGet(ctx, id, false)
+				if err == nil && info.Checkpoint == api.DealIndexed {
+					return
+				}
+				select {
+				case <-dying.died:
+					return
+				case <-time.After(time.Millisecond):
+				}
+			}
+		}()
+		<-finished
+		alive := true
+		select {
+		case <-dying.died:
+			alive = false
+			deaths++
+		default:
+		}
+		w.stop()
+		w.ds = disk
+		w.start()
+		if info, err := w.m.DealsGet(ctx, id, false); err != nil {
+			var missing *api.ErrNotFound
+			require.ErrorAs(t, err, &missing, "a deal that was not written does not exist")
+			continue
+		} else {
+			w.chain.activateWhenPublished(info.UUID, w)
+		}
+		w.reach(id, api.DealComplete)
+		require.Equal(t, 1, w.sealing.adds[id.String()], "AddPiece must happen once (death after write %d)", n)
+		require.Equal(t, before[4]+1, w.chain.sent[4], "one publish message (death after write %d)", n)
+		if alive {
 			break
 		}
 	}
-	w.reach(id, api.DealComplete)
-	require.Equal(t, 1, w.sealing.adds[id.String()], "AddPiece must happen once")
-	require.Equal(t, 1, w.chain.sent[4], "one publish message")
-	require.Equal(t, 1, w.chain.sent[2], "one escrow message")
-	require.Len(t, w.chain.deals, 1)
+	require.Greater(t, deaths, 8)
 }
 
 func TestRefusals(t *testing.T) {

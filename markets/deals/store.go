@@ -80,7 +80,7 @@ func (s *Store) Insert(ctx context.Context, r *Record, check func(live []*Record
 		return err
 	}
 	if err := s.put(ctx, r); err != nil {
-		return err
+		return serverError("save to db", err)
 	}
 	s.deals[r.UUID], s.bySig[r.SignedCid] = r.clone(), r.UUID
 	return nil
