@@ -46,10 +46,9 @@ type Config struct {
 	// VanillaAccepted says that the network takes vanilla proofs in envelopes,
 	// as the embedded devnet does.
 	VanillaAccepted bool
-	// EpochWall is the wall-clock length of an epoch where the network runs
-	// faster or slower than its block delay. On a network that takes vanilla
-	// proofs nil or 0 means that the pace is observed; elsewhere nil means that
-	// timestamps rule.
+	// EpochWall is the wall-clock length of an epoch on a network that takes
+	// vanilla proofs; nil, or 0 from it, means that the pace is observed.
+	// Elsewhere it is ignored: timestamps rule.
 	EpochWall func() time.Duration
 	// DisableBlocks and DisableWindow leave out one of the two halves.
 	DisableBlocks, DisableWindow bool
@@ -86,7 +85,10 @@ func New(cfg Config, deps Deps) (*Mining, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.EpochWall == nil && cfg.VanillaAccepted {
+	switch {
+	case !cfg.VanillaAccepted:
+		cfg.EpochWall = nil
+	case cfg.EpochWall == nil:
 		cfg.EpochWall = func() time.Duration { return 0 }
 	}
 	b, err := blocks.New(blocks.Config{Miner: cfg.Miner, EpochWall: cfg.EpochWall}, blocks.Deps{
