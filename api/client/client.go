@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"sync"
 	"time"
 
 	"quarry/api"
@@ -112,6 +113,7 @@ type conn struct {
 	name    string
 	http    *http.Client
 	closers []func()
+	once    sync.Once
 	subs    subscriptions
 }
 
@@ -149,12 +151,14 @@ func transport() *http.Transport {
 func (c *conn) Info() Info { return c.info }
 
 // Close ends subscriptions and idle connections. Calls in flight end with their
-// own contexts.
+// own contexts. It is safe to repeat.
 func (c *conn) Close() {
 	c.subs.close()
-	for _, f := range c.closers {
-		f()
-	}
+	c.once.Do(func() {
+		for _, f := range c.closers {
+			f()
+		}
+	})
 	c.http.CloseIdleConnections()
 }
 
