@@ -26,7 +26,13 @@ func (n *Node) Run(ctx context.Context) error {
 		g.Go(func() { n.genesis.run(ctx) })
 	}
 	for {
-		if err := n.waitSlot(ctx); err != nil {
+		opened := time.Now()
+		if n.cfg.Mine && !n.warping.Load() {
+			if _, err := n.genesis.prepare(ctx, n.ledger.Head(), n.Epoch()+1); err != nil && ctx.Err() == nil {
+				n.log.Error("the genesis miner failed", "epoch", n.Epoch()+1, "err", err)
+			}
+		}
+		if err := n.waitSlot(ctx, opened); err != nil {
 			return nil
 		}
 		if n.warping.Load() {
@@ -43,13 +49,9 @@ func (n *Node) Run(ctx context.Context) error {
 
 // waitSlot lets one pace interval pass since the epoch opened, so that every
 // miner has it whole, however long the last execution took.
-func (n *Node) waitSlot(ctx context.Context) error {
-	pace := time.Duration(n.pace.Load())
-	if pace <= 0 {
-		// As fast as blocks come: leave submitters a moment to get the lock.
-		pace = time.Millisecond
-	}
-	t := time.NewTimer(pace)
+func (n *Node) waitSlot(ctx context.Context, opened time.Time) error {
+	// Without a pace, still leave submitters a moment.
+	t := time.NewTimer(max(time.Until(opened.Add(time.Duration(n.pace.Load()))), time.Millisecond))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

@@ -32,6 +32,10 @@ type genesisMiner struct {
 	sectors map[abi.SectorNumber]post.SectorAccess
 	files   []*os.File
 
+	prep     sync.Mutex
+	ready    *prepared
+	readyFor abi.ChainEpoch
+
 	mu     sync.Mutex
 	posted abi.ChainEpoch // opening epoch of the last deadline handled
 }
@@ -71,36 +75,69 @@ func (n *Node) Close() error {
 	return nil
 }
 
-// attempt tries the epoch on top of base and submits the block when it wins.
-// The caller holds tick.
-func (g *genesisMiner) attempt(ctx context.Context, base *api.TipSet, epoch abi.ChainEpoch) error {
+// prepared is a won election, waiting for messages.
+type prepared struct {
+	base api.TipSetKey
+	t    *api.BlockTemplate // nil when the epoch was not won
+}
+
+// prepare tries the epoch on top of base: election, ticket and winning proof.
+// It runs when the epoch opens, so that the slow part is done when it closes.
+func (g *genesisMiner) prepare(ctx context.Context, base *api.TipSet, epoch abi.ChainEpoch) (*api.BlockTemplate, error) {
+	g.prep.Lock()
+	defer g.prep.Unlock()
+	if p := g.ready; p != nil && p.base.Equal(base.Key()) && g.readyFor == epoch {
+		return p.t, nil
+	}
+	t, err := g.elect(ctx, base, epoch)
+	if err != nil {
+		return nil, err
+	}
+	g.ready, g.readyFor = &prepared{base.Key(), t}, epoch
+	return t, nil
+}
+
+func (g *genesisMiner) elect(ctx context.Context, base *api.TipSet, epoch abi.ChainEpoch) (*api.BlockTemplate, error) {
 	n := g.n
 	info, err := n.cons.baseInfo(ctx, n.params.Miner, epoch, base)
 	if err != nil || info == nil || !info.EligibleForMining {
-		return err
+		return nil, err
 	}
 	rbase := info.BeaconEntries[len(info.BeaconEntries)-1]
 	in, err := electionInput(rbase, n.params.Miner, epoch)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	vrf, err := n.wallet.Sign(ctx, info.WorkerKey, in)
 	if err != nil {
-		return fmt.Errorf("election proof: %w", err)
+		return nil, fmt.Errorf("election proof: %w", err)
 	}
 	wins := winCount(vrf.Data, info.MinerPower, info.NetworkPower)
 	if wins < 1 {
-		return nil
+		return nil, nil
 	}
 	if in, err = ticketInput(rbase, n.params.Miner, epoch, base); err != nil {
-		return err
+		return nil, err
 	}
 	ticket, err := n.wallet.Sign(ctx, info.WorkerKey, in)
 	if err != nil {
-		return fmt.Errorf("ticket: %w", err)
+		return nil, fmt.Errorf("ticket: %w", err)
 	}
 	wp, err := g.winning(ctx, rbase, epoch, info.Sectors)
 	if err != nil {
+		return nil, err
+	}
+	return &api.BlockTemplate{Miner: n.params.Miner, Parents: base.Key(), Ticket: &api.Ticket{VRFProof: ticket.Data},
+		Eproof: &api.ElectionProof{WinCount: wins, VRFProof: vrf.Data}, BeaconValues: info.BeaconEntries, Epoch: epoch,
+		Timestamp: base.MinTimestamp() + uint64(epoch-base.Height), WinningPoStProof: wp}, nil
+}
+
+// attempt makes the block of the epoch, when it is won, a candidate. The caller
+// holds tick.
+func (g *genesisMiner) attempt(ctx context.Context, base *api.TipSet, epoch abi.ChainEpoch) error {
+	n := g.n
+	t, err := g.prepare(ctx, base, epoch)
+	if err != nil || t == nil {
 		return err
 	}
 	o, err := n.exec.after(ctx, base)
@@ -111,13 +148,11 @@ func (g *genesisMiner) attempt(ctx context.Context, base *api.TipSet, epoch abi.
 	if err != nil {
 		return err
 	}
-	msgs, err := n.selectMessages(ctx, o.State, fee)
-	if err != nil {
+	tmpl := *t
+	if tmpl.Messages, err = n.selectMessages(ctx, o.State, fee); err != nil {
 		return err
 	}
-	bm, err := n.MinerCreateBlock(ctx, &api.BlockTemplate{Miner: n.params.Miner, Parents: base.Key(), Ticket: &api.Ticket{VRFProof: ticket.Data},
-		Eproof: &api.ElectionProof{WinCount: wins, VRFProof: vrf.Data}, BeaconValues: info.BeaconEntries, Messages: msgs, Epoch: epoch,
-		Timestamp: base.MinTimestamp() + uint64(epoch-base.Height), WinningPoStProof: wp})
+	bm, err := n.MinerCreateBlock(ctx, &tmpl)
 	if err != nil {
 		return err
 	}
