@@ -106,7 +106,7 @@ func fromURL(addr string) (*url.URL, error) {
 	default:
 		return nil, badInfo("the scheme is none of http, https, ws, wss")
 	}
-	if u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if u.Hostname() == "" || strings.HasSuffix(u.Host, ":") || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, badInfo("the address needs a host and must not carry user, query or fragment")
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
