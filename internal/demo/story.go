@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -232,26 +233,32 @@ func (d *demo) propose(ctx context.Context) error {
 		UUID string
 		Root string
 	}
-	out, err := d.cmd(ctx, "miner-client", env, "deal", "--json", "--file", d.file, "--wallet", wallet.String(),
+	out, err := d.cmd(ctx, "miner-client", env, "deal", "--json", "--file", d.file, "--from", wallet.String(),
 		"--until", "transferred", d.minerAddr)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(lastLine(out), &deal); err != nil {
-		return fmt.Errorf("read the client's answer %q: %w", out, err)
+	if err := lastObject(out, &deal); err != nil {
+		return err
 	}
 	d.dealUUID, d.root = deal.UUID, deal.Root
 	d.screen.note("deal %s", d.dealUUID)
 	return nil
 }
 
-// lastLine is where a command with --json puts its final object.
-func lastLine(out string) []byte {
-	b := bytes.TrimSpace([]byte(out))
-	if i := bytes.LastIndexByte(b, '\n'); i >= 0 {
-		return b[i+1:]
+// lastObject decodes the last JSON object a command printed: with --json the
+// result comes after any progress.
+func lastObject(out string, into any) error {
+	dec := json.NewDecoder(strings.NewReader(out))
+	for {
+		err := dec.Decode(into)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the command's answer %q: %w", out, err)
+		}
 	}
-	return b
 }
 
 func (d *demo) waitPublished(ctx context.Context) error {
