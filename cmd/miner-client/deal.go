@@ -72,7 +72,11 @@ func statusCommand() *cli.Command {
 			if err != nil {
 				return fmt.Errorf("deal UUID %q: %w", arg, err)
 			}
-			d, p, err := reach(c, c.String("provider"))
+			provider, err := needed(c, "provider")
+			if err != nil {
+				return err
+			}
+			d, p, err := reach(c, provider)
 			if err != nil {
 				return err
 			}

@@ -38,7 +38,7 @@ func main() {
 
 var (
 	jsonFlag     = &cli.BoolFlag{Name: "json", Usage: "print JSON"}
-	providerFlag = &cli.StringFlag{Name: "provider", Usage: "the provider's f0 address", Required: true}
+	providerFlag = &cli.StringFlag{Name: "provider", Usage: "the provider's f0 address"}
 	walletFlag   = &cli.StringFlag{Name: "from", Usage: "address that pays and signs (default: the wallet's default address)"}
 )
 
@@ -113,6 +113,16 @@ func parseAddress(s string) (address.Address, error) {
 		return a, fmt.Errorf("address %q: %w", s, err)
 	}
 	return a, nil
+}
+
+// needed returns the value of a flag that must be given. The flag package's own
+// check answers with a misleading text for commands with arguments.
+func needed(c *cli.Context, name string) (string, error) {
+	v := c.String(name)
+	if v == "" {
+		return "", fmt.Errorf("--%s is missing (flags go before the argument)", name)
+	}
+	return v, nil
 }
 
 // oneArg returns the only argument.

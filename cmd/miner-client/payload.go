@@ -78,8 +78,8 @@ func commpCommand() *cli.Command {
 func retrieveCommand() *cli.Command {
 	return &cli.Command{
 		Name: "retrieve", Usage: "fetch content by its root CID from a provider's gateway and verify it", ArgsUsage: "<root cid>",
-		Flags: []cli.Flag{jsonFlag, &cli.StringFlag{Name: "url", Usage: "the provider's HTTP address", Required: true},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "file or directory to write", Required: true}},
+		Flags: []cli.Flag{jsonFlag, &cli.StringFlag{Name: "url", Usage: "the provider's HTTP address"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "file or directory to write"}},
 		Action: func(c *cli.Context) error {
 			arg, err := oneArg(c, "the root CID")
 			if err != nil {
@@ -89,8 +89,16 @@ func retrieveCommand() *cli.Command {
 			if err != nil {
 				return fmt.Errorf("root CID %q: %w", arg, err)
 			}
+			url, err := needed(c, "url")
+			if err != nil {
+				return err
+			}
+			output, err := needed(c, "output")
+			if err != nil {
+				return err
+			}
 			b := bar(-1, "retrieving")
-			n, err := dealmaker.Retrieve(c.Context, http.DefaultClient, strings.TrimSuffix(c.String("url"), "/"), root, c.String("output"),
+			n, err := dealmaker.Retrieve(c.Context, http.DefaultClient, strings.TrimSuffix(url, "/"), root, output,
 				func(n int) { _ = b.Add(n) })
 			if err != nil {
 				return err
@@ -100,7 +108,7 @@ func retrieveCommand() *cli.Command {
 				Root   string
 				Output string
 				Bytes  uint64
-			}{root.String(), c.String("output"), n}
+			}{root.String(), output, n}
 			return show(c, out, func(w io.Writer) { fmt.Fprintf(w, "%s: %d bytes of verified blocks\n", out.Output, n) })
 		},
 	}

@@ -92,7 +92,11 @@ func TestIndexAndFind(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, api.PieceRecord{PieceCID: piece, Size: 1 << 20, Payload: uint64(len(v1)), Deals: []api.UUID{id},
 		Sectors: []api.PiecePlacement{at}, Blocks: len(want)}, rec)
+	checked := 0
 	for c, data := range want {
+		if checked++; checked > 100 {
+			break // a query of the map datastore walks everything
+		}
 		locs, err := s.Find(ctx, c.Hash())
 		require.NoError(t, err)
 		require.Len(t, locs, 1)
