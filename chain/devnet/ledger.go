@@ -26,6 +26,7 @@ const (
 	recMsg    = "/msg/"   // + message CID: where it is included
 	recUUID   = "/uuid/"  // + MsgUuid: signed message
 	recPool   = "/pool/"  // + message CID: pending signed message
+	recSigned = "/sig/"   // + message CID: BLS message with its signature
 	recParams = "/params" // JSON of Params
 )
 

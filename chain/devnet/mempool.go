@@ -156,6 +156,9 @@ func (p *pool) add(ctx context.Context, s *api.SignedMessage, from sender) error
 	if old != nil {
 		recs[recPool+old.Cid().String()] = nil
 	}
+	if s.Signature.Type == crypto.SigTypeBLS {
+		recs[recSigned+s.Cid().String()] = raw
+	}
 	if err := p.l.storeMessage(ctx, s); err != nil {
 		return err
 	}

@@ -350,10 +350,8 @@ func (n *Node) indexMessages(ctx context.Context, revert, apply []*api.TipSet, r
 		}
 		for _, m := range ms {
 			recs[recMsg+m.cid.String()] = nil
-			if m.signed != nil {
-				if err := n.pool.restore(m.msg.From, m.signed, recs); err != nil {
-					return err
-				}
+			if err := n.restoreMessage(ctx, m, recs); err != nil {
+				return err
 			}
 		}
 	}
@@ -384,6 +382,34 @@ func (n *Node) indexMessages(ctx context.Context, revert, apply []*api.TipSet, r
 		}
 	}
 	return nil
+}
+
+// restoreMessage takes a message of a reverted block back into the pool. Blocks
+// carry BLS messages without signatures; those that came through the pool are
+// kept beside it, others cannot come back.
+func (n *Node) restoreMessage(ctx context.Context, m included, recs map[string][]byte) error {
+	s := m.signed
+	if s == nil {
+		raw, err := n.ds.Get(ctx, datastore.RawKey(recSigned+m.cid.String()))
+		if errors.Is(err, datastore.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("signature of message %s: %w", m.cid, err)
+		}
+		if s, err = api.DecodeSignedMessage(raw); err != nil {
+			return err
+		}
+	}
+	v, err := n.headView(ctx)
+	if err != nil {
+		return err
+	}
+	key, err := v.accountKey(ctx, m.msg.From)
+	if err != nil {
+		return nil // the sender does not exist on the other branch
+	}
+	return n.pool.restore(key, s, recs)
 }
 
 func nonceKey(key address.Address, nonce uint64) string {
