@@ -38,6 +38,7 @@ func runCmd() *cli.Command {
 			&cli.StringFlag{Name: "sector-size", Value: "2KiB", Usage: "of the genesis miner, 2KiB or 8MiB (first run only)"},
 			&cli.IntFlag{Name: "genesis-sectors", Value: 2, Usage: "sectors of the genesis miner (first run only)"},
 			&cli.StringFlag{Name: "seed", Usage: "make the network reproducible from this text (first run only)"},
+			&cli.BoolFlag{Name: "mine", Value: true, Usage: "let the genesis miner make blocks and prove its sectors"},
 			&cli.StringFlag{Name: "log-level", EnvVars: []string{"GOLOG_LOG_LEVEL"}, Value: "info", Usage: "debug, info, warn or error"},
 		},
 		Action: runAction,
@@ -102,7 +103,7 @@ func runNode(c *cli.Context, r *repo.Repo, log *slog.Logger) error {
 	if err := initChain(ctx, c, r, engine, w, log); err != nil {
 		return err
 	}
-	n, err := devnet.New(ctx, devnet.Config{Pace: c.Duration("pace"), SectorDir: r.Path("genesis-sectors"), Mine: true, Shutdown: stop},
+	n, err := devnet.New(ctx, devnet.Config{Pace: c.Duration("pace"), SectorDir: r.Path("genesis-sectors"), Mine: c.Bool("mine"), Shutdown: stop},
 		devnet.Deps{Store: r.Datastore(repo.Devnet), Wallet: w, Engine: engine, Log: log})
 	if err != nil {
 		return err
