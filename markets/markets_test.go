@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,7 +31,6 @@ import (
 	"quarry/api"
 	"quarry/markets/dealmaker"
 	mnet "quarry/markets/net"
-	"quarry/markets/wire"
 )
 
 var minerAddr = must(address.NewIDAddress(1000))
@@ -102,12 +102,13 @@ func (w *world) start() {
 		w.stop = func() {}
 	}
 	require.Eventually(w.t, func() bool {
-		for _, p := range w.host.Mux().Protocols() {
-			if p == protocol.ID(wire.ProtocolDeal121) {
-				return true
+		have := w.host.Mux().Protocols()
+		for id := range m.handlers() {
+			if !slices.Contains(have, protocol.ID(id)) {
+				return false
 			}
 		}
-		return false
+		return true
 	}, 5*time.Second, time.Millisecond)
 }
 
