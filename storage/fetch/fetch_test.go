@@ -153,7 +153,10 @@ func TestDamageOnTheWay(t *testing.T) {
 		fails error
 	}{
 		"flipped once": {1, func(w http.ResponseWriter, _ *http.Request, b []byte) { b[3] ^= 1; _, _ = w.Write(b) }, nil},
-		"cut twice":    {2, func(w http.ResponseWriter, _ *http.Request, b []byte) { _, _ = w.Write(b[:len(b)/2]); panic(http.ErrAbortHandler) }, nil},
+		"cut twice": {2, func(w http.ResponseWriter, _ *http.Request, b []byte) {
+			_, _ = w.Write(b[:len(b)/2])
+			panic(http.ErrAbortHandler)
+		}, nil},
 		"short":        {1, func(w http.ResponseWriter, _ *http.Request, b []byte) { _, _ = w.Write(b[:len(b)-1]) }, nil},
 		"long":         {1, func(w http.ResponseWriter, _ *http.Request, b []byte) { _, _ = w.Write(append(b, 0)) }, nil},
 		"always wrong": {-1, func(w http.ResponseWriter, _ *http.Request, b []byte) { b[0] ^= 1; _, _ = w.Write(b) }, ErrChecksum},

@@ -33,8 +33,8 @@ type puller struct {
 	stall time.Duration
 }
 
-func newPuller(local *paths.Local) *puller {
-	return &puller{local: local, pause: 250 * time.Millisecond, stall: pullStall, http: &http.Client{
+func newPuller(local *paths.Local, pause time.Duration) *puller {
+	return &puller{local: local, pause: pause, stall: pullStall, http: &http.Client{
 		Transport: &http.Transport{Proxy: nil, ResponseHeaderTimeout: 30 * time.Second, TLSHandshakeTimeout: 15 * time.Second,
 			DisableCompression: true, IdleConnTimeout: 30 * time.Second},
 		CheckRedirect: func(r *http.Request, _ []*http.Request) error {
@@ -153,17 +153,31 @@ func (r *resuming) Read(b []byte) (int, error) {
 		}
 		r.drop()
 		if !r.again(err) {
-			return 0, fmt.Errorf("pull piece data from %s at byte %d of %d: %w", r.host, r.off, r.ref.Size, err)
+			return 0, fmt.Errorf("pull piece data from %s at byte %d of %d: %w", r.host, r.off, r.ref.Size, solid(err))
 		}
 	}
 }
 
-// again waits before another try; false means that another is useless.
-func (r *resuming) again(err error) bool {
+// solid keeps typed errors and turns others into errTransient with their text:
+// a broken connection often is an io.EOF inside, which must never look like the
+// end of the data.
+func solid(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || !isTyped(err) && !errors.Is(err, errTransient) {
+		return fmt.Errorf("%w: %s", errTransient, err.Error())
+	}
+	return err
+}
+
+func isTyped(err error) bool {
 	var invalid *api.ErrInvalid
 	var notFound *api.ErrNotFound
 	var perm *api.ErrPermission
-	if errors.As(err, &invalid) || errors.As(err, &notFound) || errors.As(err, &perm) || r.tries >= pullRetries {
+	return errors.As(err, &invalid) || errors.As(err, &notFound) || errors.As(err, &perm)
+}
+
+// again waits before another try; false means that another is useless.
+func (r *resuming) again(err error) bool {
+	if isTyped(err) || r.tries >= pullRetries {
 		return false
 	}
 	sleep(r.ctx, r.p.pause<<r.tries)

@@ -38,6 +38,7 @@ type Config struct {
 	URL       string         // base of this process's /remote, empty when it serves none
 	Progress  time.Duration  // between progress reports; 0 = 5 s
 	Retry     time.Duration  // between tries to reach the private node; 0 = 2 s
+	PullPause time.Duration  // before a broken pull of piece data goes on, doubling; 0 = 250 ms
 }
 
 // Deps of a Worker.
@@ -79,7 +80,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{cfg: cfg, deps: deps, log: deps.Log, client: fetch.NewClient(deps.Token), pull: newPuller(deps.Local),
+	w := &Worker{cfg: cfg, deps: deps, log: deps.Log, client: fetch.NewClient(deps.Token), pull: newPuller(deps.Local, cfg.PullPause),
 		running: map[api.UUID]context.CancelCauseFunc{}, doing: map[api.UUID]api.TaskStatus{}}
 	w.info = api.WorkerInfo{ID: id, Session: uuid.New(), Hostname: cfg.Hostname, TaskTypes: cfg.TaskTypes,
 		MemBytes: cfg.MemBytes, CPUs: cfg.CPUs, URL: cfg.URL}
@@ -100,6 +101,9 @@ func setDefaults(c *Config) {
 	}
 	if c.Progress <= 0 {
 		c.Progress = 5 * time.Second
+	}
+	if c.PullPause <= 0 {
+		c.PullPause = 250 * time.Millisecond
 	}
 	if c.Retry <= 0 {
 		c.Retry = 2 * time.Second
