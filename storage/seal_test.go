@@ -260,3 +260,26 @@ func proveSpacetime(t *testing.T, m *storage.Manager, commR cid.Cid) {
 	require.NoError(t, err)
 	require.True(t, ok)
 }
+
+// TestSeal8MiB seals a sector of the size that deals on a development network
+// use, with a filler piece of zeros behind the data.
+func TestSeal8MiB(t *testing.T) {
+	if testing.Short() {
+		t.Skip("seals 8 MiB")
+	}
+	m, local := newManager(t, memStore(), newDir(t, "both", true, true))
+	background(t, m.Run)
+	background(t, newWorker(t, m, local, memStore()).Run)
+	s := api.SectorRef{ID: abi.SectorID{Miner: 1000, Number: 8}, ProofType: abi.RegisteredSealProof_StackedDrg8MiBV1_1}
+	data, add := piece(t, 4<<20-4<<18, 4<<20)
+	began := time.Now()
+	do[abi.PieceInfo](t, m, "ap0", api.TaskAddPiece, s, add)
+	pieces := []abi.PieceInfo{add.Piece, {PieceCID: commp.ZeroPiece(4 << 20), Size: 4 << 20}}
+	pc1 := do[json.RawMessage](t, m, "pc1", api.TaskPreCommit1, s, api.PreCommit1Params{Ticket: ticket, Pieces: pieces})
+	pc2 := do[api.PreCommit2Result](t, m, "pc2", api.TaskPreCommit2, s, api.PreCommit2Params{PreCommit1Out: pc1})
+	prove(t, m, s, sealed{data, pieces, pc2})
+	do[any](t, m, "fin", api.TaskFinalize, s, api.FinalizeParams{})
+	t.Logf("sealed and proved in %s", time.Since(began))
+	do[any](t, m, "uns", api.TaskUnseal, s, api.UnsealParams{Ticket: ticket, UnsealedCID: pc2.UnsealedCID, Size: 4 << 20})
+	readBack(t, m, local, s, data[:1000])
+}

@@ -86,6 +86,7 @@ func TestWaitersAreServedInOrder(t *testing.T) {
 		require.Empty(t, order)
 		require.NoError(t, x.StorageUnlock(t.Context(), first.ID))
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		require.Equal(t, []string{"writer", "late reader"}, order)
 		require.Zero(t, x.locks.count)
 		require.Empty(t, x.locks.queues)

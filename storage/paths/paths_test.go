@@ -1,0 +1,241 @@
+package paths
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/stretchr/testify/require"
+
+	"quarry/api"
+)
+
+var sector = abi.SectorID{Miner: 1000, Number: 1}
+
+// recorder is an index that remembers what it was told, and may forget.
+type recorder struct {
+	mu       sync.Mutex
+	attached map[api.StorageID]int
+	declared map[api.SectorFile]int
+	refuse   error // of declarations
+}
+
+func newRecorder() *recorder {
+	return &recorder{attached: map[api.StorageID]int{}, declared: map[api.SectorFile]int{}}
+}
+
+func (r *recorder) StorageAttach(_ context.Context, p api.PathMeta, _ string, _ api.FsStat) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.attached[p.ID]++
+	return nil
+}
+
+func (r *recorder) StorageDetach(context.Context, api.StorageID, string) error { return nil }
+
+func (r *recorder) StorageReportHealth(_ context.Context, id api.StorageID, _ api.FsStat, _ string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.attached[id] == 0 {
+		return &api.ErrNotFound{What: "path"}
+	}
+	return nil
+}
+
+func (r *recorder) StorageDeclareSector(_ context.Context, f api.SectorFile) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.declared[f]++
+	return r.refuse
+}
+
+func (r *recorder) StorageDropSector(_ context.Context, f api.SectorFile) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.declared, f)
+	return nil
+}
+
+func (r *recorder) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.attached)
+	clear(r.declared)
+}
+
+func (r *recorder) knows(f api.SectorFile) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.declared[f] > 0
+}
+
+func TestInitDir(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "p")
+	require.NoError(t, InitDir(dir, api.PathMeta{Weight: 3, CanSeal: true}))
+	m, err := ReadMeta(dir)
+	require.NoError(t, err)
+	require.Len(t, string(m.ID), 36)
+	var invalid *api.ErrInvalid
+	require.ErrorAs(t, InitDir(dir, api.PathMeta{}), &invalid, "a second init would change the identity")
+	raw, err := os.ReadFile(filepath.Join(dir, MetaFile))
+	require.NoError(t, err)
+	var fields map[string]any
+	require.NoError(t, json.Unmarshal(raw, &fields))
+	for _, want := range []string{"ID", "Weight", "CanSeal", "CanStore", "MaxStorage"} { // the names of Lotus
+		require.Contains(t, fields, want)
+	}
+	for _, k := range api.AllFileTypes {
+		require.DirExists(t, filepath.Join(dir, k.String()))
+	}
+	_, err = ReadMeta(t.TempDir())
+	require.ErrorContains(t, err, "--init")
+}
+
+// TestIndexRestarts: an index that forgot everything is told everything again.
+func TestIndexRestarts(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "p")
+	require.NoError(t, InitDir(dir, api.PathMeta{ID: "p", Weight: 1, CanStore: true}))
+	file := filepath.Join(t.TempDir(), "storage.json")
+	synctest.Test(t, func(t *testing.T) {
+		idx := newRecorder()
+		l, err := Open(Config{File: file}, Deps{Index: idx})
+		require.NoError(t, err)
+		require.NoError(t, l.Add(t.Context(), dir))
+		require.NoError(t, l.Add(t.Context(), dir), "adding again is fine")
+		l, err = Open(Config{File: file}, Deps{Index: idx}) // it was remembered, once
+		require.NoError(t, err)
+		require.Equal(t, []api.StorageID{"p"}, l.IDs())
+		require.NoError(t, os.WriteFile(l.Paths()[0].FilePath(sector, api.FileSealed), nil, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "sealed", "stray.txt"), nil, 0o600))
+		want := api.SectorFile{Sector: sector, Type: api.FileSealed, Storage: "p", Primary: true}
+
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.Run(ctx) }()
+		synctest.Wait()
+		require.True(t, idx.knows(want))
+		idx.forget()
+		time.Sleep(11 * time.Second)
+		require.True(t, idx.knows(want))
+		cancel()
+		require.NoError(t, <-done)
+		require.Len(t, idx.declared, 1, "the stray is left alone")
+	})
+}
+
+func TestMarketsMayNotDeclare(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "p")
+	require.NoError(t, InitDir(dir, api.PathMeta{ID: "p"}))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "sealed", api.SectorName(sector)), nil, 0o600))
+	idx := newRecorder()
+	idx.refuse = &api.ErrPermission{Method: "StorageDeclareSector", Need: api.PermWorker}
+	l, err := Open(Config{}, Deps{Index: idx})
+	require.NoError(t, err)
+	require.NoError(t, l.Add(t.Context(), dir))
+	require.NoError(t, l.Add(t.Context(), dir))
+	require.Equal(t, 1, idx.declared[api.SectorFile{Sector: sector, Type: api.FileSealed, Storage: "p"}], "asked once only")
+}
+
+func TestMissingDiskComesBack(t *testing.T) {
+	base := t.TempDir()
+	dir, file := filepath.Join(base, "p"), filepath.Join(base, "storage.json")
+	require.NoError(t, os.WriteFile(file, []byte(`{"StoragePaths":[{"Path":"`+dir+`"}]}`), 0o600))
+	l, err := Open(Config{File: file}, Deps{Index: newRecorder()})
+	require.NoError(t, err, "a disk that is not mounted must not stop the process")
+	require.Empty(t, l.Paths())
+	require.NoError(t, InitDir(dir, api.PathMeta{ID: "p"}))
+	l.retryWaiting()
+	require.Len(t, l.Paths(), 1)
+	require.NoError(t, os.WriteFile(file, []byte(`{`), 0o600))
+	_, err = Open(Config{File: file}, Deps{Index: newRecorder()})
+	require.Error(t, err)
+}
+
+func TestSameIDTwice(t *testing.T) {
+	a, b := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
+	require.NoError(t, InitDir(a, api.PathMeta{ID: "p"}))
+	require.NoError(t, InitDir(b, api.PathMeta{ID: "p"}))
+	l, err := Open(Config{}, Deps{Index: newRecorder()})
+	require.NoError(t, err)
+	require.NoError(t, l.Add(t.Context(), a))
+	require.ErrorContains(t, l.Add(t.Context(), b), "already attached")
+}
+
+func TestSpace(t *testing.T) {
+	seal, store := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
+	require.NoError(t, InitDir(seal, api.PathMeta{ID: "seal", Weight: 1, CanSeal: true, MaxStorage: 1 << 20}))
+	require.NoError(t, InitDir(store, api.PathMeta{ID: "store", Weight: 0, CanStore: true}))
+	l, err := Open(Config{}, Deps{Index: newRecorder()})
+	require.NoError(t, err)
+	require.NoError(t, l.Add(t.Context(), seal))
+	require.NoError(t, l.Add(t.Context(), store))
+
+	p, release, err := l.Alloc("x", 600<<10, true)
+	require.NoError(t, err)
+	require.Equal(t, api.StorageID("seal"), p.Meta.ID)
+	var full *api.ErrNoSpace
+	_, _, err = l.Alloc("y", 600<<10, true)
+	require.ErrorAs(t, err, &full, "the first reservation counts")
+	release()
+	release()
+	_, release, err = l.Alloc("y", 600<<10, true)
+	require.NoError(t, err)
+	release()
+	_, _, err = l.Alloc("z", 1, false)
+	require.ErrorAs(t, err, &full, "weight 0 takes no new files")
+	require.Equal(t, uint64(2048*151/10), Need(api.FileCache|api.FileSealed, 2048, true))
+	require.Equal(t, uint64(2048*11/10), Need(api.FileCache|api.FileSealed, 2048, false))
+}
+
+func TestPublishAndRemove(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "p")
+	require.NoError(t, InitDir(dir, api.PathMeta{ID: "p"}))
+	idx := newRecorder()
+	l, err := Open(Config{}, Deps{Index: idx})
+	require.NoError(t, err)
+	require.NoError(t, l.Add(t.Context(), dir))
+	p := l.Paths()[0]
+	for range 2 { // the second replaces the first, directories too
+		tmp, err := p.TempPath(sector, api.FileCache)
+		require.NoError(t, err)
+		c := CacheDir(tmp)
+		require.NoError(t, os.MkdirAll(tmp, 0o750))
+		f, err := c.Create("p_aux", 64)
+		require.NoError(t, err)
+		n, err := f.Size()
+		require.NoError(t, err)
+		require.Equal(t, int64(64), n)
+		require.NoError(t, f.Close())
+		require.NoError(t, p.Publish(sector, api.FileCache))
+	}
+	_, found := l.Find(sector, api.FileCache)
+	require.True(t, found)
+	require.NoError(t, l.Remove(t.Context(), sector, api.FileCache, "p"))
+	_, found = l.Find(sector, api.FileCache)
+	require.True(t, found, "kept")
+	require.NoError(t, l.Remove(t.Context(), sector, api.FileCache))
+	require.NoError(t, l.Remove(t.Context(), sector, api.FileCache))
+	_, found = l.Find(sector, api.FileCache)
+	require.False(t, found)
+}
+
+func TestCacheDirNames(t *testing.T) {
+	c := CacheDir(t.TempDir())
+	for _, bad := range []string{"", ".", "..", "a/b", "../x", "a\x00"} {
+		_, err := c.Create(bad, 1)
+		require.Error(t, err)
+		_, err = c.Open(bad)
+		require.Error(t, err)
+		require.Error(t, c.Remove(bad))
+	}
+	require.NoError(t, c.Remove("missing"))
+	_, err := c.Open("missing")
+	require.True(t, errors.Is(err, os.ErrNotExist))
+}
