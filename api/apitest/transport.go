@@ -157,3 +157,17 @@ func (s *Server) Miner(t testing.TB, token string) *client.MinerAPI {
 	t.Cleanup(c.Close)
 	return c
 }
+
+// Suite runs one set of checks against a subsystem in process and over HTTP
+// with permissions on. pick takes the interface out of the client, for example
+//
+//	apitest.Suite(t, impl, apitest.Parts{Storage: impl},
+//		func(m *client.MinerAPI) api.Storage { return m }, checks)
+//
+// The checks run twice against the same implementation and must not assume that
+// it is new.
+func Suite[I any](t *testing.T, impl I, p Parts, pick func(*client.MinerAPI) I, checks func(t *testing.T, i I)) {
+	t.Helper()
+	t.Run("in process", func(t *testing.T) { checks(t, impl) })
+	t.Run("http", func(t *testing.T) { checks(t, pick(Serve(t, p).Miner(t, AdminToken))) })
+}

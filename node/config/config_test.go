@@ -180,6 +180,15 @@ func TestValidateValues(t *testing.T) {
 	}
 }
 
+func TestReachable(t *testing.T) {
+	for a, want := range map[string]bool{"host:1": true, "[::1]:1": true, "http://host:1": true, "https://host/base": true,
+		"host": false, "ftp://host:1": false, "http://": false, "http://u@host": false} {
+		if reachable(a) != want {
+			t.Errorf("%s: %v", a, !want)
+		}
+	}
+}
+
 func TestValues(t *testing.T) {
 	for in, want := range map[string]Epochs{"1h": 120, "30s": 1, "31s": 2, "0s": 0, "7": 7, "120 epochs": 120, "1 epoch": 1} {
 		var e Epochs

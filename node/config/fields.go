@@ -113,6 +113,9 @@ func quote(s string) string {
 
 // nearest finds the key a misspelt one probably meant; empty when none is near.
 func nearest(key string, known []string) string {
+	if len(key) > 120 {
+		return ""
+	}
 	best, dist := "", 1+len(key)/3
 	for _, k := range known {
 		d := levenshtein(strings.ToLower(key), strings.ToLower(k))

@@ -17,8 +17,9 @@ type Config struct {
 type API struct {
 	// ListenAddress is where the API is bound: a multiaddr or host:port.
 	ListenAddress string
-	// RemoteListenAddress is the host:port under which other hosts reach this API,
-	// for sector files and staged pieces. Empty: as bound.
+	// RemoteListenAddress is the host:port, or the http(s) URL of a proxy, under
+	// which other hosts reach this API, for sector files and staged pieces. Empty:
+	// as bound.
 	RemoteListenAddress string
 	// MaxRequestBytes bounds one JSON-RPC request, bytes.
 	MaxRequestBytes int64

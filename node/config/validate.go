@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 
 	"github.com/filecoin-project/go-address"
@@ -51,10 +52,8 @@ func (c Config) values() []error {
 	if err := listenable(c.API.ListenAddress); err != nil {
 		bad("API.ListenAddress", "%w", err)
 	}
-	if a := c.API.RemoteListenAddress; a != "" {
-		if _, _, err := net.SplitHostPort(a); err != nil {
-			bad("API.RemoteListenAddress", "%q is not host:port", a)
-		}
+	if a := c.API.RemoteListenAddress; a != "" && !reachable(a) {
+		bad("API.RemoteListenAddress", "%q is neither host:port nor an http(s) URL", a)
 	}
 	if c.API.MaxRequestBytes < 1<<16 {
 		bad("API.MaxRequestBytes", "%d is too small for ordinary requests; use at least 65536", c.API.MaxRequestBytes)
@@ -110,6 +109,15 @@ func (c Config) markets() []error {
 		}
 	}
 	return errs
+}
+
+// reachable takes host:port, or a URL where a proxy stands before the API.
+func reachable(a string) bool {
+	if u, err := url.Parse(a); err == nil && (u.Scheme == "http" || u.Scheme == "https") {
+		return u.Host != "" && u.RawQuery == "" && u.User == nil
+	}
+	_, _, err := net.SplitHostPort(a)
+	return err == nil
 }
 
 func listenable(a string) error {
