@@ -268,8 +268,17 @@ func (d *demo) waitPublished(ctx context.Context) error {
 			return false, err
 		}
 		d.screen.note("%s %d%%", deal.Checkpoint, percent(deal.Received, deal.TransferSize))
-		return deal.ChainDealID != 0 || deal.PublishCid != nil && deal.Checkpoint != api.DealPublished, nil
+		return published(deal.Checkpoint), nil
 	})
+}
+
+// published tells whether the deal's id on chain is known.
+func published(c api.DealCheckpoint) bool {
+	switch c {
+	case api.DealPublishConfirmed, api.DealAddedPiece, api.DealIndexed, api.DealComplete:
+		return true
+	}
+	return false
 }
 
 func percent(a, b uint64) uint64 {
@@ -372,9 +381,12 @@ func (d *demo) waitProven(ctx context.Context) error {
 		if err != nil {
 			return false, err
 		}
-		d.screen.note("epoch %d, %d window PoSts accepted, %d blocks won", head.Height, p.Accepted, m.BlocksWon)
-		if p.Accepted >= proofsWanted && m.BlocksWon >= 1 {
-			return true, nil
+		d.screen.note("epoch %d, %d window PoSts accepted, %d blocks won", head.Height/10*10, p.Accepted, m.BlocksWon)
+		if d.lastSector, err = d.miner.SectorsStatus(ctx, d.lastSector.Sector.ID.Number, false); err != nil {
+			return false, err
+		}
+		if p.Accepted >= proofsWanted && m.BlocksWon >= 1 && d.lastSector.State == api.SectorProving {
+			return true, d.checkChain(ctx)
 		}
 		if p.Accepted < proofsWanted {
 			short, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -383,4 +395,29 @@ func (d *demo) waitProven(ctx context.Context) error {
 		}
 		return false, err
 	})
+}
+
+// checkChain asks the chain itself, not our own nodes, for what the summary
+// claims.
+func (d *demo) checkChain(ctx context.Context) error {
+	maddr, err := address.NewFromString(d.minerAddr)
+	if err != nil {
+		return err
+	}
+	deal, err := d.chain.StateMarketStorageDeal(ctx, d.lastDeal.ChainDealID, nil)
+	if err != nil {
+		return fmt.Errorf("deal %d on chain: %w", d.lastDeal.ChainDealID, err)
+	}
+	if deal.State.SectorStartEpoch < 0 {
+		return fmt.Errorf("deal %d is not active on chain", d.lastDeal.ChainDealID)
+	}
+	count, err := d.chain.StateMinerSectorCount(ctx, maddr, nil)
+	if err != nil {
+		return err
+	}
+	if count.Active == 0 || count.Faulty != 0 {
+		return fmt.Errorf("sectors on chain: %d active, %d faulty; want all active", count.Active, count.Faulty)
+	}
+	d.onChainSectors = count
+	return nil
 }

@@ -18,6 +18,7 @@ func (d *demo) summary(w io.Writer) {
 		row("CommR", "%s", s.CommR)
 	}
 	row("ticket, seed epochs", "%d, %d", s.TicketEpoch, s.SeedEpoch)
+	row("sectors on chain", "%d active, %d faulty", d.onChainSectors.Active, d.onChainSectors.Faulty)
 	row("window PoSts on chain", "%d accepted, %d failed", d.lastProving.Accepted, d.lastProving.Failed)
 	row("blocks won", "%d", d.lastMining.BlocksWon)
 	row("retrieved", "%d bytes, sha256 %s, equal", d.fileSize, d.fileSum)

@@ -56,7 +56,8 @@ type demo struct {
 	lastSector  api.SectorInfo
 	lastProving api.ProvingStatus
 	lastMining  api.MiningStatus
-	acceptedRef uint64
+
+	onChainSectors api.MinerSectors
 }
 
 func newDemo(o options) (*demo, error) {
