@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	block "github.com/ipfs/go-block-format"
@@ -101,38 +102,31 @@ func (b *blocks) putNow(ctx context.Context, c cid.Cid, data []byte) error {
 // commit writes what is pending, then the records, each in one batch: a record
 // on disk never names a block that is not.
 func (b *blocks) commit(ctx context.Context, records map[string][]byte) error {
-	b.mu.Lock()
-	todo := b.pending
-	b.mu.Unlock()
-	batch, err := b.ds.Batch(ctx)
-	if err != nil {
-		return fmt.Errorf("commit blocks: %w", err)
-	}
 	b.mu.RLock()
-	keys := make([]cid.Cid, 0, len(todo))
-	for c, d := range todo {
-		if err = batch.Put(ctx, blockKey(c), d); err != nil {
-			break
-		}
-		keys = append(keys, c)
-	}
+	todo := maps.Clone(b.pending)
 	b.mu.RUnlock()
-	if err == nil && len(keys) > 0 {
-		err = batch.Commit(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("commit blocks: %w", err)
+	if len(todo) > 0 {
+		batch, err := b.ds.Batch(ctx)
+		if err != nil {
+			return fmt.Errorf("commit blocks: %w", err)
+		}
+		for c, d := range todo {
+			if err := batch.Put(ctx, blockKey(c), d); err != nil {
+				return fmt.Errorf("commit block %s: %w", c, err)
+			}
+		}
+		if err := batch.Commit(ctx); err != nil {
+			return fmt.Errorf("commit blocks: %w", err)
+		}
 	}
 	if err := putRecords(ctx, b.ds, records); err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, c := range keys {
-		if d, ok := b.pending[c]; ok {
-			b.remember(c, d)
-			delete(b.pending, c)
-		}
+	for c, d := range todo {
+		b.remember(c, d)
+		delete(b.pending, c)
 	}
 	return nil
 }

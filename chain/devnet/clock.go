@@ -27,7 +27,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	for {
 		opened := time.Now()
-		if n.cfg.Mine && !n.warping.Load() {
+		if n.cfg.Mine && !n.warping.Load() && !n.idle(ctx) {
 			if _, err := n.genesis.prepare(ctx, n.ledger.Head(), n.Epoch()+1); err != nil && ctx.Err() == nil {
 				n.log.Error("the genesis miner failed", "epoch", n.Epoch()+1, "err", err)
 			}
@@ -38,13 +38,25 @@ func (n *Node) Run(ctx context.Context) error {
 		if n.warping.Load() {
 			continue
 		}
-		if err := n.closeEpoch(ctx, true); err != nil {
+		if err := n.closeEpoch(ctx, !n.idle(ctx)); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
 			return fmt.Errorf("devnet: close epoch %d: %w", n.Epoch()+1, err)
 		}
 	}
+}
+
+// idle tells whether the genesis miner may let the open epoch pass: nothing is
+// pending, the head's messages (if any) were executed by a child already, and
+// the last block is recent.
+func (n *Node) idle(ctx context.Context) bool {
+	head := n.ledger.Head()
+	if n.Epoch()+1-head.Height >= n.cfg.IdleEpochs || len(n.pool.senders()) > 0 {
+		return false
+	}
+	ms, err := n.ledger.tipsetMessages(ctx, head)
+	return err == nil && len(ms) == 0
 }
 
 // waitSlot lets one pace interval pass since the epoch opened, so that every
@@ -126,15 +138,23 @@ func smallerTicket(a, b *api.TipSet) bool {
 	return bytes.Compare(x[:], y[:]) < 0
 }
 
-// nullCommitEvery bounds how many null rounds are run again after a crash.
-const nullCommitEvery = 64
+// How many null rounds are run again after a crash, at most: nothing that was
+// acknowledged depends on them.
+const (
+	nullCommitEvery = 64 // while warping
+	idleCommitEvery = 10
+)
 
 func (n *Node) nullRound(ctx context.Context, head *api.TipSet, epoch abi.ChainEpoch) error {
 	if _, err := n.exec.advanceNulls(ctx, head, epoch); err != nil {
 		return err
 	}
 	recs := map[string][]byte{recEpoch: epochBytes(epoch)}
-	if !n.warping.Load() || epoch%nullCommitEvery == 0 {
+	every := abi.ChainEpoch(nullCommitEvery)
+	if !n.warping.Load() {
+		every = idleCommitEvery
+	}
+	if epoch%every == 0 {
 		if err := n.blocks.commit(ctx, recs); err != nil {
 			return err
 		}

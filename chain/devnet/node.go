@@ -29,6 +29,10 @@ type Config struct {
 	SectorDir string
 	// Mine lets the genesis miner make blocks and prove its sectors.
 	Mine bool
+	// IdleEpochs is how many epochs the genesis miner leaves to others while
+	// there is nothing to include, because each block costs a real proof; 0 and 1
+	// mean that it tries every epoch.
+	IdleEpochs abi.ChainEpoch
 	// Shutdown is called by the Shutdown method; nil refuses it.
 	Shutdown func()
 }

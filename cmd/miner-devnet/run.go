@@ -39,6 +39,7 @@ func runCmd() *cli.Command {
 			&cli.IntFlag{Name: "genesis-sectors", Value: 2, Usage: "sectors of the genesis miner (first run only)"},
 			&cli.StringFlag{Name: "seed", Usage: "make the network reproducible from this text (first run only)"},
 			&cli.BoolFlag{Name: "mine", Value: true, Usage: "let the genesis miner make blocks and prove its sectors"},
+			&cli.IntFlag{Name: "idle-epochs", Value: 4, Usage: "epochs the genesis miner leaves to others while there is nothing to include; each block costs a proof"},
 			&cli.StringFlag{Name: "log-level", EnvVars: []string{"GOLOG_LOG_LEVEL"}, Value: "info", Usage: "debug, info, warn or error"},
 		},
 		Action: runAction,
@@ -103,7 +104,8 @@ func runNode(c *cli.Context, r *repo.Repo, log *slog.Logger) error {
 	if err := initChain(ctx, c, r, engine, w, log); err != nil {
 		return err
 	}
-	n, err := devnet.New(ctx, devnet.Config{Pace: c.Duration("pace"), SectorDir: r.Path("genesis-sectors"), Mine: c.Bool("mine"), Shutdown: stop},
+	n, err := devnet.New(ctx, devnet.Config{Pace: c.Duration("pace"), SectorDir: r.Path("genesis-sectors"), Mine: c.Bool("mine"),
+		IdleEpochs: abi.ChainEpoch(c.Int("idle-epochs")), Shutdown: stop},
 		devnet.Deps{Store: r.Datastore(repo.Devnet), Wallet: w, Engine: engine, Log: log})
 	if err != nil {
 		return err
