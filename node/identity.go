@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs/go-datastore"
 	"github.com/libp2p/go-libp2p/core/crypto"
 
+	"quarry/api"
 	"quarry/node/repo"
 )
 
@@ -68,4 +69,31 @@ func newLibp2pKey(ks *repo.Keystore) (crypto.PrivKey, error) {
 		return nil, fmt.Errorf("encode the libp2p identity: %w", err)
 	}
 	return priv, ks.Put(repo.KeyLibp2p, repo.Key{Type: keyTypeLibp2p, PrivateKey: b})
+}
+
+// dataTokenKey holds the token this process shows to whoever serves sector
+// files. Any peer may attach a path with a URL of its own, so what is sent
+// there must be worth no more than the role of a worker.
+var dataTokenKey = datastore.NewKey("data-token")
+
+// dataToken returns that token, making it at the first start and again when it
+// was revoked.
+func dataToken(ctx context.Context, r *repo.Repo) (string, error) {
+	ds := r.Datastore(repo.Node)
+	b, err := ds.Get(ctx, dataTokenKey)
+	if err == nil {
+		if _, err := r.Tokens().Verify(ctx, string(b)); err == nil {
+			return string(b), nil
+		}
+	} else if !errors.Is(err, datastore.ErrNotFound) {
+		return "", fmt.Errorf("read the token for sector files: %w", err)
+	}
+	token, err := r.Tokens().Create(ctx, api.TokenRequest{Name: "this node, for sector files", Role: api.RoleWorker})
+	if err != nil {
+		return "", fmt.Errorf("make the token for sector files: %w", err)
+	}
+	if err := ds.Put(ctx, dataTokenKey, []byte(token)); err != nil {
+		return "", fmt.Errorf("remember the token for sector files: %w", err)
+	}
+	return token, ds.Sync(ctx, dataTokenKey)
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -37,7 +35,7 @@ type Node struct {
 	group *lifecycle.Group
 	srv   *serve.Server
 	base  string // URL of the API as others reach it
-	token string // ours, for routes of other processes of ours
+	token string // role worker: shown to processes that serve sector files
 
 	maddr    address.Address
 	mid      abi.ActorID
@@ -156,11 +154,9 @@ func (n *Node) absent() map[api.Subsystem]string {
 }
 
 func (n *Node) bind(ctx context.Context) (err error) {
-	token, err := os.ReadFile(n.repo.Path(repo.FileToken))
-	if err != nil {
+	if n.token, err = dataToken(ctx, n.repo); err != nil {
 		return err
 	}
-	n.token = strings.TrimSpace(string(token))
 	n.srv, err = serve.New(serve.Config{Listen: n.set.Listen, MaxRequestBytes: n.set.MaxRequestBytes, Absent: n.absent()},
 		serve.Deps{Verify: n.repo.Tokens().Verify, Log: n.log.With("part", "api")})
 	if err != nil {

@@ -108,7 +108,6 @@ func (n *Node) withStorage(ctx context.Context) error {
 	n.storage, n.local = m, local
 	n.srv.RegisterStorage(m)
 	n.srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(n.local))
-	n.srv.Handle("HEAD /remote/", api.PermStorageRead, fetch.Handler(n.local))
 	n.srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(n.local))
 	if err := n.group.Go("storage", m.Run); err != nil {
 		return err
@@ -191,7 +190,7 @@ func (n *Node) withMarkets(ctx context.Context) error {
 		return err
 	}
 	n.onClose(func() { h.Close() })
-	reader := fetch.NewReader(fetch.ReaderConfig{Token: n.dataToken, Holder: "markets"},
+	reader := fetch.NewReader(fetch.ReaderConfig{Token: n.remoteToken, Holder: "markets"},
 		fetch.ReaderDeps{Local: n.local, Index: n.storage, Log: n.log.With("part", "reader")})
 	n.onClose(reader.Close)
 	cfg := n.set.MarketsOpts
@@ -215,9 +214,9 @@ func (n *Node) withMarkets(ctx context.Context) error {
 
 func (n *Node) ownToken() string { return n.token }
 
-// dataToken is what other processes want for sector files: theirs, when the
+// remoteToken is what other processes want for sector files: theirs, when the
 // storage is theirs.
-func (n *Node) dataToken() string {
+func (n *Node) remoteToken() string {
 	if n.set.SectorStorage {
 		return n.token
 	}
