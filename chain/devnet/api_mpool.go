@@ -263,11 +263,20 @@ func (n *Node) GasEstimateGasLimit(ctx context.Context, msg *api.Message, tsk ap
 	}
 	m := *msg
 	fillBigs(&m)
-	mach, err := n.exec.machine(ctx, o.State, ts, ts.Height+1, big.Zero(), false)
+	// On the head, null rounds since then count: the message will run in the open
+	// epoch, perhaps in another deadline.
+	root, epoch := o.State, ts.Height+1
+	if ts.Equal(n.ledger.Head()) {
+		epoch = max(epoch, n.Epoch()+1)
+		if root, err = n.exec.advanceNulls(ctx, ts, epoch-1); err != nil {
+			return 0, err
+		}
+	}
+	mach, err := n.exec.machine(ctx, root, ts, epoch, big.Zero(), false)
 	if err != nil {
 		return 0, err
 	}
-	v, err := n.ledger.view(ctx, o.State)
+	v, err := n.ledger.view(ctx, root)
 	if err != nil {
 		return 0, err
 	}
