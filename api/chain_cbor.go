@@ -347,4 +347,3 @@ func NewTipSet(blocks []*BlockHeader) (*TipSet, error) {
 	}
 	return ts, nil
 }
-
