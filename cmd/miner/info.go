@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -52,12 +53,15 @@ func info(c *cli.Context) error {
 	}
 	if m, err := dialMarkets(c); err == nil {
 		defer m.Close()
-		p := part(c, m)
-		r.Markets = &p
-		page, err := m.DealsList(c.Context, "", pageSize)
-		fail("deals", err)
-		count := len(page.Deals)
-		r.Deals = &count
+		if p := part(c, m); p.Error != "" || slices.Contains(p.Status.Subsystems, api.SubsystemMarkets) {
+			r.Markets = &p
+			page, err := m.DealsList(c.Context, "", pageSize)
+			fail("deals", err)
+			count := len(page.Deals)
+			r.Deals = &count
+		} else {
+			r.Errors = append(r.Errors, "markets: no markets process is named; set MARKETS_PATH or MARKETS_API_INFO")
+		}
 	} else {
 		fail("markets", err)
 	}
