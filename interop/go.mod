@@ -150,3 +150,6 @@ require (
 )
 
 replace quarry => ../
+
+// Lotus v1.36.2 is written against this pre-release.
+replace github.com/filecoin-project/go-state-types => github.com/filecoin-project/go-state-types v0.19.0-rc1
