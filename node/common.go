@@ -106,8 +106,11 @@ type peerWatch struct {
 	last api.PeerStatus
 }
 
-func newPeerWatch(name string, log *slog.Logger, ask func(ctx context.Context) (api.VersionInfo, error)) *peerWatch {
-	return &peerWatch{name: name, ask: ask, log: log, every: 5 * time.Second,
+func newPeerWatch(name string, every time.Duration, log *slog.Logger, ask func(ctx context.Context) (api.VersionInfo, error)) *peerWatch {
+	if every <= 0 {
+		every = 5 * time.Second
+	}
+	return &peerWatch{name: name, ask: ask, log: log, every: every,
 		last: api.PeerStatus{Name: name, Since: time.Now(), LastError: "not asked yet"}}
 }
 

@@ -53,18 +53,22 @@ type Node struct {
 	closeErr []error
 }
 
-// Run composes the process and works until ctx ends, Shutdown is called, or a
-// part fails; then it stops everything, last started first.
-func Run(ctx context.Context, set Settings) (err error) {
+func newNode(set Settings) *Node {
 	if set.Log == nil {
 		set.Log = slog.New(slog.DiscardHandler)
 	}
 	if set.Level == nil {
 		set.Level = new(slog.LevelVar)
 	}
+	return &Node{set: set, log: set.Log, group: lifecycle.New(set.StopBudget, set.Log)}
+}
+
+// Run composes the process and works until ctx ends, Shutdown is called, or a
+// part fails; then it stops everything, last started first.
+func Run(ctx context.Context, set Settings) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	n := &Node{set: set, log: set.Log, group: lifecycle.New(set.StopBudget, set.Log)}
+	n := newNode(set)
 	defer func() { err = errors.Join(err, n.close()) }()
 	if err := n.compose(ctx, stop); err != nil {
 		return err
@@ -179,7 +183,7 @@ func (n *Node) connectChain(ctx context.Context) (err error) {
 		return err
 	}
 	n.onClose(func() { n.chain.Close() })
-	n.peers = append(n.peers, newPeerWatch("full node", n.log, n.chain.Version))
+	n.peers = append(n.peers, newPeerWatch("full node", n.set.PeerPoll, n.log, n.chain.Version))
 	n.heads = heads.New(heads.Config{}, heads.Deps{Chain: n.chain, Log: n.log.With("part", "heads")})
 	return n.group.Go("heads", n.heads.Run)
 }

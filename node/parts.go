@@ -133,7 +133,7 @@ func (n *Node) peer(ctx context.Context, name, info string) (*client.MinerAPI, e
 		return nil, err
 	}
 	n.onClose(func() { p.Close() })
-	n.peers = append(n.peers, newPeerWatch(name, n.log, p.Version))
+	n.peers = append(n.peers, newPeerWatch(name, n.set.PeerPoll, n.log, p.Version))
 	return p, nil
 }
 

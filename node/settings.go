@@ -36,6 +36,7 @@ type Settings struct {
 	MarketsOpts                  markets.Config // without Miner and directories
 
 	StopBudget time.Duration
+	PeerPoll   time.Duration // between questions whether a peer answers; zero: 5 s
 }
 
 // SealingOptions are the operator's choices about sectors; epochs.

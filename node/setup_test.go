@@ -82,7 +82,9 @@ func newSetupChain(t *testing.T) *setupChain {
 		}
 		return &api.MsgLookup{Message: m, Receipt: api.MessageReceipt{ExitCode: c.exit, Return: ret.Bytes()}}, nil
 	}
-	in.StateSearchMsg = func(context.Context, api.TipSetKey, cid.Cid, abi.ChainEpoch, bool) (*api.MsgLookup, error) { return nil, nil }
+	in.StateSearchMsg = func(context.Context, api.TipSetKey, cid.Cid, abi.ChainEpoch, bool) (*api.MsgLookup, error) {
+		return nil, nil
+	}
 	in.MpoolPush = func(_ context.Context, m *api.SignedMessage) (cid.Cid, error) { return m.Cid(), nil }
 	return c
 }
