@@ -71,6 +71,9 @@ func Run(ctx context.Context, set Settings) (err error) {
 	n := newNode(set)
 	defer func() { err = errors.Join(err, n.close()) }()
 	if err := n.compose(ctx, stop); err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return nil // told to stop while waiting for the full node
+		}
 		return err
 	}
 	n.log.Info("running", "miner", n.maddr, "api", n.srv.Multiaddr(), "subsystems", n.subsystems())

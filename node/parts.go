@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -220,8 +219,11 @@ func (n *Node) remoteToken() string {
 	if n.set.SectorStorage {
 		return n.token
 	}
-	token, _, _ := strings.Cut(n.set.SectorIndexInfo, ":")
-	return token
+	info, err := client.ParseInfo(n.set.SectorIndexInfo)
+	if err != nil { // refused before, when the peer was dialled
+		return ""
+	}
+	return info.Token.Reveal()
 }
 
 // serveRetrieval opens the public listener: no token, no RPC, only content.

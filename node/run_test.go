@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -329,5 +330,46 @@ func TestRoutesWithoutToken(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A process told to stop while it waits for the full node has not failed.
+func TestStopWhileWaiting(t *testing.T) {
+	set := privateSettings(t, "a.b.c:"+freePort(t), "127.0.0.1:0")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	set.Log = slog.New(slog.NewTextHandler(onLine(func(line string) {
+		if strings.Contains(line, "waiting for the full node") {
+			cancel()
+		}
+	}), nil))
+	if err := Run(ctx, set); err != nil || ctx.Err() == nil {
+		t.Fatalf("run ended with %v", err)
+	}
+	if err := Run(t.Context(), Settings{RepoDir: set.RepoDir, Listen: "127.0.0.1:0"}); err == nil || !strings.Contains(err.Error(), "FULLNODE_API_INFO") {
+		t.Errorf("no full node named: %v", err)
+	}
+}
+
+// onLine is a writer of log lines.
+type onLine func(line string)
+
+func (f onLine) Write(b []byte) (int, error) { f(string(b)); return len(b), nil }
+
+// The token for sector files of another process is what stands before the
+// address, and nothing where none does.
+func TestRemoteToken(t *testing.T) {
+	for info, want := range map[string]string{
+		"a.b.c:/ip4/127.0.0.1/tcp/7/http": "a.b.c", "a.b.c:http://host:7": "a.b.c", "a.b.c:host:7": "a.b.c",
+		"/ip4/127.0.0.1/tcp/7/http": "", "http://host:7": "", "host:7": "",
+	} {
+		if got := newNode(Settings{SectorIndexInfo: info}).remoteToken(); got != want {
+			t.Errorf("%s: %q", info, got)
+		}
+	}
+	own := newNode(Settings{SectorStorage: true, SectorIndexInfo: "a.b.c:host:7"})
+	own.token = "d.e.f"
+	if got := own.remoteToken(); got != "d.e.f" {
+		t.Errorf("own storage: %q", got)
 	}
 }
