@@ -110,10 +110,17 @@ func (e *ErrPermission) Error() string {
 	return fmt.Sprintf("missing permission to invoke '%s' (need '%s')", e.Method, e.Need)
 }
 
+// ErrActorNotFound says that an address has no actor. Lotus clients know it by
+// its code and by the words "actor not found" (lotus api/api_errors.go).
+type ErrActorNotFound struct{ Address string }
+
+func (e *ErrActorNotFound) Error() string { return "resolve " + e.Address + ": actor not found" }
+
 // ErrorTable lists every error that crosses RPC with its JSON-RPC code. Codes
-// are never renumbered; 2..99 are left to Lotus's own table.
+// are never renumbered; 2..99 are those of Lotus's own table.
 func ErrorTable() map[int]error {
 	return map[int]error{
+		11:  new(ErrActorNotFound), // EActorNotFound of Lotus
 		101: new(ErrNotServedHere),
 		102: new(ErrNotFound),
 		103: new(ErrInvalid),

@@ -93,6 +93,7 @@ func (n *Node) closeEpoch(ctx context.Context, mine bool) error {
 	n.mu.Lock()
 	cands := n.candidates
 	n.candidates = nil
+	n.closing = epoch // a block that comes now is late, not early for the next epoch
 	n.mu.Unlock()
 	ts, err := n.heaviest(ctx, cands)
 	if err != nil {

@@ -70,6 +70,7 @@ type Node struct {
 	epoch      abi.ChainEpoch // last closed epoch; epoch+1 is open
 	epochMoved chan struct{}  // closed and replaced when epoch grows
 	candidates []*api.BlockHeader
+	closing    abi.ChainEpoch // the epoch whose candidates were taken last
 	pushLocks  map[address.Address]*sync.Mutex
 	pace       atomic.Int64 // nanoseconds
 	paceMoved  chan struct{}
@@ -250,7 +251,7 @@ func (n *Node) accept(ctx context.Context, h *api.BlockHeader) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if h.Height != n.epoch+1 {
+	if h.Height != n.epoch+1 || h.Height <= n.closing {
 		return errClosed
 	}
 	for _, c := range n.candidates {

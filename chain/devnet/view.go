@@ -35,9 +35,9 @@ func (l *ledger) view(ctx context.Context, root cid.Cid) (*view, error) {
 	return &view{tree: t, store: t.Store(ctx)}, nil
 }
 
-// errActorNotFound has the text on which clients match.
+// errActorNotFound has the code and the text on which clients match.
 func errActorNotFound(a address.Address) error {
-	return fmt.Errorf("resolve %s: actor not found", a)
+	return &api.ErrActorNotFound{Address: a.String()}
 }
 
 func (v *view) actor(ctx context.Context, a address.Address) (*state.Actor, error) {

@@ -81,7 +81,7 @@ func TestNullRounds(t *testing.T) {
 	n := newNet(t)
 	n.power = 0 // nothing is won
 	n.scene(t, devnet, func(*Producer) {
-		time.Sleep(2*pace + pace/2)
+		n.pass(2*pace + pace/2)
 		if got := fmt.Sprint(n.tried); got != "[1 2 3]" {
 			t.Errorf("tried epochs %s within two and a half epochs, want [1 2 3]", got)
 		}
@@ -90,7 +90,7 @@ func TestNullRounds(t *testing.T) {
 		if got := fmt.Sprint(n.tried); got != "[1 2 3 4]" {
 			t.Errorf("after a head at 3 tried %s", got)
 		}
-		time.Sleep(time.Hour)
+		n.pass(time.Hour)
 		if got := fmt.Sprint(n.tried); got != "[1 2 3 4 5 6 7]" {
 			t.Errorf("without heads tried %s, want no more than %d null rounds", got, devnet.MaxNulls)
 		}
@@ -102,13 +102,13 @@ func TestTooLate(t *testing.T) {
 	n := newNet(t)
 	n.proving = 80 * time.Millisecond
 	n.scene(t, devnet, func(p *Producer) {
-		time.Sleep(40 * time.Millisecond)
+		n.pass(40 * time.Millisecond)
 		n.grow(1, false)
-		time.Sleep(50 * time.Millisecond)
+		n.pass(50 * time.Millisecond)
 		if len(n.submitted) != 0 || !strings.Contains(p.Status().LastErr, "moved on") {
 			t.Errorf("%d blocks submitted, last error %q", len(n.submitted), p.Status().LastErr)
 		}
-		time.Sleep(80 * time.Millisecond)
+		n.pass(80 * time.Millisecond)
 		if len(n.submitted) != 1 || n.submitted[0].Header.Height != 2 {
 			t.Errorf("the next epoch was not mined: %d blocks", len(n.submitted))
 		}
@@ -120,7 +120,7 @@ func TestTooLate(t *testing.T) {
 func TestGuardStopsBlocks(t *testing.T) {
 	n := newNet(t)
 	n.scene(t, devnet, func(p *Producer) {
-		time.Sleep(2 * pace) // null rounds on genesis
+		n.pass(2 * pace) // null rounds on genesis
 		if len(n.submitted) != 1 || n.resubmitted != 1 || p.Status().BlocksWon != 1 {
 			t.Errorf("%d blocks, %d again, %+v", len(n.submitted), n.resubmitted, p.Status())
 		}
@@ -152,7 +152,7 @@ func TestUnknownFate(t *testing.T) {
 		if st := p.Status(); st.BlocksWon != 1 || len(n.submitted) != 1 || n.resubmitted != 1 {
 			t.Errorf("after a restart %+v, %d blocks, %d again", st, len(n.submitted), n.resubmitted)
 		}
-		time.Sleep(2 * pace)
+		n.pass(2 * pace)
 		if st := p.Status(); st.BlocksWon != 1 || len(n.submitted) != 1 {
 			t.Errorf("counted again: %+v", st)
 		}
@@ -167,7 +167,7 @@ func TestRefusedBlockDoesNotBlock(t *testing.T) {
 		n.mu.Lock()
 		n.failures = map[string]error{}
 		n.mu.Unlock()
-		time.Sleep(2 * pace)
+		n.pass(2 * pace)
 		if st := p.Status(); len(n.submitted) != 2 || n.submitted[1].Header.Height != 2 || st.BlocksWon != 1 {
 			t.Errorf("%d blocks, %+v", len(n.submitted), st)
 		}
@@ -220,15 +220,15 @@ func TestRealTime(t *testing.T) {
 	n := newNet(t)
 	n.head.Blocks[0].Timestamp = 946684800 // 2000-01-01, when the bubble starts
 	n.scene(t, Config{Propagation: 300 * time.Millisecond}, func(*Producer) {
-		time.Sleep(299 * time.Millisecond)
+		n.pass(299 * time.Millisecond)
 		if len(n.tried) != 0 {
 			t.Error("tried before the base was complete")
 		}
-		time.Sleep(2 * time.Millisecond)
+		n.pass(2 * time.Millisecond)
 		if len(n.tried) != 1 || len(n.submitted) != 0 {
 			t.Errorf("tried %v, submitted %d", n.tried, len(n.submitted))
 		}
-		time.Sleep(time.Second)
+		n.pass(time.Second)
 		if len(n.submitted) != 1 {
 			t.Errorf("%d blocks after their time", len(n.submitted))
 		}
@@ -239,7 +239,7 @@ func TestNodeOutOfSync(t *testing.T) {
 	n := newNet(t)
 	n.head.Blocks[0].Timestamp = 946684800 - 86400
 	n.scene(t, Config{}, func(p *Producer) {
-		time.Sleep(time.Second)
+		n.pass(time.Second)
 		if st := p.Status(); len(n.tried) != 0 || !strings.Contains(st.Reason, "24h0m0s behind") {
 			t.Errorf("tried %v, reason %q", n.tried, st.Reason)
 		}

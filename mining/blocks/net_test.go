@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -27,6 +28,7 @@ const pace = 100 * time.Millisecond
 // won while power is set.
 type net struct {
 	mu        sync.Mutex
+	order     sync.Mutex // see pass
 	miner     address.Address
 	head      *api.TipSet
 	sub       chan []*api.HeadChange
@@ -100,9 +102,30 @@ func (n *net) grow(h abi.ChainEpoch, ours bool) {
 	n.sub <- []*api.HeadChange{{Type: api.HeadApply, Val: ts}}
 }
 
-func (n *net) fail(what string) error { return n.failures[what] }
+func (n *net) fail(what string) error {
+	n.order.Lock()
+	defer n.order.Unlock()
+	return n.failures[what]
+}
 
-func (n *net) ChainHead(context.Context) (*api.TipSet, error) { return n.head, nil }
+func (n *net) ChainHead(context.Context) (*api.TipSet, error) {
+	n.order.Lock()
+	defer n.order.Unlock()
+	return n.head, nil
+}
+
+// pass lets bubble time go by and whatever it woke come to rest. Waiting orders
+// the producer's writes before our reads; the locks order what we did before
+// it wakes.
+func (n *net) pass(d time.Duration) {
+	n.mu.Lock()
+	n.order.Lock()
+	n.order.Unlock() //nolint:staticcheck // only for the order
+	n.mu.Unlock()
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func (n *net) ChainNotify(context.Context) (<-chan []*api.HeadChange, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
