@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/api/client"
+	"quarry/node/repo"
 )
 
 // expand resolves a leading ~/.
@@ -34,23 +35,12 @@ func infoFromRepo(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	addr, err := os.ReadFile(filepath.Join(dir, "api"))
-	if errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("no node is running in %s (no api file there); start it with `miner --%s %s run`, or name another node", dir, flagMinerRepo, dir)
-	}
-	if err != nil {
-		return "", err
-	}
-	token, err := os.ReadFile(filepath.Join(dir, "token"))
-	if err != nil {
-		return "", fmt.Errorf("read the token of %s: %w", dir, err)
-	}
-	return strings.TrimSpace(string(token)) + ":" + strings.TrimSpace(string(addr)), nil
+	return repo.APIInfo(dir)
 }
 
 // typed tells whether the operator wrote the flag on the command line: only
 // then it beats the environment.
-func typed(c *cli.Context, name string) bool {
+func typed(name string) bool {
 	for _, a := range os.Args[1:] {
 		if a == "--"+name || strings.HasPrefix(a, "--"+name+"=") || a == "-"+name {
 			return true
@@ -62,7 +52,7 @@ func typed(c *cli.Context, name string) bool {
 // minerInfo finds the private node: flag, then MINER_API_INFO, then the
 // default repo.
 func minerInfo(c *cli.Context) (string, error) {
-	if env := os.Getenv("MINER_API_INFO"); env != "" && !typed(c, flagMinerRepo) {
+	if env := os.Getenv("MINER_API_INFO"); env != "" && !typed(flagMinerRepo) {
 		return env, nil
 	}
 	return infoFromRepo(c.String(flagMinerRepo))
@@ -71,7 +61,7 @@ func minerInfo(c *cli.Context) (string, error) {
 // marketsInfo finds the markets node: its own flag, environment or repo, and
 // where none is configured the miner, which may run everything.
 func marketsInfo(c *cli.Context) (string, error) {
-	if typed(c, flagMarketsRepo) {
+	if typed(flagMarketsRepo) {
 		return infoFromRepo(c.String(flagMarketsRepo))
 	}
 	if env := os.Getenv("MARKETS_API_INFO"); env != "" {
