@@ -1,0 +1,183 @@
+package sealing
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/filecoin-project/go-address"
+	commcid "github.com/filecoin-project/go-fil-commcid"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/google/uuid"
+	"golang.org/x/crypto/blake2b"
+
+	"quarry/api"
+	"quarry/proofs/commp"
+)
+
+func testMiner() address.Address { a, _ := address.NewIDAddress(1000); return a }
+
+func minerEntropy() []byte { b, _ := addressEntropy(testMiner()); return b }
+
+func (w *world) TaskSubmit(ctx context.Context, spec api.TaskSpec) (api.TaskStatus, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.reach(ctx, "TaskSubmit"); err != nil {
+		return api.TaskStatus{}, err
+	}
+	if t, ok := w.tasks[spec.Key]; ok {
+		if t.State == api.TaskQueued || t.State == api.TaskRunning {
+			t.Spec = spec // a fresh address for the same data
+		}
+		return *t, nil
+	}
+	t := &api.TaskStatus{ID: uuid.New(), Spec: spec, State: api.TaskQueued, Submitted: time.Now()}
+	w.tasks[spec.Key], w.byID[t.ID] = t, t
+	w.submitted = append(w.submitted, spec)
+	return *t, nil
+}
+
+func (w *world) TaskGet(ctx context.Context, id api.UUID) (api.TaskStatus, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t, ok := w.byID[id]
+	if !ok {
+		return api.TaskStatus{}, &api.ErrNotFound{What: "task"}
+	}
+	return *t, w.reach(ctx, "TaskGet")
+}
+
+// TaskWait is also where the work happens.
+func (w *world) TaskWait(ctx context.Context, id api.UUID) (api.TaskStatus, error) {
+	w.mu.Lock()
+	gate := chan struct{}(nil)
+	if t, ok := w.byID[id]; ok {
+		gate = w.block[t.Spec.Type]
+	}
+	w.mu.Unlock()
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return api.TaskStatus{}, ctx.Err()
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.reach(ctx, "TaskWait"); err != nil {
+		return api.TaskStatus{}, err
+	}
+	t, ok := w.byID[id]
+	if !ok {
+		return api.TaskStatus{}, &api.ErrNotFound{What: "task"}
+	}
+	switch {
+	case t.State == api.TaskQueued: // first time: not done yet
+		t.State = api.TaskRunning
+	case t.State == api.TaskRunning:
+		w.work(t)
+	}
+	return *t, nil
+}
+
+func (w *world) work(t *api.TaskStatus) {
+	if q := w.taskFails[t.Spec.Type]; len(q) > 0 {
+		w.taskFails[t.Spec.Type] = q[1:]
+		t.State, t.Error, t.Retryable = api.TaskFailed, q[0].text, q[0].retryable
+		return
+	}
+	compute := w.compute
+	if w.computeWith != nil {
+		compute = w.computeWith
+	}
+	res, err := compute(t.Spec)
+	if err != nil {
+		t.State, t.Error = api.TaskFailed, err.Error()
+		return
+	}
+	t.State = api.TaskDone
+	t.Result, _ = json.Marshal(res)
+}
+
+type fakePC1 struct {
+	Ticket []byte
+	CommD  string
+}
+
+func (w *world) compute(spec api.TaskSpec) (any, error) {
+	switch spec.Type {
+	case api.TaskAddPiece:
+		var p api.AddPieceParams
+		if err := json.Unmarshal(spec.Params, &p); err != nil {
+			return nil, err
+		}
+		if p.Data.URL == "wrong" {
+			return nil, &api.ErrPieceMismatch{Want: p.Piece.PieceCID.String(), Got: "baga-other"}
+		}
+	case api.TaskPreCommit1:
+		var p api.PreCommit1Params
+		if err := json.Unmarshal(spec.Params, &p); err != nil {
+			return nil, err
+		}
+		d, err := commp.CommD(spec.Sector.ProofType, p.Pieces)
+		return fakePC1{p.Ticket, d.String()}, err
+	case api.TaskPreCommit2:
+		var p api.PreCommit2Params
+		var in fakePC1
+		if err := errors.Join(json.Unmarshal(spec.Params, &p), json.Unmarshal(p.PreCommit1Out, &in)); err != nil {
+			return nil, err
+		}
+		h := blake2b.Sum256(fmt.Appendf(nil, "%s %x %s", spec.Sector, in.Ticket, in.CommD))
+		h[31] &= 0x3f
+		r, err := commcid.ReplicaCommitmentV1ToCID(h[:])
+		return api.PreCommit2Result{SealedCID: api.CidString(r.String()), UnsealedCID: api.CidString(in.CommD), Commitments: json.RawMessage(`{}`)}, err
+	case api.TaskCommit1:
+		var p api.Commit1Params
+		if err := json.Unmarshal(spec.Params, &p); err != nil {
+			return nil, err
+		}
+		return api.Commit1Result{Vanilla: fmt.Appendf(nil, "vanilla %x", p.Seed)}, nil
+	}
+	return struct{}{}, nil
+}
+
+func (w *world) TaskForget(ctx context.Context, id api.UUID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if t, ok := w.byID[id]; ok {
+		delete(w.byID, id)
+		delete(w.tasks, t.Spec.Key)
+	}
+	return w.reach(ctx, "TaskForget")
+}
+
+func (w *world) RemoveSector(ctx context.Context, id abi.SectorID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.removed[id] = true
+	return w.reach(ctx, "RemoveSector")
+}
+
+// checkSpent fails when a setback that was prepared never happened. Callers
+// hold mu.
+func (w *world) checkSpent(t testing.TB) {
+	t.Helper()
+	for k, n := range w.flaky {
+		if n > 0 {
+			t.Errorf("%s was never called often enough: %d failures left", k, n)
+		}
+	}
+	for k, q := range w.taskFails {
+		if len(q) > 0 {
+			t.Errorf("%d failures of %s tasks left", len(q), k)
+		}
+	}
+	for k, q := range w.exits {
+		if len(q) > 0 {
+			t.Errorf("%d failures of method %d left", len(q), k)
+		}
+	}
+}
