@@ -124,7 +124,7 @@ func attach(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return errors.New("name one directory")
 	}
-	dir, err := expand(c.Args().First())
+	dir, err := repo.Expand(c.Args().First())
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func run(c *cli.Context) (err error) {
 
 // openRepo opens the worker's repo, making it at the first run.
 func openRepo(dir string) (*repo.Repo, error) {
-	dir, err := expand(dir)
+	dir, err := repo.Expand(dir)
 	if err != nil {
 		return nil, err
 	}

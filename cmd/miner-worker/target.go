@@ -19,7 +19,7 @@ func minerInfo(c *cli.Context) (string, error) {
 		return s, nil
 	}
 	if dir := c.String(flagMinerRepo); dir != "" {
-		dir, err := expand(dir)
+		dir, err := repo.Expand(dir)
 		if err != nil {
 			return "", err
 		}
@@ -38,7 +38,7 @@ func dialMiner(c *cli.Context) (*client.MinerAPI, error) {
 
 // dialSelf connects to the worker that runs on the repo.
 func dialSelf(c *cli.Context) (*client.MinerAPI, error) {
-	dir, err := expand(c.String(flagRepo))
+	dir, err := repo.Expand(c.String(flagRepo))
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"quarry/api/client"
 	"quarry/node"
 	"quarry/node/config"
+	"quarry/node/repo"
 )
 
 func initCommand() *cli.Command {
@@ -63,7 +64,7 @@ func setListen(c *cli.Context, cfg *config.Config) {
 }
 
 func initMiner(c *cli.Context) error {
-	dir, err := expand(c.String(flagMinerRepo))
+	dir, err := repo.Expand(c.String(flagMinerRepo))
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func initService(c *cli.Context) error {
 	if c.String(flagMarketsRepo) == "" {
 		return errors.New("no repo is named: give --markets-repo or set MARKETS_PATH")
 	}
-	dir, err := expand(c.String(flagMarketsRepo))
+	dir, err := repo.Expand(c.String(flagMarketsRepo))
 	if err != nil {
 		return err
 	}

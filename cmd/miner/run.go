@@ -9,6 +9,7 @@ import (
 
 	"quarry/node"
 	"quarry/node/config"
+	"quarry/node/repo"
 )
 
 func runCommand() *cli.Command {
@@ -16,7 +17,7 @@ func runCommand() *cli.Command {
 		Name: "run", Usage: "run the node of --miner-repo",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "log-level", Value: "info", Usage: "debug, info, warn or error"}},
 		Action: func(c *cli.Context) error {
-			dir, err := expand(c.String(flagMinerRepo))
+			dir, err := repo.Expand(c.String(flagMinerRepo))
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/api"
+	"quarry/node/repo"
 	"quarry/storage/paths"
 )
 
@@ -63,7 +64,7 @@ func attachPath(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return errors.New("name one directory")
 	}
-	dir, err := expand(c.Args().First())
+	dir, err := repo.Expand(c.Args().First())
 	if err != nil {
 		return err
 	}

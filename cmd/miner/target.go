@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -14,24 +12,9 @@ import (
 	"quarry/node/repo"
 )
 
-// expand resolves a leading ~/.
-func expand(path string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	if rest, ok := strings.CutPrefix(path, "~/"); ok {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", fmt.Errorf("resolve %s: %w", path, err)
-		}
-		path = filepath.Join(home, rest)
-	}
-	return filepath.Abs(path)
-}
-
 // infoFromRepo reads the API info of the node that runs in a repo.
 func infoFromRepo(dir string) (string, error) {
-	dir, err := expand(dir)
+	dir, err := repo.Expand(dir)
 	if err != nil {
 		return "", err
 	}
