@@ -14,6 +14,7 @@ import (
 	"quarry/proofs/envelope"
 	"quarry/proofs/porep"
 	"quarry/proofs/post"
+	"quarry/proofs/update"
 )
 
 // verifier checks proof fields that are envelopes: it loads the vanilla proof
@@ -98,7 +99,8 @@ func (v *verifier) Winning(ctx context.Context, info proof.WinningPoStVerifyInfo
 	return v.once(ctx, "winning", info, info.Proofs[0].ProofBytes, func(blob []byte) (bool, error) { return post.VerifyWinning(ctx, info, blob) })
 }
 
-// ReplicaUpdate refuses: updates have no vanilla verifier yet.
-func (v *verifier) ReplicaUpdate(context.Context, proof.ReplicaUpdateInfo) (bool, error) {
-	return false, nil
+// ReplicaUpdate verifies the new replica of a sector that took data without
+// being sealed again.
+func (v *verifier) ReplicaUpdate(ctx context.Context, info proof.ReplicaUpdateInfo) (bool, error) {
+	return v.once(ctx, "update", info, info.Proof, func(blob []byte) (bool, error) { return update.Verify(ctx, info, blob) })
 }
