@@ -46,9 +46,8 @@ type Config struct {
 	// VanillaAccepted says that the network takes vanilla proofs in envelopes,
 	// as the embedded devnet does.
 	VanillaAccepted bool
-	// EpochWall is the wall-clock length of an epoch on a network that takes
-	// vanilla proofs; nil, or 0 from it, means that the pace is observed.
-	// Elsewhere it is ignored: timestamps rule.
+	// EpochWall is the wall-clock length of an epoch on an embedded devnet; 0 from
+	// it means that the pace is observed. nil elsewhere: timestamps rule.
 	EpochWall func() time.Duration
 	// DisableBlocks and DisableWindow leave out one of the two halves.
 	DisableBlocks, DisableWindow bool
@@ -57,11 +56,18 @@ type Config struct {
 	SubmitConfidence            abi.ChainEpoch
 }
 
-// Deps are the collaborators, all needed but Log.
+// Snark makes Groth16 proofs of what vanilla ones show.
+type Snark interface {
+	blocks.Snark
+	window.Snark
+}
+
+// Deps are the collaborators, all needed but Snark and Log.
 type Deps struct {
 	Store   datastore.Batching // prefixed for this subsystem
 	Chain   Chain
 	Storage Storage
+	Snark   Snark // nil: vanilla proofs only
 	Heads   Heads
 	Msgs    Msgs
 	Log     *slog.Logger
@@ -70,6 +76,7 @@ type Deps struct {
 // Mining implements api.Mining.
 type Mining struct {
 	cfg    Config
+	snark  bool // Groth16 proofs are made here
 	log    *slog.Logger
 	blocks *blocks.Producer
 	window *window.Scheduler
@@ -85,39 +92,36 @@ func New(cfg Config, deps Deps) (*Mining, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	switch {
-	case !cfg.VanillaAccepted:
-		cfg.EpochWall = nil
-	case cfg.EpochWall == nil:
-		cfg.EpochWall = func() time.Duration { return 0 }
-	}
 	b, err := blocks.New(blocks.Config{Miner: cfg.Miner, EpochWall: cfg.EpochWall}, blocks.Deps{
-		Store: namespace.Wrap(deps.Store, datastore.NewKey("/blocks")), Chain: deps.Chain, Prover: deps.Storage,
+		Store: namespace.Wrap(deps.Store, datastore.NewKey("/blocks")), Chain: deps.Chain, Prover: deps.Storage, Snark: deps.Snark,
 		Heads: deps.Heads, Log: deps.Log.With("part", "blocks"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("block production: %w", err)
 	}
 	w, err := window.New(window.Config{Miner: cfg.Miner, MaxPartitions: cfg.MaxPartitionsPerPoStMessage, SubmitConfidence: cfg.SubmitConfidence}, window.Deps{
-		Store: namespace.Wrap(deps.Store, datastore.NewKey("/window")), Chain: deps.Chain, Prover: deps.Storage,
+		Store: namespace.Wrap(deps.Store, datastore.NewKey("/window")), Chain: deps.Chain, Prover: deps.Storage, Snark: deps.Snark,
 		Heads: deps.Heads, Msgs: deps.Msgs, Log: deps.Log.With("part", "window"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("window PoSt: %w", err)
 	}
-	return &Mining{cfg: cfg, log: deps.Log, blocks: b, window: w}, nil
+	return &Mining{cfg: cfg, snark: deps.Snark != nil, log: deps.Log, blocks: b, window: w}, nil
 }
 
 // noGroth16 is what the operator of a real network has to know.
 var noGroth16 = &api.ErrUnsupportedProof{
 	What: "window and winning PoSt on a network that takes only Groth16 proofs",
-	Hint: "run the miner against the embedded devnet, or leave EnableMining off",
+	Hint: "set Form = \"groth16\" under [Proving], run the miner against the embedded devnet, or leave EnableMining off",
 }
 
-// Run mines until ctx ends. Where the network takes only Groth16 proofs it
-// does nothing but answer, with the reason in the status.
+// able tells whether the network takes what this process can prove.
+func (m *Mining) able() bool { return m.cfg.VanillaAccepted || m.snark }
+
+// Run mines until ctx ends. Where the network takes only Groth16 proofs and none
+// are made here it does nothing but answer, with the reason in the status.
 func (m *Mining) Run(ctx context.Context) error {
-	if !m.cfg.VanillaAccepted {
+	if !m.able() {
 		m.log.Error("mining is idle", "reason", noGroth16)
 		<-ctx.Done()
 		return ctx.Err()
@@ -136,7 +140,7 @@ func (m *Mining) Run(ctx context.Context) error {
 // MiningStatus tells of block production.
 func (m *Mining) MiningStatus(context.Context) (api.MiningStatus, error) {
 	s := m.blocks.Status()
-	if !m.cfg.VanillaAccepted {
+	if !m.able() {
 		s.Eligible, s.Reason = false, noGroth16.Error()
 	}
 	return s, nil

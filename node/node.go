@@ -42,7 +42,8 @@ type Node struct {
 	sector   abi.SectorSize
 	proof    abi.RegisteredSealProof
 	vanilla  bool
-	epoch    time.Duration // observed pace, 0 on networks that keep their block delay
+	devnet   bool          // the full node is an embedded one
+	epoch    time.Duration // its pace, 0 when it goes as fast as it can
 	chain    *client.ChainAPI
 	heads    *heads.Follower
 	local    *paths.Local

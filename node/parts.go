@@ -70,7 +70,7 @@ func (n *Node) askMiner(ctx context.Context) error {
 		for _, k := range st.ProofKinds {
 			n.vanilla = n.vanilla || k == "vanilla"
 		}
-		n.epoch = time.Duration(st.PaceMillis) * time.Millisecond
+		n.devnet, n.epoch = true, time.Duration(st.PaceMillis)*time.Millisecond
 	case isUnreachable(err):
 		return err
 	case errors.As(err, &absent):
@@ -160,12 +160,20 @@ func (n *Node) withSealing(ctx context.Context) error {
 	return n.group.Go("sealing", s.Run)
 }
 
+// epochWall is nil on networks that keep their block delay.
+func (n *Node) epochWall() func() time.Duration {
+	if !n.devnet {
+		return nil
+	}
+	return func() time.Duration { return n.epoch }
+}
+
 func (n *Node) withMining(context.Context) error {
 	if !n.set.Mining {
 		return nil
 	}
 	o := n.set.ProvingOpts
-	m, err := mining.New(mining.Config{Miner: n.maddr, VanillaAccepted: n.vanilla, EpochWall: func() time.Duration { return n.epoch },
+	m, err := mining.New(mining.Config{Miner: n.maddr, VanillaAccepted: n.vanilla, EpochWall: n.epochWall(),
 		DisableBlocks: o.NoBlocks, DisableWindow: o.NoWindow, MaxPartitionsPerPoStMessage: o.MaxPartitions},
 		mining.Deps{Store: n.repo.Datastore(repo.Mining), Chain: n.chain, Storage: n.storage, Heads: n.heads,
 			Msgs: n.sender("post", n.set.Fees.WindowPoSt), Log: n.log.With("part", "mining")})

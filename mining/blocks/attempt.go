@@ -122,8 +122,8 @@ func (p *Producer) sign(ctx context.Context, worker address.Address, input []byt
 	return sig.Data, nil
 }
 
-// prove makes the winning PoSt and leaves the vanilla proof with the node,
-// before anything refers to it.
+// prove makes the winning PoSt: a Groth16 proof, or the name of a vanilla one,
+// which is left with the node before anything refers to it.
 func (p *Producer) prove(ctx context.Context, a attempt, beacon []byte, sectors []proof.ExtendedSectorInfo) ([]proof.PoStProof, error) {
 	kind, err := sectors[0].SealProof.RegisteredWinningPoStProof()
 	if err != nil {
@@ -136,11 +136,28 @@ func (p *Producer) prove(ctx context.Context, a attempt, beacon []byte, sectors 
 	if err != nil {
 		return nil, fmt.Errorf("winning PoSt over sector %d: %w", sectors[0].SectorNumber, err)
 	}
+	if p.deps.Snark != nil {
+		field, err := p.deps.Snark.Winning(ctx, statement(p.actor, kind, rand, sectors), blob)
+		if err != nil {
+			return nil, fmt.Errorf("groth16 winning PoSt over sector %d: %w", sectors[0].SectorNumber, err)
+		}
+		return []proof.PoStProof{{PoStProof: kind, ProofBytes: field}}, nil
+	}
 	field, c := envelope.Wrap(blob)
 	if err := p.deps.Chain.ChainPutObj(ctx, api.ObjBlock{Cid: c, Data: blob}); err != nil {
 		return nil, fmt.Errorf("hand the winning proof to the node: %w", err)
 	}
 	return []proof.PoStProof{{PoStProof: kind, ProofBytes: field}}, nil
+}
+
+// statement is what a winning PoSt shows, with its proof still to be made.
+func statement(miner abi.ActorID, kind abi.RegisteredPoStProof, rand []byte, sectors []proof.ExtendedSectorInfo) proof.WinningPoStVerifyInfo {
+	info := proof.WinningPoStVerifyInfo{Randomness: rand, Proofs: []proof.PoStProof{{PoStProof: kind}}, Prover: miner}
+	for _, s := range sectors {
+		info.ChallengedSectors = append(info.ChallengedSectors,
+			proof.SectorInfo{SealProof: s.SealProof, SectorNumber: s.SectorNumber, SealedCID: s.SealedCID})
+	}
+	return info
 }
 
 var errTaken = errors.New("won, but the chain moved on before the block was ready")

@@ -10,6 +10,7 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/filecoin-project/go-state-types/proof"
 	"github.com/ipfs/go-datastore"
 
 	"quarry/api"
@@ -60,8 +61,14 @@ type Deps struct {
 	Store  datastore.Batching // prefixed for block production
 	Chain  Chain
 	Prover Prover
+	Snark  Snark // nil: proofs travel as vanilla ones, where the network takes them
 	Heads  Heads
 	Log    *slog.Logger
+}
+
+// Snark makes the Groth16 proof of what a vanilla winning proof shows.
+type Snark interface {
+	Winning(ctx context.Context, info proof.WinningPoStVerifyInfo, vanilla []byte) ([]byte, error)
 }
 
 // Producer makes blocks. Use New, then Run.

@@ -29,7 +29,7 @@ type proven struct {
 	elapsed time.Duration
 }
 
-// build proves a batch and leaves the vanilla proof with the node. Sectors the
+// build proves a batch, in the form the network is given. Sectors the
 // prover cannot read are skipped and the rest proven again, because the chain
 // checks the list with substitutes in their places.
 func (s *Scheduler) build(ctx context.Context, di *dline.Info, b batch, rand abi.Randomness) (proven, error) {
@@ -61,14 +61,32 @@ func (s *Scheduler) build(ctx context.Context, di *dline.Info, b batch, rand abi
 		if len(res.Vanilla) == 0 {
 			return proven{}, errors.New("the prover returned an empty proof")
 		}
-		out, err := s.wrap(ctx, di, kept, skip, res.Vanilla)
+		out, err := s.wrap(ctx, di, kept, skip, proof.WindowPoStVerifyInfo{
+			Randomness: abi.PoStRandomness(rand), ChallengedSectors: list, Prover: s.actor}, res.Vanilla)
 		out.elapsed = time.Since(started)
 		return out, err
 	}
 }
 
+// field is what stands in the message for the proof: the Groth16 proof, or the
+// name of the vanilla one, which is left with the node first.
+func (s *Scheduler) field(ctx context.Context, info proof.WindowPoStVerifyInfo, blob []byte) ([]byte, error) {
+	if s.deps.Snark != nil {
+		field, err := s.deps.Snark.Window(ctx, info, blob)
+		if err != nil {
+			return nil, fmt.Errorf("groth16 proof over %d sectors: %w", len(info.ChallengedSectors), err)
+		}
+		return field, nil
+	}
+	field, c := envelope.Wrap(blob)
+	if err := s.deps.Chain.ChainPutObj(ctx, api.ObjBlock{Cid: c, Data: blob}); err != nil {
+		return nil, fmt.Errorf("hand the window proof to the node: %w", err)
+	}
+	return field, nil
+}
+
 // wrap makes the parameters of SubmitWindowedPoSt.
-func (s *Scheduler) wrap(ctx context.Context, di *dline.Info, b batch, skip map[uint64]bool, blob []byte) (proven, error) {
+func (s *Scheduler) wrap(ctx context.Context, di *dline.Info, b batch, skip map[uint64]bool, stated proof.WindowPoStVerifyInfo, blob []byte) (proven, error) {
 	head := s.deps.Heads.Head()
 	info, err := s.deps.Chain.StateMinerInfo(ctx, s.cfg.Miner, head.Key())
 	if err != nil {
@@ -78,9 +96,10 @@ func (s *Scheduler) wrap(ctx context.Context, di *dline.Info, b batch, skip map[
 	if err != nil {
 		return proven{}, fmt.Errorf("chain commitment at %d: %w", di.Challenge, err)
 	}
-	field, c := envelope.Wrap(blob)
-	if err := s.deps.Chain.ChainPutObj(ctx, api.ObjBlock{Cid: c, Data: blob}); err != nil {
-		return proven{}, fmt.Errorf("hand the window proof to the node: %w", err)
+	stated.Proofs = []proof.PoStProof{{PoStProof: info.WindowPoStProofType}}
+	field, err := s.field(ctx, stated, blob)
+	if err != nil {
+		return proven{}, err
 	}
 	out := proven{skipped: numbers(skip), params: miner.SubmitWindowedPoStParams{
 		Deadline:         di.Index,

@@ -14,6 +14,7 @@ import (
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/filecoin-project/go-state-types/dline"
+	"github.com/filecoin-project/go-state-types/proof"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 
@@ -80,9 +81,16 @@ type Deps struct {
 	Store  datastore.Batching // prefixed for window PoSt
 	Chain  Chain
 	Prover Prover
+	Snark  Snark // nil: proofs travel as vanilla ones, where the network takes them
 	Heads  Heads
 	Msgs   Msgs
 	Log    *slog.Logger
+}
+
+// Snark makes the Groth16 proof of what a vanilla window proof shows. The
+// result is the concatenation of one proof per partition of the circuit.
+type Snark interface {
+	Window(ctx context.Context, info proof.WindowPoStVerifyInfo, vanilla []byte) ([]byte, error)
 }
 
 // Scheduler runs one job per deadline. Use New, then Run.
