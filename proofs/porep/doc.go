@@ -7,15 +7,14 @@
 //
 //	PreCommit1   data tree and labels      needs ticket, pieces, unsealed bytes
 //	PreCommit2   column tree, replica      gives CommR, which goes on chain
+//	Synthesize   synthetic PoRep only: proofs of all challenges to select from
 //	Prove        vanilla proof             needs the seed drawn after that
-//	ClearCache   drops what only Prove used
+//	ClearCache   drops what only Prove (or Synthesize) used
 //	Unseal       gives the data back, at the price of PreCommit1
 //
 // Files are reached through the Files and File interfaces only; the package
 // opens no path, reads no configuration, writes no log and uses no network.
 // It makes vanilla proofs, not Groth16 proofs; ProofJSON hands one to a prover
-// elsewhere. Synthetic PoRep draws its challenges as it should, but the file of
-// synthetic proofs is not made, so the layers must stay until Prove. Sectors
-// above 512 MiB are refused by PreCommit1 and Unseal, which keep two layers in
-// memory; their proofs can be verified.
+// elsewhere. Sectors above 512 MiB are refused by PreCommit1 and Unseal, which
+// keep two layers in memory; their proofs can be verified.
 package porep

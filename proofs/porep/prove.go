@@ -14,7 +14,8 @@ import (
 
 // Prove makes the vanilla proof of all partitions, in the reference's binary
 // form (SealCommitPhase1Output), and verifies it before returning it. It reads
-// the layers, tree-c, tree-d, tree-r-last and p_aux in cache.
+// the layers, tree-c, tree-d and tree-r-last in cache, or, for synthetic PoRep,
+// the file that Synthesize left there.
 func Prove(ctx context.Context, s Sector, req ProveRequest, sealed io.ReaderAt, cache Files) ([]byte, error) {
 	par, err := paramsFor(s.Proof)
 	if err != nil {
@@ -39,9 +40,30 @@ func (par *params) prove(ctx context.Context, s Sector, req *ProveRequest, seale
 	}
 	v := &vanilla{CommR: req.CommR, CommD: req.CommD, Seed: [32]byte(req.Seed), Ticket: [32]byte(req.Ticket)}
 	v.ReplicaID = sdr.ReplicaID(sdr.ProverID(uint64(s.Miner)), uint64(s.Number), v.Ticket, v.CommD, par.porepID)
+	if err := par.fill(ctx, v, req.Commitments, sealed, cache); err != nil {
+		return nil, err
+	}
+	blob := par.marshal(v)
+	if err := par.check(ctx, v, v.ReplicaID, v.CommD, v.CommR, v.Seed); err != nil {
+		return nil, fmt.Errorf("the proof made does not verify, so the sealed file or its cache is damaged: %w", err)
+	}
+	return blob, nil
+}
+
+// fill makes all partitions of v: from the file of synthetic proofs where there
+// is one, else by opening the layers and trees.
+func (par *params) fill(ctx context.Context, v *vanilla, com Commitments, sealed io.ReaderAt, cache Files) error {
+	var missing error
+	if par.feature == synthetic {
+		err := par.proveSynth(ctx, v, com, cache)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		missing, v.Partitions = err, nil // the layers give the same bytes
+	}
 	o, err := par.open(sealed, cache)
 	if err != nil {
-		return nil, err
+		return errors.Join(missing, err)
 	}
 	defer o.close()
 	for k := range par.partitions {
@@ -49,19 +71,15 @@ func (par *params) prove(ctx context.Context, s Sector, req *ProveRequest, seale
 		part := make([]challengeProof, len(challenges))
 		for i, c := range challenges {
 			if err := ctx.Err(); err != nil {
-				return nil, err
+				return err
 			}
 			if err := o.challenge(&part[i], c); err != nil {
-				return nil, fmt.Errorf("node %d, challenge %d of partition %d: %w", c, i, k, err)
+				return fmt.Errorf("node %d, challenge %d of partition %d: %w", c, i, k, err)
 			}
 		}
 		v.Partitions = append(v.Partitions, part)
 	}
-	blob := par.marshal(v)
-	if err := par.check(ctx, v, v.ReplicaID, v.CommD, v.CommR, v.Seed); err != nil {
-		return nil, fmt.Errorf("the proof made does not verify, so the sealed file or its cache is damaged: %w", err)
-	}
-	return blob, nil
+	return nil
 }
 
 // opener has all files of a sector open for proving.
@@ -152,12 +170,17 @@ func (o *opener) challenge(c *challengeProof, node uint64) (err error) {
 			return err
 		}
 	}
-	c.Labeling = make([]labelingProof, o.par.layers)
+	c.fillLabeling(o.par.layers, node)
+	return nil
+}
+
+// fillLabeling makes the labeling and encoding proofs out of the columns.
+func (c *challengeProof) fillLabeling(layers int, node uint64) {
+	c.Labeling = make([]labelingProof, layers)
 	for i := range c.Labeling {
 		c.Labeling[i] = labelingProof{Parents: c.parents(i + 1), Layer: uint32(i + 1), Node: node}
 	}
-	c.Encoding = c.Labeling[o.par.layers-1]
-	return nil
+	c.Encoding = c.Labeling[layers-1]
 }
 
 func (o *opener) column(node uint64) (c columnProof, err error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/proofs/fr32"
+	"quarry/proofs/merkle"
 )
 
 // memFile and memFiles are a cache directory in memory.
@@ -91,28 +92,29 @@ type fileVector struct {
 }
 
 type sectorVector struct {
-	Name      string                `json:"name"`
-	Size      uint64                `json:"sector_size"`
-	API       string                `json:"api_version"`
-	Features  []string              `json:"features"`
-	PorepID   string                `json:"porep_id_hex"`
-	CommC     string                `json:"comm_c"`
-	CommD     string                `json:"comm_d"`
-	CommR     string                `json:"comm_r"`
-	CommRLast string                `json:"comm_r_last"`
-	ReplicaID string                `json:"replica_id"`
-	Ticket    string                `json:"ticket"`
-	Seed      string                `json:"seed"`
-	Sealed    string                `json:"sealed_sha256"`
-	Staged    string                `json:"staged_sha256"`
-	TAux      string                `json:"t_aux_with_path_cache"`
-	PAux      string                `json:"p_aux"`
-	After1    map[string]fileVector `json:"cache_after_p1"`
-	After2    map[string]fileVector `json:"cache_after_p2"`
-	C1        fileVector            `json:"c1_bincode_inner"`
-	C1JSON    fileVector            `json:"c1_ffi_json"`
-	Number    uint64                `json:"sector_number"`
-	Challenge [][]uint64            `json:"challenges"`
+	Name       string                `json:"name"`
+	Size       uint64                `json:"sector_size"`
+	API        string                `json:"api_version"`
+	Features   []string              `json:"features"`
+	PorepID    string                `json:"porep_id_hex"`
+	CommC      string                `json:"comm_c"`
+	CommD      string                `json:"comm_d"`
+	CommR      string                `json:"comm_r"`
+	CommRLast  string                `json:"comm_r_last"`
+	ReplicaID  string                `json:"replica_id"`
+	Ticket     string                `json:"ticket"`
+	Seed       string                `json:"seed"`
+	Sealed     string                `json:"sealed_sha256"`
+	Staged     string                `json:"staged_sha256"`
+	TAux       string                `json:"t_aux_with_path_cache"`
+	PAux       string                `json:"p_aux"`
+	After1     map[string]fileVector `json:"cache_after_p1"`
+	After2     map[string]fileVector `json:"cache_after_p2"`
+	AfterSynth map[string]fileVector `json:"cache_after_synth"`
+	C1         fileVector            `json:"c1_bincode_inner"`
+	C1JSON     fileVector            `json:"c1_ffi_json"`
+	Number     uint64                `json:"sector_number"`
+	Challenge  [][]uint64            `json:"challenges"`
 }
 
 func sectorVectors(t testing.TB) []sectorVector {
@@ -291,4 +293,32 @@ func (s *sealedSector) checkUnseal(t *testing.T) {
 			t.Errorf("range %v does not come back", r)
 		}
 	}
+}
+
+// sealedOf is a sector of any size that has a tree shape, sealed with version
+// 1.1 graphs.
+func sealedOf(t testing.TB, nodes uint64, f feature) *sealedSector {
+	t.Helper()
+	ctx := context.Background()
+	id := map[feature]uint64{interactive: firstV1_1, synthetic: firstSynthetic, nonInteractive: firstNI}[f]
+	par, err := newParams(id, nodes, false, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &sealedSector{par: &par, s: Sector{Miner: 1000, Number: 42}, cache: newMemFiles(), data: vectorData(nodes * 32)}
+	out.sealed = &memFile{make([]byte, nodes*32)}
+	commD, err := merkle.BuildBinary(ctx, nodes, bytes.NewReader(out.data), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ticket, seed := bytes.Repeat([]byte{0x11}, 32), bytes.Repeat([]byte{0x22}, 32)
+	if out.pc1, err = par.preCommit1(ctx, out.s, [32]byte(ticket), commD, bytes.NewReader(out.data), out.cache, nil); err != nil {
+		t.Fatal(err)
+	}
+	com, err := par.preCommit2(ctx, out.pc1, bytes.NewReader(out.data), out.sealed, out.cache, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.req = ProveRequest{Ticket: ticket, Seed: seed, Commitments: com}
+	return out
 }
