@@ -86,6 +86,7 @@ const (
 	TaskPreCommit1 TaskType = "PC1"
 	TaskPreCommit2 TaskType = "PC2"
 	TaskCommit1    TaskType = "C1" // vanilla proof
+	TaskCommit2    TaskType = "C2" // Groth16 proof, needs no sector files
 	TaskFinalize   TaskType = "FIN"
 	TaskUnseal     TaskType = "UNS"
 )
@@ -166,6 +167,17 @@ type Commit1Params struct {
 
 // Commit1Result is the vanilla proof blob.
 type Commit1Result struct{ Vanilla []byte }
+
+// Commit2Params asks for the Groth16 proof of what a vanilla proof proves. Info
+// is what the chain will verify against; its Proof field is empty.
+type Commit2Params struct {
+	Info    proof.SealVerifyInfo
+	Vanilla []byte // as in Commit1Result
+}
+
+// Commit2Result is the proof field of the chain's messages: 192 bytes for each
+// partition of the seal proof.
+type Commit2Result struct{ Proof []byte }
 
 // FinalizeParams drops what proving does not need and moves the sector to
 // long-term storage.

@@ -11,6 +11,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/filecoin-project/go-state-types/proof"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 
@@ -26,6 +27,9 @@ type Config struct {
 	// VanillaAccepted says that the network takes the envelope form of proof.
 	// Without it nothing is started, because this build cannot make the other.
 	VanillaAccepted bool
+	// Groth16 has every vanilla proof turned into the form that every network
+	// takes, by workers that can (C2 tasks), instead of sending an envelope.
+	Groth16 bool
 
 	WaitDealsDelay           abi.ChainEpoch // how long an open sector waits for more pieces after its first
 	StartEpochSealingBuffer  abi.ChainEpoch // sealing starts this long before the earliest deal start; 0 = 480
@@ -77,7 +81,14 @@ type Messages interface {
 	Wait(ctx context.Context, c cid.Cid) (*api.MsgLookup, error)
 }
 
-// Deps are the parts sealing works with; all but Log and CommitMsgs are needed.
+// Verifier checks Groth16 proofs as the chain will. An error means that nothing
+// was decided.
+type Verifier interface {
+	Seal(ctx context.Context, info proof.SealVerifyInfo) (bool, error)
+}
+
+// Deps are the parts sealing works with; all but Log, CommitMsgs and Verify are
+// needed.
 type Deps struct {
 	Store      datastore.Batching // sealing's own prefix
 	Chain      Chain
@@ -85,6 +96,7 @@ type Deps struct {
 	Heads      Heads
 	Msgs       Messages // pre-commitments, and commitments too when CommitMsgs is nil
 	CommitMsgs Messages // sender with the fee limit for commitments
+	Verify     Verifier // of proofs that workers made, before they are sent; nil: unchecked
 	Log        *slog.Logger
 }
 

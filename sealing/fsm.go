@@ -148,6 +148,9 @@ var machine = map[api.SectorState]rule{
 // in Lotus storage/pipeline/states_failed.go.
 const pc2Tries = 3
 
+// c2Tries is after how many failures of C2 its input is computed afresh.
+const c2Tries = 3
+
 // next is the state that k leads to from r, and whether k is allowed there.
 func next(r record, k kind) (api.SectorState, bool) {
 	row, ok := machine[r.State]
@@ -284,6 +287,9 @@ func (r *record) bump(work string) {
 	r.Attempts[work]++
 	if work == "commit" && r.Attempts[work] > 1 {
 		r.Attempts["C1"]++ // the chain refused this proof twice: make another
+	}
+	if work == "C2" && r.Attempts[work]%c2Tries == 0 {
+		r.Attempts["C1"]++ // perhaps it is what the proof is made of
 	}
 }
 

@@ -77,6 +77,7 @@ func TestTransitions(t *testing.T) {
 		{"pre-commit again", record{State: api.SectorPreCommitFailed}, event{Kind: evRetry}, api.SectorPreCommitting, effPreCommit},
 		{"prove again", record{State: api.SectorComputeFailed}, event{Kind: evRetry}, api.SectorCommitting, effProve},
 		{"commit again", record{State: api.SectorCommitFailed}, event{Kind: evRetry}, api.SectorWaitSeed, effSeed},
+		{"C2 fails", record{State: api.SectorCommitting}, event{Kind: evFailed, Attempt: "C2"}, api.SectorComputeFailed, effRetry},
 		{"FIN again", record{State: api.SectorFinalizeFailed}, event{Kind: evRetry}, api.SectorFinalizeSector, effFinalize},
 
 		{"unreachable", record{State: api.SectorCommitWait}, event{Kind: evStuck}, api.SectorCommitWait, effCommitWait},

@@ -16,7 +16,6 @@ import (
 
 	"quarry/api"
 	"quarry/chain/msgs"
-	"quarry/proofs/envelope"
 )
 
 // maxProveCommit is how long a pre-commitment lives before the challenge
@@ -253,19 +252,4 @@ func (s *Sealing) preCommitGone(ctx context.Context, r record, o onChain) error 
 		return fatal("the pre-commitment of epoch %d expired unproven; its number cannot be used again", r.PreCommitEpoch)
 	}
 	return failed("precommit", "the chain no longer has the pre-commitment of epoch %d", r.PreCommitEpoch)
-}
-
-// prove has the vanilla proof made and puts it on the node, where the proof
-// field of the message will point.
-func (s *Sealing) prove(ctx context.Context, l *lane, r record) (event, error) {
-	var out api.Commit1Result
-	params := api.Commit1Params{Ticket: r.Ticket, Seed: r.Seed, Commitments: r.Commitments}
-	if err := s.task(ctx, l, r, api.TaskCommit1, "C1", fmt.Sprintf("%x", r.Seed), params, &out); err != nil {
-		return event{}, asFailure(err)
-	}
-	field, c := envelope.Wrap(out.Vanilla)
-	if err := s.deps.Chain.ChainPutObj(ctx, api.ObjBlock{Cid: c, Data: out.Vanilla}); err != nil {
-		return event{}, fmt.Errorf("put the proof of %s on the full node: %w", s.name(r.Number), err)
-	}
-	return event{Kind: evProved, Proof: field, Reason: c.String()}, nil
 }

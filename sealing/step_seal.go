@@ -122,9 +122,9 @@ func (s *Sealing) remove(ctx context.Context, r record) (event, error) {
 
 // provable refuses to begin what cannot be finished.
 func (s *Sealing) provable() error {
-	if s.cfg.VanillaAccepted {
+	if s.cfg.VanillaAccepted || s.cfg.Groth16 {
 		return nil
 	}
 	return &api.ErrUnsupportedProof{What: "new sectors on this network",
-		Hint: "it takes Groth16 proofs only; connect to a Quarry devnet"}
+		Hint: "it takes Groth16 proofs only; set Form = \"groth16\" under [Proving], or connect to a Quarry devnet"}
 }

@@ -137,16 +137,20 @@ func (w *world) proveCommit(p miner.ProveCommitSectors3Params, value abi.TokenAm
 		want = *pre.Info.UnsealedCid
 	}
 	blob, isEnvelope := envelope.Parse(p.SectorProofs[0])
+	vanilla := fmt.Sprintf("vanilla %x", draw(crypto.DomainSeparationTag_InteractiveSealChallengeSeed, pre.PreCommitEpoch+testDelay, minerEntropy()))
 	switch {
 	case got != want:
 		return errors.New("CommD")
+	case w.groth16 && !bytes.Equal(p.SectorProofs[0], fakeGroth16([]byte(vanilla))):
+		return errors.New("not the Groth16 proof of this sector")
+	case w.groth16:
 	case !isEnvelope || w.blobs[blob] == nil:
 		return errors.New("proof blob is not on the node")
 	case w.verifyWith != nil:
 		if err := w.verifyWith(pre, abi.PieceInfo{PieceCID: got}, w.blobs[blob]); err != nil {
 			return err
 		}
-	case string(w.blobs[blob]) != fmt.Sprintf("vanilla %x", draw(crypto.DomainSeparationTag_InteractiveSealChallengeSeed, pre.PreCommitEpoch+testDelay, minerEntropy())):
+	case string(w.blobs[blob]) != vanilla:
 		return errors.New("invalid proof")
 	}
 	if value.LessThan(big.NewInt(300)) {

@@ -55,6 +55,7 @@ type world struct {
 	submitted []api.TaskSpec
 	block     map[api.TaskType]chan struct{} // tasks of the type wait for it
 
+	groth16     bool // the network takes no envelopes
 	proof       abi.RegisteredSealProof
 	computeWith func(api.TaskSpec) (any, error) // instead of compute
 	verifyWith  func(pre *miner.SectorPreCommitOnChainInfo, unsealed abi.PieceInfo, blob []byte) error

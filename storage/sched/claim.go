@@ -17,7 +17,7 @@ import (
 // taskOrder sorts equal priorities: what frees space or finishes a sector goes
 // before what starts a new one (lotus sealtasks/task.go).
 var taskOrder = map[api.TaskType]int{
-	api.TaskFinalize: -3, api.TaskUnseal: 1, api.TaskCommit1: 2, api.TaskPreCommit2: 4, api.TaskPreCommit1: 5, api.TaskAddPiece: 9,
+	api.TaskFinalize: -3, api.TaskUnseal: 1, api.TaskCommit1: 2, api.TaskCommit2: 3, api.TaskPreCommit2: 4, api.TaskPreCommit1: 5, api.TaskAddPiece: 9,
 }
 
 // Claim registers the worker and gives it at most one task; nil when none
@@ -83,9 +83,14 @@ func (s *Scheduler) pick(ctx context.Context, w api.WorkerInfo) (*api.TaskStatus
 	}
 	s.workers[w.ID].seen = time.Now()
 	used, busy := s.occupied(w.ID)
+	drain := false // a task that needs all cores waits for those that compute to end
 	for _, t := range s.queue() {
 		need, err := Needs(t.Spec.Type, t.Spec.Sector.ProofType)
-		if err != nil || !slices.Contains(w.TaskTypes, t.Spec.Type) || busy[t.Spec.Sector] || !need.fits(used, w) {
+		if err != nil || !slices.Contains(w.TaskTypes, t.Spec.Type) || busy[t.Spec.Sector] || drain && need.Threads > 0 {
+			continue
+		}
+		if !need.fits(used, w) {
+			drain = drain || need.Threads >= allCores && need.fits(Resources{}, w)
 			continue
 		}
 		if !s.best(ctx, t, w) {

@@ -31,6 +31,18 @@ var memory = map[abi.SectorSize][4]uint64{
 	64 * gib:  {9 * gib, 112*gib + 10*mib, 31 * gib, 2 * gib},
 }
 
+// groth16Memory is per sector size: C2. The prover holds the assignment, three
+// evaluations over the domain and the tables of a multi-exponentiation; the
+// parameters are mapped and count as far as lotus storiface/resources.go counts
+// them (minimum plus base memory of C2) for the large sizes.
+var groth16Memory = map[abi.SectorSize]uint64{
+	2 * kib: 2 * gib, 8 * mib: 3 * gib, 512 * mib: 11 * gib, 32 * gib: 62 * gib, 64 * gib: 124 * gib,
+}
+
+// allCores is the Threads of a task that spreads over every core there is: it
+// starts on a worker that computes nothing else, and keeps others from starting.
+const allCores = 1 << 16
+
 // Needs is what one task takes; *api.ErrInvalid for a task type or seal proof
 // that does not exist.
 func Needs(t api.TaskType, p abi.RegisteredSealProof) (Resources, error) {
@@ -48,10 +60,12 @@ func Needs(t api.TaskType, p abi.RegisteredSealProof) (Resources, error) {
 		return Resources{m[2], 1, 1}, nil
 	case api.TaskCommit1:
 		return Resources{m[3], 0, 1}, nil
+	case api.TaskCommit2:
+		return Resources{groth16Memory[size], allCores, 1}, nil
 	case api.TaskFinalize:
 		return Resources{0, 0, 1}, nil
 	}
-	return Resources{}, &api.ErrInvalid{What: "task type " + string(t), Reason: "it does not exist", Hint: "known are AP, PC1, PC2, C1, FIN and UNS"}
+	return Resources{}, &api.ErrInvalid{What: "task type " + string(t), Reason: "it does not exist", Hint: "known are AP, PC1, PC2, C1, C2, FIN and UNS"}
 }
 
 func (r *Resources) add(o Resources) {

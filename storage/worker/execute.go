@@ -30,6 +30,8 @@ func lockOf(t api.TaskType) (read, write api.FileType) {
 		return api.FileUnsealed, api.FileCache | api.FileSealed
 	case api.TaskCommit1:
 		return api.FileSealed | api.FileCache, 0
+	case api.TaskCommit2:
+		return 0, 0
 	case api.TaskUnseal:
 		return api.FileSealed | api.FileCache, api.FileUnsealed
 	}
@@ -63,14 +65,16 @@ func (w *Worker) execute(ctx context.Context, t api.TaskStatus, p *progress) (re
 	if err != nil {
 		return nil, &api.ErrInvalid{What: "seal proof type", Reason: err.Error()}
 	}
-	read, write := lockOf(t.Spec.Type)
-	p.set("wait for files", 0, 0)
-	ctx, release, err := index.Hold(ctx, w.deps.Storage, api.LockRequest{Sector: t.Spec.Sector.ID, Read: read, Write: write,
-		Holder: string(t.Spec.Type) + " on " + w.info.Hostname, Wait: lockWait})
-	if err != nil {
-		return nil, fmt.Errorf("task %s: %w", t.Spec.Key, err)
+	if read, write := lockOf(t.Spec.Type); read|write != 0 {
+		p.set("wait for files", 0, 0)
+		locked, release, err := index.Hold(ctx, w.deps.Storage, api.LockRequest{Sector: t.Spec.Sector.ID, Read: read, Write: write,
+			Holder: string(t.Spec.Type) + " on " + w.info.Hostname, Wait: lockWait})
+		if err != nil {
+			return nil, fmt.Errorf("task %s: %w", t.Spec.Key, err)
+		}
+		defer release()
+		ctx = locked
 	}
-	defer release()
 	out, err := w.dispatch(ctx, t.Spec, size, p)
 	if cause := context.Cause(ctx); err != nil && isLeaseLost(cause) {
 		err = cause
@@ -111,6 +115,12 @@ func (w *Worker) dispatch(ctx context.Context, spec api.TaskSpec, size abi.Secto
 			return nil, err
 		}
 		return w.commit1(ctx, spec.Sector, size, a, p)
+	case api.TaskCommit2:
+		a, err := params[api.Commit2Params](spec.Params)
+		if err != nil {
+			return nil, err
+		}
+		return w.commit2(ctx, spec.Sector, a, p)
 	case api.TaskFinalize:
 		a, err := params[api.FinalizeParams](spec.Params)
 		if err != nil {

@@ -47,11 +47,12 @@ type Deps struct {
 	Local   *paths.Local
 	Store   datastore.Batching
 	Token   func() string // bearer for /remote of other processes
+	Snark   Snark         // nil: Groth16 tasks are not offered
 	Log     *slog.Logger
 }
 
 // AllTasks lists every task type a worker can do.
-var AllTasks = []api.TaskType{api.TaskAddPiece, api.TaskPreCommit1, api.TaskPreCommit2, api.TaskCommit1, api.TaskFinalize, api.TaskUnseal}
+var AllTasks = []api.TaskType{api.TaskAddPiece, api.TaskPreCommit1, api.TaskPreCommit2, api.TaskCommit1, api.TaskCommit2, api.TaskFinalize, api.TaskUnseal}
 
 // Worker does tasks until its Run ends.
 type Worker struct {
@@ -76,6 +77,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Worker, error) {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	setDefaults(&cfg)
+	cfg.TaskTypes = offered(cfg.TaskTypes, deps.Snark)
 	id, err := identity(ctx, deps.Store)
 	if err != nil {
 		return nil, err

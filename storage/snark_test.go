@@ -1,0 +1,79 @@
+package storage_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/proof"
+	"github.com/stretchr/testify/require"
+
+	"quarry/api"
+	"quarry/proofs/commp"
+	"quarry/storage/worker"
+)
+
+// prover answers with a proof of the size it is told.
+type prover struct{ size int }
+
+func (f prover) Seal(ctx context.Context, info proof.SealVerifyInfo, vanilla []byte, progress func(string, int64, int64)) ([]byte, error) {
+	progress("multi-exponentiation", 1, 2)
+	if string(vanilla) != "vanilla" || info.SectorID != ref.ID || !info.SealedCID.Defined() || info.Randomness == nil {
+		return nil, errors.New("the task did not arrive whole")
+	}
+	return bytes.Repeat([]byte{7}, f.size), ctx.Err()
+}
+
+func (f prover) Update(context.Context, proof.ReplicaUpdateInfo, []byte, func(string, int64, int64)) ([]byte, error) {
+	return bytes.Repeat([]byte{8}, f.size), nil
+}
+
+func commit2(number abi.SectorNumber) api.Commit2Params {
+	return api.Commit2Params{Vanilla: []byte("vanilla"), Info: proof.SealVerifyInfo{SealProof: sealProof, SectorID: abi.SectorID{Miner: 1000, Number: number},
+		Randomness: abi.SealRandomness(ticket), InteractiveRandomness: abi.InteractiveSealRandomness(seed),
+		SealedCID: commp.ZeroPiece(2048), UnsealedCID: commp.ZeroPiece(2048)}}
+}
+
+// TestCommit2GoesToWhoCan: a worker without proof parameters never gets a C2
+// task, one with them does, even with no storage path at all.
+func TestCommit2GoesToWhoCan(t *testing.T) {
+	m, local := newManager(t, memStore(), newDir(t, "both", true, true))
+	background(t, m.Run)
+	plain := newWorker(t, m, local, memStore())
+	require.NotContains(t, plain.Info().TaskTypes, api.TaskCommit2)
+	background(t, plain.Run)
+	raw, err := json.Marshal(commit2(ref.ID.Number))
+	require.NoError(t, err)
+	st, err := m.TaskSubmit(context.Background(), api.TaskSpec{Key: "C2", Type: api.TaskCommit2, Sector: ref, Params: raw})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { ws, err := m.WorkerList(context.Background()); return err == nil && len(ws) == 1 }, 10*time.Second, time.Millisecond)
+
+	able, err := worker.New(context.Background(), worker.Config{TaskTypes: []api.TaskType{api.TaskCommit2}, Retry: time.Millisecond},
+		worker.Deps{Storage: m, Local: openLocal(t, m, ""), Store: memStore(), Snark: prover{192}, Log: testLog(t)})
+	require.NoError(t, err)
+	background(t, able.Run)
+	got := do[api.Commit2Result](t, m, "C2", api.TaskCommit2, ref, commit2(ref.ID.Number))
+	require.Len(t, got.Proof, 192)
+	again, err := m.TaskGet(context.Background(), st.ID)
+	require.NoError(t, err)
+	require.Equal(t, 1, again.Attempts)
+
+	wrong := submit(t, m, "other sector", api.TaskCommit2, ref, commit2(8))
+	require.Equal(t, api.TaskFailed, wrong.State)
+	require.Contains(t, wrong.Error, "s-t01000-8")
+}
+
+func TestCommit2OfTheWrongSizeIsAFailure(t *testing.T) {
+	m, local := newManager(t, memStore())
+	background(t, m.Run)
+	w, err := worker.New(context.Background(), worker.Config{}, worker.Deps{Storage: m, Local: local, Store: memStore(), Snark: prover{191}, Log: testLog(t)})
+	require.NoError(t, err)
+	background(t, w.Run)
+	st := submit(t, m, "C2", api.TaskCommit2, ref, commit2(ref.ID.Number))
+	require.Equal(t, api.TaskFailed, st.State)
+	require.Contains(t, st.Error, "191 bytes instead of 192")
+}

@@ -1,0 +1,80 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/proof"
+
+	"quarry/api"
+)
+
+// Snark makes Groth16 proofs out of vanilla ones. The methods take minutes to
+// hours and stop when ctx ends; progress may be called from any goroutine.
+type Snark interface {
+	// Seal proves what vanilla, the result of a C1 task, proves about info. The
+	// proof has 192 bytes for each partition.
+	Seal(ctx context.Context, info proof.SealVerifyInfo, vanilla []byte, progress func(stage string, done, total int64)) ([]byte, error)
+	// Update proves what vanilla, the result of a PR1 task, proves about info.
+	Update(ctx context.Context, info proof.ReplicaUpdateInfo, vanilla []byte, progress func(stage string, done, total int64)) ([]byte, error)
+}
+
+// snarkTasks are the tasks that only a worker with a Snark can do.
+var snarkTasks = []api.TaskType{api.TaskCommit2}
+
+// offered leaves out of types what cannot be done without a Snark.
+func offered(types []api.TaskType, s Snark) []api.TaskType {
+	return slices.DeleteFunc(slices.Clone(types), func(t api.TaskType) bool { return s == nil && slices.Contains(snarkTasks, t) })
+}
+
+// commit2 turns the vanilla proof of a sealed sector into the proof that goes
+// on chain. It touches no file of the sector.
+func (w *Worker) commit2(ctx context.Context, s api.SectorRef, a api.Commit2Params, p *progress) (none api.Commit2Result, err error) {
+	if w.deps.Snark == nil {
+		return none, errNoSnark()
+	}
+	if a.Info.SectorID != s.ID || a.Info.SealProof != s.ProofType {
+		return none, &api.ErrInvalid{What: "C2 of sector " + s.String(), Reason: "its parameters speak of sector " +
+			api.SectorRef{ID: a.Info.SectorID, ProofType: a.Info.SealProof}.String() + " or of another seal proof"}
+	}
+	p.set("groth16", 0, 0)
+	out, err := w.deps.Snark.Seal(ctx, a.Info, a.Vanilla, p.set)
+	if err != nil {
+		return none, err
+	}
+	want, err := sealProofSize(s.ProofType)
+	if err != nil {
+		return none, err
+	}
+	return api.Commit2Result{Proof: out}, checkSize(out, want)
+}
+
+func errNoSnark() error {
+	return &api.ErrUnsupportedProof{What: "Groth16 proofs by this worker", Hint: "give it the proof parameters, or take its C2 and PR2 tasks away"}
+}
+
+// groth16Size is the length of one compressed proof in bytes.
+const groth16Size = 192
+
+// sealProofSize is the length of the proof field of a commitment: 1 partition
+// up to 512 MiB, 10 from 32 GiB on (filecoin-proofs/src/constants.rs,
+// POREP_PARTITIONS).
+func sealProofSize(p abi.RegisteredSealProof) (int, error) {
+	size, err := p.SectorSize()
+	if err != nil {
+		return 0, &api.ErrInvalid{What: "seal proof type", Reason: err.Error()}
+	}
+	if size >= 32<<30 {
+		return 10 * groth16Size, nil
+	}
+	return groth16Size, nil
+}
+
+func checkSize(got []byte, want int) error {
+	if len(got) != want {
+		return fmt.Errorf("the Groth16 proof made has %d bytes instead of %d", len(got), want)
+	}
+	return nil
+}
