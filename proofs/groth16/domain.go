@@ -1,0 +1,94 @@
+package groth16
+
+import (
+	"context"
+	"math/big"
+	"math/bits"
+
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr/fft"
+)
+
+// maxDomain is the largest evaluation domain: the multiplicative group of the
+// field has a subgroup of 2^32 elements, vectors are counted in 32 bits.
+const maxDomain = 1 << 31
+
+// cosetShift generates the coset on which the quotient is taken: the generator of
+// the multiplicative group that bellperson uses (blstrs MULTIPLICATIVE_GENERATOR).
+const cosetShift = 7
+
+// domainSize is the power of two that holds n rows.
+func domainSize(n int) int {
+	if n <= 1 {
+		return 1
+	}
+	return 1 << bits.Len(uint(n-1))
+}
+
+// quotient makes of the rows of A, B and C (each domain long) the coefficients of
+// (A·B - C)/Z, in a; the last one is zero for a true statement. b and c are
+// spoiled. It takes no memory beyond the twiddle factors, an eighth of a vector.
+// It can be stopped between transforms only.
+func quotient(ctx context.Context, a, b, c []fr.Element, workers int, tick func(int)) error {
+	d := fft.NewDomain(uint64(len(a)), fft.WithoutPrecompute())
+	tasks := fft.WithNbTasks(workers)
+	var seven, inv fr.Element
+	seven.SetUint64(cosetShift)
+	inv.Inverse(&seven)
+	for i, v := range [][]fr.Element{a, b, c} {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		d.FFTInverse(v, fft.DIF, tasks)
+		scaleReversed(v, seven, workers)
+		d.FFT(v, fft.DIT, tasks)
+		tick(i + 1)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var z, one fr.Element // 1/(7^m - 1): Z is constant on the coset
+	one.SetOne()
+	z.Exp(seven, big.NewInt(int64(len(a)))).Sub(&z, &one).Inverse(&z)
+	parallel(len(a), workers, func(from, to int) {
+		for i := from; i < to; i++ {
+			a[i].Mul(&a[i], &b[i]).Sub(&a[i], &c[i]).Mul(&a[i], &z)
+		}
+	})
+	d.FFTInverse(a, fft.DIF, tasks)
+	scaleReversed(a, inv, workers)
+	fft.BitReverse(a)
+	tick(4)
+	return nil
+}
+
+// scaleReversed multiplies v[i] by g to the bit-reversed i. The powers come from
+// two tables of about the square root of the length.
+func scaleReversed(v []fr.Element, g fr.Element, workers int) {
+	n := bits.Len(uint(len(v))) - 1
+	low := n / 2
+	high := n - low
+	// i = hi·2^low + lo, reversed: rev(lo)·2^high + rev(hi)
+	forHigh := reversedPowers(g, high)
+	var step fr.Element
+	step.Exp(g, new(big.Int).Lsh(big.NewInt(1), uint(high)))
+	forLow := reversedPowers(step, low)
+	parallel(len(v), workers, func(from, to int) {
+		var f fr.Element
+		for i := from; i < to; i++ {
+			f.Mul(&forHigh[i>>low], &forLow[i&(1<<low-1)])
+			v[i].Mul(&v[i], &f)
+		}
+	})
+}
+
+// reversedPowers has g^rev(i) at i, for numbers of n bits.
+func reversedPowers(g fr.Element, n int) []fr.Element {
+	t := make([]fr.Element, 1<<n)
+	t[0].SetOne()
+	for i := 1; i < len(t); i++ {
+		t[i].Mul(&t[i-1], &g)
+	}
+	fft.BitReverse(t)
+	return t
+}

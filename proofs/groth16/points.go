@@ -1,0 +1,100 @@
+package groth16
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/consensys/gnark-crypto/ecc"
+	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+)
+
+// group is what the prover needs of G1 and of G2: affine points A, sums J.
+type group[A, J any] struct {
+	decode func(*A, []byte) error
+	multi  func(acc *J, points []A, scalars []fr.Element, tasks int) error
+	sum    func(acc *J, points []A)
+	add    func(acc, other *J)
+	check  func(*A) error
+}
+
+var errFlags = errors.New("it is compressed, at infinity or not reduced")
+
+// decodeG1 reads an uncompressed point and checks that it is one, with reduced
+// coordinates and not at infinity. Whether it is on the curve is not checked.
+func decodeG1(p *bls.G1Affine, b []byte) error {
+	var err error
+	if p.X, err = fp.BigEndian.Element((*[fp.Bytes]byte)(b)); err != nil {
+		return errFlags // the flags are the top bits of x, which no reduced coordinate has
+	}
+	if p.Y, err = fp.BigEndian.Element((*[fp.Bytes]byte)(b[fp.Bytes:])); err != nil {
+		return errFlags
+	}
+	return nil
+}
+
+// decodeG2 is decodeG1 for G2: x1, x0, y1, y0.
+func decodeG2(p *bls.G2Affine, b []byte) error {
+	for i, c := range []*fp.Element{&p.X.A1, &p.X.A0, &p.Y.A1, &p.Y.A0} {
+		var err error
+		if *c, err = fp.BigEndian.Element((*[fp.Bytes]byte)(b[i*fp.Bytes:])); err != nil {
+			return errFlags
+		}
+	}
+	return nil
+}
+
+func encodeG1(b []byte, p *bls.G1Affine) {
+	fp.BigEndian.PutElement((*[fp.Bytes]byte)(b), p.X)
+	fp.BigEndian.PutElement((*[fp.Bytes]byte)(b[fp.Bytes:]), p.Y)
+}
+
+func encodeG2(b []byte, p *bls.G2Affine) {
+	for i, c := range []*fp.Element{&p.X.A1, &p.X.A0, &p.Y.A1, &p.Y.A0} {
+		fp.BigEndian.PutElement((*[fp.Bytes]byte)(b[i*fp.Bytes:]), *c)
+	}
+}
+
+var inG1 = group[bls.G1Affine, bls.G1Jac]{
+	decode: decodeG1,
+	check:  checkG1,
+	multi: func(acc *bls.G1Jac, points []bls.G1Affine, scalars []fr.Element, tasks int) error {
+		var part bls.G1Jac
+		if _, err := part.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: tasks}); err != nil {
+			return err
+		}
+		acc.AddAssign(&part)
+		return nil
+	},
+	sum: func(acc *bls.G1Jac, points []bls.G1Affine) {
+		for i := range points {
+			acc.AddMixed(&points[i])
+		}
+	},
+	add: func(acc, other *bls.G1Jac) { acc.AddAssign(other) },
+}
+
+var inG2 = group[bls.G2Affine, bls.G2Jac]{
+	decode: decodeG2,
+	check:  checkG2,
+	multi: func(acc *bls.G2Jac, points []bls.G2Affine, scalars []fr.Element, tasks int) error {
+		var part bls.G2Jac
+		if _, err := part.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: tasks}); err != nil {
+			return err
+		}
+		acc.AddAssign(&part)
+		return nil
+	},
+	sum: func(acc *bls.G2Jac, points []bls.G2Affine) {
+		for i := range points {
+			acc.AddMixed(&points[i])
+		}
+	},
+	add: func(acc, other *bls.G2Jac) { acc.AddAssign(other) },
+}
+
+// putCount is the big-endian u32 before a vector of points.
+func putCount(n int) []byte {
+	return binary.BigEndian.AppendUint32(nil, uint32(n)) //nolint:gosec // counts are below 2^32, the domain is at most that
+}
