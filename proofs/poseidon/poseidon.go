@@ -16,21 +16,33 @@ const maxWidth = 37
 // Hasher hashes a fixed number of elements to one. It is safe for concurrent
 // use.
 type Hasher struct {
-	c   *constants
+	c   *tables
 	tag fr.Element
 }
 
-var derived sync.Map // arity -> func() (*constants, error)
+var derived sync.Map // arity -> func() (*tables, error)
 
-func constantsFor(arity int) (*constants, error) {
-	f, _ := derived.LoadOrStore(arity, sync.OnceValues(func() (*constants, error) { return deriveConstants(arity) }))
-	return f.(func() (*constants, error))()
+// tables is what hashing one arity needs.
+type tables struct {
+	*constants
+	scalar *program[fr.Element]
+}
+
+func tablesFor(arity int) (*tables, error) {
+	f, _ := derived.LoadOrStore(arity, sync.OnceValues(func() (*tables, error) {
+		c, err := deriveConstants(arity)
+		if err != nil {
+			return nil, err
+		}
+		return &tables{constants: c, scalar: newProgram(c)}, nil
+	}))
+	return f.(func() (*tables, error))()
 }
 
 // New is the hasher of Merkle tree nodes with arity children; its domain tag is
 // 2^arity - 1. Arities 2, 4, 8, 11, 16, 24 and 36 exist, others are an error.
 func New(arity int) (*Hasher, error) {
-	c, err := constantsFor(arity)
+	c, err := tablesFor(arity)
 	if err != nil {
 		return nil, err
 	}
@@ -70,90 +82,8 @@ func (h *Hasher) Hash(in []Element) Element {
 	if len(in) != h.Arity() {
 		panic(fmt.Sprintf("poseidon: %d elements given to arity %d", len(in), h.Arity()))
 	}
-	var a, b [maxWidth]fr.Element
-	s, spare := a[:h.c.width], b[:h.c.width]
-	s[0] = h.tag
-	copy(s[1:], in)
-	return h.c.permute(s, spare)
-}
-
-// permute runs the permutation on s, using spare as room, and returns element 1
-// of the result.
-func (c *constants) permute(s, spare []fr.Element) fr.Element {
-	const half = fullRounds / 2
-	t, k := c.width, c.compressed
-	addAll(s, k)
-	k = k[t:]
-	for r := range half {
-		sboxAll(s)
-		addAll(s, k)
-		k = k[t:]
-		m := c.mds
-		if r == half-1 {
-			m = c.preSparse
-		}
-		mulRow(spare, s, m)
-		s, spare = spare, s
-	}
-	for i := range c.sparse {
-		sbox(&s[0])
-		s[0].Add(&s[0], &k[i])
-		mulSparse(s, &c.sparse[i])
-	}
-	k = k[c.partial:]
-	for r := range half {
-		sboxAll(s)
-		if r < half-1 {
-			addAll(s, k)
-			k = k[t:]
-		}
-		mulRow(spare, s, c.mds)
-		s, spare = spare, s
-	}
-	return s[1]
-}
-
-func sbox(x *fr.Element) {
-	var y fr.Element
-	y.Square(x)
-	y.Square(&y)
-	x.Mul(x, &y)
-}
-
-func sboxAll(s []fr.Element) {
-	for i := range s {
-		sbox(&s[i])
-	}
-}
-
-func addAll(s, k []fr.Element) {
-	for i := range s {
-		s[i].Add(&s[i], &k[i])
-	}
-}
-
-// mulRow is dst = s * m, s being a row vector.
-func mulRow(dst, s []fr.Element, m matrix) {
-	var p fr.Element
-	for j := range dst {
-		var acc fr.Element
-		for i := range s {
-			p.Mul(&s[i], &m[i][j])
-			acc.Add(&acc, &p)
-		}
-		dst[j] = acc
-	}
-}
-
-func mulSparse(s []fr.Element, m *sparseMatrix) {
-	var acc, p fr.Element
-	s0 := s[0]
-	acc.Mul(&s0, &m.col[0])
-	for i := 1; i < len(s); i++ {
-		p.Mul(&s[i], &m.col[i])
-		acc.Add(&acc, &p)
-		p.Mul(&s0, &m.row[i-1])
-		s[i].Add(&s[i], &p)
-	}
-	s[0] = acc
+	var v, w [room]fr.Element
+	copy(v[:], in)
+	v[len(in)] = h.tag
+	return permute(h.c.scalar, v[:], w[:])
 }

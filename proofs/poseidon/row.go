@@ -200,9 +200,6 @@ func Encode(e Element) (node [32]byte) {
 	return node
 }
 
-// order is r, low word first.
-var order = [4]uint64{0xffffffff00000001, 0x53bda402fffe5bfe, 0x3339d80809a1d805, 0x73eda753299d7d48}
-
 func belowOrder(e *fr.Element) bool {
 	for w := 3; w >= 0; w-- {
 		if e[w] != order[w] {
