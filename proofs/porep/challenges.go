@@ -26,7 +26,7 @@ func (par *params) challenges(replicaID, commR, seed [32]byte, k int) []uint64 {
 	switch par.feature {
 	case synthetic:
 		set := newSynthSet(par.nodes, replicaID, commR)
-		for i, x := range synthIndexes(par.nodes, replicaID, seed, int(first), par.perPartition) {
+		for i, x := range synthIndexes(par.synthTotal, replicaID, seed, int(first), par.perPartition) {
 			out[i] = set.at(uint64(x))
 		}
 	case nonInteractive:
@@ -70,14 +70,14 @@ func (s synthSet) at(i uint64) uint64 {
 	return challengeNode(d, s.nodes)
 }
 
-// synthIndexes are the positions in the set that the seed selects, count of
-// them beginning with number first.
-func synthIndexes(nodes uint64, replicaID, seed [32]byte, first, count int) []uint32 {
+// synthIndexes are the positions in a set of total challenges that the seed
+// selects, count of them beginning with number first.
+func synthIndexes(total uint64, replicaID, seed [32]byte, first, count int) []uint32 {
 	raw := make([]byte, 4*count)
 	synthStream(keyed(tagSynthSelect, replicaID, seed), uint64(first)*4, raw)
 	out := make([]uint32, count)
 	for i := range out {
-		out[i] = uint32(uint64(binary.LittleEndian.Uint32(raw[i*4:])) % min(nodes, maxSynthetic))
+		out[i] = uint32(uint64(binary.LittleEndian.Uint32(raw[i*4:])) % total)
 	}
 	return out
 }

@@ -31,6 +31,7 @@ type params struct {
 	shape        merkle.Shape
 	partitions   int
 	perPartition int
+	synthTotal   uint64 // challenges that synthetic PoRep selects from
 }
 
 // firstFeatureProof is the lowest registered seal proof of each family of five.
@@ -64,7 +65,8 @@ func newParams(id, nodes uint64, legacy bool, f feature) (params, error) {
 	if err != nil {
 		return params{}, err
 	}
-	p := params{legacy: legacy, feature: f, nodes: nodes, shape: shape, layers: 2, partitions: 1, perPartition: 2}
+	p := params{legacy: legacy, feature: f, nodes: nodes, shape: shape, layers: 2, partitions: 1, perPartition: 2,
+		synthTotal: min(nodes, maxSynthetic)}
 	binary.LittleEndian.PutUint64(p.porepID[:], id)
 	large := nodes >= 1<<30
 	switch {
@@ -86,6 +88,8 @@ func (p *params) graph() (*sdr.Graph, error) { return sdr.NewGraph(p.porepID, p.
 // src/cache_key.rs).
 const (
 	treeDName  = "sc-02-data-tree-d.dat"
+	treeC      = "tree-c"
+	treeRLast  = "tree-r-last"
 	pAuxName   = "p_aux"
 	tAuxName   = "t_aux"
 	filePrefix = "sc-02-data-"
@@ -93,7 +97,7 @@ const (
 
 func layerName(layer int) string { return filePrefix + "layer-" + strconv.Itoa(layer) + ".dat" }
 
-// treeNames are the files of tree kind ("tree-c" or "tree-r-last"): one, or one
+// treeNames are the files of tree kind (treeC or treeRLast): one, or one
 // per base tree, numbered from 0.
 func treeNames(s merkle.Shape, kind string) []string {
 	if s.Bases() == 1 {

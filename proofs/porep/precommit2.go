@@ -13,7 +13,11 @@ import (
 // PreCommit2 hashes the label columns into tree-c, writes the replica (label of
 // the last layer plus data) to sealed, builds tree-r-last over it, and leaves
 // p_aux and t_aux in cache. It may be repeated as long as the layer files are
-// there. sealed must already have the size of the sector or grow on writing.
+// there; after an interruption it goes on behind the trees that are complete
+// (tree-c and tree-r-last are 1, 8 or 16 files each), provided that files and
+// replica still are as they were left. sealed must already have the size of the
+// sector or grow on writing; for going on it must keep its bytes. Memory needed:
+// PreCommit2Memory.
 func PreCommit2(ctx context.Context, s Sector, pc1 PreCommit1Out, unsealed io.ReaderAt, sealed File, cache Files, p Progress) (Commitments, error) {
 	par, err := paramsFor(s.Proof)
 	if err != nil {
@@ -36,12 +40,14 @@ func (par *params) preCommit2(ctx context.Context, pc1 PreCommit1Out, unsealed i
 		return Commitments{}, err
 	}
 	defer closeAll(layers)
-	if out.CommC, err = par.buildTree(ctx, cache, "tree-c", 0, par.columns(layers), counter(p, StageTreeC, par)); err != nil {
+	marks := resumer{cache: cache, id: pc1.ReplicaID}
+	if out.CommC, err = par.buildTree(ctx, cache, treeC, 0, par.columns(layers), counter(p, StageTreeC, par), &marks); err != nil {
 		return Commitments{}, err
 	}
-	first := par.shape.DefaultDiscard() + 1
+	first, replica := par.shape.DefaultDiscard()+1, marks
+	replica.sealed = sealed
 	encode := par.encode(layers[par.layers-1], unsealed, sealed)
-	if out.CommRLast, err = par.buildTree(ctx, cache, "tree-r-last", first, encode, counter(p, StageTreeR, par)); err != nil {
+	if out.CommRLast, err = par.buildTree(ctx, cache, treeRLast, first, encode, counter(p, StageTreeR, par), &replica); err != nil {
 		return Commitments{}, err
 	}
 	if err := sealed.Sync(); err != nil {
@@ -53,7 +59,10 @@ func (par *params) preCommit2(ctx context.Context, pc1 PreCommit1Out, unsealed i
 	if err := writeFile(cache, tAuxName, par.tAux(auxPath)); err != nil {
 		return Commitments{}, err
 	}
-	return out, writeFile(cache, pAuxName, append(out.CommC[:], out.CommRLast[:]...))
+	if err := writeFile(cache, pAuxName, append(out.CommC[:], out.CommRLast[:]...)); err != nil {
+		return Commitments{}, err
+	}
+	return out, par.clearMarks(cache)
 }
 
 func counter(p Progress, stage string, par *params) merkle.Done {
@@ -97,16 +106,18 @@ func closeAll(files []File) {
 	}
 }
 
+// columnBatch is how many columns are put together at a time.
+const columnBatch = 4096
+
 // columns gives the leaves of tree-c: Poseidon over the labels of a node.
 func (par *params) columns(layers []File) merkle.Leaves {
 	h := poseidon.MustNew(len(layers))
 	return func(_ context.Context, start uint64, dst []poseidon.Element) error {
-		const batch = 4096
-		raw := make([]byte, batch*merkle.NodeSize)
-		labels := make([]poseidon.Element, batch)
-		column := make([]poseidon.Element, batch*len(layers))
+		raw := make([]byte, columnBatch*merkle.NodeSize)
+		labels := make([]poseidon.Element, columnBatch)
+		column := make([]poseidon.Element, columnBatch*len(layers))
 		for len(dst) > 0 {
-			n := min(batch, len(dst))
+			n := min(columnBatch, len(dst))
 			for l, f := range layers {
 				if err := readElements(f, labels[:n], raw, start); err != nil {
 					return fmt.Errorf("%s: %w", layerName(l+1), err)
@@ -152,32 +163,53 @@ func (par *params) encode(key, unsealed io.ReaderAt, sealed io.WriterAt) merkle.
 	}
 }
 
-// buildTree builds all base trees of one kind and returns the root over them.
-func (par *params) buildTree(ctx context.Context, cache Files, kind string, first int, src merkle.Leaves, done merkle.Done) ([32]byte, error) {
+// buildTree builds all base trees of one kind that are not finished yet and
+// returns the root over them.
+func (par *params) buildTree(ctx context.Context, cache Files, kind string, first int, src merkle.Leaves, done merkle.Done, marks *resumer) ([32]byte, error) {
 	leaves := par.shape.BaseLeaves()
+	size := int64(merkle.RowsSize(leaves, merkle.BaseArity, first))
 	roots := make([][32]byte, 0, par.shape.Bases())
 	for i, name := range treeNames(par.shape, kind) {
 		before := uint64(i) * leaves
-		root, err := buildBase(ctx, cache, name, leaves, first,
-			func(ctx context.Context, start uint64, dst []poseidon.Element) error {
-				return src(ctx, before+start, dst)
-			},
-			func(n uint64) { done(before + n) })
+		root, ok, err := marks.finished(ctx, name, size, before, leaves)
+		if err == nil && !ok {
+			root, err = buildBase(ctx, cache, base{name: name, size: size, start: before, leaves: leaves, first: first}, src, done, marks)
+		}
 		if err != nil {
 			return [32]byte{}, fmt.Errorf("building %s: %w", name, err)
+		}
+		if ok {
+			done(before + leaves)
 		}
 		roots = append(roots, root)
 	}
 	return par.shape.Join(roots)
 }
 
-func buildBase(ctx context.Context, cache Files, name string, leaves uint64, first int, src merkle.Leaves, done merkle.Done) (root [32]byte, err error) {
-	f, err := cache.Create(name, int64(merkle.RowsSize(leaves, merkle.BaseArity, first)))
+// base is one base tree: its file, and its leaves among those of the sector.
+type base struct {
+	name          string
+	size          int64
+	start, leaves uint64
+	first         int // row that the file begins with
+}
+
+func buildBase(ctx context.Context, cache Files, b base, src merkle.Leaves, done merkle.Done, marks *resumer) (root [32]byte, err error) {
+	if err := marks.begin(b.name); err != nil {
+		return root, err
+	}
+	f, err := cache.Create(b.name, b.size)
 	if err != nil {
 		return root, err
 	}
-	defer func() { err = closeSynced(f, name, err) }()
-	return merkle.BuildPoseidon(ctx, leaves, src, f, first, done)
+	leaves := func(ctx context.Context, start uint64, dst []poseidon.Element) error {
+		return src(ctx, b.start+start, dst)
+	}
+	root, err = merkle.BuildPoseidon(ctx, b.leaves, leaves, f, b.first, func(n uint64) { done(b.start + n) })
+	if err := closeSynced(f, b.name, err); err != nil {
+		return root, err
+	}
+	return root, marks.end(ctx, b.name, b.size, b.start, b.leaves, root)
 }
 
 // errAux is the cause of every failure to make sense of p_aux.

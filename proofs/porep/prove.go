@@ -108,9 +108,9 @@ func (par *params) open(sealed io.ReaderAt, cache Files) (*opener, error) {
 	}
 	o.files = append(o.files, o.treeD)
 	var c, r []File
-	if c, o.treeC, err = openTree(cache, par.shape, "tree-c", 0, nil); err == nil {
+	if c, o.treeC, err = openTree(cache, par.shape, treeC, 0, nil); err == nil {
 		o.files = append(o.files, c...)
-		r, o.treeR, err = openTree(cache, par.shape, "tree-r-last", par.shape.DefaultDiscard()+1, sealed)
+		r, o.treeR, err = openTree(cache, par.shape, treeRLast, par.shape.DefaultDiscard()+1, sealed)
 		o.files = append(o.files, r...)
 	}
 	if err != nil {

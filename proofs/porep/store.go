@@ -22,7 +22,7 @@ func WriteTreeD(ctx context.Context, s merkle.Shape, data io.ReaderAt, cache Fil
 // returns CommRLast.
 func WriteTreeR(ctx context.Context, s merkle.Shape, replica merkle.Leaves, cache Files, p Progress) ([32]byte, error) {
 	par := shapeParams(s)
-	return par.buildTree(ctx, cache, "tree-r-last", s.DefaultDiscard()+1, replica, counter(p, StageTreeR, par))
+	return par.buildTree(ctx, cache, treeRLast, s.DefaultDiscard()+1, replica, counter(p, StageTreeR, par), nil)
 }
 
 // WriteAux stores p_aux in cache, and t_aux as it is in from.
@@ -58,7 +58,7 @@ func OpenTreeD(s merkle.Shape, cache Files) (File, error) {
 // OpenTreeR opens a stored tree-r-last; replica gives the leaves. The returned
 // function closes the files behind the tree.
 func OpenTreeR(s merkle.Shape, replica io.ReaderAt, cache Files) (*merkle.Tree, func(), error) {
-	files, t, err := openTree(cache, s, "tree-r-last", s.DefaultDiscard()+1, replica)
+	files, t, err := openTree(cache, s, treeRLast, s.DefaultDiscard()+1, replica)
 	if err != nil {
 		return nil, nil, fmt.Errorf("porep: %w", err)
 	}

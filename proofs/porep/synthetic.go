@@ -74,17 +74,19 @@ func (par *params) synthesize(ctx context.Context, id [32]byte, com Commitments,
 	return closeSynced(f, synthName, err)
 }
 
+// synthBatch is how many synthetic proofs are written at a time.
+const synthBatch = 64
+
 // writeSynth opens, checks and writes all proofs on all CPUs.
 func (par *params) writeSynth(ctx context.Context, o *opener, c *checker, set synthSet, f io.WriterAt, p Progress) error {
-	const batch = 64
-	count, size := par.synthCount(), par.synthSize()
+	count, size := par.synthTotal, par.synthSize()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	var mu sync.Mutex
 	var done int64
-	for first := uint64(0); first < count; first += batch {
+	for first := uint64(0); first < count; first += synthBatch {
 		g.Go(func() error {
-			n := min(batch, count-first)
+			n := min(synthBatch, count-first)
 			b := make([]byte, 0, int(n)*size)
 			for i := first; i < first+n; i++ {
 				if err := ctx.Err(); err != nil {
@@ -116,7 +118,7 @@ func (par *params) writeSynth(ctx context.Context, o *opener, c *checker, set sy
 // synthPart reads the proofs of partition k that the seed of v selects.
 func (par *params) synthPart(ctx context.Context, g *sdr.Graph, f io.ReaderAt, v *vanilla, roots *synthRoots, k int) ([]challengeProof, error) {
 	set := newSynthSet(par.nodes, v.ReplicaID, v.CommR)
-	picked := synthIndexes(par.nodes, v.ReplicaID, v.Seed, k*par.perPartition, par.perPartition)
+	picked := synthIndexes(par.synthTotal, v.ReplicaID, v.Seed, k*par.perPartition, par.perPartition)
 	part, b := make([]challengeProof, len(picked)), make([]byte, par.synthSize())
 	for i, x := range picked {
 		if err := ctx.Err(); err != nil {

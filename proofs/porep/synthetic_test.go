@@ -83,6 +83,7 @@ func TestSyntheticForms(t *testing.T) {
 	ctx := context.Background()
 	for _, nodes := range []uint64{1 << 7, 1 << 9, 1 << 10} {
 		s := sealedOf(t, nodes, synthetic)
+		s.par.synthTotal = 24 // more would only take longer
 		want, err := s.par.prove(ctx, s.s, &s.req, s.sealed, s.cache)
 		if err != nil {
 			t.Fatal(err)

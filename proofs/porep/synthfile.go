@@ -17,9 +17,6 @@ const synthName = "syn-porep-vanilla-proofs.dat"
 // tree-c and tree-r-last.
 const synthHeader = 3 * merkle.NodeSize
 
-// synthCount is the number of synthetic challenges of a sector (FIP-0059).
-func (par *params) synthCount() uint64 { return min(par.nodes, maxSynthetic) }
-
 // synthSize is the length in bytes of one proof in the file: 8,984 for 2 KiB,
 // 42,744 for 32 GiB.
 func (par *params) synthSize() int {
@@ -35,7 +32,7 @@ func pathSize(f merkle.Form) int {
 
 // synthFileSize is the length in bytes of the whole file.
 func (par *params) synthFileSize() int64 {
-	return synthHeader + int64(par.synthCount())*int64(par.synthSize())
+	return synthHeader + int64(par.synthTotal)*int64(par.synthSize())
 }
 
 // appendSynth appends one proof as the file has it. Roots are in the header,

@@ -221,8 +221,8 @@ func TestChallengeVectors(t *testing.T) {
 		same("interactive 9", mk(interactive).challenges(id, commR, seed, 9), w.I9)
 		same("non-interactive 0", mk(nonInteractive).challenges(id, commR, seed, 0), w.NI0)
 		same("non-interactive 12", mk(nonInteractive).challenges(id, commR, seed, 12), w.NI12)
-		same("synthetic 0", synthIndexes(nodes, id, seed, 0, w.Per), w.Idx0)
-		same("synthetic 1", synthIndexes(nodes, id, seed, w.Per, w.Per), w.Idx1)
+		same("synthetic 0", synthIndexes(min(nodes, maxSynthetic), id, seed, 0, w.Per), w.Idx0)
+		same("synthetic 1", synthIndexes(min(nodes, maxSynthetic), id, seed, w.Per, w.Per), w.Idx1)
 		syn, all := newSynthSet(nodes, id, commR), []uint64{}
 		for i := range w.First {
 			all = append(all, syn.at(uint64(i)))

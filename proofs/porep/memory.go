@@ -1,0 +1,54 @@
+package porep
+
+import (
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"quarry/proofs/merkle"
+)
+
+// The functions here say how much memory a stage needs at most, in bytes, beside
+// what the program uses anyway. They are for reserving memory before the stage
+// begins. Buffers of files that the operating system keeps are not counted: it
+// gives them up when asked.
+
+// treeChunk is how many leaves a worker of merkle.BuildPoseidon hashes at a time.
+const treeChunk = 1 << 15
+
+// PreCommit2Memory is what PreCommit2 needs with workers running at once (as
+// many as GOMAXPROCS): about 7 MiB each, whatever the sector size.
+func PreCommit2Memory(proof abi.RegisteredSealProof, workers int) (uint64, error) {
+	par, err := paramsFor(proof)
+	if err != nil {
+		return 0, err
+	}
+	chunk := min(par.shape.BaseLeaves(), treeChunk)
+	// A chunk as elements and as bytes; for columns a batch of labels, raw,
+	// decoded and side by side; for the replica two more of the chunk.
+	columns := uint64(columnBatch * (2 + par.layers))
+	worker := merkle.NodeSize * (2*chunk + max(columns, 2*chunk) + 4*laneRoom)
+	tops := par.shape.BaseLeaves() / chunk * merkle.NodeSize
+	return uint64(max(1, workers))*worker + 2*tops + 1<<20, nil
+}
+
+// laneRoom is room for the hasher's own vectors, in elements.
+const laneRoom = 4096
+
+// ProveMemory is what Prove and Verify need: the proof, once taken apart and once
+// as bytes. 22 MiB for 32 GiB, 280 MB for its non-interactive proof.
+func ProveMemory(proof abi.RegisteredSealProof) (uint64, error) {
+	par, err := paramsFor(proof)
+	if err != nil {
+		return 0, err
+	}
+	// Slices and their headers make the parts a half larger than the bytes.
+	return uint64(par.blobSize())*5/2 + 1<<20, nil
+}
+
+// SynthesizeMemory is what Synthesize needs with workers running at once.
+func SynthesizeMemory(proof abi.RegisteredSealProof, workers int) (uint64, error) {
+	par, err := paramsFor(proof)
+	if err != nil {
+		return 0, err
+	}
+	return uint64(max(1, workers))*uint64(par.synthSize())*(synthBatch+3) + 1<<20, nil
+}
