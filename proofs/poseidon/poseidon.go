@@ -26,6 +26,7 @@ var derived sync.Map // arity -> func() (*tables, error)
 type tables struct {
 	*constants
 	scalar *program[fr.Element]
+	lanes  *laneTables // nil where hashing in lanes is not possible
 }
 
 func tablesFor(arity int) (*tables, error) {
@@ -34,7 +35,8 @@ func tablesFor(arity int) (*tables, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &tables{constants: c, scalar: newProgram(c)}, nil
+		p := newProgram(c)
+		return &tables{constants: c, scalar: p, lanes: newLaneTables(p)}, nil
 	}))
 	return f.(func() (*tables, error))()
 }

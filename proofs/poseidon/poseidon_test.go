@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
@@ -61,6 +62,15 @@ func counting(n int) []Element {
 	return in
 }
 
+// inRow hashes in among others.
+func inRow(h *Hasher, in []Element) Element {
+	const n = 5
+	src, dst := make([]Element, n*len(in)), make([]Element, n)
+	copy(src[(n-2)*len(in):], in)
+	h.HashRow(dst, src)
+	return dst[n-2]
+}
+
 func digest(es ...[]Element) string {
 	h := sha256.New()
 	for _, s := range es {
@@ -71,7 +81,9 @@ func digest(es ...[]Element) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-func TestConstantsAndDigests(t *testing.T) {
+func TestConstantsAndDigests(t *testing.T) { onEveryPath(t, testConstantsAndDigests) }
+
+func testConstantsAndDigests(t *testing.T) {
 	for name, want := range vectors(t).Merkle {
 		t.Run("arity "+name, func(t *testing.T) {
 			arity, err := strconv.Atoi(name)
@@ -95,6 +107,7 @@ func TestConstantsAndDigests(t *testing.T) {
 				{"pre-sparse", digest(c.preSparse...), want.PreSparse},
 				{"sparse", digest(sparse...), want.Sparse},
 				{"digest", hexOf(h.Hash(counting(arity))), want.Digest},
+				{"digest in a row", hexOf(inRow(h, counting(arity))), want.Digest},
 			} {
 				if x.got != x.want {
 					t.Errorf("%s: got %s, want %s", x.what, x.got, x.want)
@@ -104,7 +117,9 @@ func TestConstantsAndDigests(t *testing.T) {
 	}
 }
 
-func TestPairsAndRealNode(t *testing.T) {
+func TestPairsAndRealNode(t *testing.T) { onEveryPath(t, testPairsAndRealNode) }
+
+func testPairsAndRealNode(t *testing.T) {
 	v := vectors(t)
 	custom, err := NewCustom(2, 1)
 	if err != nil {
@@ -119,6 +134,9 @@ func TestPairsAndRealNode(t *testing.T) {
 		}
 		if got := hexOf(MustNew(2).Hash(in)); got != p.Merkle2 {
 			t.Errorf("merkle %v: got %s want %s", p.In, got, p.Merkle2)
+		}
+		if got := hexOf(inRow(custom, in)); got != p.Custom1 {
+			t.Errorf("custom %v in a row: got %s want %s", p.In, got, p.Custom1)
 		}
 	}
 	var raw []byte
@@ -138,30 +156,6 @@ func TestPairsAndRealNode(t *testing.T) {
 	}
 }
 
-// Every row length must give what single hashes give, whichever path it takes.
-func TestHashRowEqualsHash(t *testing.T) {
-	for _, arity := range []int{2, 8, 11} {
-		h := MustNew(arity)
-		for n := 0; n <= 2*lanes+9; n++ {
-			src := make([]Element, n*arity)
-			for i := range src {
-				src[i].SetUint64(uint64(i*7919 + n))
-				src[i].Mul(&src[i], &rSquare)
-			}
-			want := make([]Element, n)
-			for i := range want {
-				want[i] = h.Hash(src[i*arity : (i+1)*arity])
-			}
-			h.HashRow(src[:n], src)
-			for i := range want {
-				if src[i] != want[i] {
-					t.Fatalf("arity %d, row of %d: element %d differs", arity, n, i)
-				}
-			}
-		}
-	}
-}
-
 func TestRefusals(t *testing.T) {
 	for _, a := range []int{-1, 0, 1, 3, 9, 37} {
 		if _, err := New(a); err == nil {
@@ -178,8 +172,13 @@ func TestRefusals(t *testing.T) {
 	for i := range r {
 		le[32+i] = r[31-i]
 	}
-	if err := DecodeRow(make([]Element, 2), le); err == nil {
-		t.Error("the field order decoded as an element")
+	if err := DecodeRow(make([]Element, 2), le); err == nil || !strings.Contains(err.Error(), "node 1 (") {
+		t.Errorf("the field order as node 1: %v", err)
+	}
+	for _, n := range []int{0, 63, 65, 96} {
+		if err := DecodeRow(make([]Element, 2), make([]byte, n)); err == nil {
+			t.Errorf("two nodes decoded from %d bytes", n)
+		}
 	}
 	le[32]-- // order - 1 is the largest element
 	got := make([]Element, 2)
@@ -190,30 +189,5 @@ func TestRefusals(t *testing.T) {
 	EncodeRow(back, got)
 	if string(back) != string(le) {
 		t.Error("order-1 does not survive decoding and encoding")
-	}
-}
-
-func benchmarkRow(b *testing.B, arity int) {
-	h, n := MustNew(arity), 4096
-	src, dst := make([]Element, n*arity), make([]Element, n)
-	for i := range src {
-		src[i].SetUint64(uint64(i))
-	}
-	b.ResetTimer()
-	for range b.N {
-		h.HashRow(dst, src)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/hash")
-}
-
-func BenchmarkRow2(b *testing.B)  { benchmarkRow(b, 2) }
-func BenchmarkRow8(b *testing.B)  { benchmarkRow(b, 8) }
-func BenchmarkRow11(b *testing.B) { benchmarkRow(b, 11) }
-
-func BenchmarkHash8(b *testing.B) {
-	h, in := MustNew(8), counting(8)
-	b.ReportAllocs()
-	for range b.N {
-		h.Hash(in)
 	}
 }
