@@ -1,6 +1,7 @@
 package porep
 
 import (
+	"bytes"
 	"fmt"
 
 	commcid "github.com/filecoin-project/go-fil-commcid"
@@ -71,8 +72,18 @@ func (c Commitments) UnsealedCID() cid.Cid {
 
 // ProveRequest is what Prove needs beside the files: the ticket the sector was
 // sealed with, the seed the chain drew after its pre-commitment, and its roots.
+// Non-interactive proofs carry the seed but their challenges do not depend on it:
+// any that is not zero will do, if the verifier is given the same one. The miner
+// actor gives NonInteractiveSeed.
 type ProveRequest struct {
 	Ticket abi.SealRandomness
 	Seed   abi.InteractiveSealRandomness
 	Commitments
+}
+
+// NonInteractiveSeed is what the miner actor puts in place of the seed of
+// non-interactive sectors: 32 bytes of 1 (FIP-0092; builtin-actors
+// actors/miner/src/lib.rs, prove_commit_sectors_ni).
+func NonInteractiveSeed() abi.InteractiveSealRandomness {
+	return bytes.Repeat([]byte{1}, 32)
 }

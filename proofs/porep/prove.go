@@ -31,12 +31,18 @@ func Prove(ctx context.Context, s Sector, req ProveRequest, sealed io.ReaderAt, 
 	return blob, nil
 }
 
-var errZero = errors.New("a commitment is all zero")
+var (
+	errZero = errors.New("a commitment is all zero")
+	errSeed = errors.New("the seed is all zero, which the reference refuses; non-interactive sectors take any other")
+)
 
 func (par *params) prove(ctx context.Context, s Sector, req *ProveRequest, sealed io.ReaderAt, cache Files) ([]byte, error) {
 	zero := [32]byte{}
 	if req.CommR == zero || req.CommD == zero {
 		return nil, errZero
+	}
+	if [32]byte(req.Seed) == zero {
+		return nil, errSeed
 	}
 	v := &vanilla{CommR: req.CommR, CommD: req.CommD, Seed: [32]byte(req.Seed), Ticket: [32]byte(req.Ticket)}
 	v.ReplicaID = sdr.ReplicaID(sdr.ProverID(uint64(s.Miner)), uint64(s.Number), v.Ticket, v.CommD, par.porepID)

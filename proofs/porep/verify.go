@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	commcid "github.com/filecoin-project/go-fil-commcid"
 	"github.com/filecoin-project/go-state-types/proof"
+	"golang.org/x/sync/errgroup"
 
 	"quarry/proofs/merkle"
 	"quarry/proofs/poseidon"
@@ -75,24 +77,37 @@ func (par *params) check(ctx context.Context, v *vanilla, id, commD, commR, seed
 		return wrong("%d partitions, not %d", len(v.Partitions), par.partitions)
 	}
 	first := &v.Partitions[0][0]
-	c := checker{par: par, f: par.forms(), graph: g, id: id, commD: commD,
+	f := par.forms()
+	f.poseidon = f.poseidon.Remembering()
+	c := checker{par: par, f: f, graph: g, id: id, commD: commD,
 		commC: first.Self.Inclusion.Root, commRLast: first.R.Root}
 	if got, err := merkle.HashNodes(c.commC, c.commRLast); err != nil || got != commR {
 		return wrong("its tree roots do not give CommR")
 	}
+	work, stop := errgroup.WithContext(ctx)
+	work.SetLimit(runtime.GOMAXPROCS(0))
 	for k, part := range v.Partitions {
 		challenges := par.challenges(id, commR, seed, k)
 		if len(part) != len(challenges) {
-			return wrong("%d challenges in partition %d, not %d", len(part), k, len(challenges))
+			return errors.Join(work.Wait(), wrong("%d challenges in partition %d, not %d", len(part), k, len(challenges)))
 		}
 		for i, node := range challenges {
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("porep: verification stopped: %w", err)
+			if stop.Err() != nil {
+				break // one failure decides
 			}
-			if err := c.challenge(&part[i], node); err != nil {
-				return wrong("challenge %d of partition %d, node %d: %v", i, k, node, err)
-			}
+			work.Go(func() error {
+				if err := c.challenge(&part[i], node); err != nil {
+					return wrong("challenge %d of partition %d, node %d: %v", i, k, node, err)
+				}
+				return nil
+			})
 		}
+	}
+	if err := work.Wait(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("porep: verification stopped: %w", err)
 	}
 	return nil
 }

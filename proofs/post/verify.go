@@ -51,26 +51,36 @@ func VerifyWindow(ctx context.Context, info proof.WindowPoStVerifyInfo, blob []b
 	if len(info.ChallengedSectors) == 0 {
 		return false, nil
 	}
-	k := windowV11
+	k, ok, err := windowKind(info)
+	if err != nil || !ok {
+		return false, err
+	}
+	return verify(ctx, k, info.Randomness, info.ChallengedSectors, blob)
+}
+
+// windowKind is how the leaves of info are challenged. Not ok means that its proof
+// types contradict each other or the sectors; there must be a sector.
+func windowKind(info proof.WindowPoStVerifyInfo) (k kind, ok bool, err error) {
+	k = windowV11
 	for i, p := range info.Proofs {
 		got, err := kindOf(p.PoStProof)
 		if err != nil {
-			return false, err
+			return k, false, err
 		}
 		size, err := p.PoStProof.SectorSize()
 		if err != nil {
-			return false, fmt.Errorf("post: PoSt proof %d: %w", p.PoStProof, err)
+			return k, false, fmt.Errorf("post: PoSt proof %d: %w", p.PoStProof, err)
 		}
 		sealed, err := info.ChallengedSectors[0].SealProof.SectorSize()
 		if err != nil {
-			return false, fmt.Errorf("post: seal proof %d: %w", info.ChallengedSectors[0].SealProof, err)
+			return k, false, fmt.Errorf("post: seal proof %d: %w", info.ChallengedSectors[0].SealProof, err)
 		}
 		if got == winning || i > 0 && got != k || size != sealed {
-			return false, nil
+			return k, false, nil
 		}
 		k = got
 	}
-	return verify(ctx, k, info.Randomness, info.ChallengedSectors, blob)
+	return k, true, nil
 }
 
 // verify checks a vector of sector proofs against the sectors it must be about.
@@ -133,6 +143,7 @@ func (p *sectorProof) check(commR [32]byte, leaves []uint64, f merkle.Form) bool
 	if got, err := merkle.HashNodes(p.CommC, p.CommRLast); err != nil || got != commR {
 		return false
 	}
+	f = f.Remembering()
 	// Openings do not depend on each other and are most of the work.
 	g := new(errgroup.Group)
 	g.SetLimit(runtime.GOMAXPROCS(0))

@@ -70,6 +70,8 @@ func (par *params) check(ctx context.Context, parts []partition, commROld, commR
 	if got, err := merkle.HashNodes(commC, rootNew); err != nil || got != commRNew {
 		return wrong("its tree roots do not give the new CommR")
 	}
+	d, r := par.forms()
+	r = r.Remembering()
 	for k := range parts {
 		p := &parts[k]
 		leaves, err := par.leaves(commRNew, k)
@@ -87,7 +89,7 @@ func (par *params) check(ctx context.Context, parts []partition, commROld, commR
 			if o.Old.Root != rootOld || o.New.Root != rootNew || o.Data.Root != commDNew {
 				return wrong("challenge %d of partition %d has other roots", i, k)
 			}
-			if err := par.checkOpening(o, leaf, par.rho(rhos, leaf)); err != nil {
+			if err := checkOpening(o, leaf, par.rho(rhos, leaf), d, r); err != nil {
 				return wrong("challenge %d of partition %d: %v", i, k, err)
 			}
 			if err := par.checkApex(p.Apex, &o.Data, leaf); err != nil {
@@ -98,8 +100,7 @@ func (par *params) check(ctx context.Context, parts []partition, commROld, commR
 	return nil
 }
 
-func (par *params) checkOpening(o *opening, leaf uint64, rho *poseidon.Element) error {
-	d, r := par.forms()
+func checkOpening(o *opening, leaf uint64, rho *poseidon.Element, d, r merkle.Form) error {
 	if err := errors.Join(r.Check(&o.Old, leaf), d.Check(&o.Data, leaf), r.Check(&o.New, leaf)); err != nil {
 		return err
 	}
