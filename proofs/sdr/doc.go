@@ -9,6 +9,11 @@
 // rust-fil-proofs storage-proofs-core/src/drgraph.rs, crypto/feistel.rs and
 // storage-proofs-porep/src/stacked/vanilla/{graph,create_label,labeling_proof}.
 //
-// The package keeps two layers in memory and, for graphs up to 2^24 nodes, the
-// expansion parents; it writes no file itself.
+// One sector is bound by the latency of SHA-256. Sectors of one seal proof share
+// the graph, so a Batch labels two of them in step on one thread, in hardly more
+// time than one. Where the CPU has instructions for SHA-256 (SHA-NI) the
+// labels are computed in assembly; anywhere else by crypto/sha256.
+//
+// The package keeps two layers of each sector in memory; it writes no file
+// itself.
 package sdr

@@ -2,144 +2,117 @@ package sdr
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"runtime"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 )
 
-// MaxNodes is the largest graph that GenerateLayers takes. It holds two layers
-// and the expansion parents in memory: 96 bytes for each node, 1.5 GiB in all
-// for a 512 MiB sector.
-const MaxNodes = 1 << 24
+// Store takes the layers of labels as they are made, and gives them back where
+// that is asked for. Sectors count from 0 in the order of Batch.Replicas, layers
+// from 1; labels are in node order, 32 bytes each. It is called from one
+// goroutine at a time for each sector.
+type Store interface {
+	// WriteLabels takes the labels at byte off of a layer, in order and
+	// without gaps. It must not keep the slice.
+	WriteLabels(sector, layer int, off int64, labels []byte) error
+	// FinishLayer hears that the layer is whole.
+	FinishLayer(sector, layer int) error
+	// ReadLabels gives labels of a layer that were written before.
+	ReadLabels(sector, layer int, off int64, labels []byte) error
+}
+
+// Batch is what to label: one sector or several that share a graph. Parents are
+// read once for all of them, and two sectors take hardly longer than one.
+type Batch struct {
+	Graph *Graph
+	// Parents may be nil: then they are computed, which takes longer than the
+	// labels of two layers.
+	Parents  Parents
+	Replicas []Node // replica ids
+	Layers   int
+	// First is the first layer to compute; 0 and 1 are the same. A later one
+	// needs layer First-1 from the store.
+	First int
+	// Done, which may be nil, hears how many nodes over all layers of a sector
+	// are labelled; it starts at those of the layers before First.
+	Done func(uint64)
+}
+
+// MaxBatch is how many sectors one Batch may have.
+const MaxBatch = 256
+
+func (b *Batch) check() error {
+	switch {
+	case b.Graph == nil:
+		return errors.New("sdr: a batch needs a graph")
+	case len(b.Replicas) == 0 || len(b.Replicas) > MaxBatch:
+		return fmt.Errorf("sdr: a batch of %d sectors; want 1 to %d", len(b.Replicas), MaxBatch)
+	case b.Layers < 1 || b.First < 0 || b.First > b.Layers:
+		return fmt.Errorf("sdr: layers %d to %d are none", b.First, b.Layers)
+	}
+	return nil
+}
+
+// MemoryNeed is how many bytes GenerateLayersBatch takes for sectors sectors
+// over nodes nodes: two layers of each, and parents.
+func MemoryNeed(nodes uint64, sectors int) int64 {
+	need := int64(2*nodes*nodeSize) * int64(sectors)
+	if nodes <= maxTable {
+		need += int64((nodes + prefetchNodes) * Degree * 4)
+	}
+	return need + overhead*int64((sectors+1)/2)
+}
+
+// overhead is the buffers of one thread, rounded up.
+const overhead = 4 << 20
+
+// GenerateLayersBatch computes the layers of a batch in memory, MemoryNeed bytes
+// of it, and hands all of them to store. It stops with ctx's error; layers that
+// were finished are good.
+func GenerateLayersBatch(ctx context.Context, b Batch, store Store) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	e, err := newEngine(ctx, &b, store)
+	if err != nil {
+		return err
+	}
+	return e.run(ctx)
+}
 
 // LayerSink takes a finished layer (from 1), its labels in node order. It must
 // not keep the slice.
 type LayerSink func(layer int, labels []byte) error
 
-// GenerateLayers computes layers layers of labels and hands each to sink. done,
-// which may be nil, hears how many nodes over all layers are computed. The last
-// layer is also returned. It stops with ctx's error.
+// GenerateLayers computes layers layers of labels of one sector and hands each
+// to sink. done, which may be nil, hears how many nodes over all layers are
+// computed. The last layer is also returned. It stops with ctx's error.
 func GenerateLayers(ctx context.Context, g *Graph, replicaID Node, layers int, sink LayerSink, done func(uint64)) ([]byte, error) {
-	if g.nodes > MaxNodes {
-		return nil, fmt.Errorf("sdr: labels of %d nodes need more memory than this implementation plans for (at most %d nodes)", g.nodes, MaxNodes)
-	}
-	exp, err := g.expansion(ctx)
-	if err != nil {
+	s := &memoryStore{sink: sink, labels: make([]byte, g.nodes*nodeSize)}
+	b := Batch{Graph: g, Replicas: []Node{replicaID}, Layers: layers, Done: done}
+	if err := GenerateLayersBatch(ctx, b, s); err != nil {
 		return nil, err
 	}
-	prev, cur := make([]byte, g.nodes*nodeSize), make([]byte, g.nodes*nodeSize)
-	for layer := 1; layer <= layers; layer++ {
-		err := g.labelLayer(ctx, replicaID, layer, cur, prev, exp, func(n uint64) {
-			if done != nil {
-				done(uint64(layer-1)*g.nodes + n)
-			}
-		})
-		if err != nil {
-			return nil, err
-		}
-		if sink != nil {
-			if err := sink(layer, cur); err != nil {
-				return nil, err
-			}
-		}
-		prev, cur = cur, prev
-	}
-	return prev, nil
+	return s.labels, nil
 }
 
-// reportEvery is how many nodes lie between two looks at the context.
-const reportEvery = 1 << 14
-
-func (g *Graph) labelLayer(ctx context.Context, replicaID Node, layer int, cur, prev []byte, exp []uint32, done func(uint64)) error {
-	var msg [msgSize]byte
-	var base [BaseDegree]uint32
-	putHeader(&msg, replicaID, layer, 0)
-	first := sum254(msg[:headerSize])
-	copy(cur, first[:])
-	for n := uint64(1); n < g.nodes; n++ {
-		if n%reportEvery == 0 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			done(n)
-		}
-		putHeader(&msg, replicaID, layer, n)
-		g.BaseParents(n, &base)
-		body := msg[headerSize:]
-		if layer == 1 {
-			for i, p := range base {
-				copy(body[i*nodeSize:(i+1)*nodeSize], cur[uint64(p)*nodeSize:])
-			}
-			repeat(body, BaseDegree*nodeSize)
-		} else {
-			for i, p := range base {
-				copy(body[i*nodeSize:(i+1)*nodeSize], cur[uint64(p)*nodeSize:])
-			}
-			for i, p := range exp[n*ExpDegree : (n+1)*ExpDegree] {
-				copy(body[(BaseDegree+i)*nodeSize:(BaseDegree+i+1)*nodeSize], prev[uint64(p)*nodeSize:])
-			}
-			repeat(body, Degree*nodeSize)
-		}
-		label := sum254(msg[:])
-		copy(cur[n*nodeSize:], label[:])
-	}
-	done(g.nodes)
-	return ctx.Err()
+// memoryStore keeps the newest layer.
+type memoryStore struct {
+	sink   LayerSink
+	labels []byte
 }
 
-// repeat fills b with its first n bytes, again and again.
-func repeat(b []byte, n int) {
-	for filled := n; filled < len(b); {
-		filled += copy(b[filled:], b[:n])
-	}
+func (s *memoryStore) WriteLabels(_, _ int, off int64, labels []byte) error {
+	copy(s.labels[off:], labels)
+	return nil
 }
 
-// expansionCache keeps the expansion parents of small graphs: every sector of a
-// seal proof shares them, and they cost more than the labels themselves.
-var expansionCache = struct {
-	sync.Mutex
-	tables map[Graph][]uint32
-}{tables: map[Graph][]uint32{}}
+func (s *memoryStore) FinishLayer(_, layer int) error {
+	if s.sink == nil {
+		return nil
+	}
+	return s.sink(layer, s.labels)
+}
 
-const (
-	cachedNodes  = 1 << 18 // 8 MiB of table
-	cachedTables = 4
-)
-
-// expansion is the expansion parents of all nodes, computed on all CPUs.
-func (g *Graph) expansion(ctx context.Context) ([]uint32, error) {
-	if g.nodes <= cachedNodes {
-		expansionCache.Lock()
-		t := expansionCache.tables[*g]
-		expansionCache.Unlock()
-		if t != nil {
-			return t, nil
-		}
-	}
-	table := make([]uint32, g.nodes*ExpDegree)
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	const part = 1 << 12
-	for start := uint64(0); start < g.nodes; start += part {
-		group.Go(func() error {
-			for n := start; n < min(start+part, g.nodes); n++ {
-				g.ExpParents(n, (*[ExpDegree]uint32)(table[n*ExpDegree:]))
-			}
-			return gctx.Err()
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	if g.nodes <= cachedNodes {
-		expansionCache.Lock()
-		defer expansionCache.Unlock()
-		if len(expansionCache.tables) >= cachedTables {
-			clear(expansionCache.tables)
-		}
-		expansionCache.tables[*g] = table
-	}
-	return table, nil
+func (s *memoryStore) ReadLabels(_, layer int, _ int64, _ []byte) error {
+	return fmt.Errorf("sdr: layer %d is not kept", layer)
 }

@@ -116,18 +116,13 @@ func TestParentCacheDigests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		exp, err := g.expansion(context.Background())
+		table, err := g.table(context.Background(), g)
 		if err != nil {
 			t.Fatal(err)
 		}
-		h, line := sha256.New(), make([]byte, Degree*4)
-		var base [BaseDegree]uint32
-		for n := range g.nodes {
-			g.BaseParents(n, &base)
-			for i, p := range append(base[:], exp[n*ExpDegree:(n+1)*ExpDegree]...) {
-				binary.LittleEndian.PutUint32(line[i*4:], p)
-			}
-			h.Write(line)
+		h := sha256.New()
+		if err := binary.Write(h, binary.LittleEndian, table[:g.nodes*Degree]); err != nil {
+			t.Fatal(err)
 		}
 		if got := hex.EncodeToString(h.Sum(nil)); got != w.SHA256 {
 			t.Errorf("id %d: parent cache %s want %s", w.ID, got, w.SHA256)
@@ -209,30 +204,6 @@ func TestGenerateStops(t *testing.T) {
 	if _, err := GenerateLayers(context.Background(), g, Node{}, 2, func(int, []byte) error { return bad }, nil); !errors.Is(err, bad) {
 		t.Errorf("sink error: %v", err)
 	}
-	big, err := NewGraph([32]byte{8}, 1<<30, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := GenerateLayers(context.Background(), big, Node{}, 11, nil, nil); err == nil {
-		t.Error("a graph beyond MaxNodes was labelled")
-	}
-}
-
-func BenchmarkLabels8MiB(b *testing.B) {
-	g, err := NewGraph([32]byte{6}, 1<<18, false)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := g.expansion(context.Background()); err != nil {
-		b.Fatal(err)
-	}
-	b.ResetTimer()
-	for range b.N {
-		if _, err := GenerateLayers(context.Background(), g, Node{}, 2, nil, nil); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.N)*float64(2*g.nodes)/b.Elapsed().Seconds(), "labels/s")
 }
 
 func BenchmarkExpParents(b *testing.B) {

@@ -1,0 +1,6 @@
+//go:build !amd64
+
+package sdr
+
+// nativeKernels is empty: only the portable kernel is built for this CPU.
+func nativeKernels() []kernel { return nil }

@@ -1,0 +1,210 @@
+package sdr
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// layerStore keeps every layer of every sector.
+type layerStore struct {
+	mu       sync.Mutex
+	layers   map[[2]int][]byte
+	finished map[[2]int]bool
+}
+
+func newLayerStore() *layerStore {
+	return &layerStore{layers: map[[2]int][]byte{}, finished: map[[2]int]bool{}}
+}
+
+func (s *layerStore) WriteLabels(sector, layer int, off int64, labels []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := [2]int{sector, layer}
+	if int64(len(s.layers[k])) != off {
+		return fmt.Errorf("write at %d of a layer that has %d bytes", off, len(s.layers[k]))
+	}
+	s.layers[k] = append(s.layers[k], labels...)
+	return nil
+}
+
+func (s *layerStore) FinishLayer(sector, layer int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finished[[2]int{sector, layer}] = true
+	return nil
+}
+
+func (s *layerStore) ReadLabels(sector, layer int, off int64, labels []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.layers[[2]int{sector, layer}]
+	if off+int64(len(labels)) > int64(len(l)) {
+		return fmt.Errorf("read of %d at %d of a layer that has %d bytes", len(labels), off, len(l))
+	}
+	copy(labels, l[off:])
+	return nil
+}
+
+// eachKernel runs f with every kernel that this CPU has, also the slower ones.
+func eachKernel(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	all := kernels
+	defer func() { kernels = all }()
+	for i, k := range all {
+		kernels = all[i:]
+		t.Run(k.name, f)
+	}
+}
+
+// reference labels with the function that a verifier uses.
+func reference(g *Graph, replica Node, layers int) [][]byte {
+	var out [][]byte
+	for l := 1; l <= layers; l++ {
+		cur := make([]byte, g.nodes*nodeSize)
+		for n := range g.nodes {
+			b, e := g.Parents(n)
+			var base [BaseDegree]Node
+			var exp [ExpDegree]Node
+			for i, p := range b {
+				base[i] = Node(cur[uint64(p)*nodeSize:])
+			}
+			for i, p := range e {
+				if l > 1 {
+					exp[i] = Node(out[l-2][uint64(p)*nodeSize:])
+				}
+			}
+			parents := RepeatParents(l, &base, &exp)
+			label := Label(replica, l, n, &parents)
+			copy(cur[n*nodeSize:], label[:])
+		}
+		out = append(out, cur)
+	}
+	return out
+}
+
+// Batches of any size give every sector the labels that it has alone, by every
+// kernel.
+func TestKernels(t *testing.T) {
+	eachKernel(t, func(t *testing.T) {
+		rapid.Check(t, func(t *rapid.T) {
+			nodes := uint64(1) << rapid.IntRange(1, 9).Draw(t, "log nodes")
+			if rapid.Bool().Draw(t, "odd") {
+				nodes += rapid.Uint64Range(0, nodes).Draw(t, "more")
+			}
+			g, err := NewGraph(rapid.Custom(drawNode).Draw(t, "porep id"), nodes, rapid.Bool().Draw(t, "legacy"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := Batch{Graph: g, Layers: rapid.IntRange(1, 4).Draw(t, "layers")}
+			b.Replicas = rapid.SliceOfN(rapid.Custom(drawNode), 1, 5).Draw(t, "replica ids")
+			s := newLayerStore()
+			if err := GenerateLayersBatch(context.Background(), b, s); err != nil {
+				t.Fatal(err)
+			}
+			for i, id := range b.Replicas {
+				for l, want := range reference(g, id, b.Layers) {
+					k := [2]int{i, l + 1}
+					if !s.finished[k] || !bytes.Equal(s.layers[k], want) {
+						t.Fatalf("sector %d of %d, layer %d of %d nodes differs", i, len(b.Replicas), l+1, nodes)
+					}
+				}
+			}
+		})
+	})
+}
+
+func drawNode(t *rapid.T) Node {
+	return Node(rapid.SliceOfN(rapid.Byte(), nodeSize, nodeSize).Draw(t, "bytes"))
+}
+
+// A batch that starts later takes the layer below from the store.
+func TestFirstLayer(t *testing.T) {
+	g, err := NewGraph(Node{5}, 100, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := Batch{Graph: g, Layers: 5, Replicas: []Node{{1}, {2}, {3}}}
+	whole := newLayerStore()
+	if err := GenerateLayersBatch(context.Background(), b, whole); err != nil {
+		t.Fatal(err)
+	}
+	for first := 2; first <= 5; first++ {
+		part := newLayerStore()
+		for i := range b.Replicas {
+			k := [2]int{i, first - 1}
+			part.layers[k] = whole.layers[k]
+		}
+		b.First = first
+		if err := GenerateLayersBatch(context.Background(), b, part); err != nil {
+			t.Fatal(err)
+		}
+		for k := range part.finished {
+			if !bytes.Equal(part.layers[k], whole.layers[k]) {
+				t.Errorf("from layer %d: sector %d, layer %d differs", first, k[0], k[1])
+			}
+		}
+		if want := 3 * (6 - first); len(part.finished) != want {
+			t.Errorf("from layer %d: %d layers finished, want %d", first, len(part.finished), want)
+		}
+		if err := GenerateLayersBatch(context.Background(), b, newLayerStore()); err == nil {
+			t.Errorf("from layer %d: no error without the layer below", first)
+		}
+	}
+}
+
+func TestBatchRefusals(t *testing.T) {
+	g, err := NewGraph(Node{5}, 64, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []Batch{
+		{Replicas: []Node{{}}, Layers: 1},
+		{Graph: g, Layers: 1},
+		{Graph: g, Layers: 1, Replicas: make([]Node, MaxBatch+1)},
+		{Graph: g, Replicas: []Node{{}}},
+		{Graph: g, Replicas: []Node{{}}, Layers: 2, First: 3},
+		{Graph: g, Replicas: []Node{{}}, Layers: 2, First: -1},
+	} {
+		if err := GenerateLayersBatch(context.Background(), b, newLayerStore()); err == nil {
+			t.Errorf("accepted: %+v", b)
+		}
+	}
+}
+
+// failingStore fails at the given write.
+type failingStore struct {
+	*layerStore
+	left int
+}
+
+var errFull = errors.New("disk full")
+
+func (s *failingStore) WriteLabels(sector, layer int, off int64, labels []byte) error {
+	if s.left--; s.left < 0 {
+		return errFull
+	}
+	return s.layerStore.WriteLabels(sector, layer, off, labels)
+}
+
+func TestStoreFails(t *testing.T) {
+	g, err := NewGraph(Node{5}, 64, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for left := range 6 {
+		s := &failingStore{newLayerStore(), left}
+		err := GenerateLayersBatch(context.Background(), Batch{Graph: g, Replicas: []Node{{1}, {2}}, Layers: 3}, s)
+		if !errors.Is(err, errFull) {
+			t.Errorf("after %d writes: %v", left, err)
+		}
+		if len(s.finished) > left {
+			t.Errorf("%d layers finished after %d writes", len(s.finished), left)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package sdr
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Parents gives the parents of every node of one graph. A Graph computes them,
+// a ParentFile reads them. Implementations are safe for concurrent use.
+type Parents interface {
+	// ReadParents fills dst with the parents of the nodes start, start+1, …:
+	// Degree entries each, base parents first. dst holds whole nodes and does
+	// not reach beyond the graph.
+	ReadParents(ctx context.Context, start uint64, dst []uint32) error
+}
+
+// ReadParents computes parents; it implements Parents.
+func (g *Graph) ReadParents(ctx context.Context, start uint64, dst []uint32) error {
+	if err := checkRun(start, dst, g.nodes); err != nil {
+		return err
+	}
+	const look = 1 << 10
+	for i := uint64(0); len(dst) > 0; i++ {
+		if i%look == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		g.BaseParents(start+i, (*[BaseDegree]uint32)(dst))
+		g.ExpParents(start+i, (*[ExpDegree]uint32)(dst[BaseDegree:]))
+		dst = dst[Degree:]
+	}
+	return nil
+}
+
+func checkRun(start uint64, dst []uint32, nodes uint64) error {
+	n := uint64(len(dst)) / Degree
+	if len(dst)%Degree != 0 || start > nodes || n > nodes-start {
+		return fmt.Errorf("sdr: parents of %d entries from node %d in a graph of %d nodes", len(dst), start, nodes)
+	}
+	return nil
+}
+
+const (
+	// maxTable is the largest graph whose parents are kept in memory while it
+	// is labelled: 896 MiB for a 512 MiB sector.
+	maxTable = 1 << 24
+	// Parents of small graphs are kept for ever: every sector of a seal proof
+	// shares them, and they cost more than the labels themselves.
+	keptNodes  = 1 << 18 // 14 MiB of table
+	keptTables = 4
+)
+
+var kept = struct {
+	sync.Mutex
+	tables map[Graph][]uint32
+}{tables: map[Graph][]uint32{}}
+
+// table is the parents of all nodes, computed or read on all CPUs, and room for
+// what the kernels look ahead.
+func (g *Graph) table(ctx context.Context, from Parents) ([]uint32, error) {
+	keep := g.nodes <= keptNodes
+	if keep {
+		kept.Lock()
+		t := kept.tables[*g]
+		kept.Unlock()
+		if t != nil {
+			return t, nil
+		}
+	}
+	table := make([]uint32, (g.nodes+prefetchNodes)*Degree)
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	const part = 1 << 12
+	for start := uint64(0); start < g.nodes; start += part {
+		group.Go(func() error {
+			return from.ReadParents(gctx, start, table[start*Degree:min(start+part, g.nodes)*Degree])
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	if keep {
+		kept.Lock()
+		defer kept.Unlock()
+		if len(kept.tables) >= keptTables {
+			clear(kept.tables)
+		}
+		kept.tables[*g] = table
+	}
+	return table, nil
+}
