@@ -89,7 +89,9 @@ func TestZeroPieces(t *testing.T) {
 	}
 }
 
-func TestSmallPieces(t *testing.T) {
+func TestSmallPieces(t *testing.T) { onEveryPath(t, testSmallPieces) }
+
+func testSmallPieces(t *testing.T) {
 	for _, v := range load(t).CommP {
 		data := make([]byte, v.Len)
 		for i := range data {
@@ -120,7 +122,9 @@ func (f *fixtureReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func TestPieceFixtures(t *testing.T) {
+func TestPieceFixtures(t *testing.T) { onEveryPath(t, testPieceFixtures) }
+
+func testPieceFixtures(t *testing.T) {
 	checked := 0
 	for _, v := range load(t).Pieces.Fixtures {
 		if v.Padded > 16<<20 || testing.Short() && v.Padded > 1<<20 {
@@ -138,7 +142,9 @@ func TestPieceFixtures(t *testing.T) {
 	}
 }
 
-func TestEqualsOracle(t *testing.T) {
+func TestEqualsOracle(t *testing.T) { onEveryPath(t, testEqualsOracle) }
+
+func testEqualsOracle(t *testing.T) {
 	r := rand.New(rand.NewSource(1))
 	for _, n := range []int{65, 127, 128, 254, 1016, 1017, chunkUnpadded - 1, chunkUnpadded, chunkUnpadded + 1,
 		2*chunkUnpadded + 5, 3 * chunkUnpadded, 5*chunkUnpadded + 77, 9 * chunkUnpadded} {
@@ -232,7 +238,9 @@ func TestCommD(t *testing.T) {
 }
 
 // Pieces with gaps commit to the same as their bytes laid out with zeros.
-func TestCommDEqualsBytes(t *testing.T) {
+func TestCommDEqualsBytes(t *testing.T) { onEveryPath(t, testCommDEqualsBytes) }
+
+func testCommDEqualsBytes(t *testing.T) {
 	const size = 8192
 	r := rand.New(rand.NewSource(3))
 	for range 50 {
@@ -261,7 +269,9 @@ func TestCommDEqualsBytes(t *testing.T) {
 	}
 }
 
-func TestTreeDFixtures(t *testing.T) {
+func TestTreeDFixtures(t *testing.T) { onEveryPath(t, testTreeDFixtures) }
+
+func testTreeDFixtures(t *testing.T) {
 	for _, v := range load(t).TreeD.Fixtures {
 		data := make([]byte, v.Size)
 		data[0] = 1

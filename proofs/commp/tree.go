@@ -2,6 +2,7 @@ package commp
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"math/bits"
 	"sync"
 )
@@ -32,9 +33,15 @@ func HashPair(left, right *Node) Node {
 }
 
 // HashRow replaces src, a row of nodes, by the row above it, written to dst.
-// len(src) must be 2*len(dst); dst may be the start of src.
+// len(dst) must be a multiple of 32 and len(src) twice as much, otherwise it
+// panics; dst may be the start of src. Where the CPU has SHA instructions two
+// nodes are hashed side by side, with the schedule of the constant second block
+// of their messages worked out beforehand.
 func HashRow(dst, src []byte) {
-	for i := 0; i+32 <= len(dst); i += 32 {
+	if len(dst)%32 != 0 || len(src) != 2*len(dst) {
+		panic(fmt.Sprintf("commp: a row of %d bytes does not hash to one of %d", len(src), len(dst)))
+	}
+	for i := hashRowFast(dst, src); i < len(dst); i += 32 {
 		h := sha256.Sum256(src[2*i : 2*i+64])
 		h[31] &= 0x3f
 		copy(dst[i:], h[:])
