@@ -89,6 +89,11 @@ const (
 	TaskCommit2    TaskType = "C2" // Groth16 proof, needs no sector files
 	TaskFinalize   TaskType = "FIN"
 	TaskUnseal     TaskType = "UNS"
+
+	TaskUpdate         TaskType = "RU"  // put data into an empty sealed sector
+	TaskProveUpdate1   TaskType = "PR1" // vanilla proof of that
+	TaskProveUpdate2   TaskType = "PR2" // Groth16 proof of that, needs no sector files
+	TaskFinalizeUpdate TaskType = "FRU"
 )
 
 // TaskSpec is one keyed unit of work. Submitting the same Key again returns
@@ -189,7 +194,50 @@ type UnsealParams struct {
 	UnsealedCID CidString
 	Offset      abi.PaddedPieceSize
 	Size        abi.PaddedPieceSize
+	// SectorKeyCID is the sealed CID before the update, for a sector that was
+	// updated; UnsealedCID is the one after it.
+	SectorKeyCID CidString `json:",omitempty"`
 }
+
+// UpdateReplicaParams puts data into an empty sealed sector. The unsealed file
+// must be complete.
+type UpdateReplicaParams struct{ Pieces []abi.PieceInfo }
+
+// UpdateReplicaResult are the commitments after the update.
+type UpdateReplicaResult struct {
+	SealedCID   CidString
+	UnsealedCID CidString
+	Commitments json.RawMessage // what ProveUpdate1Params wants back
+}
+
+// ProveUpdate1Params asks for the vanilla proof of an update.
+type ProveUpdate1Params struct{ Commitments json.RawMessage }
+
+// ProveUpdate1Result is the vanilla proof blob.
+type ProveUpdate1Result struct{ Vanilla []byte }
+
+// ProveUpdate2Params asks for the Groth16 proof of what a vanilla proof proves.
+// The Proof field of Info is empty.
+type ProveUpdate2Params struct {
+	Info    proof.ReplicaUpdateInfo
+	Vanilla []byte
+}
+
+// ProveUpdate2Result is the proof field of the chain's messages.
+type ProveUpdate2Result struct{ Proof []byte }
+
+// FinalizeUpdateParams says what to do with the files of an update.
+type FinalizeUpdateParams struct{ Do UpdateFiles }
+
+// UpdateFiles is one of the things that can be done with the files of an update.
+type UpdateFiles string
+
+// What FinalizeUpdateParams may ask for.
+const (
+	UpdateKeep       UpdateFiles = "keep"        // drop what only the proof used, move the rest to long-term storage
+	UpdateReleaseKey UpdateFiles = "release-key" // drop the replica from before the update and its cache
+	UpdateAbort      UpdateFiles = "abort"       // drop the new replica, its cache and the data
+)
 
 // WorkerInfo is what a worker offers.
 type WorkerInfo struct {

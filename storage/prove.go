@@ -18,95 +18,7 @@ import (
 	"quarry/proofs/porep"
 	"quarry/proofs/poseidon"
 	"quarry/proofs/post"
-	"quarry/storage/paths"
 )
-
-// openSector is a sector with its files open.
-type openSector struct {
-	post.SectorAccess
-	closer io.Closer
-}
-
-func (o *openSector) close() {
-	if o.closer != nil {
-		_ = o.closer.Close()
-	}
-}
-
-// open finds replica and cache of a sector: on this process's paths, or else
-// over HTTP. The replica must have the size of the sector.
-func (m *Manager) open(ctx context.Context, id abi.SectorID, info proof.SectorInfo) (*openSector, error) {
-	size, err := info.SealProof.SectorSize()
-	if err != nil {
-		return nil, &api.ErrInvalid{What: fmt.Sprintf("seal proof type %d", info.SealProof), Reason: "it does not exist"}
-	}
-	sealed, err := m.openSealed(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if n, err := sealed.Size(); err != nil || n != int64(size) { //nolint:gosec // sector sizes fit
-		return nil, errors.Join(fmt.Errorf("replica of sector %s has %d bytes instead of %d", api.SectorName(id), n, uint64(size)), err, sealed.Close())
-	}
-	cache, err := m.openCache(ctx, id)
-	if err != nil {
-		return nil, errors.Join(err, sealed.Close())
-	}
-	return &openSector{post.SectorAccess{Info: info, Sealed: sealed, Cache: cache}, sealed}, nil
-}
-
-func (m *Manager) openSealed(ctx context.Context, id abi.SectorID) (porep.File, error) {
-	if p, ok := m.local.Find(id, api.FileSealed); ok {
-		return paths.OpenFile(p.FilePath(id, api.FileSealed), 0)
-	}
-	urls, err := m.urls(ctx, id, api.FileSealed)
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, u := range urls {
-		f, err := m.client.Open(ctx, u)
-		if err == nil {
-			return f, nil
-		}
-		errs = append(errs, err)
-	}
-	return nil, errors.Join(errs...)
-}
-
-func (m *Manager) openCache(ctx context.Context, id abi.SectorID) (porep.Files, error) {
-	if p, ok := m.local.Find(id, api.FileCache); ok {
-		return paths.CacheDir(p.FilePath(id, api.FileCache)), nil
-	}
-	urls, err := m.urls(ctx, id, api.FileCache)
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, u := range urls {
-		d := m.client.Dir(ctx, u)
-		if _, err := d.List(); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		return d, nil
-	}
-	return nil, errors.Join(errs...)
-}
-
-func (m *Manager) urls(ctx context.Context, id abi.SectorID, t api.FileType) ([]string, error) {
-	locs, err := m.StorageFindSector(ctx, id, t)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, l := range locs {
-		out = append(out, l.URLs...)
-	}
-	if len(out) == 0 {
-		return nil, &api.ErrNotFound{What: t.String() + " of sector " + api.SectorName(id), Hint: "attach the storage path that has it"}
-	}
-	return out, nil
-}
 
 // ProveWindow makes the vanilla window proof over the sectors that can be read;
 // the others come back as skipped, ascending. With nothing readable the proof is
@@ -166,9 +78,6 @@ func (m *Manager) ProveWinning(ctx context.Context, r api.WinningPoStRequest) ([
 	access := make([]post.SectorAccess, 0, len(r.Sectors))
 	for _, s := range r.Sectors {
 		id := abi.SectorID{Miner: r.Miner, Number: s.SectorNumber}
-		if s.SectorKey != nil {
-			return nil, &api.ErrUnsupportedProof{What: "upgraded sector " + api.SectorName(id), Hint: "updated replicas are not built yet"}
-		}
 		o, err := m.open(ctx, id, proof.SectorInfo{SealProof: s.SealProof, SectorNumber: s.SectorNumber, SealedCID: s.SealedCID})
 		if err != nil {
 			return nil, fmt.Errorf("winning proof: open sector %s: %w", api.SectorName(id), err)
@@ -211,8 +120,23 @@ func (m *Manager) CheckProvable(ctx context.Context, sectors []api.SectorRef) (m
 	return out, nil
 }
 
+// check proves a leaf of every replica of the sector there is: which of two the
+// chain wants proofs of changes at the moment an update lands.
 func (m *Manager) check(ctx context.Context, s api.SectorRef) error {
-	o, err := m.open(ctx, s.ID, proof.SectorInfo{SealProof: s.ProofType, SectorNumber: s.ID.Number})
+	kept, err := m.kept(ctx, s.ID)
+	if err != nil {
+		return err
+	}
+	for _, f := range kept {
+		if err := m.checkForm(ctx, s, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Manager) checkForm(ctx context.Context, s api.SectorRef, f form) error {
+	o, err := m.openForm(ctx, s.ID, proof.SectorInfo{SealProof: s.ProofType, SectorNumber: s.ID.Number}, f)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 // reach tells the scheduler how well a worker can get at the files of a task:
 // two points for each file on one of its own paths.
 func (m *Manager) reach(ctx context.Context, w api.WorkerInfo, spec api.TaskSpec) (int, bool) {
-	if spec.Type == api.TaskCommit2 {
+	if spec.Type == api.TaskCommit2 || spec.Type == api.TaskProveUpdate2 {
 		return 0, true // all it needs comes with it
 	}
 	if !m.canWrite(ctx, w, spec.Type) {
@@ -69,7 +69,18 @@ func (m *Manager) inputs(_ api.WorkerInfo, spec api.TaskSpec) []input {
 		return []input{{kind: api.FileUnsealed}, {kind: api.FileCache, must: true}}
 	case api.TaskCommit1, api.TaskFinalize:
 		return []input{{kind: api.FileCache, must: true}, {kind: api.FileSealed, must: true}}
+	case api.TaskUpdate:
+		return []input{{kind: api.FileUnsealed}, {kind: api.FileCache, must: true}, {kind: api.FileSealed, must: true}}
+	case api.TaskProveUpdate1:
+		return []input{{kind: api.FileCache, must: true}, {kind: api.FileSealed, must: true},
+			{kind: api.FileUpdateCache, must: true}, {kind: api.FileUpdate, must: true}}
+	case api.TaskFinalizeUpdate:
+		return []input{{kind: api.FileUpdateCache}, {kind: api.FileUpdate}}
 	case api.TaskUnseal:
+		var p api.UnsealParams
+		if json.Unmarshal(spec.Params, &p) == nil && p.SectorKeyCID != "" {
+			return []input{{kind: api.FileUnsealed}, {kind: api.FileUpdate}, {kind: api.FileSealed}}
+		}
 		return []input{{kind: api.FileUnsealed}, {kind: api.FileSealed, must: true}}
 	}
 	return nil
@@ -83,7 +94,7 @@ func (m *Manager) canWrite(ctx context.Context, w api.WorkerInfo, t api.TaskType
 		if err != nil {
 			continue
 		}
-		if p.CanSeal || p.CanStore && t == api.TaskFinalize {
+		if p.CanSeal || p.CanStore && (t == api.TaskFinalize || t == api.TaskFinalizeUpdate) {
 			return true
 		}
 	}

@@ -28,7 +28,10 @@ func (f prover) Seal(ctx context.Context, info proof.SealVerifyInfo, vanilla []b
 	return bytes.Repeat([]byte{7}, f.size), ctx.Err()
 }
 
-func (f prover) Update(context.Context, proof.ReplicaUpdateInfo, []byte, func(string, int64, int64)) ([]byte, error) {
+func (f prover) Update(_ context.Context, info proof.ReplicaUpdateInfo, vanilla []byte, _ func(string, int64, int64)) ([]byte, error) {
+	if string(vanilla) != "vanilla" || !info.NewUnsealedSectorCID.Defined() {
+		return nil, errors.New("the task did not arrive whole")
+	}
 	return bytes.Repeat([]byte{8}, f.size), nil
 }
 
@@ -76,4 +79,24 @@ func TestCommit2OfTheWrongSizeIsAFailure(t *testing.T) {
 	st := submit(t, m, "C2", api.TaskCommit2, ref, commit2(ref.ID.Number))
 	require.Equal(t, api.TaskFailed, st.State)
 	require.Contains(t, st.Error, "191 bytes instead of 192")
+}
+
+func TestProveUpdate2(t *testing.T) {
+	m, local := newManager(t, memStore())
+	background(t, m.Run)
+	w, err := worker.New(context.Background(), worker.Config{}, worker.Deps{Storage: m, Local: local, Store: memStore(), Snark: prover{192}, Log: testLog(t)})
+	require.NoError(t, err)
+	background(t, w.Run)
+	p := api.ProveUpdate2Params{Vanilla: []byte("vanilla"), Info: proof.ReplicaUpdateInfo{UpdateProofType: updateProof,
+		OldSealedSectorCID: commp.ZeroPiece(128), NewSealedSectorCID: commp.ZeroPiece(256), NewUnsealedSectorCID: commp.ZeroPiece(512)}}
+	got := do[api.ProveUpdate2Result](t, m, "PR2", api.TaskProveUpdate2, ref, p)
+	require.Equal(t, bytes.Repeat([]byte{8}, 192), got.Proof)
+	p.Info.UpdateProofType = abi.RegisteredUpdateProof_StackedDrg32GiBV1
+	st := submit(t, m, "PR2 of another size", api.TaskProveUpdate2, ref, p)
+	require.Equal(t, api.TaskFailed, st.State)
+	big := ref
+	big.ProofType = abi.RegisteredSealProof_StackedDrg8MiBV1_1
+	p.Info.UpdateProofType = abi.RegisteredUpdateProof_StackedDrg8MiBV1
+	st = submit(t, m, "PR2 of four partitions", api.TaskProveUpdate2, big, p)
+	require.Contains(t, st.Error, "192 bytes instead of 768")
 }

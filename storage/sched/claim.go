@@ -17,7 +17,8 @@ import (
 // taskOrder sorts equal priorities: what frees space or finishes a sector goes
 // before what starts a new one (lotus sealtasks/task.go).
 var taskOrder = map[api.TaskType]int{
-	api.TaskFinalize: -3, api.TaskUnseal: 1, api.TaskCommit1: 2, api.TaskCommit2: 3, api.TaskPreCommit2: 4, api.TaskPreCommit1: 5, api.TaskAddPiece: 9,
+	api.TaskFinalize: -3, api.TaskFinalizeUpdate: -2, api.TaskUnseal: 1, api.TaskCommit1: 2, api.TaskCommit2: 3, api.TaskPreCommit2: 4, api.TaskPreCommit1: 5,
+	api.TaskProveUpdate1: 6, api.TaskProveUpdate2: 7, api.TaskUpdate: 8, api.TaskAddPiece: 9,
 }
 
 // Claim registers the worker and gives it at most one task; nil when none

@@ -31,7 +31,7 @@ var memory = map[abi.SectorSize][4]uint64{
 	64 * gib:  {9 * gib, 112*gib + 10*mib, 31 * gib, 2 * gib},
 }
 
-// groth16Memory is per sector size: C2. The prover holds the assignment, three
+// groth16Memory is per sector size: C2 and PR2. The prover holds the assignment, three
 // evaluations over the domain and the tables of a multi-exponentiation; the
 // parameters are mapped and count as far as lotus storiface/resources.go counts
 // them (minimum plus base memory of C2) for the large sizes.
@@ -60,12 +60,16 @@ func Needs(t api.TaskType, p abi.RegisteredSealProof) (Resources, error) {
 		return Resources{m[2], 1, 1}, nil
 	case api.TaskCommit1:
 		return Resources{m[3], 0, 1}, nil
-	case api.TaskCommit2:
+	case api.TaskUpdate: // tree-d and tree-r-last, as in PC2
+		return Resources{m[2], 1, 1}, nil
+	case api.TaskProveUpdate1:
+		return Resources{m[3], 0, 1}, nil
+	case api.TaskCommit2, api.TaskProveUpdate2:
 		return Resources{groth16Memory[size], allCores, 1}, nil
-	case api.TaskFinalize:
+	case api.TaskFinalize, api.TaskFinalizeUpdate:
 		return Resources{0, 0, 1}, nil
 	}
-	return Resources{}, &api.ErrInvalid{What: "task type " + string(t), Reason: "it does not exist", Hint: "known are AP, PC1, PC2, C1, C2, FIN and UNS"}
+	return Resources{}, &api.ErrInvalid{What: "task type " + string(t), Reason: "it does not exist", Hint: "known are AP, PC1, PC2, C1, C2, FIN, UNS, RU, PR1, PR2 and FRU"}
 }
 
 func (r *Resources) add(o Resources) {

@@ -17,7 +17,10 @@ import (
 // lockWait is how long a task waits for the files of its sector.
 const lockWait = 5 * time.Minute
 
-const allFiles = api.FileUnsealed | api.FileSealed | api.FileCache
+const (
+	allFiles    = api.FileUnsealed | api.FileSealed | api.FileCache
+	updateFiles = api.FileUpdate | api.FileUpdateCache
+)
 
 // lockOf says which files a task reads and writes.
 func lockOf(t api.TaskType) (read, write api.FileType) {
@@ -30,10 +33,16 @@ func lockOf(t api.TaskType) (read, write api.FileType) {
 		return api.FileUnsealed, api.FileCache | api.FileSealed
 	case api.TaskCommit1:
 		return api.FileSealed | api.FileCache, 0
-	case api.TaskCommit2:
+	case api.TaskCommit2, api.TaskProveUpdate2:
 		return 0, 0
 	case api.TaskUnseal:
-		return api.FileSealed | api.FileCache, api.FileUnsealed
+		return api.FileSealed | api.FileCache | updateFiles, api.FileUnsealed
+	case api.TaskUpdate:
+		return allFiles, updateFiles
+	case api.TaskProveUpdate1:
+		return api.FileSealed | api.FileCache | updateFiles, 0
+	case api.TaskFinalizeUpdate:
+		return 0, allFiles | updateFiles
 	}
 	return 0, allFiles
 }
@@ -89,50 +98,41 @@ func (w *Worker) execute(ctx context.Context, t api.TaskStatus, p *progress) (re
 	return b, nil
 }
 
+// dispatch does the task by its type.
 func (w *Worker) dispatch(ctx context.Context, spec api.TaskSpec, size abi.SectorSize, p *progress) (any, error) {
+	s := spec.Sector
 	switch spec.Type {
 	case api.TaskAddPiece:
-		a, err := params[api.AddPieceParams](spec.Params)
-		if err != nil {
-			return nil, err
-		}
-		return a.Piece, w.addPiece(ctx, spec.Sector, a, p)
+		return with(spec, func(a api.AddPieceParams) (any, error) { return a.Piece, w.addPiece(ctx, s, a, p) })
 	case api.TaskPreCommit1:
-		a, err := params[api.PreCommit1Params](spec.Params)
-		if err != nil {
-			return nil, err
-		}
-		return w.preCommit1(ctx, spec.Sector, size, a, p)
+		return with(spec, func(a api.PreCommit1Params) (any, error) { return w.preCommit1(ctx, s, size, a, p) })
 	case api.TaskPreCommit2:
-		a, err := params[api.PreCommit2Params](spec.Params)
-		if err != nil {
-			return nil, err
-		}
-		return w.preCommit2(ctx, spec.Sector, size, a, p)
+		return with(spec, func(a api.PreCommit2Params) (any, error) { return w.preCommit2(ctx, s, size, a, p) })
 	case api.TaskCommit1:
-		a, err := params[api.Commit1Params](spec.Params)
-		if err != nil {
-			return nil, err
-		}
-		return w.commit1(ctx, spec.Sector, size, a, p)
+		return with(spec, func(a api.Commit1Params) (any, error) { return w.commit1(ctx, s, size, a, p) })
 	case api.TaskCommit2:
-		a, err := params[api.Commit2Params](spec.Params)
-		if err != nil {
-			return nil, err
-		}
-		return w.commit2(ctx, spec.Sector, a, p)
+		return with(spec, func(a api.Commit2Params) (any, error) { return w.commit2(ctx, s, a, p) })
 	case api.TaskFinalize:
-		a, err := params[api.FinalizeParams](spec.Params)
-		if err != nil {
-			return nil, err
-		}
-		return nil, w.finalize(ctx, spec.Sector, size, a, p)
+		return with(spec, func(a api.FinalizeParams) (any, error) { return nil, w.finalize(ctx, s, size, a, p) })
 	case api.TaskUnseal:
-		a, err := params[api.UnsealParams](spec.Params)
-		if err != nil {
-			return nil, err
-		}
-		return nil, w.unseal(ctx, spec.Sector, size, a, p)
+		return with(spec, func(a api.UnsealParams) (any, error) { return nil, w.unseal(ctx, s, size, a, p) })
+	case api.TaskUpdate:
+		return with(spec, func(a api.UpdateReplicaParams) (any, error) { return w.updateReplica(ctx, s, size, a, p) })
+	case api.TaskProveUpdate1:
+		return with(spec, func(a api.ProveUpdate1Params) (any, error) { return w.proveUpdate1(ctx, s, size, a, p) })
+	case api.TaskProveUpdate2:
+		return with(spec, func(a api.ProveUpdate2Params) (any, error) { return w.proveUpdate2(ctx, s, a, p) })
+	case api.TaskFinalizeUpdate:
+		return with(spec, func(a api.FinalizeUpdateParams) (any, error) { return nil, w.finalizeUpdate(ctx, s, size, a, p) })
 	}
 	return nil, &api.ErrInvalid{What: "task type " + string(spec.Type), Reason: "this worker does not know it", Hint: "upgrade the worker"}
+}
+
+// with decodes a task's parameters and hands them on.
+func with[T any](spec api.TaskSpec, do func(T) (any, error)) (any, error) {
+	a, err := params[T](spec.Params)
+	if err != nil {
+		return nil, err
+	}
+	return do(a)
 }

@@ -95,11 +95,15 @@ func (w *Worker) only(ctx context.Context, at paths.Path, s abi.SectorID, t api.
 	return nil
 }
 
-// replica opens a sealed file for reading.
-func (w *Worker) replica(at paths.Path, s abi.SectorID) (*os.File, error) {
-	f, err := os.Open(at.FilePath(s, api.FileSealed))
+// openFile opens a replica for reading, fetching it when need be.
+func (w *Worker) openFile(ctx context.Context, s api.SectorRef, t api.FileType, size abi.SectorSize, p *progress) (*os.File, error) {
+	at, err := w.have(ctx, s.ID, t, size, p)
 	if err != nil {
-		return nil, fmt.Errorf("open replica: %w", err)
+		return nil, err
+	}
+	f, err := os.Open(at.FilePath(s.ID, t))
+	if err != nil {
+		return nil, fmt.Errorf("open %s of sector %s: %w", t, s, err)
 	}
 	return f, nil
 }

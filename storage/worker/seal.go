@@ -197,11 +197,7 @@ func (w *Worker) commit1(ctx context.Context, s api.SectorRef, size abi.SectorSi
 	if err != nil {
 		return api.Commit1Result{}, err
 	}
-	at, err := w.have(ctx, s.ID, api.FileSealed, size, p)
-	if err != nil {
-		return api.Commit1Result{}, err
-	}
-	f, err := w.replica(at, s.ID)
+	f, err := w.openFile(ctx, s, api.FileSealed, size, p)
 	if err != nil {
 		return api.Commit1Result{}, err
 	}
@@ -243,25 +239,29 @@ func (w *Worker) unsealInto(ctx context.Context, f *unsealed.File, s api.SectorR
 	if ok, err := f.Has(a.Offset, a.Size); err != nil || ok {
 		return err // done before
 	}
-	at, err := w.have(ctx, s.ID, api.FileSealed, size, p)
-	if err != nil {
-		return err
-	}
-	sealed, err := w.replica(at, s.ID)
-	if err != nil {
-		return err
-	}
-	defer sealed.Close()                                                                                           //nolint:errcheck // read only
 	total := int64(a.Size)                                                                                         //nolint:gosec // inside the sector
 	out := &countWriter{w: io.NewOffsetWriter(f, int64(a.Offset)), f: func(n int64) { p.set("unseal", n, total) }} //nolint:gosec // inside the sector
 	p.set("unseal", 0, total)
-	if err := porep.Unseal(ctx, porepSector(s), a.Ticket, commD, sealed, out, a.Offset, a.Size); err != nil {
+	decode := w.unsealReplica
+	if a.SectorKeyCID != "" {
+		decode = w.unsealUpdate
+	}
+	if err := decode(ctx, s, size, commD, a, out, p); err != nil {
 		return err
 	}
 	if out.n != total {
 		return fmt.Errorf("unsealing gave %d of %d bytes", out.n, total)
 	}
 	return f.Mark(a.Offset, a.Size)
+}
+
+func (w *Worker) unsealReplica(ctx context.Context, s api.SectorRef, size abi.SectorSize, commD cid.Cid, a api.UnsealParams, out io.Writer, p *progress) error {
+	sealed, err := w.openFile(ctx, s, api.FileSealed, size, p)
+	if err != nil {
+		return err
+	}
+	defer sealed.Close() //nolint:errcheck // read only
+	return porep.Unseal(ctx, porepSector(s), a.Ticket, commD, sealed, out, a.Offset, a.Size)
 }
 
 type countWriter struct {

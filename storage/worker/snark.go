@@ -22,7 +22,7 @@ type Snark interface {
 }
 
 // snarkTasks are the tasks that only a worker with a Snark can do.
-var snarkTasks = []api.TaskType{api.TaskCommit2}
+var snarkTasks = []api.TaskType{api.TaskCommit2, api.TaskProveUpdate2}
 
 // offered leaves out of types what cannot be done without a Snark.
 func offered(types []api.TaskType, s Snark) []api.TaskType {
@@ -49,6 +49,38 @@ func (w *Worker) commit2(ctx context.Context, s api.SectorRef, a api.Commit2Para
 		return none, err
 	}
 	return api.Commit2Result{Proof: out}, checkSize(out, want)
+}
+
+// proveUpdate2 is commit2 for an update.
+func (w *Worker) proveUpdate2(ctx context.Context, s api.SectorRef, a api.ProveUpdate2Params, p *progress) (none api.ProveUpdate2Result, err error) {
+	if w.deps.Snark == nil {
+		return none, errNoSnark()
+	}
+	typ, err := updateProof(s)
+	if err != nil {
+		return none, err
+	}
+	if a.Info.UpdateProofType != typ {
+		return none, &api.ErrInvalid{What: "PR2 of sector " + s.String(), Reason: fmt.Sprintf("its parameters speak of update proof %d, not %d", a.Info.UpdateProofType, typ)}
+	}
+	p.set("groth16", 0, 0)
+	out, err := w.deps.Snark.Update(ctx, a.Info, a.Vanilla, p.set)
+	if err != nil {
+		return none, err
+	}
+	return api.ProveUpdate2Result{Proof: out}, checkSize(out, updatePartitions(typ)*groth16Size)
+}
+
+// updatePartitions is from storage-proofs-update/src/constants.rs,
+// partition_count, for the sizes that are registered.
+func updatePartitions(p abi.RegisteredUpdateProof) int {
+	switch p {
+	case abi.RegisteredUpdateProof_StackedDrg2KiBV1:
+		return 1
+	case abi.RegisteredUpdateProof_StackedDrg8MiBV1:
+		return 4
+	}
+	return 16
 }
 
 func errNoSnark() error {

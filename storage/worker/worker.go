@@ -52,7 +52,8 @@ type Deps struct {
 }
 
 // AllTasks lists every task type a worker can do.
-var AllTasks = []api.TaskType{api.TaskAddPiece, api.TaskPreCommit1, api.TaskPreCommit2, api.TaskCommit1, api.TaskCommit2, api.TaskFinalize, api.TaskUnseal}
+var AllTasks = []api.TaskType{api.TaskAddPiece, api.TaskPreCommit1, api.TaskPreCommit2, api.TaskCommit1, api.TaskCommit2, api.TaskFinalize, api.TaskUnseal,
+	api.TaskUpdate, api.TaskProveUpdate1, api.TaskProveUpdate2, api.TaskFinalizeUpdate}
 
 // Worker does tasks until its Run ends.
 type Worker struct {
