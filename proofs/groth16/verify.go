@@ -108,7 +108,8 @@ func (p *Prepared) product(proofs []Proof, inputs [][]fr.Element, z []fr.Element
 		fixed[i].Neg(&fixed[i])
 	}
 	left, err3 := bls.MillerLoop(as, bs)
-	right, err4 := bls.MillerLoopFixedQ(fixed[:], p.lines[:])
+	spent := p.lines // the loop evaluates the lines in place
+	right, err4 := bls.MillerLoopFixedQ(fixed[:], spent[:])
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return false, fmt.Errorf("groth16: verifying %d proofs: %w", n, err)
 	}
