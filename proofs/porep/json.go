@@ -22,16 +22,15 @@ func ProofJSON(proof abi.RegisteredSealProof, blob []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("porep: proof of seal proof %d: %w", proof, err)
 	}
-	size := sizeNames[proof%abi.RegisteredSealProof(len(sizeNames))]
+	key := vanillaKey(proof)
 	out := c1JSON{
-		Proof: "StackedDrg" + size + familyNames[int(proof)/len(sizeNames)],
-		// The key names the first version whatever the proof is.
-		Vanilla: map[string][][]challengeJSON{"StackedDrg" + size + "V1": make([][]challengeJSON, len(v.Partitions))},
+		Proof:   proofName(proof),
+		Vanilla: map[string][][]challengeJSON{key: make([][]challengeJSON, len(v.Partitions))},
 		CommR:   v.CommR, CommD: v.CommD, ReplicaID: v.ReplicaID, Seed: v.Seed, Ticket: v.Ticket,
 	}
 	for k, part := range v.Partitions {
 		for i := range part {
-			out.Vanilla["StackedDrg"+size+"V1"][k] = append(out.Vanilla["StackedDrg"+size+"V1"][k], par.challengeJSON(&part[i]))
+			out.Vanilla[key][k] = append(out.Vanilla[key][k], challengeToJSON(&part[i]))
 		}
 	}
 	return json.Marshal(out)
@@ -42,6 +41,17 @@ var (
 	sizeNames   = [5]string{"2KiB", "8MiB", "512MiB", "32GiB", "64GiB"}
 	familyNames = [4]string{"V1", "V1_1", "V1_1_Feat_SyntheticPoRep", "V1_2_Feat_NonInteractivePoRep"}
 )
+
+// proofName is the reference's name of a registered seal proof that is known.
+func proofName(p abi.RegisteredSealProof) string {
+	return "StackedDrg" + sizeNames[int(p)%len(sizeNames)] + familyNames[int(p)/len(sizeNames)]
+}
+
+// vanillaKey names proofs and labels inside the reference's JSON: by the first
+// version, whatever the proof is.
+func vanillaKey(p abi.RegisteredSealProof) string {
+	return "StackedDrg" + sizeNames[int(p)%len(sizeNames)] + familyNames[0]
+}
 
 // The order of fields is the reference's.
 type c1JSON struct {
@@ -85,8 +95,13 @@ type pathJSON struct {
 	Path []merkle.Step `json:"path"`
 }
 
+// merkleJSON has exactly one of its variants.
 type merkleJSON struct {
-	Data map[string]any `json:"data"`
+	Data struct {
+		Single *singleJSON `json:",omitempty"`
+		Sub    *nestedJSON `json:",omitempty"`
+		Top    *nestedJSON `json:",omitempty"`
+	} `json:"data"`
 }
 
 type singleJSON struct {
@@ -103,21 +118,21 @@ type nestedJSON struct {
 	Leaf [32]byte  `json:"leaf"`
 }
 
-func newMerkleJSON(p *merkle.Proof) merkleJSON {
-	one := func(name string, v any) merkleJSON { return merkleJSON{Data: map[string]any{name: v}} }
+func newMerkleJSON(p *merkle.Proof) (out merkleJSON) {
 	nested := nestedJSON{Base: pathJSON{p.Base}, Sub: pathJSON{p.Sub}, Root: p.Root, Leaf: p.Leaf}
 	switch {
 	case len(p.Top) > 0:
 		nested.Top = &pathJSON{p.Top}
-		return one("Top", nested)
+		out.Data.Top = &nested
 	case len(p.Sub) > 0:
-		return one("Sub", nested)
+		out.Data.Sub = &nested
 	default:
-		return one("Single", singleJSON{Root: p.Root, Leaf: p.Leaf, Path: pathJSON{p.Base}})
+		out.Data.Single = &singleJSON{Root: p.Root, Leaf: p.Leaf, Path: pathJSON{p.Base}}
 	}
+	return out
 }
 
-func (par *params) challengeJSON(c *challengeProof) challengeJSON {
+func challengeToJSON(c *challengeProof) challengeJSON {
 	out := challengeJSON{D: newMerkleJSON(&c.D), R: newMerkleJSON(&c.R), Encoding: newLabelingJSON(&c.Encoding)}
 	out.Columns.Self = newColumnJSON(&c.Self)
 	for i := range c.Base {

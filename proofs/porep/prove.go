@@ -116,7 +116,7 @@ func (par *params) open(sealed io.ReaderAt, cache Files) (*opener, error) {
 	var c, r []File
 	if c, o.treeC, err = openTree(cache, par.shape, treeC, 0, nil); err == nil {
 		o.files = append(o.files, c...)
-		r, o.treeR, err = openTree(cache, par.shape, treeRLast, par.shape.DefaultDiscard()+1, sealed)
+		r, o.treeR, err = openTree(cache, par.shape, treeRLast, treeRFirst(par.shape, cache), sealed)
 		o.files = append(o.files, r...)
 	}
 	if err != nil {

@@ -112,6 +112,7 @@ type sectorVector struct {
 	After2     map[string]fileVector `json:"cache_after_p2"`
 	AfterSynth map[string]fileVector `json:"cache_after_synth"`
 	C1         fileVector            `json:"c1_bincode_inner"`
+	PC1JSON    string                `json:"pc1_output_inner_json"`
 	C1JSON     fileVector            `json:"c1_ffi_json"`
 	Number     uint64                `json:"sector_number"`
 	Challenge  [][]uint64            `json:"challenges"`

@@ -25,8 +25,10 @@ func WriteTreeR(ctx context.Context, s merkle.Shape, replica merkle.Leaves, cach
 	return par.buildTree(ctx, cache, treeRLast, s.DefaultDiscard()+1, replica, counter(p, StageTreeR, par), nil)
 }
 
-// WriteAux stores p_aux in cache, and t_aux as it is in from.
-func WriteAux(cache, from Files, commC, commRLast [32]byte) error {
+// WriteAux stores p_aux in cache, and t_aux as in from, except that it says of
+// tree-r-last what WriteTreeR does. A t_aux that is not that of a sector of shape
+// s is refused.
+func WriteAux(s merkle.Shape, cache, from Files, commC, commRLast [32]byte) error {
 	old, err := from.Open(tAuxName)
 	if err != nil {
 		return fmt.Errorf("opening %s: %w", tAuxName, err)
@@ -36,15 +38,19 @@ func WriteAux(cache, from Files, commC, commRLast [32]byte) error {
 	if err != nil {
 		return fmt.Errorf("size of %s: %w", tAuxName, err)
 	}
-	const limit = 1 << 20 // it is a few hundred bytes
-	if size < 0 || size > limit {
-		return fmt.Errorf("%s has %d bytes, which is no t_aux", tAuxName, size)
+	if size < 0 || size > maxTAux {
+		return fmt.Errorf("%w: %d bytes", errTAux, size)
 	}
 	b := make([]byte, size)
 	if err := merkle.ReadFullAt(old, b, 0); err != nil {
 		return fmt.Errorf("reading %s: %w", tAuxName, err)
 	}
-	if err := writeFile(cache, tAuxName, b); err != nil {
+	aux, err := parseTAux(s, b)
+	if err != nil {
+		return err
+	}
+	aux.discard = s.DefaultDiscard()
+	if err := writeFile(cache, tAuxName, aux.bytes(s)); err != nil {
 		return err
 	}
 	return writeFile(cache, pAuxName, append(commC[:], commRLast[:]...))
@@ -55,12 +61,35 @@ func OpenTreeD(s merkle.Shape, cache Files) (File, error) {
 	return openSized(cache, treeDName, int64(merkle.RowsSize(s.Nodes, 2, 0)))
 }
 
-// OpenTreeR opens a stored tree-r-last; replica gives the leaves. The returned
+// OpenTreeR opens a stored tree-r-last; replica gives the leaves. How many rows
+// above the leaves the files lack is a setting where the sector was sealed; their
+// length tells. The returned
 // function closes the files behind the tree.
 func OpenTreeR(s merkle.Shape, replica io.ReaderAt, cache Files) (*merkle.Tree, func(), error) {
-	files, t, err := openTree(cache, s, treeRLast, s.DefaultDiscard()+1, replica)
+	files, t, err := openTree(cache, s, treeRLast, treeRFirst(s, cache), replica)
 	if err != nil {
 		return nil, nil, fmt.Errorf("porep: %w", err)
 	}
 	return &t, func() { closeAll(files) }, nil
+}
+
+// treeRFirst is the row that the files of tree-r-last begin with. If no row fits
+// their length, it is the default one, and opening them will say what is wrong.
+func treeRFirst(s merkle.Shape, cache Files) int {
+	first := s.DefaultDiscard() + 1
+	f, err := cache.Open(treeNames(s, treeRLast)[0])
+	if err != nil {
+		return first
+	}
+	defer closeAll([]File{f})
+	size, err := f.Size()
+	if err != nil {
+		return first
+	}
+	for row := 1; row < s.BaseRows(); row++ {
+		if int64(merkle.RowsSize(s.BaseLeaves(), merkle.BaseArity, row)) == size {
+			return row
+		}
+	}
+	return first
 }

@@ -85,7 +85,7 @@ func (par *params) encode(ctx context.Context, want [32]byte, old Replica, data 
 	if c.CommRNew, err = merkle.HashNodes(c.CommC, c.CommRLastNew); err != nil {
 		return c, err
 	}
-	return c, porep.WriteAux(cache, old.Cache, c.CommC, c.CommRLastNew)
+	return c, porep.WriteAux(par.shape, cache, old.Cache, c.CommC, c.CommRLastNew)
 }
 
 // mix gives the leaves of the new tree-r-last, the new replica, and writes them.
