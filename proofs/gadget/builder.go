@@ -91,10 +91,15 @@ func (b *Builder) Add(x, y Num) Num {
 	var v r1cs.Element
 	v.Add(&x.Value, &y.Value)
 	n := b.Num(v)
-	b.a = append(b.a[:0], term(x.Var), term(y.Var))
-	b.c = append(b.c[:0], term(n.Var))
-	b.cs.Enforce(b.a, b.one[:], b.c)
+	b.BindSum(x, y, n)
 	return n
+}
+
+// BindSum binds z to x + y.
+func (b *Builder) BindSum(x, y, z Num) {
+	b.a = append(b.a[:0], term(x.Var), term(y.Var))
+	b.c = append(b.c[:0], term(z.Var))
+	b.cs.Enforce(b.a, b.one[:], b.c)
 }
 
 // Sum is the sum of several.
