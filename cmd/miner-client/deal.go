@@ -233,7 +233,7 @@ func propose(c *cli.Context, d *dialer, p *dealmaker.Provider, ask *wire.Storage
 	if err != nil {
 		return nil, err
 	}
-	return params, d.Propose(c.Context, p, params)
+	return params, d.ProposeFunded(c.Context, p, params)
 }
 
 // stages orders what --until may name.

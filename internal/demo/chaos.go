@@ -7,16 +7,24 @@ import (
 	"time"
 )
 
-// chaos kills the miners and the worker without warning, one at a time, until
-// each has died at least once and ctx ends. What it does is on the screen and
-// in the summary; the story above it does not know.
+// chaosRounds is how often everybody dies while nothing else ends the chaos.
+const chaosRounds = 3
+
+// victims of the chaos: all that keep state. Only the client, who would have to
+// ask again, is spared.
+func (d *demo) victims() []*proc {
+	return []*proc{d.devnetProc, d.minerProc, d.marketsProc, d.workerProc}
+}
+
+// chaos kills devnet, miners and worker without warning, one at a time and in a
+// new order each round, until ctx ends. What it does is on the screen and in
+// the summary; the story above it does not know.
 func (d *demo) chaos(ctx context.Context) error {
 	rng := rand.New(rand.NewSource(d.o.seed))
-	victims := []*proc{d.minerProc, d.marketsProc, d.workerProc}
-	for round := 0; ; round++ {
-		order := rng.Perm(len(victims))
-		for _, i := range order {
-			wait := time.Duration(2500+rng.Intn(4500)) * time.Millisecond
+	victims := d.victims()
+	for range chaosRounds {
+		for _, i := range rng.Perm(len(victims)) {
+			wait := d.o.every/2 + time.Duration(rng.Int63n(int64(d.o.every)))
 			select {
 			case <-ctx.Done():
 				return nil
@@ -28,8 +36,16 @@ func (d *demo) chaos(ctx context.Context) error {
 			}
 			d.screen.footer(fmt.Sprintf("killed -9: %s (%d times), seed %d", v.name, v.killed(), d.o.seed))
 		}
-		if round >= 2 {
-			return nil
+	}
+	return nil
+}
+
+// allDied tells whether everybody was killed at least once.
+func (d *demo) allDied() bool {
+	for _, v := range d.victims() {
+		if v.killed() == 0 {
+			return false
 		}
 	}
+	return true
 }

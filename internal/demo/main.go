@@ -20,22 +20,31 @@ import (
 
 // options are the command line.
 type options struct {
-	bin    string
-	dir    string
-	file   string
-	keep   bool
-	chaos  bool
-	seed   int64
-	budget time.Duration
+	bin        string
+	dir        string
+	file       string
+	sectorSize string
+	deals      int
+	proofs     uint64 // window PoSts to see accepted
+	keep       bool
+	chaos      bool
+	every      time.Duration
+	seed       int64
+	budget     time.Duration
+	marketsEnv []string // more of the markets node's environment
 }
 
 func main() {
 	var o options
 	flag.StringVar(&o.bin, "bin", "bin", "directory with the built commands")
 	flag.StringVar(&o.dir, "dir", "out/demo", "directory for everything the run makes; emptied first")
-	flag.StringVar(&o.file, "file", "", "file to store, at most 7 MiB (default: the miner binary's first 5 MiB)")
+	flag.StringVar(&o.file, "file", "", "file to store, at most 7 MiB (default: the miner binary's beginning)")
+	flag.StringVar(&o.sectorSize, "sector-size", "8MiB", "2KiB or 8MiB")
+	flag.IntVar(&o.deals, "deals", 1, "how many deals to make")
+	flag.Uint64Var(&o.proofs, "proofs", 2, "how many window PoSts to see accepted before the end")
 	flag.BoolVar(&o.keep, "keep", false, "leave the processes running at the end, until Ctrl-C")
-	flag.BoolVar(&o.chaos, "chaos", false, "kill -9 both miners and the worker at random moments")
+	flag.BoolVar(&o.chaos, "chaos", false, "kill -9 the devnet, both miners and the worker at random moments")
+	flag.DurationVar(&o.every, "every", 4*time.Second, "mean time between two kills")
 	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano(), "seed of the random moments, printed so that a run can be repeated")
 	flag.DurationVar(&o.budget, "budget", 10*time.Minute, "give up after this long")
 	flag.Parse()

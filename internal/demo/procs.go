@@ -27,6 +27,7 @@ type proc struct {
 	exited  chan struct{}
 	exitErr error
 	kills   int
+	dying   bool // between a kill and the next start
 }
 
 // supervisor owns the processes; they stop in reverse order of start.
@@ -79,7 +80,13 @@ func (p *proc) kill9() error {
 	p.mu.Lock()
 	cmd, exited := p.cmd, p.exited
 	p.kills++
+	p.dying = true
 	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.dying = false
+		p.mu.Unlock()
+	}()
 	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill %s: %w", p.name, err)
 	}
@@ -96,12 +103,12 @@ func (p *proc) killed() int {
 // dead returns why the process is not running, or nil.
 func (p *proc) dead() error {
 	p.mu.Lock()
-	exited := p.exited
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	if p.dying {
+		return nil
+	}
 	select {
-	case <-exited:
-		p.mu.Lock()
-		defer p.mu.Unlock()
+	case <-p.exited:
 		return fmt.Errorf("%s ended by itself (%v); see %s", p.name, p.exitErr, p.log)
 	default:
 		return nil

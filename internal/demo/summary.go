@@ -8,23 +8,18 @@ import (
 
 // summary prints what happened, each figure as read from the nodes.
 func (d *demo) summary(w io.Writer) {
-	s, deal := d.lastSector, d.lastDeal
 	fmt.Fprintln(w)
 	row := func(k, format string, args ...any) { fmt.Fprintf(w, "  %-22s %s\n", k, fmt.Sprintf(format, args...)) }
 	row("miner", "%s", d.minerAddr)
-	row("deal", "%d (%s), active since epoch %d", deal.ChainDealID, d.dealUUID, deal.SectorStartEpoch)
-	row("sector", "%d, %s", s.Sector.ID.Number, s.State)
-	if s.CommR != nil {
-		row("CommR", "%s", s.CommR)
+	for _, one := range d.deals {
+		d.dealRows(row, one)
 	}
-	row("ticket, seed epochs", "%d, %d", s.TicketEpoch, s.SeedEpoch)
 	row("sectors on chain", "%d active, %d faulty", d.onChainSectors.Active, d.onChainSectors.Faulty)
 	row("window PoSts on chain", "%d accepted, %d failed", d.lastProving.Accepted, d.lastProving.Failed)
 	row("blocks won", "%d", d.lastMining.BlocksWon)
-	row("retrieved", "%d bytes, sha256 %s, equal", d.fileSize, d.fileSum)
 	if d.o.chaos {
-		row("killed -9", "miner %d, markets %d, worker %d (seed %d)",
-			d.minerProc.killed(), d.marketsProc.killed(), d.workerProc.killed(), d.o.seed)
+		row("killed -9", "devnet %d, miner %d, markets %d, worker %d (seed %d)",
+			d.devnetProc.killed(), d.minerProc.killed(), d.marketsProc.killed(), d.workerProc.killed(), d.o.seed)
 	}
 	for _, st := range d.screen.stages {
 		row("  "+st.name, "%.1f s", st.elapsed().Seconds())
@@ -40,4 +35,15 @@ func (d *demo) printEnvironment(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\nStill running (Ctrl-C ends it). To join:\n  export FULLNODE_API_INFO=%s\n  export MINER_PATH=%s MARKETS_PATH=%s\n",
 		full, d.repo("miner"), d.repo("markets"))
+}
+
+func (d *demo) dealRows(row func(k, format string, args ...any), one *deal) {
+	s := one.sector
+	row("deal", "%d (%s), active since epoch %d", one.last.ChainDealID, one.uuid, one.last.SectorStartEpoch)
+	row("sector", "%d, %s", s.Sector.ID.Number, s.State)
+	if s.CommR != nil {
+		row("CommR", "%s", s.CommR)
+	}
+	row("ticket, seed epochs", "%d, %d", s.TicketEpoch, s.SeedEpoch)
+	row("retrieved", "%d bytes, sha256 %s, equal", one.size, one.sum)
 }

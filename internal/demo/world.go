@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,13 +16,18 @@ import (
 	"quarry/api/client"
 )
 
-// maxFile is what fits an 8 MiB sector with room for the CAR around it:
-// 8 MiB of sector hold 127/128 of that in payload, and a power-of-two piece of
-// 8 MiB is the largest that fits.
-const maxFile = 7 << 20
+// sizes of one devnet sector: what fits it with room for the CAR around it.
+// 8 MiB of sector hold 127/128 of that in payload, and a piece is a power of
+// two.
+type sizes struct {
+	maxFile     int64
+	defaultFile int64 // how much is stored when no file is given
+}
 
-// defaultFile is how much of the miner binary is stored when no file is given.
-const defaultFile = 5 << 20
+var sectorSizes = map[string]sizes{
+	"2KiB": {1500, 1400},
+	"8MiB": {7 << 20, 5 << 20},
+}
 
 // ports of the processes, all on the loopback address.
 type ports struct {
@@ -45,15 +51,8 @@ type demo struct {
 
 	minerAddr   string // f0...
 	owner       string
-	file        string // what is stored
-	fileSum     string
-	fileSize    int64
-	root        string
-	dealUUID    string
-	retrieved   string
+	deals       []*deal
 	started     time.Time
-	lastDeal    api.DealInfo
-	lastSector  api.SectorInfo
 	lastProving api.ProvingStatus
 	lastMining  api.MiningStatus
 
@@ -78,15 +77,22 @@ func newDemo(o options) (*demo, error) {
 		return nil, err
 	}
 	d.ports = ports{p[0], p[1], p[2], p[3], p[4], p[5]}
-	return d, d.prepareFile()
+	return d, d.prepareFiles()
 }
 
-// prepareFile copies what will be stored into the run's directory, so that the
-// comparison at the end is with bytes nobody changed meanwhile.
-func (d *demo) prepareFile() error {
-	src, limit := d.o.file, int64(maxFile)
+// prepareFiles copies what will be stored into the run's directory, so that the
+// comparison at the end is with bytes nobody changed meanwhile. Without a file
+// of the user's, consecutive parts of the miner binary are stored.
+func (d *demo) prepareFiles() error {
+	size, ok := sectorSizes[d.o.sectorSize]
+	if !ok {
+		return fmt.Errorf("sector size %q: the devnet knows 2KiB and 8MiB", d.o.sectorSize)
+	}
+	src, limit := d.o.file, size.maxFile
 	if src == "" {
-		src, limit = filepath.Join(d.o.bin, "miner"), defaultFile
+		src, limit = filepath.Join(d.o.bin, "miner"), size.defaultFile
+	} else if d.o.deals != 1 {
+		return errors.New("one file makes one deal; leave out --file or --deals")
 	}
 	in, err := os.Open(src)
 	if err != nil {
@@ -97,20 +103,31 @@ func (d *demo) prepareFile() error {
 	if err != nil {
 		return err
 	}
-	if d.o.file != "" && st.Size() > maxFile {
-		return fmt.Errorf("%s has %d bytes; one 8 MiB sector takes files up to %d bytes", src, st.Size(), maxFile)
+	if d.o.file != "" && st.Size() > size.maxFile {
+		return fmt.Errorf("%s has %d bytes; one %s sector takes files up to %d bytes", src, st.Size(), d.o.sectorSize, size.maxFile)
 	}
-	d.file = filepath.Join(d.dir, "original")
-	out, err := os.Create(d.file)
+	for i := range d.o.deals {
+		one := &deal{file: filepath.Join(d.dir, fmt.Sprintf("original-%d", i))}
+		if err := one.take(io.LimitReader(in, limit)); err != nil {
+			return fmt.Errorf("copy %s: %w", src, err)
+		}
+		d.deals = append(d.deals, one)
+	}
+	return nil
+}
+
+// take writes the deal's file.
+func (one *deal) take(in io.Reader) error {
+	out, err := os.Create(one.file)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
 	h := sha256.New()
-	if d.fileSize, err = io.Copy(io.MultiWriter(out, h), io.LimitReader(in, limit)); err != nil {
-		return fmt.Errorf("copy %s: %w", src, err)
+	if one.size, err = io.Copy(io.MultiWriter(out, h), in); err != nil {
+		return err
 	}
-	d.fileSum = hex.EncodeToString(h.Sum(nil))
+	one.sum = hex.EncodeToString(h.Sum(nil))
 	return out.Close()
 }
 
@@ -136,6 +153,11 @@ func (d *demo) cmd(ctx context.Context, name string, env []string, args ...strin
 	return strings.TrimSpace(string(out)), err
 }
 
+// fatal is an error that waiting does not mend.
+type fatal struct{ err error }
+
+func (f *fatal) Error() string { return f.err.Error() }
+
 // until polls cond until it says done; it also watches that no process died.
 func (d *demo) until(ctx context.Context, what string, cond func(context.Context) (bool, error)) error {
 	tick := time.NewTicker(150 * time.Millisecond)
@@ -143,13 +165,16 @@ func (d *demo) until(ctx context.Context, what string, cond func(context.Context
 	var last error
 	for {
 		done, err := cond(ctx)
+		var end *fatal
 		switch {
-		case done:
+		case errors.As(err, &end):
+			return end.err
+		case done && err == nil:
 			return nil
 		case err != nil:
 			last = err
 		}
-		for _, p := range []*proc{d.devnetProc, d.minerProc, d.marketsProc, d.workerProc} {
+		for _, p := range d.victims() {
 			if p == nil {
 				continue
 			}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -181,9 +182,14 @@ func (c *Client) escrow(ctx context.Context, prop *market.DealProposal, t Terms)
 	if !t.AutoAddEscrow {
 		return fmt.Errorf("the market escrow of %s lacks %s attoFIL for this deal", prop.Client, lacking)
 	}
-	msg, err := c.Chain.MarketAddBalance(ctx, t.Wallet, prop.Client, lacking)
+	return c.addEscrow(ctx, t.Wallet, prop.Client, lacking)
+}
+
+// addEscrow moves funds and waits until the market actor has them.
+func (c *Client) addEscrow(ctx context.Context, wallet, client address.Address, amount abi.TokenAmount) error {
+	msg, err := c.Chain.MarketAddBalance(ctx, wallet, client, amount)
 	if err != nil {
-		return fmt.Errorf("add %s attoFIL to the market escrow of %s: %w", lacking, prop.Client, err)
+		return fmt.Errorf("add %s attoFIL to the market escrow of %s: %w", amount, client, err)
 	}
 	lookup, err := c.Chain.StateWaitMsg(ctx, msg, 1, -1, true)
 	if err != nil {
@@ -210,6 +216,24 @@ func (c *Client) Propose(ctx context.Context, p *Provider, params *wire.DealPara
 		return &ErrRejected{resp.Message}
 	}
 	return nil
+}
+
+// ProposeFunded is Propose for a client with other deals in hand. The chain
+// locks nothing until a deal is published, so only the provider knows how much
+// of the escrow is promised already; where it says that too little is left, the
+// whole cost of this deal is added, once, and the same proposal sent again. What
+// turns out to be too much stays the client's own.
+func (c *Client) ProposeFunded(ctx context.Context, p *Provider, params *wire.DealParams) error {
+	err := c.Propose(ctx, p, params)
+	var no *ErrRejected
+	if !errors.As(err, &no) || !strings.Contains(no.Reason, wire.ReasonEscrow) {
+		return err
+	}
+	prop := params.ClientDealProposal.Proposal
+	if err := c.addEscrow(ctx, prop.Client, prop.Client, prop.ClientBalanceRequirement()); err != nil {
+		return err
+	}
+	return c.Propose(ctx, p, params)
 }
 
 // Status asks how a deal stands, signing with the wallet that proposed it.

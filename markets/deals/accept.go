@@ -58,29 +58,37 @@ func serverError(doing string, err error) error {
 	return fmt.Errorf("server error: %s: %w", doing, err)
 }
 
+// standing is what the chain said while a proposal was judged.
+type standing struct {
+	head  abi.ChainEpoch
+	funds abi.TokenAmount // of the client in escrow, not locked; attoFIL
+}
+
 // validate makes the checks of stage A, in order.
-func validate(ctx context.Context, pol Policy, chain ChainView, ask api.StorageAskInfo, cdp market.ClientDealProposal) (abi.ChainEpoch, error) {
+func validate(ctx context.Context, pol Policy, chain ChainView, ask api.StorageAskInfo, cdp market.ClientDealProposal) (st standing, err error) {
 	head, err := chain.ChainHead(ctx)
 	if err != nil {
-		return 0, serverError("getting chain head", err)
+		return st, serverError("getting chain head", err)
 	}
 	p := cdp.Proposal
 	if !p.PieceCID.Defined() {
-		return 0, refuse("proposal PieceCID undefined")
+		return st, refuse("proposal PieceCID undefined")
 	}
 	if err := checkSignature(ctx, chain, cdp); err != nil {
-		return 0, err
+		return st, err
 	}
 	if err := checkTerms(pol, p, head.Height); err != nil {
-		return 0, err
+		return st, err
 	}
 	if err := checkCollateral(ctx, pol, chain, p); err != nil {
-		return 0, err
+		return st, err
 	}
 	if err := checkAsk(ask, p); err != nil {
-		return 0, err
+		return st, err
 	}
-	return head.Height, checkClient(ctx, chain, p)
+	st.head = head.Height
+	st.funds, err = checkClient(ctx, chain, p)
+	return st, err
 }
 
 func checkSignature(ctx context.Context, chain ChainView, cdp market.ClientDealProposal) error {
@@ -171,29 +179,65 @@ func checkAsk(ask api.StorageAskInfo, p market.DealProposal) error {
 	return nil
 }
 
-func checkClient(ctx context.Context, chain ChainView, p market.DealProposal) error {
+// checkClient returns what the client has in escrow for this deal and others.
+func checkClient(ctx context.Context, chain ChainView, p market.DealProposal) (abi.TokenAmount, error) {
 	bal, err := chain.StateMarketBalance(ctx, p.Client, nil)
 	if err != nil {
-		return serverError("getting market balance", err)
+		return big.Zero(), serverError("getting market balance", err)
 	}
 	available := big.Sub(bal.Escrow, bal.Locked)
 	if cost := p.ClientBalanceRequirement(); available.LessThan(cost) {
-		return refuse("client available funds in escrow %s not enough to meet storage cost for deal %s", available, cost)
+		return available, refuse("%s %s not enough to meet storage cost for deal %s", wire.ReasonEscrow, available, cost)
 	}
 	if !p.VerifiedDeal {
-		return nil
+		return available, nil
 	}
 	dataCap, err := chain.StateVerifiedClientStatus(ctx, p.Client, nil)
 	if err != nil {
-		return serverError("getting verified datacap", err)
+		return available, serverError("getting verified datacap", err)
 	}
 	if dataCap == nil {
-		return refuse("client is not a verified client")
+		return available, refuse("client is not a verified client")
 	}
 	if dataCap.LessThan(big.NewIntUnsigned(uint64(p.PieceSize))) {
-		return refuse("verified deal DataCap %s too small for proposed piece size %d", dataCap, p.PieceSize)
+		return available, refuse("verified deal DataCap %s too small for proposed piece size %d", dataCap, p.PieceSize)
 	}
-	return nil
+	return available, nil
+}
+
+// affordable checks the client's funds against the deals in hand too: the chain
+// locks nothing until a deal is published, so that one escrow would otherwise
+// pay for any number of deals accepted meanwhile.
+func affordable(p market.DealProposal, funds abi.TokenAmount) func(live []*Record) error {
+	return func(live []*Record) error {
+		promised := big.Zero()
+		for _, r := range live {
+			if !awaitsPublish(r.Checkpoint) {
+				continue
+			}
+			other, err := r.Proposal()
+			if err != nil {
+				return serverError("reading deal "+r.UUID.String(), err)
+			}
+			if other.Proposal.Client == p.Client {
+				promised = big.Add(promised, other.Proposal.ClientBalanceRequirement())
+			}
+		}
+		if cost := p.ClientBalanceRequirement(); big.Sub(funds, promised).LessThan(cost) {
+			return refuse("%s %s, of which %s are promised to deals not published yet, not enough to meet storage cost for deal %s",
+				wire.ReasonEscrow, funds, promised, cost)
+		}
+		return nil
+	}
+}
+
+// awaitsPublish tells whether the chain does not lock the client's funds yet.
+func awaitsPublish(c api.DealCheckpoint) bool {
+	switch c {
+	case api.DealAccepted, api.DealTransferred, api.DealPublished:
+		return true
+	}
+	return false
 }
 
 // transferParams checks B1: can these bytes be had at all.

@@ -223,6 +223,39 @@ func TestStagingCountsLiveDeals(t *testing.T) {
 	require.True(t, p.Propose(context.Background(), &f.params, "peer").Accepted)
 }
 
+// One escrow does not pay for two deals that wait to be published.
+func TestFundsCountForOneDeal(t *testing.T) {
+	f := good(t)
+	f.sign(t)
+	p := f.provider(t, memory())
+	require.True(t, p.Propose(context.Background(), &f.params, "peer").Accepted)
+	id := f.params.DealUUID
+	f.params.DealUUID = uuid.New()
+	f.prop().StartEpoch++
+	f.prop().EndEpoch++
+	f.sign(t)
+	for _, c := range []api.DealCheckpoint{api.DealAccepted, api.DealTransferred, api.DealPublished} {
+		_, err := p.deps.Store.Update(context.Background(), id, func(r *Record) { r.Checkpoint = c })
+		require.NoError(t, err)
+		answer := p.Propose(context.Background(), &f.params, "peer")
+		require.False(t, answer.Accepted)
+		require.Contains(t, answer.Message, wire.ReasonEscrow)
+		require.Contains(t, answer.Message, "518400 are promised")
+	}
+	f.chain.escrow *= 2
+	require.True(t, p.Propose(context.Background(), &f.params, "peer").Accepted)
+	f.chain.escrow /= 2
+	f.params.DealUUID = uuid.New()
+	f.prop().StartEpoch++
+	f.prop().EndEpoch++
+	f.sign(t)
+	for _, r := range p.deps.Store.List() { // locked on chain: no longer promised
+		_, err := p.deps.Store.Update(context.Background(), r.UUID, func(r *Record) { r.Checkpoint = api.DealPublishConfirmed })
+		require.NoError(t, err)
+	}
+	require.True(t, p.Propose(context.Background(), &f.params, "peer").Accepted)
+}
+
 func TestPagesNewestFirstAndLogIsBounded(t *testing.T) {
 	ctx, ds := context.Background(), memory()
 	st, err := OpenStore(ctx, ds)

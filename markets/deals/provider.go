@@ -143,7 +143,7 @@ func (p *Provider) propose(ctx context.Context, params *wire.DealParams, from st
 		return serverError("getting ask", err)
 	}
 	prop := params.ClientDealProposal
-	head, err := validate(ctx, p.cfg.Policy, p.deps.Chain, ask, prop)
+	st, err := validate(ctx, p.cfg.Policy, p.deps.Chain, ask, prop)
 	if err != nil {
 		return fmt.Errorf("failed validation: %w", err)
 	}
@@ -151,7 +151,7 @@ func (p *Provider) propose(ctx context.Context, params *wire.DealParams, from st
 	if err != nil {
 		return err
 	}
-	if err := considered(p.cfg.Policy, prop.Proposal, head); err != nil {
+	if err := considered(p.cfg.Policy, prop.Proposal, st.head); err != nil {
 		return err
 	}
 	token, err := randomToken()
@@ -163,7 +163,7 @@ func (p *Provider) propose(ctx context.Context, params *wire.DealParams, from st
 		return serverError("save to db", err)
 	}
 	rec.logf(rec.Created, "accepted from %s", from)
-	return p.deps.Store.Insert(ctx, rec, staging(p.cfg.Policy, params.Transfer.Size))
+	return p.deps.Store.Insert(ctx, rec, staging(p.cfg.Policy, params.Transfer.Size), affordable(prop.Proposal, st.funds))
 }
 
 func randomToken() (string, error) {

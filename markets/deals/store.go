@@ -60,8 +60,8 @@ func (s *Store) put(ctx context.Context, r *Record) error {
 }
 
 // Insert adds a deal unless its UUID or signed proposal is known; the refusal's
-// text is Boost's. check runs under the same lock and may refuse too.
-func (s *Store) Insert(ctx context.Context, r *Record, check func(live []*Record) error) error {
+// text is Boost's. The checks run under the same lock and may refuse too.
+func (s *Store) Insert(ctx context.Context, r *Record, checks ...func(live []*Record) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id, ok := s.bySig[r.SignedCid]; ok {
@@ -76,8 +76,10 @@ func (s *Store) Insert(ctx context.Context, r *Record, check func(live []*Record
 			live = append(live, d)
 		}
 	}
-	if err := check(live); err != nil {
-		return err
+	for _, check := range checks {
+		if err := check(live); err != nil {
+			return err
+		}
 	}
 	if err := s.put(ctx, r); err != nil {
 		return serverError("save to db", err)

@@ -23,6 +23,10 @@ const (
 // proposal is below 2 KiB.
 const MaxMessage = 128 << 10
 
+// ReasonEscrow begins the refusal of a deal that the client's escrow does not
+// cover; Boost's words.
+const ReasonEscrow = "client available funds in escrow"
+
 // AskRequest asks for the current offer of a miner.
 type AskRequest struct{ Miner address.Address }
 
