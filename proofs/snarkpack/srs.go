@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/consensys/gnark-crypto/ecc"
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -49,15 +50,13 @@ func NewSRS(ctx context.Context, alpha, beta fr.Element, maxProofs int) (*SRS, e
 		g      *[]bls.G1Affine
 		h      *[]bls.G2Affine
 	}{{alpha, &s.GAlpha, &s.HAlpha}, {beta, &s.GBeta, &s.HBeta}} {
-		scalars := powers(v.secret, 2*maxProofs)
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		for scalars := range slices.Chunk(powers(v.secret, 2*maxProofs), 4096) {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			*v.g = append(*v.g, bls.BatchScalarMultiplicationG1(&g, scalars)...)
+			*v.h = append(*v.h, bls.BatchScalarMultiplicationG2(&h, scalars)...)
 		}
-		*v.g = bls.BatchScalarMultiplicationG1(&g, scalars)
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		*v.h = bls.BatchScalarMultiplicationG2(&h, scalars)
 	}
 	return s, nil
 }

@@ -3,6 +3,8 @@ package snarkpack
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"os"
@@ -127,6 +129,75 @@ func (v *vectors) aggregate(t testing.TB, n int, version Version) *Proof {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// TestNetworkAggregates takes seal proofs made with the network's parameters. The
+// parameters are too large for a test, so what needs them is left out: the
+// openings and the Groth16 equation. All challenges and folds are checked.
+func TestNetworkAggregates(t *testing.T) {
+	raw, err := os.ReadFile("testdata/network.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f struct {
+		Records []struct {
+			Size       uint64 `json:"sector_size"`
+			Partitions int
+			CommR      string `json:"comm_r"`
+			Proof      []byte `json:"proof_base64"`
+		}
+	}
+	if err := json.Unmarshal(raw, &f); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Records) != 3 {
+		t.Fatalf("%d records, want 3", len(f.Records))
+	}
+	for _, rec := range f.Records {
+		p, err := ParseProof(rec.Proof)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Count() != PaddedCount(rec.Partitions) {
+			t.Errorf("%d bytes: aggregate of %d for %d partitions", rec.Size, p.Count(), rec.Partitions)
+		}
+		again, err := p.MarshalBinary()
+		if err != nil || !bytes.Equal(again, rec.Proof) {
+			t.Errorf("%d bytes: encoding changed (%v)", rec.Size, err)
+		}
+		include := sha256.Sum256(unhex(t, rec.CommR))
+		if !foldsHold(t, p, V2, include[:]) {
+			t.Errorf("%d bytes: folds do not hold", rec.Size)
+		}
+		include[0] ^= 1
+		if foldsHold(t, p, V2, include[:]) {
+			t.Errorf("%d bytes: folds hold with other include bytes", rec.Size)
+		}
+	}
+}
+
+// foldsHold checks all of an aggregate that needs neither SRS nor circuit.
+func foldsHold(t *testing.T, p *Proof, v Version, include []byte) bool {
+	t.Helper()
+	hcom := p.commitmentChallenge()
+	ch := startChallenges(v, hcom, combinationChallenge(hcom, include), p)
+	for i := range p.round {
+		ch.next(&p.round[i])
+	}
+	sums, err := p.sumFolds(ch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	acc := newAccumulator(newPool(context.Background(), 2), rand.Reader)
+	p.checkCommitments(acc, ch)
+	pairings, err := acc.holds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sums != pairings {
+		t.Errorf("sum of C folds: %v, commitments fold: %v", sums, pairings)
+	}
+	return sums && pairings
 }
 
 func TestGoldenAggregates(t *testing.T) {

@@ -3,6 +3,7 @@ package snarkpack
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 
 	"github.com/consensys/gnark-crypto/ecc"
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -42,9 +43,12 @@ func VerifyBytes(ctx context.Context, st Statement, proof []byte) (bool, error) 
 // Verify says whether the aggregate proves that there are valid Groth16 proofs
 // for all public inputs. It is false for a wrong aggregate, a wrong number of
 // inputs, and an unknown version. An error means that it could not decide: the
-// context ended or there was no randomness.
+// context ended, there was no randomness, or a key was not given.
 func Verify(ctx context.Context, st Statement, p *Proof) (bool, error) {
 	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if err := st.usable(); err != nil {
 		return false, err
 	}
 	if !st.fits(p) {
@@ -68,9 +72,29 @@ func Verify(ctx context.Context, st Statement, p *Proof) (bool, error) {
 	return acc.holds()
 }
 
+// usable refuses keys that were never filled in: with points at infinity equations
+// hold by themselves.
+func (st *Statement) usable() error {
+	k := &st.Key
+	for _, p := range []*bls.G1Affine{&k.G, &k.GAlpha, &k.GBeta} {
+		if p.IsInfinity() {
+			return errors.New("verify aggregate: SRS key is empty; take it from SRSFile.VerifierKey")
+		}
+	}
+	for _, p := range []*bls.G2Affine{&k.H, &k.HAlpha, &k.HBeta} {
+		if p.IsInfinity() {
+			return errors.New("verify aggregate: SRS key is empty; take it from SRSFile.VerifierKey")
+		}
+	}
+	if c := st.Circuit; c == nil || c.BetaG2.IsInfinity() || c.GammaG2.IsInfinity() || c.DeltaG2.IsInfinity() {
+		return errors.New("verify aggregate: verifying key of the circuit is missing or empty")
+	}
+	return nil
+}
+
 // fits checks everything that needs no arithmetic.
 func (st *Statement) fits(p *Proof) bool {
-	if !st.Version.valid() || p.n < 2 || p.n != PaddedCount(len(st.Inputs)) {
+	if p == nil || !st.Version.valid() || p.n < 2 || p.n != PaddedCount(len(st.Inputs)) {
 		return false
 	}
 	for _, in := range st.Inputs {

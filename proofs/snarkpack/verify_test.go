@@ -3,8 +3,10 @@ package snarkpack
 import (
 	"context"
 	"errors"
+	"os"
 	"reflect"
 	"testing"
+	"time"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
@@ -216,6 +218,29 @@ func TestAggregateRefuses(t *testing.T) {
 	}
 }
 
+func TestVerifyWithoutKeys(t *testing.T) {
+	v := loadVectors(t, 2)
+	p := v.aggregate(t, 2, V2)
+	for name, f := range map[string]func(st *Statement){
+		"no SRS key":    func(st *Statement) { st.Key = VerifierKey{} },
+		"half a key":    func(st *Statement) { st.Key.HBeta.SetInfinity() },
+		"no circuit":    func(st *Statement) { st.Circuit = nil },
+		"empty circuit": func(st *Statement) { st.Circuit = new(groth16.VerifyingKey) },
+	} {
+		st := v.statement(2, V2)
+		f(&st)
+		if ok, err := Verify(context.Background(), st, p); ok || err == nil {
+			t.Errorf("%s: %v, %v; want an error", name, ok, err)
+		}
+	}
+	st := v.statement(2, V2)
+	for _, p := range []*Proof{nil, {}} {
+		if verify(t, st, p) {
+			t.Error("empty aggregate verifies")
+		}
+	}
+}
+
 func TestNoRandomness(t *testing.T) {
 	acc := newAccumulator(newPool(context.Background(), 1), failingReader{})
 	acc.equation(nil, nil)
@@ -255,5 +280,34 @@ func TestFoldPolynomials(t *testing.T) {
 	got[0].Add(&got[0], &y)
 	if !reflect.DeepEqual(got, f) {
 		t.Error("quotient times divisor plus remainder is not the polynomial")
+	}
+}
+
+// TestLargestBatch is the size of ProveCommitAggregate at its limit: 819 sectors
+// with ten partitions each. It takes about a minute.
+func TestLargestBatch(t *testing.T) {
+	if os.Getenv("QUARRY_LONG") == "" {
+		t.Skip("8,190 proofs take a minute; set QUARRY_LONG=1")
+	}
+	v := loadVectors(t, 8192)
+	start := time.Now()
+	b, err := v.aggregate(t, 8190, V2).MarshalBinary()
+	if err != nil || len(b) != 40948 {
+		t.Fatalf("%d bytes, %v", len(b), err)
+	}
+	t.Logf("aggregated in %v", time.Since(start))
+	start = time.Now()
+	ok, err := VerifyBytes(context.Background(), v.statement(8190, V2), b)
+	if err != nil || !ok {
+		t.Fatalf("does not verify: %v, %v", ok, err)
+	}
+	t.Logf("verified in %v", time.Since(start))
+	if ok, err := VerifyBytes(context.Background(), v.statement(8189, V2), b); err != nil || !ok {
+		t.Fatalf("padding stands for one more proof: %v, %v", ok, err)
+	}
+	st := v.statement(8190, V2)
+	st.Inputs[5000] = []fr.Element{fr.NewElement(36)}
+	if ok, err := VerifyBytes(context.Background(), st, b); err != nil || ok {
+		t.Fatalf("verifies with a wrong input: %v, %v", ok, err)
 	}
 }

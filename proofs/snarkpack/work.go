@@ -15,12 +15,15 @@ type pool struct {
 	workers int
 }
 
+// maxWorkers is what gnark-crypto's multi-exponentiation takes at most.
+const maxWorkers = 1024
+
 // newPool takes the number of goroutines; below 1 means one per processor.
 func newPool(ctx context.Context, workers int) pool {
 	if workers < 1 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	return pool{ctx, workers}
+	return pool{ctx, min(workers, maxWorkers)}
 }
 
 // each calls f(0) … f(n−1), starts none after the context ended or a call failed,
