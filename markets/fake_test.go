@@ -317,6 +317,12 @@ func (s *fakeSealing) SectorsStatus(context.Context, abi.SectorNumber, bool) (ap
 	return api.SectorInfo{State: s.state}, nil
 }
 
+func (s *fakeSealing) to(state api.SectorState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = state
+}
+
 func (s *fakeSealing) SectorUnseal(context.Context, api.UnsealTarget) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

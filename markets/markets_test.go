@@ -152,6 +152,15 @@ func (w *world) reach(id uuid.UUID, c api.DealCheckpoint) api.DealInfo {
 	return info
 }
 
+func (w *world) settles(id uuid.UUID, s api.SectorState) {
+	require.Eventually(w.t, func() bool {
+		w.chain.grow(1)
+		info, err := w.m.DealsGet(context.Background(), id, false)
+		require.NoError(w.t, err)
+		return info.SealingState == s && info.Checkpoint == api.DealComplete
+	}, 20*time.Second, 5*time.Millisecond, "sector is not shown as %s", s)
+}
+
 func TestDealToRetrieval(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	t.Run("deal", func(t *testing.T) {
@@ -186,6 +195,14 @@ func TestDealToRetrieval(t *testing.T) {
 		info = w.reach(id, api.DealComplete)
 		require.True(t, info.OnChainActive)
 		require.Empty(t, info.Err)
+
+		// The deal follows its sector to the end, also over a restart.
+		w.sealing.to(api.SectorFinalizeSector)
+		w.settles(id, api.SectorFinalizeSector)
+		w.stop()
+		w.sealing.to(api.SectorProving)
+		w.start()
+		w.settles(id, api.SectorProving)
 
 		w.sealing.mu.Lock()
 		w.sealing.hidden = true // only sealed now: the retrieval unseals

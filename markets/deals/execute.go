@@ -23,6 +23,10 @@ func (p *Provider) execute(ctx context.Context, id api.UUID) {
 	wait := p.cfg.RetryMin
 	for ctx.Err() == nil {
 		rec, err := p.deps.Store.Get(id)
+		if err == nil && unsettled(rec) {
+			p.settle(ctx, rec)
+			return
+		}
 		if err != nil || rec.Final() || rec.Retry != api.DealRetryAuto {
 			return
 		}
@@ -288,14 +292,8 @@ func (p *Provider) watch(ctx context.Context, rec *Record, prop market.DealPropo
 
 func (p *Provider) look(ctx context.Context, rec *Record, prop market.DealProposal, now abi.ChainEpoch) (bool, error) {
 	// A sealing side that is down must not hide that the deal is active.
-	if info, err := p.deps.Sealing.SectorsStatus(ctx, rec.Placement.Sector.Number, false); err == nil && info.State != rec.SealingState {
-		rec.SealingState = info.State
-		if _, err := p.deps.Store.Update(ctx, rec.UUID, func(r *Record) {
-			r.SealingState = info.State
-			r.logf(time.Now(), "sector %d: %s", rec.Placement.Sector.Number, info.State)
-		}); err != nil {
-			return false, err
-		}
+	if err := p.followSector(ctx, rec); err != nil {
+		return false, err
 	}
 	deal, err := p.deps.Chain.StateMarketStorageDeal(ctx, rec.ChainDealID, nil)
 	switch {

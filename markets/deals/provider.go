@@ -236,7 +236,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for _, rec := range p.deps.Store.List() {
-		if !rec.Final() && rec.Retry == api.DealRetryAuto {
+		if !rec.Final() && rec.Retry == api.DealRetryAuto || unsettled(rec) {
 			p.launch(ctx, &wg, rec.UUID)
 		}
 	}
