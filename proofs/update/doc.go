@@ -7,6 +7,11 @@
 // nodes of the old replica, the new data and the new replica
 // (rust-fil-proofs storage-proofs-update/src).
 //
+//	Encode          old replica, data      -> updated replica, its trees
+//	Prove, Verify   old and updated        vanilla proof of all partitions
+//	Decode          old and updated        -> any range of the data
+//	RegenerateKey   updated replica, data  -> old replica, its tree-r-last
+//
 // Files are reached through porep.Files. The package does not know whether the
 // old sector was empty: the arithmetic holds for any, the protocol demands it.
 package update

@@ -41,7 +41,9 @@ func (c Commitments) UnsealedCID() cid.Cid {
 // Encode writes the updated replica to sealed and its tree-d, tree-r-last,
 // p_aux and t_aux to cache. data are the padded bytes of the whole sector, which
 // must be those of pieces (gaps zero); old is left as it is and is needed later
-// to prove and to decode. It may be repeated.
+// to prove and to decode. It may be repeated. Files of another size, and files
+// given twice, are refused with ErrFiles before anything is written. Memory
+// needed: Memory.
 func Encode(ctx context.Context, proof abi.RegisteredUpdateProof, old Replica, data io.ReaderAt, pieces []abi.PieceInfo, sealed porep.File, cache porep.Files, p porep.Progress) (Commitments, error) {
 	par, err := paramsFor(proof)
 	if err != nil {
@@ -59,6 +61,9 @@ func Encode(ctx context.Context, proof abi.RegisteredUpdateProof, old Replica, d
 }
 
 func (par *params) encode(ctx context.Context, want [32]byte, old Replica, data io.ReaderAt, sealed porep.File, cache porep.Files, p porep.Progress) (c Commitments, err error) {
+	if err := par.checkFiles(old, data, sealed, cache, "old replica"); err != nil {
+		return c, err
+	}
 	oldLast := [32]byte{}
 	if c.CommC, oldLast, err = porep.ReadAux(old.Cache); err != nil {
 		return c, fmt.Errorf("old cache: %w", err)

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -135,8 +134,10 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-func checkVector(t *testing.T, u *updated, v *snapVector) {
-	rhos, err := u.par.rhos(u.com.CommDNew, u.com.CommROld)
+// check compares commitments, files and proofs with the reference's.
+func (v *snapVector) check(t *testing.T, par *params, com Commitments, sealed []byte, cache *poreptest.Files, blob []byte) {
+	t.Helper()
+	rhos, err := par.rhos(com.CommDNew, com.CommROld)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,8 +145,8 @@ func checkVector(t *testing.T, u *updated, v *snapVector) {
 		what, want string
 		got        [32]byte
 	}{
-		{"CommD", v.CommD, u.com.CommDNew}, {"CommRLast", v.CommRLast, u.com.CommRLastNew}, {"CommR", v.CommR, u.com.CommRNew},
-		{"rho 0", v.Rho0, rhos[0].Bytes()}, {"rho 1", v.Rho1, rhos[1].Bytes()}, {"updated replica", v.Updated, sha256.Sum256(u.sealed.Bytes)},
+		{"CommD", v.CommD, com.CommDNew}, {"CommRLast", v.CommRLast, com.CommRLastNew}, {"CommR", v.CommR, com.CommRNew},
+		{"rho 0", v.Rho0, rhos[0].Bytes()}, {"rho 1", v.Rho1, rhos[1].Bytes()}, {"updated replica", v.Updated, sha256.Sum256(sealed)},
 	} {
 		if strings.HasPrefix(x.what, "rho") {
 			slices.Reverse(x.got[:])
@@ -155,7 +156,7 @@ func checkVector(t *testing.T, u *updated, v *snapVector) {
 		}
 	}
 	for name, w := range v.Cache {
-		f := u.cache.File(name)
+		f := cache.File(name)
 		if f == nil {
 			t.Errorf("%s is missing", name)
 			continue
@@ -164,18 +165,22 @@ func checkVector(t *testing.T, u *updated, v *snapVector) {
 			t.Errorf("%s: SHA-256 %x want %s", name, sum, w.SHA256)
 		}
 	}
-	blob := u.prove(t)
-	if ok, err := Verify(context.Background(), u.info(), blob); !ok || err != nil {
-		t.Errorf("verification: %v, %v", ok, err)
-	}
 	for k, w := range v.Parts {
 		part := blob[8+k*w.Size : 8+(k+1)*w.Size]
-		if sum := sha256.Sum256(part); hex.EncodeToString(sum[:]) != w.SHA256 || w.Size != u.par.partitionSize() {
+		if sum := sha256.Sum256(part); hex.EncodeToString(sum[:]) != w.SHA256 || w.Size != par.partitionSize() {
 			t.Errorf("partition %d of %d bytes: SHA-256 %x want %s", k, w.Size, sum, w.SHA256)
 		}
-		if got, err := u.par.leaves(u.com.CommRNew, k); err != nil || !slices.Equal(got, v.Challenges[k]) {
+		if got, err := par.leaves(com.CommRNew, k); err != nil || !slices.Equal(got, v.Challenges[k]) {
 			t.Errorf("partition %d: challenges %v, %v; want %v", k, got, err, v.Challenges[k])
 		}
+	}
+}
+
+func checkVector(t *testing.T, u *updated, v *snapVector) {
+	blob := u.prove(t)
+	v.check(t, &u.par, u.com, u.sealed.Bytes, u.cache, blob)
+	if ok, err := Verify(context.Background(), u.info(), blob); !ok || err != nil {
+		t.Errorf("verification: %v, %v", ok, err)
 	}
 	for _, r := range [][2]uint64{{0, u.par.size()}, {256, 128}, {u.par.size() / 2, 1024}} {
 		var out bytes.Buffer
@@ -235,13 +240,6 @@ func TestChallengeVectors(t *testing.T) {
 func TestVerifyRejects(t *testing.T) {
 	ctx, u := context.Background(), update(t, 0)
 	blob, info := u.prove(t), u.info()
-	for i := rand.IntN(17); i < len(blob); i += 17 {
-		bad := bytes.Clone(blob)
-		bad[i] ^= 1 << rand.IntN(8)
-		if ok, err := Verify(ctx, info, bad); ok || err != nil {
-			t.Fatalf("byte %d changed: %v, %v", i, ok, err)
-		}
-	}
 	for name, change := range map[string]func(*proof.ReplicaUpdateInfo){
 		"old":       func(i *proof.ReplicaUpdateInfo) { i.OldSealedSectorCID = i.NewSealedSectorCID },
 		"new":       func(i *proof.ReplicaUpdateInfo) { i.NewSealedSectorCID = i.OldSealedSectorCID },

@@ -1,0 +1,102 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
+
+	"quarry/proofs/merkle"
+	"quarry/proofs/porep"
+	"quarry/proofs/poseidon"
+)
+
+// ErrKey is returned when what RegenerateKey computed is not the old replica:
+// the updated replica or its cache is damaged, or belongs to another sector.
+var ErrKey = errors.New("the sector key made is not the old replica; the updated replica or its cache is damaged")
+
+// RegenerateKey takes the data out of an updated sector again: it writes the
+// replica as it was before Encode, the sector key, to key, and that sector's
+// tree-r-last, p_aux and t_aux to cache. With them the sector can be proved as it
+// was, decoded, or updated once more. data are the padded bytes that Encode put
+// in, CommD and the old CommR its commitments.
+//
+// The data are checked against commDNew before anything is written, the outcome
+// against commROld; it is wrong to use key or cache after an error. Progress is
+// told of the check as porep.StageTreeD, of the rest as porep.StageTreeR. Memory
+// needed: Memory.
+func RegenerateKey(ctx context.Context, proof abi.RegisteredUpdateProof, commROld, commDNew cid.Cid, updated Replica, data io.ReaderAt, key porep.File, cache porep.Files, p porep.Progress) error {
+	par, err := paramsFor(proof)
+	if err != nil {
+		return err
+	}
+	old, fresh, err := commitments(commROld, commDNew)
+	if err != nil {
+		return fmt.Errorf("update: regenerating the sector key: %w", err)
+	}
+	if err := par.regenerate(ctx, old, fresh, updated, data, key, cache, p); err != nil {
+		return fmt.Errorf("update: regenerating the sector key: %w", err)
+	}
+	return nil
+}
+
+func (par *params) regenerate(ctx context.Context, commROld, commDNew [32]byte, updated Replica, data io.ReaderAt, key porep.File, cache porep.Files, p porep.Progress) error {
+	if err := par.checkFiles(updated, data, key, cache, "updated replica"); err != nil {
+		return err
+	}
+	commC, _, err := porep.ReadAux(updated.Cache)
+	if err != nil {
+		return fmt.Errorf("updated cache: %w", err)
+	}
+	rhos, err := par.rhos(commDNew, commROld)
+	if err != nil {
+		return err
+	}
+	d, err := merkle.BuildBinary(ctx, par.shape.Nodes, data, nil, func(n uint64) {
+		if p != nil {
+			p(porep.StageTreeD, int64(n), int64(par.shape.Nodes))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if d != commDNew {
+		return fmt.Errorf("%w: CommD of the data is %x, not %x", porep.ErrPieces, d, commDNew)
+	}
+	last, err := porep.WriteTreeR(ctx, par.shape, par.unmix(rhos, updated.Sealed, data, key), cache, p)
+	if err != nil {
+		return err
+	}
+	if err := key.Sync(); err != nil {
+		return fmt.Errorf("syncing the sector key: %w", err)
+	}
+	if got, err := merkle.HashNodes(commC, last); err != nil || got != commROld {
+		return fmt.Errorf("%w: its CommR is %x, not %x", ErrKey, got, commROld)
+	}
+	return porep.WriteAux(par.shape, cache, updated.Cache, commC, last)
+}
+
+// unmix gives the leaves of the old tree-r-last, the old replica, and writes them.
+func (par *params) unmix(rhos []poseidon.Element, updated, data io.ReaderAt, key io.WriterAt) merkle.Leaves {
+	return func(_ context.Context, start uint64, dst []poseidon.Element) error {
+		raw, sub := make([]byte, len(dst)*merkle.NodeSize), make([]poseidon.Element, len(dst))
+		if err := read(updated, dst, raw, start); err != nil {
+			return fmt.Errorf("updated replica: %w", err)
+		}
+		if err := read(data, sub, raw, start); err != nil {
+			return fmt.Errorf("data: %w", err)
+		}
+		for i := range dst {
+			sub[i].Mul(&sub[i], par.rho(rhos, start+uint64(i)))
+			dst[i].Sub(&dst[i], &sub[i])
+		}
+		poseidon.EncodeRow(raw, dst)
+		if _, err := key.WriteAt(raw, int64(start)*merkle.NodeSize); err != nil {
+			return fmt.Errorf("writing the sector key at byte %d: %w", start*merkle.NodeSize, err)
+		}
+		return nil
+	}
+}
