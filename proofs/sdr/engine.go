@@ -12,12 +12,13 @@ const (
 	writeNodes = 1 << 15 // nodes handed to the store at once, 1 MiB
 )
 
-// engine computes the layers of a batch in memory.
+// engine computes the layers of a batch.
 type engine struct {
 	*Batch
 	store Store
-	table []uint32 // nil for graphs beyond maxTable
-	lanes []*lane
+	table []uint32 // nil when parents are read once a layer
+	lanes []*lane  // with both layers in memory
+	pages []*paged // or with a window of them
 }
 
 // lane is one sector, or two that are labelled in step by one thread.
@@ -29,19 +30,27 @@ type lane struct {
 	apart     []byte // room to part the labels of two sectors
 }
 
+// newEngine decides what is kept in memory: as much as the limit allows.
 func newEngine(ctx context.Context, b *Batch, store Store) (*engine, error) {
 	e := &engine{Batch: b, store: store}
 	if e.Parents == nil {
 		e.Parents = b.Graph
 	}
-	if b.Graph.nodes <= maxTable {
+	fits := func(need int64) bool { return b.Memory == 0 || need <= b.Memory }
+	nodes, layers := b.Graph.nodes, layersNeed(b.Graph.nodes, len(b.Replicas))
+	if nodes <= maxTable && fits(layers+tableNeed(nodes)) {
 		var err error
 		if e.table, err = b.Graph.table(ctx, e.Parents); err != nil {
 			return nil, err
 		}
 	}
 	for i := 0; i < len(b.Replicas); i += 2 {
-		e.lanes = append(e.lanes, newLane(i, b.Replicas[i:min(i+2, len(b.Replicas))], b.Graph.nodes))
+		ids := b.Replicas[i:min(i+2, len(b.Replicas))]
+		if fits(layers) {
+			e.lanes = append(e.lanes, newLane(i, ids, nodes))
+		} else {
+			e.pages = append(e.pages, newPaged(i, ids, window(b.Memory, len(b.Replicas))))
+		}
 	}
 	return e, nil
 }
@@ -75,6 +84,9 @@ func (e *engine) run(ctx context.Context) error {
 // layer computes one layer of all sectors. Labels go to the store while the
 // next ones are computed.
 func (e *engine) layer(ctx context.Context, layer int) error {
+	if e.pages != nil {
+		return e.pagedLayer(ctx, layer)
+	}
 	group, gctx := errgroup.WithContext(ctx)
 	ready := make(chan uint64, e.Graph.nodes/writeNodes+1) // nodes that are labelled
 	group.Go(func() error { return e.write(gctx, layer, ready) })
@@ -99,7 +111,7 @@ func (e *engine) layer(ctx context.Context, layer int) error {
 func (e *engine) hash(ctx context.Context, layer int, ready chan<- uint64) error {
 	nodes := e.Graph.nodes
 	for _, l := range e.lanes {
-		l.zero(layer)
+		putZero(l.cur, l.replicas, layer)
 	}
 	feed, stop := e.feed(ctx)
 	defer stop()
@@ -109,7 +121,7 @@ func (e *engine) hash(ctx context.Context, layer int, ready chan<- uint64) error
 		if err != nil {
 			return err
 		}
-		if err := e.each(func(l *lane) { l.label(layer, start, end-start, parents) }); err != nil {
+		if err := each(e.lanes, func(l *lane) error { l.label(layer, start, end-start, parents); return nil }); err != nil {
 			return err
 		}
 		if end%writeNodes == 0 && end < nodes {
@@ -128,23 +140,22 @@ func (e *engine) hash(ctx context.Context, layer int, ready chan<- uint64) error
 }
 
 // each does the same on all lanes, each on a thread of its own.
-func (e *engine) each(f func(*lane)) error {
-	if len(e.lanes) == 1 {
-		f(e.lanes[0])
-		return nil
+func each[L any](lanes []L, f func(L) error) error {
+	if len(lanes) == 1 {
+		return f(lanes[0])
 	}
 	var group errgroup.Group
-	for _, l := range e.lanes {
-		group.Go(func() error { f(l); return nil })
+	for _, l := range lanes {
+		group.Go(func() error { return f(l) })
 	}
 	return group.Wait()
 }
 
-// zero puts the labels of node 0, which has no parents.
-func (l *lane) zero(layer int) {
-	for i, id := range l.replicas {
+// putZero puts the labels of node 0, which has no parents, at the start of cur.
+func putZero(cur []byte, replicas []Node, layer int) {
+	for i, id := range replicas {
 		n := Label(id, layer, 0, nil)
-		copy(l.cur[i*nodeSize:], n[:])
+		copy(cur[i*nodeSize:], n[:])
 	}
 }
 
@@ -178,17 +189,22 @@ func (e *engine) write(ctx context.Context, layer int, ready <-chan uint64) erro
 }
 
 func (l *lane) write(store Store, layer int, start, n uint64) error {
-	sectors := uint64(len(l.replicas))
-	labels := l.cur[start*nodeSize*sectors : (start+n)*nodeSize*sectors]
+	stride := uint64(len(l.replicas) * nodeSize)
+	return writeApart(store, l.first, len(l.replicas), layer, start, l.cur[start*stride:(start+n)*stride], l.apart)
+}
+
+// writeApart hands the labels of each sector to the store. room holds those of
+// one sector.
+func writeApart(store Store, first, sectors, layer int, start uint64, labels, room []byte) error {
+	part := labels
 	for i := range sectors {
-		part := labels
 		if sectors > 1 {
-			part = l.apart[:n*nodeSize]
-			for k := range n {
-				copy(part[k*nodeSize:(k+1)*nodeSize], labels[(k*sectors+i)*nodeSize:])
+			part = room[:len(labels)/sectors]
+			for k := 0; k < len(part); k += nodeSize {
+				copy(part[k:k+nodeSize], labels[k*sectors+i*nodeSize:])
 			}
 		}
-		if err := store.WriteLabels(l.first+int(i), layer, int64(start)*nodeSize, part); err != nil {
+		if err := store.WriteLabels(first+i, layer, int64(start)*nodeSize, part); err != nil { //nolint:gosec // inside the layer
 			return fmt.Errorf("layer %d at node %d: %w", layer, start, err)
 		}
 	}

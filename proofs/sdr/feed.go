@@ -65,6 +65,9 @@ func (e *engine) readRuns(ctx context.Context, full chan<- []uint32, empty <-cha
 		if err := e.Parents.ReadParents(ctx, start, buf[:n]); err != nil {
 			return err
 		}
+		if err := e.Graph.checkParents(start, buf[:n]); err != nil {
+			return err
+		}
 		clear(buf[n:])
 		full <- buf
 		start = end

@@ -104,7 +104,7 @@ func TestKernels(t *testing.T) {
 			b := Batch{Graph: g, Layers: rapid.IntRange(1, 4).Draw(t, "layers")}
 			b.Replicas = rapid.SliceOfN(rapid.Custom(drawNode), 1, 5).Draw(t, "replica ids")
 			s := newLayerStore()
-			if err := GenerateLayersBatch(context.Background(), b, s); err != nil {
+			if err := generateBy(rapid.SampledFrom(ways).Draw(t, "way"), b, s); err != nil {
 				t.Fatal(err)
 			}
 			for i, id := range b.Replicas {
@@ -117,6 +117,103 @@ func TestKernels(t *testing.T) {
 			}
 		})
 	})
+}
+
+// The ways in which an engine can hold labels and parents.
+const (
+	withTable = iota
+	withRuns  // both layers in memory, parents read once a layer
+	withPages // a window of labels
+)
+
+var ways = []int{withTable, withRuns, withPages}
+
+// generateBy forces a way that GenerateLayersBatch chooses for large graphs.
+func generateBy(way int, b Batch, s Store) error {
+	e, err := newEngine(context.Background(), &b, s)
+	if err != nil {
+		return err
+	}
+	if way != withTable {
+		e.table = nil
+	}
+	if way == withPages {
+		e.lanes = nil
+		for i := 0; i < len(b.Replicas); i += 2 {
+			e.pages = append(e.pages, newPaged(i, b.Replicas[i:min(i+2, len(b.Replicas))], leastWindow))
+		}
+	}
+	return e.run(context.Background())
+}
+
+// Graphs of several runs and windows, in every way.
+func TestWays(t *testing.T) {
+	g, err := NewGraph(Node{5}, 5*leastWindow+17, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := Batch{Graph: g, Layers: 3, Replicas: []Node{{1}, {2}, {3}}}
+	want := newLayerStore()
+	if err := generateBy(withTable, b, want); err != nil {
+		t.Fatal(err)
+	}
+	if got := reference(g, b.Replicas[0], 1); !bytes.Equal(got[0], want.layers[[2]int{0, 1}]) {
+		t.Error("layer 1 differs from the verifier's labels")
+	}
+	for _, way := range ways[1:] {
+		for first := 1; first <= 3; first++ {
+			s := newLayerStore()
+			for i := range b.Replicas {
+				if first > 1 {
+					s.layers[[2]int{i, first - 1}] = want.layers[[2]int{i, first - 1}]
+				}
+			}
+			b.First = first
+			if err := generateBy(way, b, s); err != nil {
+				t.Fatal(err)
+			}
+			for k := range s.finished {
+				if !bytes.Equal(s.layers[k], want.layers[k]) {
+					t.Errorf("way %d from layer %d: %v differs", way, first, k)
+				}
+			}
+		}
+	}
+}
+
+// A limit on memory decides the way.
+func TestMemory(t *testing.T) {
+	g, err := NewGraph(Node{5}, 1<<18, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		memory       int64
+		table, pages bool
+	}{
+		{0, true, false},
+		{MemoryNeed(1<<18, 1), true, false},
+		{MemoryNeed(1<<18, 1) - 1, false, false},
+		{MemoryNeed(1<<18, 1) - tableNeed(1<<18), false, false},
+		{MemoryNeed(1<<18, 1) - tableNeed(1<<18) - 1, false, true},
+		{LeastMemory(1), false, true},
+	} {
+		e, err := newEngine(context.Background(), &Batch{Graph: g, Replicas: []Node{{}}, Layers: 1, Memory: c.memory}, nowhere{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.table != nil; got != c.table {
+			t.Errorf("%d bytes: table %v", c.memory, got)
+		}
+		if got := e.pages != nil; got != c.pages {
+			t.Errorf("%d bytes: paged %v", c.memory, got)
+		}
+		for _, p := range e.pages {
+			if used := int64(len(p.cur) + len(p.exp)); used > c.memory {
+				t.Errorf("%d bytes: a lane takes %d", c.memory, used)
+			}
+		}
+	}
 }
 
 func drawNode(t *rapid.T) Node {
@@ -170,6 +267,7 @@ func TestBatchRefusals(t *testing.T) {
 		{Graph: g, Replicas: []Node{{}}},
 		{Graph: g, Replicas: []Node{{}}, Layers: 2, First: 3},
 		{Graph: g, Replicas: []Node{{}}, Layers: 2, First: -1},
+		{Graph: g, Replicas: []Node{{}}, Layers: 2, Memory: LeastMemory(1) - 1},
 	} {
 		if err := GenerateLayersBatch(context.Background(), b, newLayerStore()); err == nil {
 			t.Errorf("accepted: %+v", b)

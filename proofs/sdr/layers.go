@@ -9,14 +9,15 @@ import (
 // Store takes the layers of labels as they are made, and gives them back where
 // that is asked for. Sectors count from 0 in the order of Batch.Replicas, layers
 // from 1; labels are in node order, 32 bytes each. It is called from one
-// goroutine at a time for each sector.
+// goroutine at a time for each sector, except for ReadLabels.
 type Store interface {
 	// WriteLabels takes the labels at byte off of a layer, in order and
 	// without gaps. It must not keep the slice.
 	WriteLabels(sector, layer int, off int64, labels []byte) error
 	// FinishLayer hears that the layer is whole.
 	FinishLayer(sector, layer int) error
-	// ReadLabels gives labels of a layer that were written before.
+	// ReadLabels gives labels that were written before, of the same layer or
+	// of the one below. It may be called from many goroutines.
 	ReadLabels(sector, layer int, off int64, labels []byte) error
 }
 
@@ -32,6 +33,10 @@ type Batch struct {
 	// First is the first layer to compute; 0 and 1 are the same. A later one
 	// needs layer First-1 from the store.
 	First int
+	// Memory is how many bytes the labels may take, 0 for no limit. Where two
+	// layers do not fit, labels are read from the store one by one, which is
+	// slow, and bound by the disk's random reads: ten a node and sector.
+	Memory int64
 	// Done, which may be nil, hears how many nodes over all layers of a sector
 	// are labelled; it starts at those of the layers before First.
 	Done func(uint64)
@@ -46,28 +51,43 @@ func (b *Batch) check() error {
 		return errors.New("sdr: a batch needs a graph")
 	case len(b.Replicas) == 0 || len(b.Replicas) > MaxBatch:
 		return fmt.Errorf("sdr: a batch of %d sectors; want 1 to %d", len(b.Replicas), MaxBatch)
+	case b.Memory < 0 || b.Memory > 0 && b.Memory < LeastMemory(len(b.Replicas)):
+		return fmt.Errorf("sdr: %d bytes of memory are too few for labels of %d sectors; at least %d", b.Memory, len(b.Replicas), LeastMemory(len(b.Replicas)))
 	case b.Layers < 1 || b.First < 0 || b.First > b.Layers:
 		return fmt.Errorf("sdr: layers %d to %d are none", b.First, b.Layers)
 	}
 	return nil
 }
 
-// MemoryNeed is how many bytes GenerateLayersBatch takes for sectors sectors
-// over nodes nodes: two layers of each, and parents.
-func MemoryNeed(nodes uint64, sectors int) int64 {
-	need := int64(2*nodes*nodeSize) * int64(sectors)
-	if nodes <= maxTable {
-		need += int64((nodes + prefetchNodes) * Degree * 4)
-	}
-	return need + overhead*int64((sectors+1)/2)
-}
-
 // overhead is the buffers of one thread, rounded up.
 const overhead = 4 << 20
 
-// GenerateLayersBatch computes the layers of a batch in memory, MemoryNeed bytes
-// of it, and hands all of them to store. It stops with ctx's error; layers that
-// were finished are good.
+// MemoryNeed is how many bytes GenerateLayersBatch takes without a limit, for
+// sectors sectors over nodes nodes: two layers of each, and for graphs up to 2^24
+// nodes the parents.
+func MemoryNeed(nodes uint64, sectors int) int64 {
+	need := layersNeed(nodes, sectors)
+	if nodes <= maxTable {
+		need += tableNeed(nodes)
+	}
+	return need
+}
+
+// LeastMemory is the smallest limit that GenerateLayersBatch keeps to.
+func LeastMemory(sectors int) int64 {
+	return int64(lanesOf(sectors))*pagedNeed(leastWindow) + overhead
+}
+
+func lanesOf(sectors int) int { return (sectors + 1) / 2 }
+
+func layersNeed(nodes uint64, sectors int) int64 {
+	return int64(2*nodes*nodeSize)*int64(sectors) + overhead*int64(lanesOf(sectors)+1) //nolint:gosec // at most 2^32 nodes
+}
+
+func tableNeed(nodes uint64) int64 { return int64((nodes + prefetchNodes) * recordSize) } //nolint:gosec // at most 2^24 nodes
+
+// GenerateLayersBatch computes the layers of a batch and hands all of them to
+// store. It stops with ctx's error; layers that were finished are good.
 func GenerateLayersBatch(ctx context.Context, b Batch, store Store) error {
 	if err := b.check(); err != nil {
 		return err

@@ -47,7 +47,8 @@ func checkRun(start uint64, dst []uint32, nodes uint64) error {
 
 const (
 	// maxTable is the largest graph whose parents are kept in memory while it
-	// is labelled: 896 MiB for a 512 MiB sector.
+	// is labelled: 896 MiB for a 512 MiB sector. For a larger one they are read
+	// once a layer.
 	maxTable = 1 << 24
 	// Parents of small graphs are kept for ever: every sector of a seal proof
 	// shares them, and they cost more than the labels themselves.
@@ -63,7 +64,8 @@ var kept = struct {
 // table is the parents of all nodes, computed or read on all CPUs, and room for
 // what the kernels look ahead.
 func (g *Graph) table(ctx context.Context, from Parents) ([]uint32, error) {
-	keep := g.nodes <= keptNodes
+	_, own := from.(*Graph)
+	keep := own && g.nodes <= keptNodes
 	if keep {
 		kept.Lock()
 		t := kept.tables[*g]
@@ -73,15 +75,14 @@ func (g *Graph) table(ctx context.Context, from Parents) ([]uint32, error) {
 		}
 	}
 	table := make([]uint32, (g.nodes+prefetchNodes)*Degree)
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	const part = 1 << 12
-	for start := uint64(0); start < g.nodes; start += part {
-		group.Go(func() error {
-			return from.ReadParents(gctx, start, table[start*Degree:min(start+part, g.nodes)*Degree])
-		})
-	}
-	if err := group.Wait(); err != nil {
+	err := g.inParts(ctx, 0, g.nodes, func(ctx context.Context, start, end uint64) error {
+		run := table[start*Degree : end*Degree]
+		if err := from.ReadParents(ctx, start, run); err != nil {
+			return err
+		}
+		return g.checkParents(start, run)
+	})
+	if err != nil {
 		return nil, err
 	}
 	if keep {
@@ -93,4 +94,18 @@ func (g *Graph) table(ctx context.Context, from Parents) ([]uint32, error) {
 		kept.tables[*g] = table
 	}
 	return table, nil
+}
+
+// inParts calls f for parts of the nodes start … end-1, on all CPUs.
+func (g *Graph) inParts(ctx context.Context, start, end uint64, f func(ctx context.Context, start, end uint64) error) error {
+	const part = 1 << 12
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for at := start; at < end && gctx.Err() == nil; at += part {
+		group.Go(func() error { return f(gctx, at, min(at+part, end)) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
