@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/filecoin-project/go-address"
 	lcrypto "github.com/libp2p/go-libp2p/core/crypto"
@@ -20,20 +18,13 @@ import (
 
 	"quarry/api/client"
 	"quarry/build"
+	"quarry/internal/interrupt"
 	"quarry/markets/dealmaker"
 	mnet "quarry/markets/net"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-ctx.Done()
-		stop() // a second signal ends the process at once
-	}()
-	if err := newApp(os.Stdout).RunContext(ctx, os.Args); err != nil {
-		fmt.Fprintln(os.Stderr, "error:", err)
-		os.Exit(1)
-	}
+	os.Exit(interrupt.Main(func(ctx context.Context) error { return newApp(os.Stdout).RunContext(ctx, os.Args) }))
 }
 
 var (

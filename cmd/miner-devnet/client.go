@@ -26,7 +26,7 @@ import (
 func dial(c *cli.Context) (*client.ChainAPI, error) {
 	info := os.Getenv("FULLNODE_API_INFO")
 	if info == "" || c.IsSet("repo") {
-		dir, err := repoDir(c)
+		dir, err := repo.Expand(c.String("repo"))
 		if err != nil {
 			return nil, err
 		}

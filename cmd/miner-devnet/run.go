@@ -46,18 +46,6 @@ func runCmd() *cli.Command {
 	}
 }
 
-func repoDir(c *cli.Context) (string, error) {
-	dir := c.String("repo")
-	if rest, ok := strings.CutPrefix(dir, "~/"); ok {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", fmt.Errorf("find the home directory (set --repo): %w", err)
-		}
-		dir = filepath.Join(home, rest)
-	}
-	return filepath.Abs(dir)
-}
-
 func sealProof(size string) (abi.RegisteredSealProof, error) {
 	switch strings.ToLower(size) {
 	case "2kib":
@@ -74,7 +62,7 @@ func runAction(c *cli.Context) error {
 		return fmt.Errorf("log level: %w", err)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	dir, err := repoDir(c)
+	dir, err := repo.Expand(c.String("repo"))
 	if err != nil {
 		return err
 	}
