@@ -19,14 +19,23 @@ func Digest(ctx context.Context, r io.Reader) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if _, err := copyContext(ctx, h, r); err != nil {
+		return "", fmt.Errorf("groth16: computing the digest of parameters: %w", err)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:digestSize]), nil
+}
+
+// copyContext is io.Copy that can be stopped.
+func copyContext(ctx context.Context, w io.Writer, r io.Reader) (n int64, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return "", err
+			return n, err
 		}
-		if _, err := io.CopyN(h, r, 16<<20); err == io.EOF {
-			return hex.EncodeToString(h.Sum(nil)[:digestSize]), nil
+		k, err := io.CopyN(w, r, 16<<20)
+		if n += k; err == io.EOF {
+			return n, nil
 		} else if err != nil {
-			return "", fmt.Errorf("groth16: computing the digest of parameters: %w", err)
+			return n, err
 		}
 	}
 }

@@ -31,6 +31,9 @@ type GenerateOptions struct {
 	// the secret: keep it from other users, and remove it when Generate has
 	// returned without an error.
 	Save func(state []byte) error
+	// SyncEvery is how many bytes are written between two syncs and saves; 0 is 64
+	// MiB.
+	SyncEvery int64
 	// Progress, if not nil, is told of the stages "count", "evaluate"
 	// (constraints), then "h", "l", "a", "b_g1" and "b_g2" (points).
 	Progress func(stage string, done, total int64)
@@ -55,11 +58,14 @@ var ErrStale = errors.New("groth16: the unfinished parameters are not those that
 // ceremony.
 //
 // The circuit is walked twice and needs no values. Memory: 96 bytes for every
-// variable and some tens of MiB. Output is written in order and synced every 64
-// MiB; when Generate fails or is cancelled, out holds the beginning of the file,
+// variable and some tens of MiB. Output is written in order and synced now and
+// then (SyncEvery); when Generate fails or is cancelled, out holds the beginning of the file,
 // and the same call with the last saved State goes on there.
 func Generate(ctx context.Context, c r1cs.Circuit, out Sink, opts GenerateOptions) (*Generated, error) {
-	g := &generation{out: out, workers: workersOr(opts.Workers), save: opts.Save, progress: opts.Progress}
+	g := &generation{out: out, workers: workersOr(opts.Workers), save: opts.Save, progress: opts.Progress, every: opts.SyncEvery}
+	if g.every <= 0 {
+		g.every = syncBytes
+	}
 	g.report("count", 0, 1)
 	size, err := count(ctx, c)
 	if err != nil {
@@ -67,7 +73,7 @@ func Generate(ctx context.Context, c r1cs.Circuit, out Sink, opts GenerateOption
 	}
 	g.report("count", 1, 1)
 	defer func() { g.state.toxic = Toxic{} }()
-	if err := g.begin(size, opts); err != nil {
+	if err := g.begin(ctx, size, opts); err != nil {
 		return nil, err
 	}
 	e, err := evaluate(ctx, c, size, g.state.toxic.Tau, func(n int) { g.report("evaluate", n, int(size.Constraints)) }) //nolint:gosec // count has limited it
@@ -84,7 +90,7 @@ func Generate(ctx context.Context, c r1cs.Circuit, out Sink, opts GenerateOption
 
 // begin takes up the saved state, or makes and saves one before anything depends
 // on it.
-func (g *generation) begin(size shape, opts GenerateOptions) error {
+func (g *generation) begin(ctx context.Context, size shape, opts GenerateOptions) error {
 	if len(opts.State) > 0 {
 		s, err := decodeState(opts.State)
 		if err != nil {
@@ -94,7 +100,7 @@ func (g *generation) begin(size shape, opts GenerateOptions) error {
 			return fmt.Errorf("groth16: the saved state is of a circuit of another size (%d constraints, this one has %d): %w", s.shape.Constraints, size.Constraints, ErrStale)
 		}
 		g.state = *s
-		return g.resume()
+		return g.resume(ctx)
 	}
 	t := opts.Toxic
 	if t == nil {

@@ -50,8 +50,7 @@ func (m *msm[A, J]) run(ctx context.Context, queries ...query) (*J, error) {
 		m.buf = make([]byte, blockPoints*m.sec.size)
 	}
 	next, from := 0, 0 // point, first point of the block
-	room := min(m.chunk, m.sec.count)
-	m.points, m.scalars = make([]A, 0, room), make([]fr.Element, 0, room)
+	m.points, m.scalars = m.points[:0], m.scalars[:0]
 	for _, q := range queries {
 		for v := range q.scalars {
 			if q.only != nil && !q.only.has(v) {
@@ -157,6 +156,8 @@ func (m *msm[A, J]) flush() error {
 
 func (p *prover) g1(ctx context.Context, s section, queries ...query) (*bls.G1Jac, error) {
 	m := msm[bls.G1Affine, bls.G1Jac]{group: inG1, params: p.params, sec: s, chunk: chunkG1, workers: p.workers, tick: p.points}
+	m.points, m.scalars = p.points1, p.scalars
+	defer func() { p.points1, p.scalars = m.points, m.scalars }()
 	return m.run(ctx, queries...)
 }
 

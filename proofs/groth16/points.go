@@ -68,9 +68,8 @@ var inG1 = group[bls.G1Affine, bls.G1Jac]{
 		return nil
 	},
 	sum: func(acc *bls.G1Jac, points []bls.G1Affine) {
-		for i := range points {
-			acc.AddMixed(&points[i])
-		}
+		sumBatch[fp.Element, *fp.Element](points, func(p bls.G1Affine) pointG1 { return pointG1(p) },
+			func(p *pointG1) { q := bls.G1Affine(*p); acc.AddMixed(&q) })
 	},
 	add: func(acc, other *bls.G1Jac) { acc.AddAssign(other) },
 }
@@ -87,9 +86,8 @@ var inG2 = group[bls.G2Affine, bls.G2Jac]{
 		return nil
 	},
 	sum: func(acc *bls.G2Jac, points []bls.G2Affine) {
-		for i := range points {
-			acc.AddMixed(&points[i])
-		}
+		sumBatch[bls.E2, *bls.E2](points, func(p bls.G2Affine) pointG2 { return pointG2(p) },
+			func(p *pointG2) { q := bls.G2Affine(*p); acc.AddMixed(&q) })
 	},
 	add: func(acc, other *bls.G2Jac) { acc.AddAssign(other) },
 }

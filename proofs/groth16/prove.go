@@ -70,6 +70,10 @@ type prover struct {
 	workers     int
 	progress    func(stage string, done, total int64)
 	done, total int // points
+
+	// memory that the multiplications in G1 use one after the other
+	points1 []bls.G1Affine
+	scalars []fr.Element
 }
 
 func (p *prover) report(stage string, done, total int) {

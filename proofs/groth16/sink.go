@@ -27,7 +27,7 @@ type Sink interface {
 const (
 	// writePoints is how many points are computed and written together.
 	writePoints = 1 << 15
-	// syncBytes is how much is written between two syncs.
+	// syncBytes is how much is written between two syncs unless told otherwise.
 	syncBytes = 64 << 20
 )
 
@@ -36,6 +36,7 @@ const (
 type generation struct {
 	out      Sink
 	workers  int
+	every    int64 // bytes between two syncs
 	save     func([]byte) error
 	progress func(stage string, done, total int64)
 
@@ -62,12 +63,12 @@ func (g *generation) start() error {
 }
 
 // resume reads what is there and compares it with the state.
-func (g *generation) resume() error {
+func (g *generation) resume(ctx context.Context) error {
 	var err error
 	if g.hash, err = blake2b.New512(nil); err != nil {
 		return err
 	}
-	n, err := io.Copy(g.hash, io.NewSectionReader(g.out, 0, g.state.done))
+	n, err := copyContext(ctx, g.hash, io.NewSectionReader(g.out, 0, g.state.done))
 	if err != nil {
 		return fmt.Errorf("groth16: reading the unfinished parameters: %w", err)
 	}
@@ -107,7 +108,7 @@ func (g *generation) bytes(b []byte) error {
 	}
 	g.hash.Write(b) //nolint:errcheck // hash.Hash never fails
 	g.written += int64(len(b))
-	if g.written-g.state.done >= syncBytes {
+	if g.written-g.state.done >= g.every {
 		return g.checkpoint()
 	}
 	return nil
@@ -178,9 +179,10 @@ func writeVector[F any, P field[F]](ctx context.Context, g *generation, base *fi
 	if err := g.bytes(putCount(n)); err != nil {
 		return err
 	}
-	buf := make([]byte, min(n, writePoints)*size)
-	for i := 0; i < n; i += writePoints {
-		k := min(writePoints, n-i)
+	step := int(max(1, min(writePoints, g.every/int64(size))))
+	buf := make([]byte, min(n, step)*size)
+	for i := 0; i < n; i += step {
+		k := min(step, n-i)
 		b := buf[:k*size]
 		if g.at+int64(len(b)) > g.written {
 			if err := base.multiply(ctx, points[:k], scalars(i, k), g.workers); err != nil {
