@@ -3,7 +3,6 @@ package merkle
 import (
 	"fmt"
 
-	"quarry/proofs/commp"
 	"quarry/proofs/poseidon"
 )
 
@@ -21,11 +20,6 @@ func HashNodes(children ...Node) (Node, error) {
 		}
 	}
 	return poseidon.Encode(h.Hash(in)), nil
-}
-
-// hashBinary is the tree-d parent of two children.
-func hashBinary(children ...Node) (Node, error) {
-	return commp.HashPair(&children[0], &children[1]), nil
 }
 
 // Join is the root over the roots of all base trees.

@@ -26,28 +26,36 @@ func (f Form) Remembering() Form {
 	if f.BaseArity > BaseArity || f.Sub > BaseArity || f.Top > BaseArity {
 		return f
 	}
-	m, plain := &memo{known: map[memoKey]Node{}}, f.hash
-	f.hash = func(children ...Node) (Node, error) {
-		key := memoKey{arity: len(children)}
-		for i := range children {
-			copy(key.children[i*NodeSize:], children[i][:])
-		}
-		m.mu.Lock()
-		n, ok := m.known[key]
-		m.mu.Unlock()
-		if ok {
-			return n, nil
-		}
-		n, err := plain(children...)
-		if err != nil {
-			return n, err
-		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if len(m.known) < memoLimit {
-			m.known[key] = n
-		}
-		return n, nil
-	}
+	f.memo = &memo{known: map[memoKey]Node{}}
 	return f
+}
+
+// key is how the memo knows a group of children.
+func (m *memo) key(group []byte) (k memoKey) {
+	k.arity = len(group) / NodeSize
+	copy(k.children[:], group)
+	return k
+}
+
+// recall is the parent of a group, if it is known. A nil memo knows nothing.
+func (m *memo) recall(group []byte) (Node, bool) {
+	if m == nil {
+		return Node{}, false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, ok := m.known[m.key(group)]
+	return n, ok
+}
+
+// keep remembers the parent of a group.
+func (m *memo) keep(group []byte, parent Node) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.known) < memoLimit {
+		m.known[m.key(group)] = parent
+	}
 }

@@ -18,10 +18,7 @@ func TestRemembering(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls := 0
-	counted := plain
-	counted.hash = func(c ...Node) (Node, error) { calls++; return plain.hash(c...) }
-	f := counted.Remembering()
+	f := plain.Remembering()
 	for range 3 {
 		for i := range leaves {
 			group := append(append([]Node{}, leaves[:i]...), leaves[i+1:]...)
@@ -39,16 +36,17 @@ func TestRemembering(t *testing.T) {
 			}
 		}
 	}
-	// One right group; eight wrong ones, remembered; eight that cannot be hashed,
-	// tried each time.
-	if calls != 1+8+3*8 {
-		t.Errorf("%d hashes", calls)
+	// One right group and eight wrong ones; what cannot be hashed has no parent.
+	if n := len(f.memo.known); n != 1+8 {
+		t.Errorf("%d hashes are remembered", n)
+	}
+	if p, ok := f.memo.recall(flatten([][]Node{leaves})); !ok || p != root {
+		t.Errorf("the right group is remembered as %x, %v", p, ok)
 	}
 	// Two children are not eight with zeros behind.
-	two := Form{BaseSteps: 1, BaseArity: 2, hash: plain.hash}.Remembering()
-	if a, err := two.hash(leaves[0], leaves[1]); err != nil {
-		t.Error(err)
-	} else if b, err := two.hash(leaves[0], leaves[1], Node{}, Node{}, Node{}, Node{}, Node{}, Node{}); err != nil || a == b {
-		t.Errorf("%x, %x, %v", a, b, err)
+	two := append(leaves[:2:2], make([]Node, 6)...)
+	f.memo.keep(flatten([][]Node{two[:2]}), root)
+	if p, ok := f.memo.recall(flatten([][]Node{two})); ok {
+		t.Errorf("eight children are taken for two: %x", p)
 	}
 }

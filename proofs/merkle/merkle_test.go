@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"quarry/proofs/commp"
 	"quarry/proofs/poseidon"
 )
 
@@ -82,6 +83,11 @@ func TestBuildPoseidonEqualsNaive(t *testing.T) {
 			}
 		}
 	}
+}
+
+// hashBinary is the tree-d parent of two children.
+func hashBinary(children ...Node) (Node, error) {
+	return commp.HashPair(&children[0], &children[1]), nil
 }
 
 func TestBuildBinaryEqualsNaive(t *testing.T) {

@@ -1,8 +1,14 @@
 package merkle
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"io"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"quarry/proofs/poseidon"
 )
@@ -18,109 +24,229 @@ type Tree struct {
 
 // Prove opens the path of leaf number index and checks it before returning.
 func (t *Tree) Prove(index uint64) (Proof, error) {
-	if len(t.Files) != t.Shape.Bases() {
-		return Proof{}, fmt.Errorf("merkle: %d files for %d base trees", len(t.Files), t.Shape.Bases())
+	p, err := t.ProveAll(context.Background(), []uint64{index})
+	if err != nil {
+		return Proof{}, err
 	}
-	if index >= t.Shape.Nodes {
-		return Proof{}, fmt.Errorf("merkle: leaf %d of %d", index, t.Shape.Nodes)
-	}
-	n := t.Shape.BaseLeaves()
-	base := int(index / n)
-	p := Proof{}
-	if err := t.openBase(&p, base, index%n); err != nil {
-		return Proof{}, fmt.Errorf("merkle: opening leaf %d: %w", index, err)
-	}
-	if err := t.openUpper(&p, base); err != nil {
-		return Proof{}, fmt.Errorf("merkle: opening leaf %d: %w", index, err)
-	}
-	if err := t.Shape.PoseidonForm().Check(&p, index); err != nil {
-		return Proof{}, fmt.Errorf("merkle: the stored tree is inconsistent at leaf %d: %w", index, err)
-	}
-	return p, nil
+	return p[0], nil
 }
 
-// openBase fills the steps inside base tree b for its leaf i. Rows that are not
-// stored are rebuilt from the aligned block of leaves around it.
-func (t *Tree) openBase(p *Proof, b int, i uint64) error {
-	leaves, rows := t.Shape.BaseLeaves(), t.Shape.BaseRows()
-	p.Base = make([]Step, 0, rows-1)
-	row := 0
-	if t.First > 0 {
-		block := uint64(1)
-		for range t.First {
-			block *= BaseArity
-		}
-		start := i / block * block
-		nodes := make([]byte, block*NodeSize)
-		off := (uint64(b)*leaves + start) * NodeSize
-		if err := ReadFullAt(t.Leaves, nodes, int64(off)); err != nil {
-			return fmt.Errorf("reading leaves at byte %d: %w", off, err)
-		}
-		els := make([]poseidon.Element, block)
-		if err := poseidon.DecodeRow(els, nodes); err != nil {
-			return fmt.Errorf("leaves at byte %d: %w", off, err)
-		}
-		p.Leaf = Node(nodes[(i-start)*NodeSize : (i-start+1)*NodeSize])
-		h, pos := poseidon.MustNew(BaseArity), i-start
-		for ; row < t.First; row++ {
-			group := pos / BaseArity * BaseArity
-			poseidon.EncodeRow(nodes[:BaseArity*NodeSize], els[group:group+BaseArity])
-			p.Base = append(p.Base, step(nodes[:BaseArity*NodeSize], pos%BaseArity))
-			up := els[:len(els)/BaseArity]
-			h.HashRow(up, els)
-			els, pos, i = up, pos/BaseArity, i/BaseArity
+// ProveAll opens the paths of leaves indices and checks them before returning.
+// Rows that are not stored are rebuilt from the leaves once per block of them,
+// however many indices are in it, on all CPUs. The memory it needs beyond the
+// proofs is about 400 KiB per CPU.
+func (t *Tree) ProveAll(ctx context.Context, indices []uint64) ([]Proof, error) {
+	if len(t.Files) != t.Shape.Bases() {
+		return nil, fmt.Errorf("merkle: %d files for %d base trees", len(t.Files), t.Shape.Bases())
+	}
+	for _, i := range indices {
+		if i >= t.Shape.Nodes {
+			return nil, fmt.Errorf("merkle: leaf %d of %d", i, t.Shape.Nodes)
 		}
 	}
-	buf := make([]byte, BaseArity*NodeSize)
-	for ; row < rows-1; row++ {
-		off := RowOffset(leaves, BaseArity, t.First, row) + i/BaseArity*BaseArity*NodeSize
-		if err := ReadFullAt(t.Files[b], buf, int64(off)); err != nil {
+	up, err := t.readUpper()
+	if err != nil {
+		return nil, fmt.Errorf("merkle: %w", err)
+	}
+	out := make([]Proof, len(indices))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, part := range t.parts(indices) {
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("merkle: opening leaves: %w", err)
+			}
+			return t.openPart(out, indices, part, up)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// partLeaves is how many leaves one worker rebuilds rows from at a time, and
+// partPaths how many paths it opens: enough to keep all lanes of a hash busy.
+const (
+	partLeaves = 1 << 12
+	partPaths  = 16
+)
+
+// blockLeaves is how many leaves are below a node of the first stored row.
+func (t *Tree) blockLeaves() uint64 {
+	n := uint64(1)
+	for range t.First {
+		n *= BaseArity
+	}
+	return n
+}
+
+// parts divides the places in indices among workers, those of the same block
+// going together, and the blocks in order.
+func (t *Tree) parts(indices []uint64) [][]int {
+	block := t.blockLeaves()
+	order := make([]int, len(indices))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(indices[a], indices[b]) })
+	var parts [][]int
+	var blocks uint64
+	for k, i := range order {
+		fresh := k == 0 || indices[order[k-1]]/block != indices[i]/block
+		if fresh {
+			blocks++
+		}
+		if k == 0 || fresh && (len(parts[len(parts)-1]) >= partPaths || blocks*block > partLeaves) {
+			parts = append(parts, nil)
+			blocks = 1
+		}
+		parts[len(parts)-1] = append(parts[len(parts)-1], i)
+	}
+	return parts
+}
+
+// openPart opens the leaves at the given places of indices and checks them.
+func (t *Tree) openPart(out []Proof, indices []uint64, part []int, up *upper) error {
+	n := t.Shape.BaseLeaves()
+	proofs, which := make([]*Proof, len(part)), make([]uint64, len(part))
+	for k, i := range part {
+		proofs[k], which[k] = &out[i], indices[i]
+		out[i].Base = make([]Step, 0, t.Shape.BaseRows()-1)
+	}
+	if t.First > 0 {
+		if err := t.rebuild(proofs, which); err != nil {
+			return fmt.Errorf("merkle: opening leaves %d to %d: %w", which[0], which[len(which)-1], err)
+		}
+	}
+	for k, p := range proofs {
+		base := int(which[k] / n)
+		if err := t.openStored(p, base, which[k]%n); err != nil {
+			return fmt.Errorf("merkle: opening leaf %d: %w", which[k], err)
+		}
+		up.open(p, base)
+	}
+	if err := t.Shape.PoseidonForm().CheckAll(proofs, which); err != nil {
+		return fmt.Errorf("merkle: the stored tree is inconsistent: %w", err)
+	}
+	return nil
+}
+
+// rebuild fills the steps below the first stored row. which is sorted.
+func (t *Tree) rebuild(proofs []*Proof, which []uint64) error {
+	block := t.blockLeaves()
+	var blocks []uint64 // the blocks in use, in order
+	place := make([]uint64, len(which))
+	for k, w := range which {
+		if b := w / block; len(blocks) == 0 || blocks[len(blocks)-1] != b {
+			blocks = append(blocks, b)
+		}
+		place[k] = uint64(len(blocks)-1)*block + w%block
+	}
+	raw := make([]byte, block*NodeSize)
+	row := make([]poseidon.Element, uint64(len(blocks))*block)
+	for i, b := range blocks {
+		off := int64(b * block * NodeSize)
+		if err := ReadFullAt(t.Leaves, raw, off); err != nil {
+			return fmt.Errorf("reading leaves at byte %d: %w", off, err)
+		}
+		if err := poseidon.DecodeRow(row[uint64(i)*block:uint64(i+1)*block], raw); err != nil {
+			return fmt.Errorf("leaves at byte %d: %w", off, err)
+		}
+	}
+	h, group := poseidon.MustNew(BaseArity), raw[:BaseArity*NodeSize]
+	for r := range t.First {
+		for k, p := range proofs {
+			at, pos := place[k]/BaseArity*BaseArity, place[k]%BaseArity
+			poseidon.EncodeRow(group, row[at:at+BaseArity])
+			if r == 0 {
+				p.Leaf = Node(group[pos*NodeSize : (pos+1)*NodeSize])
+			}
+			p.Base = append(p.Base, step(group, pos))
+			place[k] /= BaseArity
+		}
+		if r < t.First-1 { // the row after that is stored
+			up := row[:len(row)/BaseArity]
+			h.HashRow(up, row)
+			row = up
+		}
+	}
+	return nil
+}
+
+// openStored fills the steps from the first stored row of base tree b on, for
+// its leaf i.
+func (t *Tree) openStored(p *Proof, b int, i uint64) error {
+	i /= t.blockLeaves()
+	var buf [BaseArity * NodeSize]byte
+	for row := t.First; row < t.Shape.BaseRows()-1; row++ {
+		off := RowOffset(t.Shape.BaseLeaves(), BaseArity, t.First, row) + i/BaseArity*BaseArity*NodeSize
+		if err := ReadFullAt(t.Files[b], buf[:], int64(off)); err != nil {
 			return fmt.Errorf("reading row %d of base tree %d at byte %d: %w", row, b, off, err)
 		}
 		if row == 0 {
 			p.Leaf = Node(buf[i%BaseArity*NodeSize : (i%BaseArity+1)*NodeSize])
 		}
-		p.Base = append(p.Base, step(buf, i%BaseArity))
+		p.Base = append(p.Base, step(buf[:], i%BaseArity))
 		i /= BaseArity
 	}
 	return nil
 }
 
-// openUpper fills the sub and top steps and the root.
-func (t *Tree) openUpper(p *Proof, base int) error {
-	row := make([]Node, len(t.Files))
-	for i := range row {
-		off := RowOffset(t.Shape.BaseLeaves(), BaseArity, t.First, t.Shape.BaseRows()-1)
-		if err := ReadFullAt(t.Files[i], row[i][:], int64(off)); err != nil {
-			return fmt.Errorf("reading the root of base tree %d: %w", i, err)
+// upper is what is above the base trees: their roots, the roots of the sub
+// trees, and the root.
+type upper struct {
+	shape       Shape
+	bases, subs []Node
+	root        Node
+}
+
+func (t *Tree) readUpper() (*upper, error) {
+	u := &upper{shape: t.Shape, bases: make([]Node, len(t.Files))}
+	off := RowOffset(t.Shape.BaseLeaves(), BaseArity, t.First, t.Shape.BaseRows()-1)
+	for i := range u.bases {
+		if err := ReadFullAt(t.Files[i], u.bases[i][:], int64(off)); err != nil {
+			return nil, fmt.Errorf("reading the root of base tree %d: %w", i, err)
 		}
 	}
-	pos := base
-	for _, l := range []struct {
-		arity int
-		steps *[]Step
-	}{{t.Shape.Sub, &p.Sub}, {t.Shape.Top, &p.Top}} {
-		if l.arity == 0 {
-			break
-		}
-		up := make([]Node, len(row)/l.arity)
-		for i := range up {
-			var err error
-			if up[i], err = HashNodes(row[i*l.arity : (i+1)*l.arity]...); err != nil {
-				return err
+	u.subs = u.bases
+	if t.Shape.Sub != 0 {
+		u.subs = nil
+		for i := 0; i < len(u.bases); i += t.Shape.Sub {
+			n, err := HashNodes(u.bases[i : i+t.Shape.Sub]...)
+			if err != nil {
+				return nil, fmt.Errorf("joining base trees %d to %d: %w", i, i+t.Shape.Sub-1, err)
 			}
+			u.subs = append(u.subs, n)
 		}
-		s, own := Step{Index: uint64(pos % l.arity)}, pos
-		for i := pos / l.arity * l.arity; len(s.Hashes) < l.arity-1; i++ {
-			if i != own {
-				s.Hashes = append(s.Hashes, row[i])
-			}
-		}
-		*l.steps = []Step{s}
-		row, pos = up, pos/l.arity
 	}
-	p.Root = row[0]
-	return nil
+	u.root = u.subs[0]
+	if t.Shape.Top != 0 {
+		var err error
+		if u.root, err = HashNodes(u.subs...); err != nil {
+			return nil, fmt.Errorf("joining sub trees: %w", err)
+		}
+	}
+	return u, nil
+}
+
+// open fills the sub and top steps and the root of a path from base tree base.
+func (u *upper) open(p *Proof, base int) {
+	p.Root = u.root
+	if a := u.shape.Sub; a != 0 {
+		p.Sub = []Step{siblings(u.bases[base/a*a:base/a*a+a], base%a)}
+		base /= a
+	}
+	if u.shape.Top != 0 {
+		p.Top = []Step{siblings(u.subs, base)}
+	}
+}
+
+// siblings is the path step out of group at pos.
+func siblings(group []Node, pos int) Step {
+	s := Step{Index: uint64(pos), Hashes: make([]Node, 0, len(group)-1)}
+	s.Hashes = append(append(s.Hashes, group[:pos]...), group[pos+1:]...)
+	return s
 }
 
 // step is the path step out of a group of sibling nodes.
