@@ -92,7 +92,7 @@ func WinningSector(p abi.RegisteredPoStProof, miner abi.ActorID, rand abi.PoStRa
 		return nil, err
 	}
 	if eligible == 0 {
-		return nil, fmt.Errorf("post: miner t0%d has no eligible sector to pick from", miner)
+		return nil, fmt.Errorf("post: miner t0%d: %w to pick from", miner, ErrNoSectors)
 	}
 	prover := sdr.ProverID(uint64(miner))
 	out := make([]uint64, winningSectors)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"runtime"
 	"slices"
 
@@ -34,6 +35,9 @@ func ProveWinning(ctx context.Context, miner abi.ActorID, rand abi.PoStRandomnes
 	if err != nil {
 		return nil, err
 	}
+	if len(sectors) == 0 {
+		return nil, fmt.Errorf("post: winning proof of miner t0%d: %w", miner, ErrNoSectors)
+	}
 	if len(sectors) != winningSectors {
 		return nil, fmt.Errorf("post: a winning proof of miner t0%d is about %d sector, not %d", miner, winningSectors, len(sectors))
 	}
@@ -51,27 +55,34 @@ func ProveWinning(ctx context.Context, miner abi.ActorID, rand abi.PoStRandomnes
 // ProveWindow makes a window proof (of api version 1.1, proofs 10 to 14) over
 // sectors of one size, given in any order. Sectors that cannot be read or whose
 // files do not give their SealedCID come back in skipped, ascending, and are not
-// in the proof. When nothing is left the blob is nil. A sector listed twice is
-// proved once. Every opening is checked before it is returned.
+// in the proof; FindFaults also says why. When nothing is left the blob is nil. A
+// sector listed twice is proved once; if the two differ it is ErrTwice. An empty
+// list is ErrNoSectors. Every opening is checked before it is returned.
 func ProveWindow(ctx context.Context, miner abi.ActorID, rand abi.PoStRandomness, sectors []SectorAccess) (blob []byte, skipped []abi.SectorNumber, err error) {
+	blob, faults, err := FindFaults(ctx, miner, rand, sectors)
+	for _, f := range faults {
+		skipped = append(skipped, f.Sector)
+	}
+	return blob, skipped, err
+}
+
+// FindFaults is ProveWindow with the reason for every sector left out.
+func FindFaults(ctx context.Context, miner abi.ActorID, rand abi.PoStRandomness, sectors []SectorAccess) (blob []byte, faults []Fault, err error) {
 	r, err := randomness(rand)
 	if err != nil {
 		return nil, nil, err
-	}
-	if len(sectors) == 0 {
-		return nil, nil, fmt.Errorf("post: a window proof of miner t0%d needs at least one sector", miner)
 	}
 	sectors, shape, err := sortSectors(sectors)
 	if err != nil {
 		return nil, nil, fmt.Errorf("post: window proof of miner t0%d: %w", miner, err)
 	}
-	proofs, faults := make([]sectorProof, len(sectors)), make([]error, len(sectors))
+	proofs, errs := make([]sectorProof, len(sectors)), make([]error, len(sectors))
 	g := new(errgroup.Group)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, s := range sectors {
 		g.Go(func() error {
 			// Places do not matter to the challenges of this version.
-			proofs[i], faults[i] = openSector(ctx, windowV11, r, 0, s)
+			proofs[i], errs[i] = openSector(ctx, windowV11, r, 0, s)
 			return ctx.Err()
 		})
 	}
@@ -80,20 +91,23 @@ func ProveWindow(ctx context.Context, miner abi.ActorID, rand abi.PoStRandomness
 	}
 	var good []sectorProof
 	for i := range proofs {
-		if faults[i] != nil {
-			skipped = append(skipped, sectors[i].Info.SectorNumber)
+		if errs[i] != nil {
+			faults = append(faults, Fault{Sector: sectors[i].Info.SectorNumber, Err: errs[i]})
 		} else {
 			good = append(good, proofs[i])
 		}
 	}
 	if len(good) == 0 {
-		return nil, skipped, nil
+		return nil, faults, nil
 	}
-	return marshal(good, shape.PoseidonForm()), skipped, nil
+	return marshal(good, shape.PoseidonForm()), faults, nil
 }
 
 // sortSectors puts sectors in ascending order, each once, and gives their shape.
 func sortSectors(in []SectorAccess) ([]SectorAccess, merkle.Shape, error) {
+	if len(in) == 0 {
+		return nil, merkle.Shape{}, ErrNoSectors
+	}
 	shape, err := shapeOf(in[0].Info.SealProof)
 	if err != nil {
 		return nil, shape, err
@@ -104,13 +118,17 @@ func sortSectors(in []SectorAccess) ([]SectorAccess, merkle.Shape, error) {
 			return nil, shape, err
 		}
 		if other != shape {
-			return nil, shape, fmt.Errorf("sectors %d and %d differ in size; prove them apart", in[0].Info.SectorNumber, s.Info.SectorNumber)
+			return nil, shape, fmt.Errorf("sectors %d and %d: %w", in[0].Info.SectorNumber, s.Info.SectorNumber, ErrSizes)
 		}
 	}
 	out := slices.Clone(in)
 	slices.SortStableFunc(out, func(a, b SectorAccess) int { return cmp.Compare(a.Info.SectorNumber, b.Info.SectorNumber) })
-	out = slices.CompactFunc(out, func(a, b SectorAccess) bool { return a.Info.SectorNumber == b.Info.SectorNumber })
-	return out, shape, nil
+	for i := 1; i < len(out); i++ {
+		if a, b := out[i-1].Info, out[i].Info; a.SectorNumber == b.SectorNumber && a != b {
+			return nil, shape, fmt.Errorf("sector %d: %w: as %s and as %s", a.SectorNumber, ErrTwice, a.SealedCID, b.SealedCID)
+		}
+	}
+	return slices.CompactFunc(out, func(a, b SectorAccess) bool { return a.Info.SectorNumber == b.Info.SectorNumber }), shape, nil
 }
 
 // openSector opens all challenged leaves of one sector and checks them against
@@ -124,29 +142,50 @@ func openSector(ctx context.Context, k kind, r [32]byte, place int, s SectorAcce
 }
 
 func openLeaves(ctx context.Context, leaves []uint64, s SectorAccess) (sectorProof, error) {
-	fail := func(err error) (sectorProof, error) {
-		return sectorProof{}, fmt.Errorf("sector %d: %w", s.Info.SectorNumber, err)
-	}
+	n := s.Info.SectorNumber
 	if s.Sealed == nil || s.Cache == nil {
-		return fail(errors.New("its replica or cache is not at hand"))
+		return sectorProof{}, sectorError(n, ErrMissing, "its replica or cache is not at hand; fetch it or declare where it is")
 	}
 	commR, err := commcid.CIDToReplicaCommitmentV1(s.Info.SealedCID)
 	if err != nil || len(commR) != 32 {
-		return fail(fmt.Errorf("SealedCID %s is no replica commitment", s.Info.SealedCID))
+		return sectorProof{}, sectorError(n, ErrSealedCID, "%s", s.Info.SealedCID)
 	}
-	p := sectorProof{Sector: s.Info.SectorNumber, CommR: [32]byte(commR)}
+	p := sectorProof{Sector: n, CommR: [32]byte(commR)}
 	if p.CommC, p.CommRLast, err = porep.ReadAux(s.Cache); err != nil {
-		return fail(err)
+		return sectorProof{}, sectorError(n, causeOf(err), "%w", err)
 	}
-	if got, err := merkle.HashNodes(p.CommC, p.CommRLast); err != nil || got != p.CommR {
-		return fail(fmt.Errorf("its p_aux does not give its SealedCID %s: it belongs to another seal or is damaged", s.Info.SealedCID))
+	got, err := merkle.HashNodes(p.CommC, p.CommRLast)
+	if err != nil {
+		return sectorProof{}, sectorError(n, ErrDamaged, "p_aux: %w", err)
+	}
+	if got != p.CommR {
+		return sectorProof{}, sectorError(n, ErrOtherSeal, "p_aux does not give %s; if the sector was updated, its update's replica and cache are needed, else p_aux is damaged", s.Info.SealedCID)
 	}
 	tree, closeTree, err := porep.OpenReplica(s.Info.SealProof, s.Sealed, s.Cache)
 	if err != nil {
-		return fail(err)
+		return sectorProof{}, sectorError(n, causeOf(err), "%w", err)
 	}
 	defer closeTree()
-	p.Openings = make([]merkle.Proof, len(leaves))
+	if p.Openings, err = openAll(ctx, tree, leaves, p.CommRLast); err != nil {
+		return sectorProof{}, sectorError(n, causeOf(err), "%w", err)
+	}
+	return p, nil
+}
+
+// causeOf tells missing files from damaged ones. A stopped context is neither.
+func causeOf(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ErrMissing
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return ErrDamaged
+}
+
+// openAll opens and checks leaves of a tree-r-last, on all CPUs.
+func openAll(ctx context.Context, tree *merkle.Tree, leaves []uint64, root [32]byte) ([]merkle.Proof, error) {
+	out := make([]merkle.Proof, len(leaves))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, leaf := range leaves {
@@ -154,16 +193,13 @@ func openLeaves(ctx context.Context, leaves []uint64, s SectorAccess) (sectorPro
 			if err := gctx.Err(); err != nil {
 				return err
 			}
-			if p.Openings[i], err = tree.Prove(leaf); err == nil && p.Openings[i].Root != p.CommRLast {
-				err = errors.New("its tree-r-last has another root than p_aux says")
+			if out[i], err = tree.Prove(leaf); err == nil && out[i].Root != root {
+				err = errors.New("tree-r-last has another root than p_aux says")
 			}
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return fail(err)
-	}
-	return p, nil
+	return out, g.Wait()
 }
 
 // SelfCheck opens one random leaf of a sector: nil means that the replica and

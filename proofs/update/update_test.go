@@ -291,6 +291,23 @@ func TestUpdatedSectorPoSt(t *testing.T) {
 	if ok, err := post.VerifyWindow(ctx, info, blob); ok || err != nil {
 		t.Errorf("old commitment: %v, %v", ok, err)
 	}
+	fresh, old := sector.Info, u.old.Info()
+	for name, x := range map[string]struct {
+		sector post.SectorAccess
+		want   error
+	}{
+		"new files, old commitment":   {post.SectorAccess{Info: old, Sealed: u.sealed, Cache: u.cache}, post.ErrOtherSeal},
+		"old files, new commitment":   {post.SectorAccess{Info: fresh, Sealed: u.old.Sealed, Cache: u.old.Cache}, post.ErrOtherSeal},
+		"old replica, new cache":      {post.SectorAccess{Info: fresh, Sealed: u.old.Sealed, Cache: u.cache}, post.ErrDamaged},
+		"new replica, no cache":       {post.SectorAccess{Info: fresh, Sealed: u.sealed, Cache: poreptest.NewFiles()}, post.ErrMissing},
+		"the updated sector":          {post.SectorAccess{Info: fresh, Sealed: u.sealed, Cache: u.cache}, nil},
+		"the sector before as it was": {post.SectorAccess{Info: old, Sealed: u.old.Sealed, Cache: u.old.Cache}, nil},
+	} {
+		_, faults, err := post.FindFaults(ctx, 1000, rand, []post.SectorAccess{x.sector})
+		if err != nil || len(faults) > 1 || (len(faults) == 0) != (x.want == nil) || len(faults) == 1 && !errors.Is(faults[0], x.want) {
+			t.Errorf("%s: %v, %v; want %v", name, faults, err, x.want)
+		}
+	}
 }
 
 func TestRefusals(t *testing.T) {

@@ -1,0 +1,124 @@
+package post
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/builtin"
+
+	"quarry/proofs/merkle"
+)
+
+// Partition sizes are those of the chain.
+func TestPartitions(t *testing.T) {
+	for p := abi.RegisteredPoStProof(endWinning); p < endWindow11; p++ {
+		got, err := PartitionSectors(p)
+		want, err2 := builtin.PoStProofWindowPoStPartitionSectors(p)
+		if err != nil || err2 != nil || got != want {
+			t.Errorf("PoSt proof %d: %d sectors, want %d (%v, %v)", p, got, want, err, err2)
+		}
+	}
+	for _, p := range []abi.RegisteredPoStProof{-1, 0, 4, 15} {
+		if _, err := PartitionSectors(p); err == nil {
+			t.Errorf("PoSt proof %d has partitions", p)
+		}
+	}
+	const window32 = abi.RegisteredPoStProof_StackedDrgWindow32GiBV1_1
+	for sectors, want := range map[uint64]uint64{1: 1, 2349: 1, 2350: 2, 4698: 2, 4699: 3, 1<<64 - 1: (1<<64-1)/2349 + 1} {
+		if got, err := Partitions(window32, sectors); err != nil || got != want {
+			t.Errorf("%d sectors: %d partitions, want %d (%v)", sectors, got, want, err)
+		}
+	}
+	if _, err := Partitions(window32, 0); !errors.Is(err, ErrNoSectors) {
+		t.Errorf("no sectors: %v", err)
+	}
+	if got, err := WindowMemory(abi.RegisteredSealProof_StackedDrg32GiBV1_1, 2349); err != nil || got < 58<<20 || got > 160<<20 {
+		t.Errorf("memory for a partition: %d (%v)", got, err)
+	}
+	if _, err := WindowMemory(99, 1); err == nil {
+		t.Error("seal proof 99 accepted")
+	}
+}
+
+// A proof over three sectors splits into a full and a short partition, each of
+// which verifies against its own sectors only.
+func TestSplitWindow(t *testing.T) {
+	ctx := context.Background()
+	_, a := sealed(t, 1)
+	_, b := sealed(t, 2)
+	_, c := sealed(t, 3)
+	blob, _, err := ProveWindow(ctx, miner, draw, []SectorAccess{c, b, a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := SplitWindow(window2KiB, 3, blob)
+	if err != nil || len(parts) != 2 {
+		t.Fatal(len(parts), err)
+	}
+	verdict(t, "first partition", true)(VerifyWindow(ctx, windowInfo(draw, a, b), parts[0]))
+	verdict(t, "second partition", true)(VerifyWindow(ctx, windowInfo(draw, c), parts[1]))
+	verdict(t, "second as first", false)(VerifyWindow(ctx, windowInfo(draw, a, b), parts[1]))
+	alone, _, err := ProveWindow(ctx, miner, draw, []SectorAccess{c})
+	if err != nil || !bytes.Equal(alone, parts[1]) {
+		t.Errorf("a partition proved alone differs: %v", err)
+	}
+	for _, x := range []struct {
+		p    abi.RegisteredPoStProof
+		n    uint64
+		blob []byte
+	}{{window2KiB, 2, blob}, {window2KiB, 1 << 63, blob}, {window2KiB, 0, blob}, {winning2KiB, 3, blob},
+		{window2KiB, 3, blob[1:]}, {abi.RegisteredPoStProof_StackedDrgWindow8MiBV1_1, 3, blob}, {99, 3, blob}} {
+		if _, err := SplitWindow(x.p, x.n, x.blob); err == nil {
+			t.Errorf("type %d, %d sectors, %d bytes: accepted", x.p, x.n, len(x.blob))
+		}
+	}
+	if _, err := SplitWindow(window2KiB, 2, blob); !errors.Is(err, merkle.ErrFormat) {
+		t.Errorf("another number of sectors: %v", err)
+	}
+}
+
+// Lists that cannot be proved are refused with the reason.
+func TestListErrors(t *testing.T) {
+	ctx := context.Background()
+	_, a := sealed(t, 1)
+	_, b := sealed(t, 2)
+	twin := b
+	twin.Info.SectorNumber = 1
+	big := b
+	big.Info.SealProof = abi.RegisteredSealProof_StackedDrg8MiBV1_1
+	for name, x := range map[string]struct {
+		sectors []SectorAccess
+		want    error
+	}{
+		"none": {nil, ErrNoSectors}, "twice, differently": {[]SectorAccess{a, twin, b}, ErrTwice}, "two sizes": {[]SectorAccess{a, big}, ErrSizes},
+	} {
+		if blob, skipped, err := ProveWindow(ctx, miner, draw, x.sectors); !errors.Is(err, x.want) || blob != nil || skipped != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := ProveWinning(ctx, miner, draw, nil); !errors.Is(err, ErrNoSectors) {
+		t.Errorf("a winning proof of nothing: %v", err)
+	}
+	if _, err := WinningSector(winning2KiB, miner, draw, 0); !errors.Is(err, ErrNoSectors) {
+		t.Errorf("a pick among nothing: %v", err)
+	}
+}
+
+func FuzzSplitWindow(f *testing.F) {
+	_, a := sealed(f, 1)
+	blob, _, err := ProveWindow(context.Background(), miner, draw, []SectorAccess{a})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint64(1), blob)
+	f.Add(uint64(1<<63), []byte{})
+	f.Fuzz(func(t *testing.T, n uint64, b []byte) {
+		parts, err := SplitWindow(window2KiB, n, b)
+		if want, _ := Partitions(window2KiB, n); err == nil && uint64(len(parts)) != want {
+			t.Errorf("%d parts of %d sectors", len(parts), n)
+		}
+	})
+}
