@@ -5,12 +5,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math/bits"
 	"os"
 	"slices"
 	"testing"
 
 	"github.com/filecoin-project/go-state-types/abi"
 
+	"quarry/proofs/merkle"
 	"quarry/proofs/r1cs"
 )
 
@@ -89,8 +91,13 @@ func (v *circuitVector) check(t *testing.T, s r1cs.Summary) {
 // maxConstraints is the largest circuit digested without QUARRY_LONG.
 const maxConstraints = 4_500_000
 
+// steps are the checkpoints of the smallest circuit of a kind.
+func (r *reference) steps(kind string) []checkpoint {
+	return map[string][]checkpoint{"porep": r.PoRep, "snap": r.Update, "window": r.Window, "winning": r.Winning}[kind]
+}
+
 // Every circuit of every sector size is the reference's, constraint by
-// constraint.
+// constraint. Of the smallest a mismatch is named.
 func TestReferenceCircuits(t *testing.T) {
 	var ref reference
 	loadJSON(t, "testdata/r1cs.json", &ref)
@@ -106,41 +113,108 @@ func TestReferenceCircuits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := r1cs.Summarize(context.Background(), c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			v.R.check(t, s)
-		})
-	}
-}
-
-// The smallest circuits agree step by step: a mismatch is named.
-func TestCheckpoints(t *testing.T) {
-	var ref reference
-	loadJSON(t, "testdata/r1cs.json", &ref)
-	for name, steps := range map[string][]checkpoint{"porep": ref.PoRep, "snap": ref.Update, "window": ref.Window, "winning": ref.Winning} {
-		t.Run(name, func(t *testing.T) {
-			if len(steps) == 0 {
-				t.Fatal("no checkpoints")
+			var steps []checkpoint
+			if v.Size == sizes[0] {
+				if steps = ref.steps(v.Circuit); len(steps) == 0 {
+					t.Fatal("no checkpoints")
+				}
 			}
 			var stops []int
 			for _, s := range steps {
 				stops = append(stops, s.constraints)
 			}
-			c, err := blanks[name](0)
+			s, err := r1cs.Summarize(context.Background(), c, stops...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := r1cs.Summarize(context.Background(), c, stops...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, s := range steps {
-				if i >= len(got.Checkpoints) || hex.EncodeToString(got.Checkpoints[i].Sum[:8]) != s.sum {
-					t.Fatalf("differs at or before %q, constraint %d", s.name, s.constraints)
+			v.R.check(t, s)
+			for i, step := range steps {
+				if i >= len(s.Checkpoints) || hex.EncodeToString(s.Checkpoints[i].Sum[:8]) != step.sum {
+					t.Fatalf("differs at or before %q, constraint %d", step.name, step.constraints)
 				}
 			}
 		})
 	}
+}
+
+// Sizes follow from those of the parts, so that a circuit of another size can be
+// reckoned without building it.
+func TestClosedForms(t *testing.T) {
+	var ref reference
+	loadJSON(t, "testdata/r1cs.json", &ref)
+	forms := map[string]func(nodes uint64) int{"porep": porepSize, "winning": winningSize, "window": windowSize, "snap": updateSize}
+	for _, v := range ref.Circuits {
+		if got := forms[v.Circuit](v.Size / merkle.NodeSize); got != v.R.Constraints {
+			t.Errorf("%s of %d bytes: %d constraints, want %d", v.Circuit, v.Size, got, v.R.Constraints)
+		}
+	}
+}
+
+// Constraints of the parts.
+const (
+	sizePair   = 311 // Poseidon of two
+	sizeNode8  = 505 // Poseidon of eight
+	sizeColumn = 598 // Poseidon of eleven
+	sizeData   = 45_379
+	sizeLabel  = 522_269
+)
+
+// climbSize is a path in a Poseidon tree up to its root, with all positions
+// allocated beforehand.
+func climbSize(s merkle.Shape) int {
+	n := 1
+	for _, arity := range append(slices.Repeat([]int{8}, s.BaseRows()-1), s.Sub, s.Top) {
+		switch arity {
+		case 8:
+			n += 22 + sizeNode8
+		case 2:
+			n += 2 + sizePair
+		}
+	}
+	return n
+}
+
+// pathSize is climbSize with positions and the public input.
+func pathSize(s merkle.Shape) int { return climbSize(s) + bits.Len64(s.Nodes) - 1 + 1 }
+
+func shapeFor(nodes uint64) merkle.Shape {
+	s, err := merkle.ShapeOf(nodes)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func porepSize(nodes uint64) int {
+	s := shapeFor(nodes)
+	path, layers, challenges, column := pathSize(s), 2, 2, sizePair
+	if nodes >= 1<<30 {
+		layers, challenges, column = 11, 18, sizeColumn
+	}
+	one := (bits.Len64(nodes)-1)*(1+2+sizeData) + 2 + 14*(column+path) + 65 +
+		256*(6+14*(layers-1)) + layers*sizeLabel + 1 + path + column + path
+	return 571 + challenges*one
+}
+
+func winningSize(nodes uint64) int { return 66 * (313 + pathSize(shapeFor(nodes))) }
+
+func windowSize(nodes uint64) int {
+	s := shapeFor(nodes)
+	return windowShape(s).sectors * (313 + 10*pathSize(s))
+}
+
+func updateSize(nodes uint64) int {
+	log, pb, apexBits, challenges := bits.Len64(nodes)-1, 4, 7, 86
+	switch {
+	case log <= 8:
+		pb, apexBits, challenges = 0, 3, 10
+	case log <= 19:
+		pb, challenges = 2, 10
+	}
+	width, row := log-pb, log-pb-apexBits
+	perDraw := 254 / width
+	draws := (challenges + perDraw - 1) / perDraw
+	apex := 1<<apexBits - 1
+	one := 326 + 2*climbSize(shapeFor(nodes)) + apex + row*(2+sizeData) + 1
+	return 1 + (pb + 6) + 1 + 1 + 3 + sizePair + 2*(sizePair+1) + apex*sizeData + pb*(2+sizeData) + 1 + draws*568 + challenges*one
 }
