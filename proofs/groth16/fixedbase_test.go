@@ -17,14 +17,14 @@ func awkward() (k []fr.Element) {
 	minusOne.SetOne().Neg(&minusOne)
 	k = append(k, fr.Element{}, fr.One(), minusOne)
 	p := fr.One()
-	for range 255 {
+	for range 85 {
 		k = append(k, p)
 		var less, neg fr.Element
 		one := fr.One()
 		k = append(k, *less.Sub(&p, &one), *neg.Neg(&p))
-		p.Double(&p)
+		p.Double(&p).Double(&p).Double(&p)
 	}
-	for range 50 {
+	for range 20 {
 		var r fr.Element
 		r.MustSetRandom()
 		k = append(k, r)
@@ -35,8 +35,8 @@ func awkward() (k []fr.Element) {
 func TestFixedBase(t *testing.T) {
 	_, _, g1, g2 := bls.Generators()
 	k := awkward()
-	for _, n := range []int{1, 1000, 1 << 18, 1 << 20} {
-		t1, t2 := newBaseG1(g1, n), newBaseG2(g2, min(n, 1<<16))
+	for _, n := range []int{1, 1 << 16} {
+		t1, t2 := newBaseG1(g1, n), newBaseG2(g2, n)
 		p1, p2 := make([]point[fp.Element], len(k)), make([]point[bls.E2], len(k))
 		require.NoError(t, t1.multiply(context.Background(), p1, k, 3))
 		require.NoError(t, t2.multiply(context.Background(), p2, k, 2))

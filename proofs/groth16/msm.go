@@ -33,7 +33,8 @@ type msm[A, J any] struct {
 	group[A, J]
 	params  *Params
 	sec     section
-	chunk   int
+	block   int // points of the file that are looked at together
+	chunk   int // points that are multiplied together
 	workers int
 	tick    func(done int)
 
@@ -47,7 +48,7 @@ type msm[A, J any] struct {
 
 func (m *msm[A, J]) run(ctx context.Context, queries ...query) (*J, error) {
 	if m.params.mem == nil {
-		m.buf = make([]byte, blockPoints*m.sec.size)
+		m.buf = make([]byte, min(m.block, m.sec.count)*m.sec.size)
 	}
 	next, from := 0, 0 // point, first point of the block
 	m.points, m.scalars = m.points[:0], m.scalars[:0]
@@ -65,8 +66,8 @@ func (m *msm[A, J]) run(ctx context.Context, queries ...query) (*J, error) {
 				m.at = append(m.at, next-from)
 				m.scalars = append(m.scalars, *s)
 			}
-			if next++; next-from == blockPoints {
-				if err := m.block(ctx, from, next); err != nil {
+			if next++; next-from == m.block {
+				if err := m.take(ctx, from, next); err != nil {
 					return nil, err
 				}
 				from = next
@@ -76,14 +77,14 @@ func (m *msm[A, J]) run(ctx context.Context, queries ...query) (*J, error) {
 	if next != m.sec.count {
 		return nil, fmt.Errorf("groth16: section %s of parameters has %d points, the circuit needs %d", m.sec.name, m.sec.count, next)
 	}
-	if err := m.block(ctx, from, next); err != nil {
+	if err := m.take(ctx, from, next); err != nil {
 		return nil, err
 	}
 	return &m.acc, m.flush()
 }
 
-// block reads points [from, to), adds those with scalar 1 and gathers the others.
-func (m *msm[A, J]) block(ctx context.Context, from, to int) error {
+// take reads points [from, to), adds those with scalar 1 and gathers the others.
+func (m *msm[A, J]) take(ctx context.Context, from, to int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (m *msm[A, J]) block(ctx context.Context, from, to int) error {
 	}
 	m.at, m.ones = m.at[:0], m.ones[:0]
 	m.tick(to - from)
-	if len(m.points)+blockPoints > m.chunk {
+	if len(m.points)+m.block > m.chunk {
 		return m.flush()
 	}
 	return nil
@@ -155,13 +156,13 @@ func (m *msm[A, J]) flush() error {
 }
 
 func (p *prover) g1(ctx context.Context, s section, queries ...query) (*bls.G1Jac, error) {
-	m := msm[bls.G1Affine, bls.G1Jac]{group: inG1, params: p.params, sec: s, chunk: chunkG1, workers: p.workers, tick: p.points}
+	m := msm[bls.G1Affine, bls.G1Jac]{group: inG1, params: p.params, sec: s, block: p.block, chunk: p.chunk1, workers: p.workers, tick: p.points}
 	m.points, m.scalars = p.points1, p.scalars
 	defer func() { p.points1, p.scalars = m.points, m.scalars }()
 	return m.run(ctx, queries...)
 }
 
 func (p *prover) g2(ctx context.Context, s section, queries ...query) (*bls.G2Jac, error) {
-	m := msm[bls.G2Affine, bls.G2Jac]{group: inG2, params: p.params, sec: s, chunk: chunkG2, workers: p.workers, tick: p.points}
+	m := msm[bls.G2Affine, bls.G2Jac]{group: inG2, params: p.params, sec: s, block: p.block, chunk: p.chunk2, workers: p.workers, tick: p.points}
 	return m.run(ctx, queries...)
 }

@@ -49,9 +49,7 @@ func Prove(ctx context.Context, p *Params, c r1cs.Circuit, opts ProveOptions) (P
 // arguments, equal to bellperson's create_proof. A proof whose r and s are known
 // or used twice hides nothing.
 func ProveWith(ctx context.Context, p *Params, c r1cs.Circuit, r, s fr.Element, opts ProveOptions) (Proof, error) {
-	pr := &prover{params: p, workers: workersOr(opts.Workers), progress: opts.Progress}
-	pr.total = p.h.count + p.l.count + p.a.count + p.b1.count + p.b2.count
-	return pr.prove(ctx, c, r, s)
+	return newProver(p, opts).prove(ctx, c, r, s)
 }
 
 // randomScalar reduces 64 random bytes, so that no scalar is noticeably likelier.
@@ -71,9 +69,19 @@ type prover struct {
 	progress    func(stage string, done, total int64)
 	done, total int // points
 
+	block, chunk1, chunk2 int // see msm; chunks in G1 and G2
+
 	// memory that the multiplications in G1 use one after the other
 	points1 []bls.G1Affine
 	scalars []fr.Element
+}
+
+func newProver(p *Params, opts ProveOptions) *prover {
+	pr := &prover{params: p, workers: workersOr(opts.Workers), progress: opts.Progress, block: blockPoints, chunk1: chunkG1, chunk2: chunkG2}
+	for _, s := range p.sections() {
+		pr.total += s.count
+	}
+	return pr
 }
 
 func (p *prover) report(stage string, done, total int) {
