@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"golang.org/x/sync/errgroup"
 
 	"quarry/proofs/merkle"
 	"quarry/proofs/sdr"
@@ -73,19 +75,32 @@ func (par *params) fill(ctx context.Context, v *vanilla, com Commitments, sealed
 	}
 	defer o.close()
 	for k := range par.partitions {
-		challenges := par.challenges(v.ReplicaID, v.CommR, v.Seed, k)
-		part := make([]challengeProof, len(challenges))
-		for i, c := range challenges {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := o.challenge(&part[i], c); err != nil {
-				return fmt.Errorf("node %d, challenge %d of partition %d: %w", c, i, k, err)
-			}
+		part, err := o.partition(ctx, par.challenges(v.ReplicaID, v.CommR, v.Seed, k))
+		if err != nil {
+			return fmt.Errorf("partition %d: %w", k, err)
 		}
 		v.Partitions = append(v.Partitions, part)
 	}
 	return nil
+}
+
+// partition opens challenges on all CPUs.
+func (o *opener) partition(ctx context.Context, challenges []uint64) ([]challengeProof, error) {
+	part := make([]challengeProof, len(challenges))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, node := range challenges {
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := o.challenge(&part[i], node); err != nil {
+				return fmt.Errorf("node %d, challenge %d: %w", node, i, err)
+			}
+			return nil
+		})
+	}
+	return part, g.Wait()
 }
 
 // opener has all files of a sector open for proving.
