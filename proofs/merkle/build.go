@@ -25,16 +25,48 @@ const (
 	binaryChunk   = 1 << 15
 )
 
+// Rooms of workers. A worker has one of each at most, so that building takes
+// 2 MiB per CPU however large the tree is, and 32 bytes per chunk of leaves.
+var (
+	elementRoom = sync.Pool{New: func() any { return new([poseidonChunk]poseidon.Element) }}
+	nodeRoom    = sync.Pool{New: func() any { return new([binaryChunk * NodeSize]byte) }}
+)
+
+// maxLeaves is four times the largest sector.
+const maxLeaves = 1 << 33
+
+// checkLeaves refuses numbers of leaves that make no full tree.
+func checkLeaves(leaves uint64, arity int) error {
+	n := leaves
+	for n > 1 && n%uint64(arity) == 0 {
+		n /= uint64(arity)
+	}
+	if n != 1 || leaves > maxLeaves {
+		return fmt.Errorf("merkle: %d leaves make no full tree of arity %d", leaves, arity)
+	}
+	return nil
+}
+
 // BuildPoseidon builds one base tree of leaves leaves (a power of eight) and
 // writes its rows from row first on to out, which may be nil. It returns the
-// root.
+// root. Rows reach out in pieces and in no certain order: a file is complete
+// only when BuildPoseidon has returned, and VerifyPoseidon tells one that is
+// not.
 func BuildPoseidon(ctx context.Context, leaves uint64, src Leaves, out io.WriterAt, first int, done Done) (Node, error) {
+	if err := checkLeaves(leaves, BaseArity); err != nil {
+		return Node{}, err
+	}
+	if rows := Rows(leaves, BaseArity); first < 0 || first >= rows {
+		return Node{}, fmt.Errorf("merkle: a tree of %d rows cannot be stored from row %d on", rows, first)
+	}
 	h := poseidon.MustNew(BaseArity)
 	chunk := min(leaves, poseidonChunk)
 	tops := make([]poseidon.Element, leaves/chunk)
 	w := rowWriter{out: out, leaves: leaves, arity: BaseArity, first: first}
 	err := eachChunk(ctx, len(tops), chunk, done, func(ctx context.Context, i int) error {
-		row := make([]poseidon.Element, chunk)
+		room := elementRoom.Get().(*[poseidonChunk]poseidon.Element)
+		defer elementRoom.Put(room)
+		row := room[:chunk]
 		if err := src(ctx, uint64(i)*chunk, row); err != nil {
 			return err
 		}
@@ -104,13 +136,14 @@ func (w *rowWriter) write(row int, start uint64, nodes []byte) error {
 // climb writes a part of row number row, which begins with node start, and all
 // that can be hashed from it, and returns the top. It destroys part.
 func (w *rowWriter) climb(h *poseidon.Hasher, part []poseidon.Element, row int, start uint64) (poseidon.Element, error) {
-	var buf []byte
+	var room *[binaryChunk * NodeSize]byte
 	for {
 		if w.out != nil && row >= w.first {
-			if buf == nil {
-				buf = make([]byte, len(part)*NodeSize)
+			if room == nil {
+				room = nodeRoom.Get().(*[binaryChunk * NodeSize]byte)
+				defer nodeRoom.Put(room)
 			}
-			buf = buf[:len(part)*NodeSize]
+			buf := room[:len(part)*NodeSize]
 			poseidon.EncodeRow(buf, part)
 			if err := w.write(row, start, buf); err != nil {
 				return poseidon.Element{}, err
@@ -128,6 +161,9 @@ func (w *rowWriter) climb(h *poseidon.Hasher, part []poseidon.Element, row int, 
 // BuildBinary builds tree-d over the leaves in src and writes all its rows,
 // leaves included, to out, which may be nil. It returns the root.
 func BuildBinary(ctx context.Context, leaves uint64, src io.ReaderAt, out io.WriterAt, done Done) (Node, error) {
+	if err := checkLeaves(leaves, 2); err != nil {
+		return Node{}, err
+	}
 	chunk := min(leaves, binaryChunk)
 	tops := make([]byte, leaves/chunk*NodeSize)
 	w := rowWriter{out: out, leaves: leaves, arity: 2}
@@ -145,7 +181,9 @@ func BuildBinary(ctx context.Context, leaves uint64, src io.ReaderAt, out io.Wri
 	}
 	err := eachChunk(ctx, int(leaves/chunk), chunk, done, func(_ context.Context, i int) error {
 		start := uint64(i) * chunk
-		part := make([]byte, chunk*NodeSize)
+		room := nodeRoom.Get().(*[binaryChunk * NodeSize]byte)
+		defer nodeRoom.Put(room)
+		part := room[:chunk*NodeSize]
 		if err := ReadFullAt(src, part, int64(start*NodeSize)); err != nil {
 			return fmt.Errorf("merkle: reading unsealed data at byte %d: %w", start*NodeSize, err)
 		}
