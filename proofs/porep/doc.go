@@ -15,6 +15,6 @@
 // Files are reached through the Files and File interfaces only; the package
 // opens no path, reads no configuration, writes no log and uses no network.
 // It makes vanilla proofs, not Groth16 proofs; ProofJSON hands one to a prover
-// elsewhere. Sectors above 512 MiB are refused by PreCommit1 and Unseal, which
-// keep two layers in memory; their proofs can be verified.
+// elsewhere. Labels of sectors above 512 MiB take much memory: PreCommit1Memory
+// says how much, LabelOptions.Memory limits it.
 package porep

@@ -16,44 +16,106 @@ import (
 // PreCommit1 builds tree-d over the fr32-padded unsealed bytes, checks it
 // against the pieces (gaps between and after them are zero), and computes all
 // layers of labels. It writes tree-d and the layer files to cache. It may be
-// repeated; files are replaced. The unsealed reader must hold the whole sector
-// and allow concurrent ReadAt.
+// repeated; files are replaced, except that after an interruption the layers
+// that were whole are read, checked and kept. The unsealed reader must hold the
+// whole sector and allow concurrent ReadAt. PreCommit1Memory says what it takes.
 func PreCommit1(ctx context.Context, s Sector, ticket abi.SealRandomness, pieces []abi.PieceInfo, unsealed io.ReaderAt, cache Files, p Progress) (PreCommit1Out, error) {
-	par, err := paramsFor(s.Proof)
+	return PreCommit1With(ctx, PreCommit1Task{s, ticket, pieces, unsealed, cache}, LabelOptions{}, p)
+}
+
+// PreCommit1Task is a sector to take through the first pre-commit phase: the
+// arguments of PreCommit1.
+type PreCommit1Task struct {
+	Sector   Sector
+	Ticket   abi.SealRandomness
+	Pieces   []abi.PieceInfo
+	Unsealed io.ReaderAt
+	Cache    Files
+}
+
+// PreCommit1With is PreCommit1 with options.
+func PreCommit1With(ctx context.Context, task PreCommit1Task, o LabelOptions, p Progress) (PreCommit1Out, error) {
+	out, err := PreCommit1Batch(ctx, []PreCommit1Task{task}, o, p)
 	if err != nil {
 		return PreCommit1Out{}, err
 	}
-	if len(ticket) != 32 {
-		return PreCommit1Out{}, fmt.Errorf("porep: %s: the ticket has %d bytes, not 32", s, len(ticket))
+	return out[0], nil
+}
+
+// PreCommit1Batch is PreCommit1 of several sectors of one seal proof at once.
+// Labels of two sectors are computed in hardly more time than those of one, on
+// as many threads as there are pairs. Progress counts as for one sector. When
+// one sector fails, the batch does; it may be repeated without that sector.
+func PreCommit1Batch(ctx context.Context, tasks []PreCommit1Task, o LabelOptions, p Progress) ([]PreCommit1Out, error) {
+	if len(tasks) == 0 || len(tasks) > sdr.MaxBatch {
+		return nil, fmt.Errorf("porep: a batch of %d sectors; want 1 to %d", len(tasks), sdr.MaxBatch)
 	}
-	want, err := commp.Aggregate(abi.PaddedPieceSize(par.size()), pieces)
+	par, err := paramsFor(tasks[0].Sector.Proof)
 	if err != nil {
-		return PreCommit1Out{}, fmt.Errorf("porep: %s: %w", s, err)
+		return nil, err
 	}
-	out, err := par.preCommit1(ctx, s, [32]byte(ticket), want, unsealed, cache, p)
-	if err != nil {
-		return PreCommit1Out{}, fmt.Errorf("porep: first pre-commit phase of %s: %w", s, err)
+	wants := make([][32]byte, len(tasks))
+	for i, t := range tasks {
+		if t.Sector.Proof != tasks[0].Sector.Proof {
+			return nil, fmt.Errorf("porep: %s is not of the seal proof of %s; a batch has one", t.Sector, tasks[0].Sector)
+		}
+		if len(t.Ticket) != 32 {
+			return nil, fmt.Errorf("porep: %s: the ticket has %d bytes, not 32", t.Sector, len(t.Ticket))
+		}
+		if wants[i], err = commp.Aggregate(abi.PaddedPieceSize(par.size()), t.Pieces); err != nil {
+			return nil, fmt.Errorf("porep: %s: %w", t.Sector, err)
+		}
 	}
-	return out, nil
+	return par.preCommit1Batch(ctx, tasks, wants, o, p)
 }
 
 // ErrPieces is returned when the unsealed bytes are not those of the pieces.
 var ErrPieces = errors.New("the unsealed data does not match its pieces; write the unsealed file again")
 
-func (par *params) preCommit1(ctx context.Context, s Sector, ticket, want [32]byte, unsealed io.ReaderAt, cache Files, p Progress) (PreCommit1Out, error) {
-	commD, err := par.buildTreeD(ctx, unsealed, cache, p)
+func (par *params) preCommit1Batch(ctx context.Context, tasks []PreCommit1Task, wants [][32]byte, o LabelOptions, p Progress) ([]PreCommit1Out, error) {
+	outs, stores := make([]PreCommit1Out, 0, len(tasks)), make(layerStores, 0, len(tasks))
+	for i, t := range tasks {
+		out, err := par.dataPhase(ctx, t, wants[i], p)
+		if err != nil {
+			return nil, fmt.Errorf("porep: first pre-commit phase of %s: %w", t.Sector, err)
+		}
+		l := newLayerFiles(par, out.ReplicaID, t.Cache, false)
+		defer l.close()
+		outs, stores = append(outs, out), append(stores, l)
+	}
+	if err := par.label(ctx, stores, o, p); err != nil {
+		return nil, fmt.Errorf("porep: labels of %s and %d more: %w", tasks[0].Sector, len(tasks)-1, err)
+	}
+	for _, l := range stores {
+		if err := l.forget(); err != nil {
+			return nil, fmt.Errorf("porep: %w", err)
+		}
+	}
+	return outs, nil
+}
+
+// dataPhase is everything before the labels of one sector.
+func (par *params) dataPhase(ctx context.Context, t PreCommit1Task, want [32]byte, p Progress) (PreCommit1Out, error) {
+	commD, err := par.buildTreeD(ctx, t.Unsealed, t.Cache, p)
 	if err != nil {
 		return PreCommit1Out{}, err
 	}
 	if commD != want {
 		return PreCommit1Out{}, fmt.Errorf("%w: CommD is %x, the pieces give %x", ErrPieces, commD, want)
 	}
-	id := sdr.ReplicaID(sdr.ProverID(uint64(s.Miner)), uint64(s.Number), ticket, commD, par.porepID)
-	out := PreCommit1Out{CommD: commD, ReplicaID: id, Ticket: ticket, Layers: par.layers}
-	_, err = par.labels(ctx, id, p, func(layer int, labels []byte) error {
-		return writeFile(cache, layerName(layer), labels)
-	})
-	return out, err
+	ticket := [32]byte(t.Ticket)
+	id := sdr.ReplicaID(sdr.ProverID(uint64(t.Sector.Miner)), uint64(t.Sector.Number), ticket, commD, par.porepID)
+	return PreCommit1Out{CommD: commD, ReplicaID: id, Ticket: ticket, Layers: par.layers}, nil
+}
+
+// preCommit1 is the phase for one sector with parameters that need not be those
+// of a registered proof.
+func (par *params) preCommit1(ctx context.Context, s Sector, ticket, want [32]byte, unsealed io.ReaderAt, cache Files, p Progress) (PreCommit1Out, error) {
+	outs, err := par.preCommit1Batch(ctx, []PreCommit1Task{{Sector: s, Ticket: ticket[:], Unsealed: unsealed, Cache: cache}}, [][32]byte{want}, LabelOptions{}, p)
+	if err != nil {
+		return PreCommit1Out{}, err
+	}
+	return outs[0], nil
 }
 
 func (par *params) buildTreeD(ctx context.Context, unsealed io.ReaderAt, cache Files, p Progress) (root [32]byte, err error) {
@@ -64,17 +126,6 @@ func (par *params) buildTreeD(ctx context.Context, unsealed io.ReaderAt, cache F
 	defer func() { err = closeSynced(f, treeDName, err) }()
 	return merkle.BuildBinary(ctx, par.nodes, unsealed, f, func(n uint64) {
 		p.report(StageTreeD, int64(n), int64(par.nodes))
-	})
-}
-
-func (par *params) labels(ctx context.Context, id [32]byte, p Progress, sink sdr.LayerSink) ([]byte, error) {
-	g, err := par.graph()
-	if err != nil {
-		return nil, err
-	}
-	total := int64(par.nodes) * int64(par.layers)
-	return sdr.GenerateLayers(ctx, g, id, par.layers, sink, func(n uint64) {
-		p.report(StageLabels, int64(n), total)
 	})
 }
 

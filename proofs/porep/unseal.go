@@ -3,6 +3,7 @@ package porep
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -17,11 +18,20 @@ import (
 )
 
 // Unseal writes the fr32-padded bytes [offset, offset+size) of the sector's data
-// to out. It computes all labels again, whatever the range, so it costs as much
-// as PreCommit1; it needs neither cache nor unsealed file. offset and size are
-// padded bytes and multiples of 128. The result is not checked against a piece
-// commitment: that is for whoever knows the piece.
+// to out. It computes all labels again, whatever the range, so it costs about as
+// much as PreCommit1, and the same memory; it needs neither cache nor unsealed
+// file. offset and size are padded bytes and multiples of 128. The result is not
+// checked against a piece commitment: that is for whoever knows the piece.
 func Unseal(ctx context.Context, s Sector, ticket abi.SealRandomness, commD cid.Cid, sealed io.ReaderAt, out io.Writer, offset, size abi.PaddedPieceSize) error {
+	return UnsealWith(ctx, s, ticket, commD, sealed, out, offset, size, nil, LabelOptions{}, nil)
+}
+
+// UnsealWith is Unseal with options. Where scratch is not nil, it holds up to
+// two layers while the work goes on: unsealing that was interrupted then goes on
+// behind the last whole layer when it is repeated with the same scratch, which
+// is empty again in the end. scratch must not be the cache of a sector. A limit
+// on memory below PreCommit1Memory needs scratch.
+func UnsealWith(ctx context.Context, s Sector, ticket abi.SealRandomness, commD cid.Cid, sealed io.ReaderAt, out io.Writer, offset, size abi.PaddedPieceSize, scratch Files, o LabelOptions, p Progress) error {
 	par, err := paramsFor(s.Proof)
 	if err != nil {
 		return err
@@ -35,22 +45,119 @@ func Unseal(ctx context.Context, s Sector, ticket abi.SealRandomness, commD cid.
 		return fmt.Errorf("porep: unsealing %s: ticket of %d bytes, range of %d bytes at %d: want 32 bytes and multiples of 128 within %d",
 			s, len(ticket), size, offset, total)
 	}
-	if err := par.unseal(ctx, s, [32]byte(ticket), [32]byte(d), sealed, out, uint64(offset), uint64(size)); err != nil {
+	if scratch == nil && o.Memory > 0 && o.Memory < sdr.MemoryNeed(par.nodes, 1) {
+		return fmt.Errorf("porep: unsealing %s takes %d bytes of memory; to do it with %d, give it a directory for its layers", s, sdr.MemoryNeed(par.nodes, 1), o.Memory)
+	}
+	j := unsealing{par: &par, sealed: sealed, out: out, offset: uint64(offset), size: uint64(size)}
+	if err := j.run(ctx, par.replicaID(s, [32]byte(ticket), [32]byte(d)), [32]byte(d), scratch, o, p); err != nil {
 		return fmt.Errorf("porep: unsealing %s: %w", s, err)
 	}
 	return nil
 }
 
+func (par *params) replicaID(s Sector, ticket, commD [32]byte) [32]byte {
+	return sdr.ReplicaID(sdr.ProverID(uint64(s.Miner)), uint64(s.Number), ticket, commD, par.porepID)
+}
+
+// unseal is Unseal with parameters that need not be those of a registered proof.
 func (par *params) unseal(ctx context.Context, s Sector, ticket, commD [32]byte, sealed io.ReaderAt, out io.Writer, offset, size uint64) error {
+	j := unsealing{par: par, sealed: sealed, out: out, offset: offset, size: size}
+	return j.run(ctx, par.replicaID(s, ticket, commD), commD, nil, LabelOptions{}, nil)
+}
+
+// unsealing is one range on its way from the replica to out.
+type unsealing struct {
+	par          *params
+	sealed       io.ReaderAt
+	out          io.Writer
+	offset, size uint64
+}
+
+func (j *unsealing) run(ctx context.Context, id, commD [32]byte, scratch Files, o LabelOptions, p Progress) error {
 	if commD == ([32]byte{}) {
 		return errZero
 	}
-	id := sdr.ReplicaID(sdr.ProverID(uint64(s.Miner)), uint64(s.Number), ticket, commD, par.porepID)
-	labels, err := par.labels(ctx, id, nil, nil)
+	if j.size == 0 {
+		return nil
+	}
+	if scratch != nil {
+		return j.fromScratch(ctx, id, scratch, o, p)
+	}
+	g, err := j.par.graph()
 	if err != nil {
 		return err
 	}
-	return Decode(ctx, bytes.NewReader(labels), sealed, out, offset, size)
+	total := int64(j.par.nodes) * int64(j.par.layers)
+	err = sdr.GenerateLayersBatch(ctx, sdr.Batch{
+		Graph: g, Parents: o.Parents, Replicas: []sdr.Node{id}, Layers: j.par.layers, Memory: o.Memory,
+		Done: func(n uint64) { p.report(StageLabels, int64(n), total) },
+	}, &decoder{unsealing: j, ctx: ctx})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// fromScratch decodes from the last layer in scratch.
+func (j *unsealing) fromScratch(ctx context.Context, id [32]byte, scratch Files, o LabelOptions, p Progress) error {
+	l := newLayerFiles(j.par, id, scratch, true)
+	defer l.close()
+	if err := j.par.label(ctx, layerStores{l}, o, p); err != nil {
+		return err
+	}
+	key, err := l.reopen(j.par.layers)
+	if err != nil {
+		return err
+	}
+	if err := Decode(ctx, key, j.sealed, j.out, j.offset, j.size); err != nil {
+		return err
+	}
+	return l.remove(j.par.layers)
+}
+
+// decoder is a store of labels that decodes with those of the last layer and
+// drops the others.
+type decoder struct {
+	*unsealing
+	ctx context.Context //nolint:containedctx // lives as long as the call that it belongs to
+}
+
+// errEnough stops labelling behind the range that is wanted.
+var errEnough = errors.New("the range is unsealed")
+
+// WriteLabels implements sdr.Store.
+func (d *decoder) WriteLabels(_, layer int, off int64, labels []byte) error {
+	at, end := uint64(off), uint64(off)+uint64(len(labels)) //nolint:gosec // inside the sector
+	from, to := max(at, d.offset), min(end, d.offset+d.size)
+	if layer < d.par.layers || from >= to {
+		return nil
+	}
+	if err := Decode(d.ctx, window{labels, off}, d.sealed, d.out, from, to-from); err != nil {
+		return err
+	}
+	if to == d.offset+d.size {
+		return errEnough
+	}
+	return nil
+}
+
+// FinishLayer implements sdr.Store.
+func (d *decoder) FinishLayer(int, int) error { return nil }
+
+// ReadLabels implements sdr.Store.
+func (d *decoder) ReadLabels(_, layer int, _ int64, _ []byte) error {
+	return fmt.Errorf("layer %d is not kept", layer)
+}
+
+// window reads part of a file that starts at off.
+type window struct {
+	b   []byte
+	off int64
+}
+
+// ReadAt implements io.ReaderAt.
+func (w window) ReadAt(p []byte, off int64) (int, error) {
+	return bytes.NewReader(w.b).ReadAt(p, off-w.off)
 }
 
 // Decode writes replica minus key, the data, of the padded range to out. key is
