@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"quarry/proofs/merkle"
 	"quarry/proofs/porep"
 	"quarry/proofs/r1cs"
@@ -61,6 +63,26 @@ func TestVanillaIsVerified(t *testing.T) {
 	}
 }
 
+// Circuits of one statement may be walked through at the same time.
+func TestWalksAtTheSameTime(t *testing.T) {
+	s := windowStatement(t, seal2KiB, window2KiB, 3)
+	circuits, inputs := s.fill(t)
+	g := new(errgroup.Group)
+	for i := range 3 * len(circuits) {
+		k := i % len(circuits)
+		g.Go(func() error {
+			got, err := r1cs.Satisfied(context.Background(), circuits[k])
+			if err == nil && !slices.Equal(got, inputs[k]) {
+				err = fmt.Errorf("other public inputs of partition %d", k)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 // counter counts and remembers public inputs.
 type counter struct {
 	inputs           []r1cs.Element
@@ -111,6 +133,7 @@ func TestPoStCircuitNotices(t *testing.T) {
 }
 
 func TestPoRepCircuitNotices(t *testing.T) {
+	walksAlone(t)
 	s := porepStatement(t, seal2KiB)
 	for what, change := range map[string]func(c *porepCircuit, x *porep.Challenge){
 		"data":             func(_ *porepCircuit, x *porep.Challenge) { flip(&x.D.Leaf) },
@@ -136,6 +159,7 @@ func TestPoRepCircuitNotices(t *testing.T) {
 }
 
 func TestUpdateCircuitNotices(t *testing.T) {
+	walksAlone(t)
 	s := updateStatement(t, 0)
 	for what, change := range map[string]func(c *updateCircuit){
 		"old leaf":       func(c *updateCircuit) { flip(&c.part.Openings[0].Old.Leaf) },

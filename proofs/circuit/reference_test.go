@@ -109,6 +109,9 @@ func TestReferenceCircuits(t *testing.T) {
 			if v.R.Constraints > maxConstraints && os.Getenv("QUARRY_LONG") == "" {
 				t.Skipf("%d constraints: set QUARRY_LONG=1 to digest them", v.R.Constraints)
 			}
+			if v.R.Constraints > 100_000 {
+				walksAlone(t)
+			}
 			c, err := blanks[v.Circuit](slices.Index(sizes, v.Size))
 			if err != nil {
 				t.Fatal(err)

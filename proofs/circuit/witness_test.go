@@ -58,7 +58,11 @@ func TestSatisfied(t *testing.T) {
 			if x.long && os.Getenv("QUARRY_LONG") == "" {
 				t.Skip("set QUARRY_LONG=1 to fill this circuit")
 			}
-			circuits, inputs := x.make().fill(t)
+			s := x.make()
+			if s.kind == KindPoRep || s.kind == KindUpdate {
+				walksAlone(t)
+			}
+			circuits, inputs := s.fill(t)
 			if len(circuits) != len(inputs) {
 				t.Fatalf("%d circuits, inputs for %d", len(circuits), len(inputs))
 			}
@@ -213,6 +217,9 @@ func TestReferenceWitness(t *testing.T) {
 		"update":  {updateStatement(t, 0), v.Update.Circuit},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if x.want.Constraints > 100_000 {
+				walksAlone(t)
+			}
 			circuits, _ := x.s.fill(t)
 			s, err := r1cs.Summarize(context.Background(), circuits[0])
 			if err != nil {

@@ -33,6 +33,15 @@ func must[T any](t testing.TB) func(T, error) T {
 	}
 }
 
+// walksAlone skips a test that walks through a big circuit in one goroutine, where
+// the race detector has nothing to find and takes minutes.
+func walksAlone(t testing.TB) {
+	t.Helper()
+	if raceDetector {
+		t.Skip("one goroutine only: run without the race detector")
+	}
+}
+
 var sealedOnce sync.Map // abi.RegisteredSealProof and number -> func() (*poreptest.Sealed, error)
 
 type sectorKey struct {
