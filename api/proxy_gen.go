@@ -2821,18 +2821,20 @@ func (s *StorageServer) RemoveSector(ctx context.Context, s_ abi.SectorID) (err 
 // SealingStruct is Sealing as function fields, filled by a client.
 type SealingStruct struct {
 	Internal struct {
-		ActorAddress       func(ctx context.Context) (string, error)                                           `perm:"read"`
-		ActorSectorSize    func(ctx context.Context) (abi.SectorSize, error)                                   `perm:"read"`
-		SectorAddPiece     func(ctx context.Context, r_ AddPieceRequest) (PiecePlacement, error)               `perm:"sealing-peer"`
-		SectorPlacement    func(ctx context.Context, key string) (PiecePlacement, error)                       `perm:"sealing-peer"`
-		SectorsList        func(ctx context.Context, cursor abi.SectorNumber, limit int) ([]SectorInfo, error) `perm:"read"`
-		SectorsStatus      func(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)         `perm:"read"`
-		SectorsSummary     func(ctx context.Context) (map[SectorState]int, error)                              `perm:"read"`
-		PledgeSector       func(ctx context.Context) (abi.SectorID, error)                                     `perm:"write"`
-		SectorStartSealing func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"write"`
-		SectorRetry        func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"write"`
-		SectorRemove       func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"admin"`
-		SectorUnseal       func(ctx context.Context, t UnsealTarget) error                                     `perm:"sealing-peer"`
+		ActorAddress         func(ctx context.Context) (string, error)                                           `perm:"read"`
+		ActorSectorSize      func(ctx context.Context) (abi.SectorSize, error)                                   `perm:"read"`
+		SectorAddPiece       func(ctx context.Context, r_ AddPieceRequest) (PiecePlacement, error)               `perm:"sealing-peer"`
+		SectorPlacement      func(ctx context.Context, key string) (PiecePlacement, error)                       `perm:"sealing-peer"`
+		SectorsList          func(ctx context.Context, cursor abi.SectorNumber, limit int) ([]SectorInfo, error) `perm:"read"`
+		SectorsStatus        func(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)         `perm:"read"`
+		SectorsSummary       func(ctx context.Context) (map[SectorState]int, error)                              `perm:"read"`
+		PledgeSector         func(ctx context.Context) (abi.SectorID, error)                                     `perm:"write"`
+		SectorStartSealing   func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"write"`
+		SectorRetry          func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"write"`
+		SectorRemove         func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"admin"`
+		SectorMarkForUpgrade func(ctx context.Context, n abi.SectorNumber, snap bool) error                      `perm:"admin"`
+		SectorAbortUpgrade   func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"admin"`
+		SectorUnseal         func(ctx context.Context, t UnsealTarget) error                                     `perm:"sealing-peer"`
 	}
 }
 
@@ -2924,6 +2926,22 @@ func (s *SealingStruct) SectorRemove(ctx context.Context, n abi.SectorNumber) (e
 		return notConnected("SectorRemove")
 	}
 	return s.Internal.SectorRemove(ctx, n)
+}
+
+// SectorMarkForUpgrade implements [Sealing].
+func (s *SealingStruct) SectorMarkForUpgrade(ctx context.Context, n abi.SectorNumber, snap bool) (err error) {
+	if s.Internal.SectorMarkForUpgrade == nil {
+		return notConnected("SectorMarkForUpgrade")
+	}
+	return s.Internal.SectorMarkForUpgrade(ctx, n, snap)
+}
+
+// SectorAbortUpgrade implements [Sealing].
+func (s *SealingStruct) SectorAbortUpgrade(ctx context.Context, n abi.SectorNumber) (err error) {
+	if s.Internal.SectorAbortUpgrade == nil {
+		return notConnected("SectorAbortUpgrade")
+	}
+	return s.Internal.SectorAbortUpgrade(ctx, n)
 }
 
 // SectorUnseal implements [Sealing].
@@ -3059,6 +3077,24 @@ func (s *SealingServer) SectorRetry(ctx context.Context, n abi.SectorNumber) (er
 func (s *SealingServer) SectorRemove(ctx context.Context, n abi.SectorNumber) (err error) {
 	err = s.Guard(ctx, Method{"SectorRemove", "admin"}, func(ctx context.Context) (err error) {
 		err = s.Impl.SectorRemove(ctx, n)
+		return err
+	})
+	return err
+}
+
+// SectorMarkForUpgrade guards the method of [Sealing].
+func (s *SealingServer) SectorMarkForUpgrade(ctx context.Context, n abi.SectorNumber, snap bool) (err error) {
+	err = s.Guard(ctx, Method{"SectorMarkForUpgrade", "admin"}, func(ctx context.Context) (err error) {
+		err = s.Impl.SectorMarkForUpgrade(ctx, n, snap)
+		return err
+	})
+	return err
+}
+
+// SectorAbortUpgrade guards the method of [Sealing].
+func (s *SealingServer) SectorAbortUpgrade(ctx context.Context, n abi.SectorNumber) (err error) {
+	err = s.Guard(ctx, Method{"SectorAbortUpgrade", "admin"}, func(ctx context.Context) (err error) {
+		err = s.Impl.SectorAbortUpgrade(ctx, n)
 		return err
 	})
 	return err

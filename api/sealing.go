@@ -73,6 +73,27 @@ const (
 	SectorRemoved         SectorState = "Removed"
 )
 
+// States of a sector of zeros that takes data without being sealed again.
+const (
+	SectorAvailable          SectorState = "Available" // marked: it may take deals
+	SectorSnapWaitDeals      SectorState = "SnapDealsWaitDeals"
+	SectorSnapAddPiece       SectorState = "SnapDealsAddPiece"
+	SectorSnapPacking        SectorState = "SnapDealsPacking"
+	SectorUpdateReplica      SectorState = "UpdateReplica"
+	SectorProveUpdate        SectorState = "ProveReplicaUpdate"
+	SectorSubmitUpdate       SectorState = "SubmitReplicaUpdate"
+	SectorWaitMutable        SectorState = "WaitMutable"
+	SectorUpdateWait         SectorState = "ReplicaUpdateWait"
+	SectorFinalizeUpdate     SectorState = "FinalizeReplicaUpdate"
+	SectorUpdateActivating   SectorState = "UpdateActivating"
+	SectorReleaseKey         SectorState = "ReleaseSectorKey"
+	SectorAbortUpgrade       SectorState = "AbortUpgrade"
+	SectorSnapAddPieceFailed SectorState = "SnapDealsAddPieceFailed"
+	SectorUpdateFailed       SectorState = "ReplicaUpdateFailed"
+	SectorFinalUpdateFailed  SectorState = "FinalizeReplicaUpdateFailed"
+	SectorReleaseKeyFailed   SectorState = "ReleaseSectorKeyFailed"
+)
+
 // SectorLogEntry is one line of a sector's history.
 type SectorLogEntry struct {
 	Time    time.Time
@@ -91,14 +112,19 @@ type SectorInfo struct {
 	CommR        *cid.Cid
 	PreCommitMsg *cid.Cid
 	CommitMsg    *cid.Cid
-	Expiration   abi.ChainEpoch // asked for, 0 until pre-commit
-	Retries      int
-	LastErr      string
-	NextRetry    time.Time
-	Task         *TaskStatus // what is running for it now
-	Created      time.Time
-	Updated      time.Time
-	Log          []SectorLogEntry `json:",omitempty"` // only from SectorsStatus with log
+
+	UpdateSealed   *cid.Cid `json:",omitempty"` // CommR with the data, where there is an update
+	UpdateUnsealed *cid.Cid `json:",omitempty"`
+	UpdateMsg      *cid.Cid `json:",omitempty"`
+
+	Expiration abi.ChainEpoch // asked for, 0 until pre-commit
+	Retries    int
+	LastErr    string
+	NextRetry  time.Time
+	Task       *TaskStatus // what is running for it now
+	Created    time.Time
+	Updated    time.Time
+	Log        []SectorLogEntry `json:",omitempty"` // only from SectorsStatus with log
 }
 
 // UnsealTarget asks for readable bytes of a range, padded.
@@ -127,6 +153,12 @@ type Sealing interface {
 	// SectorRetry leaves a failed state at once instead of waiting.
 	SectorRetry(ctx context.Context, n abi.SectorNumber) error  //perm:write
 	SectorRemove(ctx context.Context, n abi.SectorNumber) error //perm:admin
+	// SectorMarkForUpgrade lets a proven sector of zeros take the next deals that
+	// it outlives, instead of a new sector. snap must be true.
+	SectorMarkForUpgrade(ctx context.Context, n abi.SectorNumber, snap bool) error //perm:admin
+	// SectorAbortUpgrade takes the mark away, or gives up an update that no
+	// message was sent for; pieces already taken go back to their owners.
+	SectorAbortUpgrade(ctx context.Context, n abi.SectorNumber) error //perm:admin
 	// SectorUnseal makes the range readable in some unsealed file and returns
 	// when it is; the caller finds the file through the index.
 	SectorUnseal(ctx context.Context, t UnsealTarget) error //perm:sealing-peer

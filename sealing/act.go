@@ -80,6 +80,24 @@ func (s *Sealing) act(ctx context.Context, l *lane, eff effect, r record) (event
 		return s.commitWait(ctx, r)
 	case effFinalize:
 		return s.finalize(ctx, l, r)
+	case effUpdate:
+		return s.updateReplica(ctx, l, r)
+	case effProveUpdate:
+		return s.proveUpdate(ctx, l, r)
+	case effSubmitUpdate:
+		return s.submitUpdate(ctx, l, r)
+	case effWaitMutable:
+		return s.waitMutable(ctx, r)
+	case effUpdateWait:
+		return s.updateWait(ctx, r)
+	case effKeepUpdate:
+		return s.keepUpdate(ctx, l, r)
+	case effUpdateActive:
+		return s.updateActive(ctx, r)
+	case effReleaseKey:
+		return s.releaseKey(ctx, l, r)
+	case effAbort:
+		return s.abort(ctx, l, r)
 	case effRetry:
 		return event{Kind: evRetry}, nil
 	case effRemove:
@@ -144,6 +162,13 @@ type taskError struct {
 }
 
 func (e *taskError) Error() string { return fmt.Sprintf("task %s failed: %s", e.key, e.text) }
+
+// isFailure tells whether err is a failure of the step, rather than something
+// that cannot be reached.
+func isFailure(err error) bool {
+	var step *stepError
+	return errors.As(err, &step)
+}
 
 // asFailure turns a failed task into a failure of the step.
 func asFailure(err error) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/filecoin-project/go-state-types/dline"
 	"github.com/filecoin-project/go-state-types/proof"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
@@ -35,6 +36,7 @@ type Config struct {
 	StartEpochSealingBuffer  abi.ChainEpoch // sealing starts this long before the earliest deal start; 0 = 480
 	MinDealLead              abi.ChainEpoch // a deal that starts sooner than this is refused; 0 = 60
 	CCLifetime               abi.ChainEpoch // life of sectors without deals; 0 = 540 days
+	UpdateConfidence         abi.ChainEpoch // a replica is kept this long after an update landed; 0 = 900, how far back winning PoSt draws sectors
 	SeedConfidence           abi.ChainEpoch // epochs to wait beyond the seed epoch; 0 = 6, as Lotus InteractivePoRepConfidence
 	AlwaysKeepUnsealed       bool           // keep the readable copy whatever the deal says
 	MaxWaitDealsSectors      int            // open sectors at once, 0 = no limit
@@ -55,6 +57,9 @@ type Chain interface {
 	StateMinerInitialPledgeForSector(ctx context.Context, duration abi.ChainEpoch, size abi.SectorSize, verified uint64, tsk api.TipSetKey) (abi.TokenAmount, error)
 	StateSectorPreCommitInfo(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (*miner.SectorPreCommitOnChainInfo, error)
 	StateSectorGetInfo(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (*miner.SectorOnChainInfo, error)
+	StateSectorPartition(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (*api.SectorLocation, error)
+	StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64, tsk api.TipSetKey) ([]api.Partition, error)
+	StateMinerProvingDeadline(ctx context.Context, a address.Address, tsk api.TipSetKey) (*dline.Info, error)
 	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
 	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
 }
@@ -85,6 +90,7 @@ type Messages interface {
 // was decided.
 type Verifier interface {
 	Seal(ctx context.Context, info proof.SealVerifyInfo) (bool, error)
+	Update(ctx context.Context, info proof.ReplicaUpdateInfo) (bool, error)
 }
 
 // Deps are the parts sealing works with; all but Log, CommitMsgs and Verify are
@@ -123,6 +129,7 @@ func (c Config) withDefaults(size abi.SectorSize) Config {
 	orEpoch(&c.MinDealLead, 60)
 	orEpoch(&c.CCLifetime, 540*epochsInDay)
 	orEpoch(&c.SeedConfidence, 6)
+	orEpoch(&c.UpdateConfidence, miner.ChainFinality)
 	if c.RetryMin <= 0 {
 		c.RetryMin = 2 * time.Second
 	}

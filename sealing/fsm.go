@@ -3,6 +3,7 @@ package sealing
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -33,12 +34,27 @@ const (
 	evCommitSent      kind = "commit-sent"       //
 	evActive          kind = "active"            // the sector is on chain
 	evFinalized       kind = "finalized"         //
-	evFailed          kind = "failed"            // the step failed: back off, then retry
-	evStuck           kind = "waiting"           // nothing failed, something cannot be reached
-	evRetry           kind = "retry"             //
-	evFatal           kind = "fatal"             // no retry can help
-	evRemove          kind = "remove"            //
-	evRemoved         kind = "removed"           //
+
+	evMarked        kind = "marked-for-update"
+	evUpgrade       kind = "update-begins"    // deals come
+	evUpdated       kind = "replica-updated"  // the data is in
+	evUpdateProved  kind = "update-proved"    //
+	evImmutable     kind = "deadline-fixed"   // the chain takes no update of this sector now
+	evMutable       kind = "deadline-mutable" //
+	evUpdateSent    kind = "update-sent"      //
+	evUpdateLanded  kind = "update-landed"    // it is on chain
+	evUpdateKept    kind = "update-kept"      // its files are where they stay
+	evUpdateSettled kind = "update-settled"   // nobody asks for the old replica any more
+	evKeyReleased   kind = "key-released"     // which has been dropped
+	evAbort         kind = "abort"            //
+	evAborted       kind = "aborted"          //
+
+	evFailed  kind = "failed"  // the step failed: back off, then retry
+	evStuck   kind = "waiting" // nothing failed, something cannot be reached
+	evRetry   kind = "retry"   //
+	evFatal   kind = "fatal"   // no retry can help
+	evRemove  kind = "remove"  //
+	evRemoved kind = "removed" //
 )
 
 // event is one happening with what it brings.
@@ -81,6 +97,15 @@ const (
 	effCommit
 	effCommitWait
 	effFinalize
+	effUpdate
+	effProveUpdate
+	effSubmitUpdate
+	effWaitMutable
+	effUpdateWait
+	effKeepUpdate
+	effUpdateActive
+	effReleaseKey
+	effAbort
 	effRetry
 	effRemove
 )
@@ -127,7 +152,7 @@ var machine = map[api.SectorState]rule{
 	api.SectorFinalizeSector: {effFinalize, 0, api.SectorFinalizeFailed, map[kind]api.SectorState{
 		evFinalized: api.SectorProving}},
 
-	api.SectorProving:       {},
+	api.SectorProving:       {On: map[kind]api.SectorState{evMarked: api.SectorAvailable}},
 	api.SectorFailedForGood: {},
 	api.SectorRemoved:       {},
 	api.SectorRemoving: {effRemove, 0, api.SectorRemoving, map[kind]api.SectorState{
@@ -142,6 +167,10 @@ var machine = map[api.SectorState]rule{
 	api.SectorComputeFailed:   {effRetry, 0, "", map[kind]api.SectorState{evRetry: api.SectorCommitting}},
 	api.SectorCommitFailed:    {effRetry, 0, "", map[kind]api.SectorState{evRetry: api.SectorWaitSeed}},
 	api.SectorFinalizeFailed:  {effRetry, 0, "", map[kind]api.SectorState{evRetry: api.SectorFinalizeSector}},
+}
+
+func init() {
+	maps.Copy(machine, updateMachine)
 }
 
 // pc2Tries is after how many failures of PC2 its input is computed afresh, as
@@ -164,6 +193,9 @@ func next(r record, k kind) (api.SectorState, bool) {
 	case evStuck:
 		return r.State, row.Effect != effNone
 	case evFatal:
+		if _, ok := updateMachine[r.State]; ok { // the sector as it was before is as good as ever
+			return api.SectorAbortUpgrade, !final
+		}
 		return api.SectorFailedForGood, !final && r.State != api.SectorRemoving
 	case evRemove:
 		return api.SectorRemoving, !final
@@ -183,6 +215,10 @@ func retryState(r record, row rule) (api.SectorState, bool) {
 		to = api.SectorGetTicket
 	case r.State == api.SectorSeal2Failed && r.Attempts["PC2"] > pc2Tries:
 		to = api.SectorPreCommit1
+	case r.State == api.SectorSnapAddPieceFailed && r.FailedFrom != api.SectorSnapPacking:
+		to = api.SectorSnapAddPiece
+	case r.State == api.SectorUpdateFailed && r.encodeAgain():
+		to = api.SectorUpdateReplica
 	}
 	return to, ok
 }
@@ -199,8 +235,13 @@ func apply(r record, e event) (record, effect, error) {
 	r.State = to
 	r.Updated = e.Now
 	r.take(e, from)
-	if r.State == api.SectorAddPiece && r.unplaced() < 0 {
-		r.State = api.SectorWaitDeals
+	if r.unplaced() < 0 {
+		switch r.State {
+		case api.SectorAddPiece:
+			r.State = api.SectorWaitDeals
+		case api.SectorSnapAddPiece:
+			r.State = api.SectorSnapWaitDeals
+		}
 	}
 	if e.Kind != evStuck || r.Retries <= 1 {
 		r.note(e.Now, describe(from, e))
@@ -235,6 +276,9 @@ func (r *record) take(e event, from api.SectorState) {
 		if from == api.SectorSeal2Failed && r.State == api.SectorPreCommit1 {
 			r.bump("PC1")
 		}
+		if from == api.SectorUpdateFailed && r.State == api.SectorUpdateReplica && r.FailedFrom != api.SectorUpdateReplica {
+			r.bump(r.updateWork("RU"))
+		}
 		return // the last error stays visible until something succeeds
 	case evReserved, evPlanned:
 		if e.Kind == evReserved && r.deals() == 0 {
@@ -264,6 +308,8 @@ func (r *record) take(e event, from api.SectorState) {
 		r.Proof = e.Proof
 	case evCommitSent:
 		r.CommitMsg = e.Msg
+	default:
+		r.takeUpdate(e)
 	}
 	r.succeed(e.Kind)
 }
@@ -272,7 +318,8 @@ func (r *record) take(e event, from api.SectorState) {
 // ground was gained, so that a loop of send and fail keeps slowing down.
 func (r *record) succeed(k kind) {
 	r.LastErr, r.NextRetry, r.TaskID = "", time.Time{}, nil
-	if slices.Contains([]kind{evPlaced, evPacked, evPC2, evPreCommitLanded, evActive, evFinalized}, k) {
+	if slices.Contains([]kind{evPlaced, evPacked, evPC2, evPreCommitLanded, evActive, evFinalized,
+		evUpdated, evUpdateLanded, evUpdateKept, evKeyReleased, evAborted}, k) {
 		r.Retries = 0
 	}
 }
@@ -291,6 +338,7 @@ func (r *record) bump(work string) {
 	if work == "C2" && r.Attempts[work]%c2Tries == 0 {
 		r.Attempts["C1"]++ // perhaps it is what the proof is made of
 	}
+	r.bumpUpdate(work)
 }
 
 func (r *record) place(seq uint64) {

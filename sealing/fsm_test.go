@@ -16,7 +16,8 @@ import (
 
 var allKinds = []kind{evReserved, evPlaced, evDropped, evStart, evPlanned, evPacked, evTicket, evTicketExpired, evPC1, evPC2,
 	evPreCommitSent, evPreCommitLanded, evSeed, evProved, evCommitSent, evActive, evFinalized, evFailed, evStuck, evRetry,
-	evFatal, evRemove, evRemoved}
+	evFatal, evRemove, evRemoved, evMarked, evUpgrade, evUpdated, evUpdateProved, evImmutable, evMutable, evUpdateSent,
+	evUpdateLanded, evUpdateKept, evUpdateSettled, evKeyReleased, evAbort, evAborted}
 
 func states() []api.SectorState {
 	var out []api.SectorState
@@ -112,7 +113,7 @@ func TestImpossibleEventsChangeNothing(t *testing.T) {
 
 // TestEveryStateHasAWayOut: no state may sleep until a restart.
 func TestEveryStateHasAWayOut(t *testing.T) {
-	rest := []api.SectorState{api.SectorProving, api.SectorFailedForGood, api.SectorRemoved}
+	rest := []api.SectorState{api.SectorProving, api.SectorAvailable, api.SectorFailedForGood, api.SectorRemoved}
 	for _, st := range states() {
 		row := machine[st]
 		if slices.Contains(rest, st) {

@@ -36,6 +36,10 @@ func (j *judge) Seal(_ context.Context, info proof.SealVerifyInfo) (bool, error)
 	return say.(bool), nil
 }
 
+func (j *judge) Update(ctx context.Context, info proof.ReplicaUpdateInfo) (bool, error) {
+	return j.Seal(ctx, proof.SealVerifyInfo{SealedCID: info.NewSealedSectorCID, UnsealedCID: info.NewUnsealedSectorCID, Proof: info.Proof})
+}
+
 func groth16Config() Config {
 	cfg := testConfig()
 	cfg.VanillaAccepted, cfg.Groth16 = false, true

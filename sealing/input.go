@@ -183,11 +183,17 @@ func (s *Sealing) leave(key string, ch chan pieceError) {
 
 // accepts tells whether a sector's plan may still grow.
 func accepts(r record) bool {
-	return (r.State == api.SectorWaitDeals || r.State == api.SectorAddPiece) && !r.CC && !r.StartRequested
+	switch r.State {
+	case api.SectorWaitDeals, api.SectorAddPiece:
+		return !r.CC && !r.StartRequested
+	case api.SectorSnapWaitDeals, api.SectorSnapAddPiece:
+		return !r.StartRequested
+	}
+	return false
 }
 
 // openSector is the open sector that wastes least on the piece, the oldest of
-// equals, or a new one. Callers hold alloc.
+// equals, or else one marked for an update, or a new one. Callers hold alloc.
 func (s *Sealing) openSector(ctx context.Context, r api.AddPieceRequest) (*lane, error) {
 	s.mu.Lock()
 	best, open := s.bestFit(r)
@@ -197,6 +203,9 @@ func (s *Sealing) openSector(ctx context.Context, r api.AddPieceRequest) (*lane,
 	}
 	if m := s.cfg.MaxWaitDealsSectors; m > 0 && open >= m {
 		return nil, &api.ErrBusy{What: "sealing", Reason: fmt.Sprintf("%d sectors wait for deals, MaxWaitDealsSectors is %d", open, m)}
+	}
+	if l, err := s.upgradable(ctx, r.Deal); l != nil || err != nil {
+		return l, err
 	}
 	return s.newSector(ctx, record{State: api.SectorWaitDeals})
 }
@@ -220,8 +229,11 @@ func (s *Sealing) bestFit(r api.AddPieceRequest) (best *lane, open int) {
 }
 
 // compatible keeps deals apart that no one sector can serve: the sector lives
-// until the last of them ends.
+// until the last of them ends, or as long as it was sealed for.
 func compatible(r record, d api.PieceDealInfo) bool {
+	if r.Update != nil && d.EndEpoch > r.Expiration {
+		return false
+	}
 	start, end, ok := r.dealSpan()
 	return !ok || max(end, d.EndEpoch)-min(start, d.StartEpoch) <= miner.MaxSectorExpirationExtension
 }
@@ -230,18 +242,16 @@ func compatible(r record, d api.PieceDealInfo) bool {
 // Callers hold alloc.
 func (s *Sealing) newSector(ctx context.Context, r record) (*lane, error) {
 	s.mu.Lock()
-	busy, n := 0, abi.SectorNumber(0)
-	for k, l := range s.lanes {
+	n := abi.SectorNumber(0)
+	for k := range s.lanes {
 		n = max(n, k+1)
-		if inProgress(l.rec.State) {
-			busy++
-		}
 	}
+	err := s.room()
 	s.mu.Unlock()
-	if m := s.cfg.MaxSealing; m > 0 && busy >= m {
-		return nil, &api.ErrBusy{What: "sealing", Reason: fmt.Sprintf("too many sectors sealing (%d, MaxSealingSectors is %d)", busy, m)}
+	if err != nil {
+		return nil, err
 	}
-	n, err := s.freeNumber(ctx, n)
+	n, err = s.freeNumber(ctx, n)
 	if err != nil {
 		return nil, err
 	}
@@ -257,6 +267,20 @@ func (s *Sealing) newSector(ctx context.Context, r record) (*lane, error) {
 	s.lanes[n] = l
 	s.kick(l)
 	return l, nil
+}
+
+// room refuses when as many sectors are at work as may be. Callers hold mu.
+func (s *Sealing) room() error {
+	busy := 0
+	for _, l := range s.lanes {
+		if inProgress(l.rec.State) {
+			busy++
+		}
+	}
+	if m := s.cfg.MaxSealing; m > 0 && busy >= m {
+		return &api.ErrBusy{What: "sealing", Reason: fmt.Sprintf("too many sectors sealing (%d, MaxSealingSectors is %d)", busy, m)}
+	}
+	return nil
 }
 
 func (s *Sealing) freeNumber(ctx context.Context, n abi.SectorNumber) (abi.SectorNumber, error) {
@@ -277,7 +301,7 @@ func (s *Sealing) freeNumber(ctx context.Context, n abi.SectorNumber) (abi.Secto
 
 func inProgress(st api.SectorState) bool {
 	switch st {
-	case api.SectorProving, api.SectorRemoved, api.SectorRemoving, api.SectorFailedForGood:
+	case api.SectorProving, api.SectorAvailable, api.SectorRemoved, api.SectorRemoving, api.SectorFailedForGood:
 		return false
 	}
 	return true

@@ -29,12 +29,15 @@ type benchSector struct {
 	unsealed []byte
 	sealed   *poreptest.File
 	cache    *poreptest.Files
+
+	updated     *poreptest.File
+	updateCache *poreptest.Files
 }
 
 func (b *bench) sector(ref api.SectorRef) *benchSector {
 	if b.sectors[ref.ID] == nil {
 		size, _ := ref.ProofType.SectorSize()
-		b.sectors[ref.ID] = &benchSector{make([]byte, size), poreptest.NewFile(int64(size)), poreptest.NewFiles()}
+		b.sectors[ref.ID] = &benchSector{unsealed: make([]byte, size), sealed: poreptest.NewFile(int64(size)), cache: poreptest.NewFiles()}
 	}
 	return b.sectors[ref.ID]
 }
@@ -82,6 +85,8 @@ func (b *bench) compute(spec api.TaskSpec) (any, error) {
 		}
 		blob, err := porep.Prove(ctx, id, req, sec.sealed, sec.cache)
 		return api.Commit1Result{Vanilla: blob}, err
+	case api.TaskUpdate, api.TaskProveUpdate1:
+		return sec.update(ctx, spec)
 	}
 	return struct{}{}, nil
 }

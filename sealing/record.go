@@ -58,6 +58,9 @@ type record struct {
 	Proof          []byte   `json:",omitempty"` // the proof field of the commitment
 	CommitMsg      *cid.Cid `json:",omitempty"`
 
+	Update *replicaUpdate `json:",omitempty"` // that is under way or has been done
+	Rounds int            `json:",omitempty"` // updates begun
+
 	Attempts   map[string]int `json:",omitempty"` // failed tries by kind of keyed work
 	FailedFrom api.SectorState
 	Retries    int
@@ -77,6 +80,10 @@ const maxLog = 200
 func (r record) clone() record {
 	r.Pieces = slices.Clone(r.Pieces)
 	r.Attempts = maps.Clone(r.Attempts)
+	if r.Update != nil {
+		u := *r.Update
+		r.Update = &u
+	}
 	r.Tasks = slices.Clone(r.Tasks)
 	r.Log = slices.Clone(r.Log)
 	return r

@@ -168,7 +168,8 @@ func (s *Sealing) drive(ctx context.Context, l *lane) {
 			pause(ctx, s.cfg.RetryMin, l.wake)
 			continue
 		}
-		if ev.Kind == evFinalized || ev.Kind == evRemoved {
+		switch ev.Kind {
+		case evFinalized, evRemoved, evKeyReleased, evAborted:
 			s.forget(ctx, rec) // what the tasks computed is not needed any more
 		}
 	}

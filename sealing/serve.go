@@ -206,6 +206,9 @@ func (s *Sealing) info(r record, log bool) api.SectorInfo {
 		Expiration: r.Expiration, Retries: r.Retries, LastErr: r.LastErr, NextRetry: r.NextRetry,
 		Created: r.Created, Updated: r.Updated, Pieces: []api.SectorPiece{},
 	}
+	if u := r.Update; u != nil {
+		out.UpdateSealed, out.UpdateUnsealed, out.UpdateMsg = u.CommR, u.CommD, u.Msg
+	}
 	for _, p := range r.Pieces {
 		out.Pieces = append(out.Pieces, api.SectorPiece{Piece: p.Info, Offset: p.Offset, DealInfo: p.Deal})
 	}
@@ -232,7 +235,7 @@ func (s *Sealing) SectorUnseal(ctx context.Context, t api.UnsealTarget) error {
 	switch {
 	case t.Size == 0 || t.Offset > size || t.Size > size-t.Offset || t.Offset%minPiece != 0 || t.Size%minPiece != 0:
 		return &api.ErrInvalid{What: "unseal " + s.name(t.Sector), Reason: fmt.Sprintf("range %d+%d is not a range of 128-byte units of a %d-byte sector", t.Offset, t.Size, size)}
-	case rec.CommR == nil || rec.CommD == nil || rec.State == api.SectorRemoving || rec.State == api.SectorRemoved:
+	case rec.CommR == nil || rec.CommD == nil || rec.Update != nil && rec.Update.CommD == nil || rec.State == api.SectorRemoving || rec.State == api.SectorRemoved:
 		return &api.ErrInvalid{What: "unseal " + s.name(t.Sector), Reason: fmt.Sprintf("there is no replica in state %s", rec.State)}
 	}
 	u, err := s.startUnseal(t, rec)
@@ -280,6 +283,9 @@ func (s *Sealing) startUnseal(t api.UnsealTarget, rec record) (*unsealing, error
 // earlier process is therefore not trusted either.
 func (s *Sealing) unseal(ctx context.Context, t api.UnsealTarget, r record) error {
 	params := api.UnsealParams{Ticket: r.Ticket, UnsealedCID: api.CidString(r.CommD.String()), Offset: t.Offset, Size: t.Size}
+	if u := r.Update; u != nil {
+		params.UnsealedCID, params.SectorKeyCID = api.CidString(u.CommD.String()), api.CidString(r.CommR.String())
+	}
 	raw, err := json.Marshal(params)
 	if err != nil {
 		return fmt.Errorf("encode the unseal task of %s: %w", s.name(t.Sector), err)

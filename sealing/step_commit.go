@@ -63,10 +63,23 @@ func (s *Sealing) collateral(ctx context.Context, r record, o onChain) (abi.Toke
 	return big.Max(pledge, big.Zero()), nil
 }
 
-// commitParams lists the pieces in order, because the actor computes CommD
-// from them; each deal is announced to the market actor, which activates it
-// (FIP-0076). Filler after the last deal is implied.
 func (s *Sealing) commitParams(r record) (*miner.ProveCommitSectors3Params, error) {
+	pieces, err := manifests(r)
+	if err != nil {
+		return nil, err
+	}
+	return &miner.ProveCommitSectors3Params{
+		SectorActivations:          []miner.SectorActivationManifest{{SectorNumber: r.Number, Pieces: pieces}},
+		SectorProofs:               [][]byte{r.Proof},
+		RequireActivationSuccess:   true,
+		RequireNotificationSuccess: true,
+	}, nil
+}
+
+// manifests lists the pieces in order, because the actor computes CommD from
+// them; each deal is announced to the market actor, which activates it
+// (FIP-0076). Filler after the last deal is implied.
+func manifests(r record) ([]miner.PieceActivationManifest, error) {
 	var pieces []miner.PieceActivationManifest
 	last := 0
 	for i, p := range r.Pieces {
@@ -82,12 +95,7 @@ func (s *Sealing) commitParams(r record) (*miner.ProveCommitSectors3Params, erro
 		}
 		pieces = append(pieces, m)
 	}
-	return &miner.ProveCommitSectors3Params{
-		SectorActivations:          []miner.SectorActivationManifest{{SectorNumber: r.Number, Pieces: pieces[:last]}},
-		SectorProofs:               [][]byte{r.Proof},
-		RequireActivationSuccess:   true,
-		RequireNotificationSuccess: true,
-	}, nil
+	return pieces[:last], nil
 }
 
 func (s *Sealing) commitWait(ctx context.Context, r record) (event, error) {

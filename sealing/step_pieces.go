@@ -85,7 +85,7 @@ func (s *Sealing) placeNext(ctx context.Context, l *lane, r record) (event, erro
 
 // pack fills the sector up with zeros and has them written.
 func (s *Sealing) pack(ctx context.Context, l *lane, r record) (event, error) {
-	if r.CC {
+	if r.CC && r.Update == nil {
 		return event{Kind: evPacked}, nil // no unsealed file: PC1 takes none for zeros
 	}
 	if r.end() < abi.PaddedPieceSize(s.size) {
@@ -108,7 +108,7 @@ type pieceError struct {
 // settle keeps the key index true and answers waiting callers. Holds mu.
 func (s *Sealing) settle(before, after record, ev event) {
 	switch ev.Kind {
-	case evReserved:
+	case evReserved, evUpdateLanded:
 		s.indexKeys(after)
 	case evPlaced:
 		for _, p := range after.Pieces {
@@ -123,7 +123,7 @@ func (s *Sealing) settle(before, after record, ev event) {
 				s.answer(p.Key, pieceError{err: s.dropError(before, p, ev.Reason)})
 			}
 		}
-	case evRemove, evFatal:
+	case evRemove, evFatal, evAbort:
 		s.disown(after, ev)
 	}
 }
@@ -149,7 +149,8 @@ func (s *Sealing) answer(key string, res pieceError) {
 }
 
 func (s *Sealing) indexKeys(r record) {
-	if r.State == api.SectorRemoving || r.State == api.SectorRemoved || r.State == api.SectorFailedForGood {
+	switch r.State {
+	case api.SectorRemoving, api.SectorRemoved, api.SectorFailedForGood, api.SectorAbortUpgrade:
 		return
 	}
 	for _, p := range r.Pieces {

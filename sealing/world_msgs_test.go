@@ -50,6 +50,7 @@ func (w *world) Send(ctx context.Context, key string, m *api.Message) (cid.Cid, 
 		return c, nil
 	}
 	if err := w.execute(&sent); err != nil {
+		w.faults = append(w.faults, err)
 		look.Receipt.ExitCode = exitcode.ErrIllegalArgument
 		look.Receipt.Return = []byte(err.Error())
 		return c, nil
@@ -96,6 +97,12 @@ func (w *world) execute(m *api.Message) error {
 			return err
 		}
 		return w.proveCommit(p, m.Value)
+	case 35:
+		var p miner.ProveReplicaUpdates3Params
+		if err := p.UnmarshalCBOR(bytes.NewReader(m.Params)); err != nil {
+			return err
+		}
+		return w.proveUpdate(p, m.Value)
 	}
 	return fmt.Errorf("method %d", m.Method)
 }
@@ -159,6 +166,6 @@ func (w *world) proveCommit(p miner.ProveCommitSectors3Params, value abi.TokenAm
 	delete(w.pre, a.SectorNumber)
 	w.commits = append(w.commits, p)
 	w.sectors[a.SectorNumber] = &miner.SectorOnChainInfo{SectorNumber: a.SectorNumber, SealedCID: pre.Info.SealedCID,
-		Activation: w.height, Expiration: pre.Info.Expiration}
+		Activation: w.height, Expiration: pre.Info.Expiration, InitialPledge: big.NewInt(oldPledge)}
 	return nil
 }

@@ -156,6 +156,8 @@ func (w *world) compute(spec api.TaskSpec) (any, error) {
 			return nil, fmt.Errorf("C2 of %+v", p.Info)
 		}
 		return api.Commit2Result{Proof: fakeGroth16(p.Vanilla)}, nil
+	case api.TaskUpdate, api.TaskProveUpdate1, api.TaskProveUpdate2, api.TaskFinalizeUpdate:
+		return computeUpdate(spec)
 	}
 	return struct{}{}, nil
 }

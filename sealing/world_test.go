@@ -42,12 +42,16 @@ type world struct {
 	allocated map[abi.SectorNumber]bool
 	pre       map[abi.SectorNumber]*miner.SectorPreCommitOnChainInfo
 	sectors   map[abi.SectorNumber]*miner.SectorOnChainInfo
+	deadline  uint64  // of every sector
+	faults    []error // messages that were wrong in themselves
+	inactive  int     // how many times the sectors are said not to be active
 	blobs     map[cid.Cid][]byte
 	removed   map[abi.SectorID]bool
 
 	keyed    map[string]cid.Cid
 	lookups  map[cid.Cid]*api.MsgLookup
 	commits  []miner.ProveCommitSectors3Params
+	updates  []miner.ProveReplicaUpdates3Params
 	executed map[abi.MethodNum]int // messages that took effect
 
 	tasks     map[string]*api.TaskStatus
@@ -59,6 +63,8 @@ type world struct {
 	proof       abi.RegisteredSealProof
 	computeWith func(api.TaskSpec) (any, error) // instead of compute
 	verifyWith  func(pre *miner.SectorPreCommitOnChainInfo, unsealed abi.PieceInfo, blob []byte) error
+
+	updateWith func(old, fresh, data cid.Cid, blob []byte) error
 
 	taskFails map[api.TaskType][]taskFail
 	exits     map[abi.MethodNum][]misdeed
@@ -80,7 +86,7 @@ type misdeed struct {
 }
 
 func newWorld() *world {
-	return &world{height: 1000, proof: testProof, moved: make(chan struct{}),
+	return &world{height: 1000, proof: testProof, deadline: 30, moved: make(chan struct{}),
 		allocated: map[abi.SectorNumber]bool{0: true, 1: true}, // pre-sealed
 		pre:       map[abi.SectorNumber]*miner.SectorPreCommitOnChainInfo{}, sectors: map[abi.SectorNumber]*miner.SectorOnChainInfo{},
 		blobs: map[cid.Cid][]byte{}, removed: map[abi.SectorID]bool{}, keyed: map[string]cid.Cid{},

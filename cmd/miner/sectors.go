@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
 	"quarry/api"
@@ -29,6 +30,17 @@ func sectorsCommand() *cli.Command {
 			{Name: "retry", Usage: "leave a failed state now", ArgsUsage: "NUMBER", Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
 				return n.SectorRetry(c.Context, s)
 			})},
+			{Name: "snap-up", Usage: "let a sector without deals take the next deals, without sealing it again", ArgsUsage: "NUMBER", Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
+				return n.SectorMarkForUpgrade(c.Context, s, true)
+			})},
+			{Name: "abort-upgrade", Usage: "undo snap-up: the sector goes on without deals", ArgsUsage: "NUMBER",
+				Flags: []cli.Flag{&cli.BoolFlag{Name: "really-do-it", Usage: "without it nothing is given up"}},
+				Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
+					if !c.Bool("really-do-it") {
+						return fmt.Errorf("would give up what sector %d took in and return its deals; add --really-do-it", s)
+					}
+					return n.SectorAbortUpgrade(c.Context, s)
+				})},
 			{Name: "remove", Usage: "forget a sector and delete its files", ArgsUsage: "NUMBER",
 				Flags: []cli.Flag{&cli.BoolFlag{Name: "really-do-it", Usage: "without it nothing is removed"}},
 				Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
@@ -131,10 +143,10 @@ func printSector(w io.Writer, s api.SectorInfo) {
 	}
 	for _, row := range []struct {
 		name string
-		v    fmt.Stringer
-		ok   bool
-	}{{"CommD", s.CommD, s.CommD != nil}, {"CommR", s.CommR, s.CommR != nil}, {"pre-commit", s.PreCommitMsg, s.PreCommitMsg != nil}, {"commit", s.CommitMsg, s.CommitMsg != nil}} {
-		if row.ok {
+		v    *cid.Cid
+	}{{"CommD", s.CommD}, {"CommR", s.CommR}, {"pre-commit", s.PreCommitMsg}, {"commit", s.CommitMsg},
+		{"new CommD", s.UpdateUnsealed}, {"new CommR", s.UpdateSealed}, {"update", s.UpdateMsg}} {
+		if row.v != nil {
 			fmt.Fprintf(w, "%-11s %s\n", row.name+":", row.v)
 		}
 	}
