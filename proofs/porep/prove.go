@@ -94,7 +94,7 @@ func (o *opener) partition(ctx context.Context, challenges []uint64) ([]challeng
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := o.challenge(&part[i], node); err != nil {
+			if err := o.challenge(ctx, &part[i], node); err != nil {
 				return fmt.Errorf("node %d, challenge %d: %w", node, i, err)
 			}
 			return nil
@@ -170,24 +170,21 @@ func OpenReplica(proof abi.RegisteredSealProof, sealed io.ReaderAt, cache Files)
 	return OpenTreeR(par.shape, sealed, cache)
 }
 
-func (o *opener) challenge(c *challengeProof, node uint64) (err error) {
+func (o *opener) challenge(ctx context.Context, c *challengeProof, node uint64) (err error) {
 	if c.D, err = merkle.ProveBinary(o.treeD, o.par.nodes, node); err != nil {
 		return err
 	}
 	if c.R, err = o.treeR.Prove(node); err != nil {
 		return fmt.Errorf("tree-r-last: %w", err)
 	}
-	if c.Self, err = o.column(node); err != nil {
-		return err
+	columns, nodes := c.columns(o.graph, node)
+	paths, err := o.treeC.ProveAll(ctx, nodes)
+	if err != nil {
+		return fmt.Errorf("tree-c: %w", err)
 	}
-	base, exp := o.graph.Parents(node)
-	for i, p := range base {
-		if c.Base[i], err = o.column(uint64(p)); err != nil {
-			return err
-		}
-	}
-	for i, p := range exp {
-		if c.Exp[i], err = o.column(uint64(p)); err != nil {
+	for i, p := range columns {
+		p.Inclusion = paths[i]
+		if p.Column, err = o.column(nodes[i]); err != nil {
 			return err
 		}
 	}
@@ -204,15 +201,12 @@ func (c *challengeProof) fillLabeling(layers int, node uint64) {
 	c.Encoding = c.Labeling[layers-1]
 }
 
-func (o *opener) column(node uint64) (c columnProof, err error) {
-	c.Column = column{Index: uint32(node), Rows: make([][32]byte, o.par.layers)}
+func (o *opener) column(node uint64) (column, error) {
+	c := column{Index: uint32(node), Rows: make([][32]byte, o.par.layers)}
 	for i, f := range o.layers {
-		if err := merkle.ReadFullAt(f, c.Column.Rows[i][:], int64(node)*merkle.NodeSize); err != nil {
+		if err := merkle.ReadFullAt(f, c.Rows[i][:], int64(node)*merkle.NodeSize); err != nil {
 			return c, fmt.Errorf("reading %s at byte %d: %w", layerName(i+1), node*merkle.NodeSize, err)
 		}
-	}
-	if c.Inclusion, err = o.treeC.Prove(node); err != nil {
-		return c, fmt.Errorf("tree-c: %w", err)
 	}
 	return c, nil
 }

@@ -94,7 +94,7 @@ func (par *params) writeSynth(ctx context.Context, o *opener, c *checker, set sy
 				}
 				var proof challengeProof
 				node := set.at(i)
-				if err := o.challenge(&proof, node); err != nil {
+				if err := o.challenge(ctx, &proof, node); err != nil {
 					return fmt.Errorf("node %d: %w", node, err)
 				}
 				if err := c.challenge(&proof, node); err != nil {

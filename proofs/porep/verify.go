@@ -127,45 +127,59 @@ func (c *checker) challenge(p *challengeProof, node uint64) error {
 	if p.D.Root != c.commD {
 		return errors.New("tree-d has another root")
 	}
-	if err := c.f.poseidon.Check(&p.R, node); err != nil {
-		return fmt.Errorf("tree-r-last: %w", err)
-	}
 	if p.R.Root != c.commRLast {
 		return errors.New("tree-r-last has another root")
 	}
-	if err := c.column(&p.Self, node); err != nil {
+	columns, nodes := p.columns(c.graph, node)
+	if err := c.columns(columns, nodes); err != nil {
 		return err
 	}
-	base, exp := c.graph.Parents(node)
-	for i, n := range base {
-		if err := c.column(&p.Base[i], uint64(n)); err != nil {
-			return fmt.Errorf("base parent %d: %w", i, err)
-		}
+	// All sixteen Poseidon paths climb together.
+	paths, leaves := []*merkle.Proof{&p.R}, append([]uint64{node}, nodes...)
+	for _, col := range columns {
+		paths = append(paths, &col.Inclusion)
 	}
-	for i, n := range exp {
-		if err := c.column(&p.Exp[i], uint64(n)); err != nil {
-			return fmt.Errorf("expansion parent %d: %w", i, err)
-		}
+	if err := c.f.poseidon.CheckAll(paths, leaves); err != nil {
+		return err
 	}
 	return c.labels(p, node)
 }
 
-func (c *checker) column(p *columnProof, node uint64) error {
-	if uint64(p.Column.Index) != node {
-		return fmt.Errorf("column %d, not %d", p.Column.Index, node)
+// columns are the columns of the challenged node and its parents, and the nodes
+// that they must be of.
+func (p *challengeProof) columns(g *sdr.Graph, node uint64) ([]*columnProof, []uint64) {
+	base, exp := g.Parents(node)
+	columns, nodes := []*columnProof{&p.Self}, []uint64{node}
+	for i, n := range base {
+		columns, nodes = append(columns, &p.Base[i]), append(nodes, uint64(n))
 	}
-	if len(p.Column.Rows) != c.par.layers {
-		return fmt.Errorf("%d labels in column %d", len(p.Column.Rows), node)
+	for i, n := range exp {
+		columns, nodes = append(columns, &p.Exp[i]), append(nodes, uint64(n))
 	}
-	leaf, err := merkle.HashNodes(p.Column.Rows...)
-	if err != nil {
-		return fmt.Errorf("column %d: %w", node, err)
+	return columns, nodes
+}
+
+// columns checks that columns hash to the leaves of their paths in tree-c.
+func (c *checker) columns(columns []*columnProof, nodes []uint64) error {
+	layers := c.par.layers
+	labels := make([]poseidon.Element, len(columns)*layers)
+	for i, p := range columns {
+		if uint64(p.Column.Index) != nodes[i] || len(p.Column.Rows) != layers {
+			return fmt.Errorf("column of %d labels about node %d, not %d", len(p.Column.Rows), p.Column.Index, nodes[i])
+		}
+		for l := range p.Column.Rows {
+			var err error
+			if labels[i*layers+l], err = poseidon.Decode(&p.Column.Rows[l]); err != nil {
+				return fmt.Errorf("column %d: %w", nodes[i], err)
+			}
+		}
 	}
-	if leaf != p.Inclusion.Leaf || p.Inclusion.Root != c.commC {
-		return fmt.Errorf("column %d is not in tree-c", node)
-	}
-	if err := c.f.poseidon.Check(&p.Inclusion, node); err != nil {
-		return fmt.Errorf("column %d: %w", node, err)
+	leaves := make([]poseidon.Element, len(columns))
+	poseidon.MustNew(layers).HashRow(leaves, labels)
+	for i, p := range columns {
+		if poseidon.Encode(leaves[i]) != p.Inclusion.Leaf || p.Inclusion.Root != c.commC {
+			return fmt.Errorf("column %d is not in tree-c", nodes[i])
+		}
 	}
 	return nil
 }

@@ -166,8 +166,13 @@ func openLeaves(ctx context.Context, leaves []uint64, s SectorAccess) (sectorPro
 		return sectorProof{}, sectorError(n, causeOf(err), "%w", err)
 	}
 	defer closeTree()
-	if p.Openings, err = openAll(ctx, tree, leaves, p.CommRLast); err != nil {
+	if p.Openings, err = tree.ProveAll(ctx, leaves); err != nil {
 		return sectorProof{}, sectorError(n, causeOf(err), "%w", err)
+	}
+	for i := range p.Openings {
+		if p.Openings[i].Root != p.CommRLast {
+			return sectorProof{}, sectorError(n, ErrDamaged, "tree-r-last has another root than p_aux says")
+		}
 	}
 	return p, nil
 }
@@ -181,25 +186,6 @@ func causeOf(err error) error {
 		return err
 	}
 	return ErrDamaged
-}
-
-// openAll opens and checks leaves of a tree-r-last, on all CPUs.
-func openAll(ctx context.Context, tree *merkle.Tree, leaves []uint64, root [32]byte) ([]merkle.Proof, error) {
-	out := make([]merkle.Proof, len(leaves))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, leaf := range leaves {
-		g.Go(func() (err error) {
-			if err := gctx.Err(); err != nil {
-				return err
-			}
-			if out[i], err = tree.Prove(leaf); err == nil && out[i].Root != root {
-				err = errors.New("tree-r-last has another root than p_aux says")
-			}
-			return err
-		})
-	}
-	return out, g.Wait()
 }
 
 // SelfCheck opens one random leaf of a sector: nil means that the replica and

@@ -143,17 +143,19 @@ func (p *sectorProof) check(commR [32]byte, leaves []uint64, f merkle.Form) bool
 	if got, err := merkle.HashNodes(p.CommC, p.CommRLast); err != nil || got != commR {
 		return false
 	}
-	f = f.Remembering()
-	// Openings do not depend on each other and are most of the work.
-	g := new(errgroup.Group)
-	g.SetLimit(runtime.GOMAXPROCS(0))
+	paths := make([]*merkle.Proof, len(p.Openings))
 	for i := range p.Openings {
-		g.Go(func() error {
-			if p.Openings[i].Root != p.CommRLast {
-				return merkle.ErrProof
-			}
-			return f.Check(&p.Openings[i], leaves[i])
-		})
+		if paths[i] = &p.Openings[i]; paths[i].Root != p.CommRLast {
+			return false
+		}
+	}
+	// Openings do not depend on each other and are most of the work.
+	f = f.Remembering()
+	per := (len(paths)-1)/runtime.GOMAXPROCS(0) + 1
+	g := new(errgroup.Group)
+	for i := 0; i < len(paths); i += per {
+		end := min(i+per, len(paths))
+		g.Go(func() error { return f.CheckAll(paths[i:end], leaves[i:end]) })
 	}
 	return g.Wait() == nil
 }
