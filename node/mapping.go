@@ -49,6 +49,7 @@ func MapConfig(dir string, cfg config.Config) (Settings, error) {
 		ProvingOpts: ProvingOptions{
 			ParallelReads: int(cfg.Proving.ParallelCheckLimit), MaxPartitions: int(cfg.Proving.MaxPartitionsPerPoStMessage),
 			NoWindow: cfg.Proving.DisableBuiltinWindowPoSt, NoBlocks: cfg.Proving.DisableBuiltinWinningPoSt,
+			Form: cfg.Proving.Form, ParameterDir: cfg.Proving.ParameterDir,
 		},
 		Fees: FeeLimits{PreCommit: cfg.Fees.MaxPreCommitGasFee.Amount(), Commit: cfg.Fees.MaxCommitGasFee.Amount(),
 			WindowPoSt: cfg.Fees.MaxWindowPoStGasFee.Amount(), Publish: cfg.Fees.MaxPublishDealsFee.Amount()},
@@ -67,12 +68,13 @@ func remoteURL(s string) string {
 }
 
 func workerTasks(s config.Storage) []api.TaskType {
-	tasks := []api.TaskType{api.TaskFinalize}
+	tasks := []api.TaskType{api.TaskFinalize, api.TaskFinalizeUpdate}
 	for _, t := range []struct {
 		on   bool
 		kind api.TaskType
 	}{{s.AllowAddPiece, api.TaskAddPiece}, {s.AllowPreCommit1, api.TaskPreCommit1}, {s.AllowPreCommit2, api.TaskPreCommit2},
-		{s.AllowCommit, api.TaskCommit1}, {s.AllowUnseal, api.TaskUnseal}} {
+		{s.AllowCommit, api.TaskCommit1}, {s.AllowCommit, api.TaskCommit2}, {s.AllowUnseal, api.TaskUnseal},
+		{s.AllowReplicaUpdate, api.TaskUpdate}, {s.AllowReplicaUpdate, api.TaskProveUpdate1}, {s.AllowProveReplicaUpdate2, api.TaskProveUpdate2}} {
 		if t.on {
 			tasks = append(tasks, t.kind)
 		}

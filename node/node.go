@@ -19,6 +19,7 @@ import (
 	"quarry/internal/lifecycle"
 	"quarry/node/repo"
 	"quarry/node/serve"
+	"quarry/proofs/snark"
 	"quarry/storage/paths"
 )
 
@@ -41,7 +42,9 @@ type Node struct {
 	mid      abi.ActorID
 	sector   abi.SectorSize
 	proof    abi.RegisteredSealProof
-	vanilla  bool
+	vanilla  bool          // the network takes vanilla proofs
+	groth16  bool          // and the devnet has keys for Groth16 ones
+	snark    *snark.Prover // makes Groth16 proofs; nil: vanilla ones are sent
 	devnet   bool          // the full node is an embedded one
 	epoch    time.Duration // its pace, 0 when it goes as fast as it can
 	chain    *client.ChainAPI
@@ -96,6 +99,7 @@ func (n *Node) compose(ctx context.Context, stop context.CancelFunc) error {
 		{"bind the API", n.bind},
 		{"connect the full node", n.connectChain},
 		{"learn about the miner", n.learnMiner},
+		{"choose the form of proofs", n.chooseForm},
 		{"storage", n.withStorage},
 		{"sealing", n.withSealing},
 		{"mining", n.withMining},

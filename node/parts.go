@@ -68,7 +68,7 @@ func (n *Node) askMiner(ctx context.Context) error {
 	switch {
 	case err == nil:
 		for _, k := range st.ProofKinds {
-			n.vanilla = n.vanilla || k == "vanilla"
+			n.vanilla, n.groth16 = n.vanilla || k == "vanilla", n.groth16 || k == "groth16"
 		}
 		n.devnet, n.epoch = true, time.Duration(st.PaceMillis)*time.Millisecond
 	case isUnreachable(err):
@@ -115,7 +115,7 @@ func (n *Node) withStorage(ctx context.Context) error {
 		return nil
 	}
 	w, err := worker.New(ctx, worker.Config{URL: remote, TaskTypes: n.set.WorkerTasks}, worker.Deps{Storage: m, Local: n.local,
-		Store: n.repo.Datastore(repo.Worker), Token: n.ownToken, Log: n.log.With("part", "worker")})
+		Store: n.repo.Datastore(repo.Worker), Token: n.ownToken, Snark: n.workerSnark(), Log: n.log.With("part", "worker")})
 	if err != nil {
 		return err
 	}
@@ -146,12 +146,13 @@ func (n *Node) withSealing(ctx context.Context) error {
 		return nil
 	}
 	o := n.set.SealingOpts
-	s, err := sealing.New(sealing.Config{Miner: n.maddr, ProofType: n.proof, VanillaAccepted: n.vanilla,
+	s, err := sealing.New(sealing.Config{Miner: n.maddr, ProofType: n.proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
 		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
 		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing},
 		sealing.Deps{Store: n.repo.Datastore(repo.Sealing), Chain: n.chain, Storage: n.storage, Heads: n.heads,
 			Msgs: n.sender("precommit", n.set.Fees.PreCommit), CommitMsgs: n.sender("commit", n.set.Fees.Commit),
-			Log: n.log.With("part", "sealing")})
+			Verify: n.sealChecker(),
+			Log:    n.log.With("part", "sealing")})
 	if err != nil {
 		return err
 	}
@@ -175,7 +176,7 @@ func (n *Node) withMining(context.Context) error {
 	o := n.set.ProvingOpts
 	m, err := mining.New(mining.Config{Miner: n.maddr, VanillaAccepted: n.vanilla, EpochWall: n.epochWall(),
 		DisableBlocks: o.NoBlocks, DisableWindow: o.NoWindow, MaxPartitionsPerPoStMessage: o.MaxPartitions},
-		mining.Deps{Store: n.repo.Datastore(repo.Mining), Chain: n.chain, Storage: n.storage, Heads: n.heads,
+		mining.Deps{Store: n.repo.Datastore(repo.Mining), Chain: n.chain, Storage: n.storage, Snark: n.miningSnark(), Heads: n.heads,
 			Msgs: n.sender("post", n.set.Fees.WindowPoSt), Log: n.log.With("part", "mining")})
 	if err != nil {
 		return err

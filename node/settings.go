@@ -60,4 +60,6 @@ type ProvingOptions struct {
 	ParallelReads      int // sectors opened at once
 	MaxPartitions      int // per message
 	NoWindow, NoBlocks bool
+	Form               string // config.FormAuto and its kin; empty for auto
+	ParameterDir       string // of Groth16 parameters; empty for the default
 }

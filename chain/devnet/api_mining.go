@@ -151,7 +151,7 @@ func (n *Node) DevnetStatus(ctx context.Context) (api.NodeStatusDevnet, error) {
 	}
 	ms, err := listMiners(ctx, v)
 	return api.NodeStatusDevnet{NetworkName: n.params.NetworkName, Height: n.Epoch(), PaceMillis: n.pace.Load() / 1e6,
-		ProofKinds: []string{"vanilla"}, Warping: n.warping.Load(), Miners: len(ms)}, err
+		ProofKinds: n.ProofKinds(), Warping: n.warping.Load(), Miners: len(ms)}, err
 }
 
 // DevnetFund implements api.Devnet.

@@ -42,6 +42,7 @@ type Deps struct {
 	Store  datastore.Batching // the chain, already initialised by Init
 	Wallet *wallet.Wallet
 	Engine Machines
+	Keys   Keys // of Groth16 circuits; nil: the network takes vanilla proofs only
 	Log    *slog.Logger
 }
 
@@ -52,6 +53,7 @@ type Node struct {
 	ds      datastore.Batching
 	params  Params
 	blocks  *blocks
+	keys    Keys
 	ledger  *ledger
 	exec    *executor
 	cons    *consensus
@@ -88,7 +90,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Node, error) {
 	if deps.Store == nil || deps.Wallet == nil || deps.Engine == nil {
 		return nil, errors.New("devnet: store, wallet and engine are needed")
 	}
-	n := &Node{cfg: cfg, log: deps.Log, ds: deps.Store, wallet: deps.Wallet, session: uuid.New(),
+	n := &Node{cfg: cfg, log: deps.Log, ds: deps.Store, wallet: deps.Wallet, keys: deps.Keys, session: uuid.New(),
 		epochMoved: make(chan struct{}), paceMoved: make(chan struct{}, 1), pushLocks: map[address.Address]*sync.Mutex{}}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
@@ -129,7 +131,7 @@ func (n *Node) assemble(engine Machines) {
 	n.blocks = newBlocks(n.ds)
 	n.ledger = newLedger(n.blocks, n.ds)
 	n.beacon = newBeacon(n.params.BeaconKey)
-	ver := newVerifier(n.blocks, n.log)
+	ver := newVerifier(n.blocks, n.keys, n.log)
 	n.winning = ver
 	n.cons = &consensus{l: n.ledger, beacon: n.beacon}
 	n.exec = &executor{engine: engine, l: n.ledger, beacon: n.beacon, proofs: ver, params: &n.params,

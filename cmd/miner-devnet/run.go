@@ -21,6 +21,7 @@ import (
 	"quarry/chain/devnet"
 	"quarry/chain/fvm"
 	"quarry/chain/wallet"
+	"quarry/internal/paramcache"
 	"quarry/node/repo"
 	"quarry/node/serve"
 )
@@ -92,9 +93,14 @@ func runNode(c *cli.Context, r *repo.Repo, log *slog.Logger) error {
 	if err := initChain(ctx, c, r, engine, w, log); err != nil {
 		return err
 	}
+	keys, err := paramcache.New(paramcache.Config{Devnet: true}, paramcache.Deps{Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = keys.Close() }()
 	n, err := devnet.New(ctx, devnet.Config{Pace: c.Duration("pace"), SectorDir: r.Path("genesis-sectors"), Mine: c.Bool("mine"),
 		IdleEpochs: abi.ChainEpoch(c.Int("idle-epochs")), Shutdown: stop},
-		devnet.Deps{Store: r.Datastore(repo.Devnet), Wallet: w, Engine: engine, Log: log})
+		devnet.Deps{Store: r.Datastore(repo.Devnet), Wallet: w, Engine: engine, Keys: keys, Log: log})
 	if err != nil {
 		return err
 	}
@@ -115,7 +121,7 @@ func runNode(c *cli.Context, r *repo.Repo, log *slog.Logger) error {
 		return err
 	}
 	fmt.Println("FULLNODE_API_INFO=" + info)
-	log.Info("devnet runs; it accepts vanilla proofs, verified in full", "network", n.Params().NetworkName, "epoch", n.Epoch(), "pace", c.Duration("pace"))
+	log.Info("devnet runs; every proof is verified in full", "accepts", strings.Join(n.ProofKinds(), ", "), "network", n.Params().NetworkName, "epoch", n.Epoch(), "pace", c.Duration("pace"))
 	return runBoth(ctx, stop, n, s)
 }
 

@@ -9,24 +9,15 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
 	"quarry/build"
+	"quarry/internal/interrupt"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-ctx.Done()
-		stop() // a second signal ends the process at once
-	}()
-	if err := newApp(os.Stdout).RunContext(ctx, os.Args); err != nil {
-		fmt.Fprintln(os.Stderr, "error:", err)
-		os.Exit(1)
-	}
+	os.Exit(interrupt.Main(func(ctx context.Context) error { return newApp(os.Stdout).RunContext(ctx, os.Args) }))
 }
 
 // Flag names used in several places.
@@ -48,7 +39,7 @@ func newApp(out io.Writer) *cli.App {
 			&cli.StringFlag{Name: flagMinerInfo, EnvVars: []string{"MINER_API_INFO"}, Usage: "TOKEN:ADDRESS of the private node; the token needs the role worker"},
 			&cli.StringFlag{Name: flagMinerRepo, EnvVars: []string{"MINER_PATH", "LOTUS_MINER_PATH"}, Usage: "repo of a private node on this machine, instead of --" + flagMinerInfo},
 		},
-		Commands: []*cli.Command{runCommand(), stopCommand(), infoCommand(), tasksCommand(), storageCommand()},
+		Commands: []*cli.Command{runCommand(), stopCommand(), infoCommand(), tasksCommand(), storageCommand(), paramsCommand()},
 		CommandNotFound: func(_ *cli.Context, name string) {
 			fmt.Fprintf(os.Stderr, "error: no command %q; `miner-worker help` lists them\n", name)
 			os.Exit(1)

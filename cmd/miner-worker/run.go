@@ -16,8 +16,10 @@ import (
 	"quarry/api"
 	"quarry/api/client"
 	"quarry/build"
+	"quarry/internal/paramcache"
 	"quarry/node/repo"
 	"quarry/node/serve"
+	"quarry/proofs/snark"
 	"quarry/storage/fetch"
 	"quarry/storage/paths"
 	"quarry/storage/worker"
@@ -32,7 +34,9 @@ var toggles = []struct {
 	{"addpiece", []api.TaskType{api.TaskAddPiece}, "take data into sectors (AP)"},
 	{"precommit1", []api.TaskType{api.TaskPreCommit1}, "compute labels (PC1)"},
 	{"precommit2", []api.TaskType{api.TaskPreCommit2}, "compute trees and replicas (PC2)"},
-	{"commit", []api.TaskType{api.TaskCommit1, api.TaskFinalize}, "prove and finalize sectors (C1, FIN)"},
+	{"replica-update", []api.TaskType{api.TaskUpdate, api.TaskProveUpdate1}, "put data into empty sealed sectors (RU, PR1)"},
+	{"commit", []api.TaskType{api.TaskCommit1, api.TaskFinalize, api.TaskFinalizeUpdate}, "prove and finalize sectors (C1, FIN, FRU)"},
+	{"commit2", []api.TaskType{api.TaskCommit2, api.TaskProveUpdate2}, "make Groth16 proofs (C2, PR2); needs parameters: miner-worker params"},
 	{"unseal", []api.TaskType{api.TaskUnseal}, "unseal sectors (UNS)"},
 }
 
@@ -59,7 +63,7 @@ func taskTypes(c *cli.Context) ([]api.TaskType, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, errors.New("every task is switched off; leave at least one of --addpiece --precommit1 --precommit2 --commit --unseal on")
+		return nil, errors.New("every task is switched off; leave at least one of --addpiece --precommit1 --precommit2 --replica-update --commit --commit2 --unseal on")
 	}
 	return out, nil
 }
@@ -166,7 +170,14 @@ func (p *process) run(ctx context.Context, listen, url string) error {
 	if len(local.Paths()) == 0 {
 		p.log.Warn("this worker has no storage path and gets no tasks; add one with: miner-worker storage attach --init --seal DIRECTORY")
 	}
-	w, err := worker.New(ctx, p.cfg, worker.Deps{Storage: p.miner, Local: local, Store: p.repo.Datastore(repo.Worker),
+	// Parameters generated for a devnet are taken too: the private node checks
+	// every proof with its own key before it is sent.
+	params, err := paramcache.New(paramcache.Config{Devnet: true}, paramcache.Deps{Log: p.log.With("part", "parameters")})
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	defer params.Close()
+	w, err := worker.New(ctx, p.cfg, worker.Deps{Storage: p.miner, Local: local, Store: p.repo.Datastore(repo.Worker), Snark: snark.Prover{Keys: params},
 		Token: p.miner.Info().Token.Reveal, Log: p.log.With("part", "worker")})
 	if err != nil {
 		return errors.Join(err, srv.Close())

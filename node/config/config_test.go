@@ -155,6 +155,7 @@ func TestCombinations(t *testing.T) {
 
 func TestValidateValues(t *testing.T) {
 	for env, want := range map[string]string{
+		"MINER_PROVING_FORM=snark":                                 "none of",
 		"MINER_API_LISTENADDRESS=nowhere":                          "API.ListenAddress",
 		"MINER_API_LISTENADDRESS=/ip4/1.2.3.4/udp":                 "API.ListenAddress",
 		"MINER_API_REMOTELISTENADDRESS=host":                       "API.RemoteListenAddress",

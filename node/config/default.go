@@ -30,7 +30,9 @@ func Default() Config {
 			WaitDealsDelay:                  720, // 6h
 			AlwaysKeepUnsealedCopy:          true,
 		},
-		Storage: Storage{LocalWorker: true, AllowAddPiece: true, AllowPreCommit1: true, AllowPreCommit2: true, AllowCommit: true, AllowUnseal: true},
+		Storage: Storage{LocalWorker: true, AllowAddPiece: true, AllowPreCommit1: true, AllowPreCommit2: true, AllowCommit: true, AllowUnseal: true,
+			AllowReplicaUpdate: true, AllowProveReplicaUpdate2: true},
+		Proving: Proving{Form: FormAuto},
 		Fees: Fees{
 			MaxPreCommitGasFee:  mustFIL("0.025 FIL"),
 			MaxCommitGasFee:     mustFIL("0.05 FIL"),

@@ -125,14 +125,26 @@ type Storage struct {
 	AllowPreCommit1 bool
 	// AllowPreCommit2 lets the local worker build trees.
 	AllowPreCommit2 bool
-	// AllowCommit lets the local worker make commit proofs.
+	// AllowCommit lets the local worker make commit proofs, vanilla and Groth16.
 	AllowCommit bool
 	// AllowUnseal lets the local worker unseal.
 	AllowUnseal bool
+	// AllowReplicaUpdate lets the local worker put data into empty sealed sectors
+	// and make the vanilla proof of it.
+	AllowReplicaUpdate bool
+	// AllowProveReplicaUpdate2 lets the local worker make the Groth16 proof of it.
+	AllowProveReplicaUpdate2 bool
 }
 
 // Proving is window PoSt and block production.
 type Proving struct {
+	// Form is the form of the proofs sent on chain: "groth16", which every network
+	// takes and which needs parameter files; "vanilla", which only an embedded
+	// devnet takes; "auto" for vanilla where the network takes it, else groth16.
+	Form string
+	// ParameterDir holds the Groth16 parameter files. Empty:
+	// $FIL_PROOFS_PARAMETER_CACHE, else quarry/proof-parameters in the user's cache.
+	ParameterDir string
 	// ParallelCheckLimit is how many sectors are read at once for a proof; 0 for 4
 	// per core.
 	ParallelCheckLimit uint64

@@ -12,6 +12,13 @@ import (
 	"github.com/multiformats/go-multiaddr"
 )
 
+// Forms of proof, for Proving.Form.
+const (
+	FormAuto    = "auto"
+	FormGroth16 = "groth16"
+	FormVanilla = "vanilla"
+)
+
 // Validate refuses what cannot work, every reason with the line to change.
 func (c Config) Validate() error {
 	return errors.Join(append(c.values(), c.Subsystems.validate())...)
@@ -64,7 +71,10 @@ func (c Config) values() []error {
 	if l := c.Sealing.CommittedCapacitySectorLifetime; l < 180*2880 || l > 1278*2880 { // FIP-0052
 		bad("Sealing.CommittedCapacitySectorLifetime", "%s is outside 180 to 1278 days", l)
 	}
-	if s := c.Storage; s.LocalWorker && !s.AllowAddPiece && !s.AllowPreCommit1 && !s.AllowPreCommit2 && !s.AllowCommit && !s.AllowUnseal {
+	if f := c.Proving.Form; f != FormAuto && f != FormGroth16 && f != FormVanilla {
+		bad("Proving.Form", "%q is none of %q, %q, %q", f, FormAuto, FormGroth16, FormVanilla)
+	}
+	if s := c.Storage; s.LocalWorker && !s.AllowAddPiece && !s.AllowPreCommit1 && !s.AllowPreCommit2 && !s.AllowCommit && !s.AllowUnseal && !s.AllowReplicaUpdate && !s.AllowProveReplicaUpdate2 {
 		bad("Storage.LocalWorker", "the local worker is on but allowed nothing; set LocalWorker = false or an Allow key to true")
 	}
 	return errs

@@ -1,0 +1,122 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/filecoin-project/go-state-types/abi"
+
+	"quarry/api"
+	"quarry/internal/paramcache"
+	"quarry/mining"
+	"quarry/node/config"
+	"quarry/proofs/circuit"
+	"quarry/proofs/snark"
+	"quarry/sealing"
+	"quarry/storage/worker"
+)
+
+// chooseForm settles which form of proof goes on chain, and finds the parameters
+// where it is Groth16. It refuses before anything is spent: a proof that cannot
+// be made later costs a deposit, or power.
+func (n *Node) chooseForm(ctx context.Context) error {
+	o := n.set.ProvingOpts
+	switch o.Form {
+	case config.FormVanilla:
+		if !n.vanilla {
+			return &api.ErrUnsupportedProof{What: "vanilla proofs on this network", Hint: "set Form = \"auto\" or \"groth16\" under [Proving]"}
+		}
+		return nil
+	case config.FormGroth16:
+		if n.devnet && !n.groth16 {
+			return &api.ErrUnsupportedProof{What: "Groth16 proofs by the full node, which has no verifying keys",
+				Hint: "generate them with `miner-worker params generate` where it runs, and start it again"}
+		}
+	case config.FormAuto, "":
+		if n.vanilla {
+			return nil
+		}
+	}
+	cache, err := paramcache.New(paramcache.Config{Dir: o.ParameterDir, Devnet: n.devnet}, paramcache.Deps{Log: n.log.With("part", "parameters")})
+	if err != nil {
+		return err
+	}
+	n.onClose(func() { n.closeErr = append(n.closeErr, cache.Close()) })
+	if n.set.Mining {
+		if err := n.needParameters(cache); err != nil {
+			return err
+		}
+	}
+	if n.set.Sealing {
+		if err := n.needKey(ctx, cache); err != nil {
+			return err
+		}
+	}
+	n.snark = &snark.Prover{Keys: cache}
+	n.log.Info("proofs go on chain as Groth16", "parameters", cache.Dir())
+	return nil
+}
+
+// needKey looks for what checks a seal proof before it is sent. The parameters
+// that make one are not asked for: that work may be done by other hosts.
+func (n *Node) needKey(ctx context.Context, cache *paramcache.Cache) error {
+	name, err := circuit.PoRepName(n.proof)
+	if err != nil {
+		return err
+	}
+	if _, err := cache.VerifyingKey(ctx, name); err != nil {
+		return fmt.Errorf("the key that checks seal proofs: %w", err)
+	}
+	return nil
+}
+
+// Each part is handed nil, not an empty pointer, where vanilla proofs are sent.
+
+func (n *Node) workerSnark() worker.Snark {
+	if n.snark == nil {
+		return nil
+	}
+	return n.snark
+}
+
+func (n *Node) miningSnark() mining.Snark {
+	if n.snark == nil {
+		return nil
+	}
+	return n.snark
+}
+
+func (n *Node) sealChecker() sealing.Verifier {
+	if n.snark == nil {
+		return nil
+	}
+	return snark.Checker{Keys: n.snark.Keys}
+}
+
+// needParameters looks for what proving needs here.
+func (n *Node) needParameters(cache *paramcache.Cache) error {
+	winning, err := n.proof.RegisteredWinningPoStProof()
+	if err != nil {
+		return err
+	}
+	window, err := n.proof.RegisteredWindowPoStProof()
+	if err != nil {
+		return err
+	}
+	var missing []error
+	for _, c := range []struct {
+		what string
+		kind abi.RegisteredPoStProof
+		name func(abi.RegisteredPoStProof) (string, error)
+	}{{"winning PoSt", winning, circuit.WinningName}, {"window PoSt", window, circuit.WindowName}} {
+		name, err := c.name(c.kind)
+		if err != nil {
+			return err
+		}
+		if err := cache.Need(name); err != nil {
+			missing = append(missing, fmt.Errorf("%s: %w", c.what, err))
+		}
+	}
+	return errors.Join(missing...)
+}
