@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// wideMul tells whether the instructions of sumADX are there. Tests clear it.
+// wideMul tells whether the instructions of dotADX are there. Tests clear it.
 var wideMul = cpu.X86.HasADX && cpu.X86.HasBMI2
 
 // dot is the sum of a[i]*b[i], reduced once; b is at least as long as a, and a
@@ -18,10 +18,8 @@ func dot(dst *fr.Element, a, b []fr.Element) {
 		return
 	}
 	b = b[:len(a)]
-	var c [9]uint64
-	sumADX(&c, &a[0], &b[0], len(a))
-	redc(dst, &c)
+	dotADX(dst, &a[0], &b[0], len(a))
 }
 
 //go:noescape
-func sumADX(c *[9]uint64, a, b *fr.Element, n int)
+func dotADX(dst, a, b *fr.Element, n int)
