@@ -11,9 +11,11 @@
 //
 // One sector is bound by the latency of SHA-256. Sectors of one seal proof share
 // the graph, so a Batch labels two of them in step on one thread, in hardly more
-// time than one. Where the CPU has instructions for SHA-256 (SHA-NI) the
-// labels are computed in assembly; anywhere else by crypto/sha256.
+// time than one. Where the CPU has instructions for SHA-256 (SHA-NI on amd64,
+// SHA2 on arm64) labels are computed in assembly, elsewhere by crypto/sha256.
 //
-// The package keeps two layers of each sector in memory; it writes no file
-// itself.
+// Parents are computed, or read from a parent cache file.
+//
+// Two layers of each sector are kept in memory, or a window of them when less is
+// allowed. Layers go to a Store; the package writes no file itself.
 package sdr

@@ -29,41 +29,6 @@ DATA cdgh<>+0x00(SB)/8, $0x1f83d9ab5be0cd19
 DATA cdgh<>+0x08(SB)/8, $0x3c6ef372a54ff53a
 GLOBL cdgh<>(SB), RODATA|NOPTR, $16
 
-// Round constants, FIPS 180-4 section 4.2.2.
-DATA k256<>+0x00(SB)/8, $0x71374491428a2f98
-DATA k256<>+0x08(SB)/8, $0xe9b5dba5b5c0fbcf
-DATA k256<>+0x10(SB)/8, $0x59f111f13956c25b
-DATA k256<>+0x18(SB)/8, $0xab1c5ed5923f82a4
-DATA k256<>+0x20(SB)/8, $0x12835b01d807aa98
-DATA k256<>+0x28(SB)/8, $0x550c7dc3243185be
-DATA k256<>+0x30(SB)/8, $0x80deb1fe72be5d74
-DATA k256<>+0x38(SB)/8, $0xc19bf1749bdc06a7
-DATA k256<>+0x40(SB)/8, $0xefbe4786e49b69c1
-DATA k256<>+0x48(SB)/8, $0x240ca1cc0fc19dc6
-DATA k256<>+0x50(SB)/8, $0x4a7484aa2de92c6f
-DATA k256<>+0x58(SB)/8, $0x76f988da5cb0a9dc
-DATA k256<>+0x60(SB)/8, $0xa831c66d983e5152
-DATA k256<>+0x68(SB)/8, $0xbf597fc7b00327c8
-DATA k256<>+0x70(SB)/8, $0xd5a79147c6e00bf3
-DATA k256<>+0x78(SB)/8, $0x1429296706ca6351
-DATA k256<>+0x80(SB)/8, $0x2e1b213827b70a85
-DATA k256<>+0x88(SB)/8, $0x53380d134d2c6dfc
-DATA k256<>+0x90(SB)/8, $0x766a0abb650a7354
-DATA k256<>+0x98(SB)/8, $0x92722c8581c2c92e
-DATA k256<>+0xa0(SB)/8, $0xa81a664ba2bfe8a1
-DATA k256<>+0xa8(SB)/8, $0xc76c51a3c24b8b70
-DATA k256<>+0xb0(SB)/8, $0xd6990624d192e819
-DATA k256<>+0xb8(SB)/8, $0x106aa070f40e3585
-DATA k256<>+0xc0(SB)/8, $0x1e376c0819a4c116
-DATA k256<>+0xc8(SB)/8, $0x34b0bcb52748774c
-DATA k256<>+0xd0(SB)/8, $0x4ed8aa4a391c0cb3
-DATA k256<>+0xd8(SB)/8, $0x682e6ff35b9cca4f
-DATA k256<>+0xe0(SB)/8, $0x78a5636f748f82ee
-DATA k256<>+0xe8(SB)/8, $0x8cc7020884c87814
-DATA k256<>+0xf0(SB)/8, $0xa4506ceb90befffa
-DATA k256<>+0xf8(SB)/8, $0xc67178f2bef9a3f7
-GLOBL k256<>(SB), RODATA|NOPTR, $256
-
 // General registers of both functions.
 #define S R8       // scratch; its first bytes are the schedules
 #define PARENTS R9 // of the node
@@ -81,7 +46,7 @@ GLOBL k256<>(SB), RODATA|NOPTR, $256
 #define FIRST(i, p, off, slot, m, t) \
 	VMOVDQU off(p), m; \
 	VPSHUFB flip<>(SB), m, m; \
-	VPADDD k256<>+i*4(SB), m, t; \
+	VPADDD ·k256+i*4(SB), m, t; \
 	VMOVDQU t, i*4+slot(SCHED)
 
 // NEXT makes words i … i+3 from the four vectors before: a becomes the newest.
@@ -90,7 +55,7 @@ GLOBL k256<>(SB), RODATA|NOPTR, $256
 	VPALIGNR $4, c, d, t; \
 	VPADDD t, a, a; \
 	SHA256MSG2 d, a; \
-	VPADDD k256<>+i*4(SB), a, t; \
+	VPADDD ·k256+i*4(SB), a, t; \
 	VMOVDQU t, i*4+slot(SCHED)
 
 // HALF is two rounds with the scheduled words at off of the slot in w.
