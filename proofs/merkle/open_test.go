@@ -123,6 +123,9 @@ func TestCheckAll(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+		if err := form.CheckAll(open(), indices[1:]); !errors.Is(err, ErrProof) {
+			t.Errorf("40 proofs about 39 leaves: %v", err)
+		}
 		wrong := append([]uint64{}, indices...)
 		wrong[7]++
 		if err := form.CheckAll(open(), wrong); !errors.Is(err, ErrProof) || !strings.Contains(err.Error(), "leaf 161, not 162") {

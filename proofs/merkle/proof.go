@@ -53,11 +53,11 @@ func (f Form) Check(p *Proof, index uint64) error {
 
 // CheckAll is Check for several proofs, proof i being about leaf indices[i]. It
 // hashes them level by level, which is several times faster than one after the
-// other. The first wrong proof found is the error; as many indices as proofs
-// are needed, otherwise it panics.
+// other. The first wrong proof found is the error; another number of indices
+// than of proofs is one too.
 func (f Form) CheckAll(proofs []*Proof, indices []uint64) error {
 	if len(proofs) != len(indices) {
-		panic(fmt.Sprintf("merkle: %d proofs about %d leaves", len(proofs), len(indices)))
+		return fmt.Errorf("%w: %d proofs about %d leaves", ErrProof, len(proofs), len(indices))
 	}
 	for i, p := range proofs {
 		if err := f.checkForm(p, indices[i]); err != nil {

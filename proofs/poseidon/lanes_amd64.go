@@ -26,7 +26,7 @@ type wide [lanes * 5]uint64
 type wideConst [5]uint64
 
 //go:noescape
-func dotLanes(dst, plus, src *wide, k *wideConst, n int)
+func dotLanes(dst, plus, src *wide, k *wideConst, n, halves int)
 
 //go:noescape
 func fifthLanes(x *wide, k *wideConst, n int)
@@ -71,7 +71,7 @@ func (h *Hasher) hashLanes(dst, src []Element) int {
 	for len(dst)-done >= minLanes {
 		n := min(lanes, len(dst)-done)
 		l.load(src[done*ar:(done+n)*ar], ar, h.tag, h.c.scalar.add)
-		out := l.permute(h.c.lanes)
+		out := l.permute(h.c.lanes, (n+lanes/2-1)/(lanes/2))
 		for i := range n {
 			o := (*[40]uint64)(out[i/8*40:])
 			j := i % 8
@@ -103,14 +103,15 @@ func (l *laneState) load(src []Element, ar int, tag fr.Element, add []fr.Element
 	}
 }
 
-// permute is the scalar permutation, all lanes at once.
-func (l *laneState) permute(p *laneTables) *wide {
+// permute is the scalar permutation, all lanes at once, or those of the first
+// half.
+func (l *laneState) permute(p *laneTables, halves int) *wide {
 	const half = fullRounds / 2
 	t, k, v, w := p.width, p.add[p.width:], &l.v, &l.w
 	full := func(m []wideConst) {
 		fifthLanes(&v[0], &k[0], t)
 		for j := range t {
-			dotLanes(&w[j], nil, &v[0], &m[j*t], t)
+			dotLanes(&w[j], nil, &v[0], &m[j*t], t, halves)
 		}
 		k, v, w = k[t:], w, v
 	}
@@ -122,11 +123,11 @@ func (l *laneState) permute(p *laneTables) *wide {
 	for _, n := range p.batches {
 		for i := range n {
 			fifthLanes(&v[last+i], &k[i], 1)
-			dotLanes(&v[last+i+1], nil, &v[0], &m[0], last+i+1)
+			dotLanes(&v[last+i+1], nil, &v[0], &m[0], last+i+1, halves)
 			m = m[last+i+1:]
 		}
 		for i := range last {
-			dotLanes(&v[i], &v[i], &v[last], &m[i*n], n)
+			dotLanes(&v[i], &v[i], &v[last], &m[i*n], n, halves)
 		}
 		v[last] = v[last+n]
 		m, k = m[last*n:], k[n:]
@@ -135,6 +136,6 @@ func (l *laneState) permute(p *laneTables) *wide {
 		full(p.mds)
 	}
 	fifthLanes(&v[0], &k[0], t)
-	dotLanes(&w[0], nil, &v[0], &p.last[0], t)
+	dotLanes(&w[0], nil, &v[0], &p.last[0], t, halves)
 	return &w[0]
 }

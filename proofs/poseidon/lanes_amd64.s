@@ -121,17 +121,17 @@ GLOBL ·ifmaConst(SB), RODATA|NOPTR, $56
 	VMOVDQU64 Z8, 192(p) \
 	VMOVDQU64 Z9, 256(p)
 
-// func dotLanes(dst, plus, src *wide, k *wideConst, n int)
+// func dotLanes(dst, plus, src *wide, k *wideConst, n, halves int)
 // Per lane: dst = plus + sum of src[i]*k[i], n > 0; plus may be nil and may be
-// dst.
-TEXT ·dotLanes(SB), NOSPLIT, $0-40
+// dst. halves is 1 for the first eight lanes only, or 2.
+TEXT ·dotLanes(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), DI
 	MOVQ plus+8(FP), R8
 	MOVQ src+16(FP), R9
 	MOVQ k+24(FP), R10
 	MOVQ n+32(FP), R11
 	CONSTANTS
-	MOVQ $2, BX
+	MOVQ halves+40(FP), BX
 
 half:
 	MOVQ      R9, SI

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -189,5 +190,27 @@ func TestRefusals(t *testing.T) {
 	EncodeRow(back, got)
 	if string(back) != string(le) {
 		t.Error("order-1 does not survive decoding and encoding")
+	}
+}
+
+// Wrong lengths are mistakes of the caller and panic with the numbers.
+func TestLengthsPanic(t *testing.T) {
+	h := MustNew(8)
+	for want, f := range map[string]func(){
+		"7 elements given to arity 8":               func() { h.Hash(make([]Element, 7)) },
+		"9 elements given to arity 8":               func() { h.Hash(make([]Element, 9)) },
+		"15 elements do not hash to 2 at arity 8":   func() { h.HashRow(make([]Element, 2), make([]Element, 15)) },
+		"129 elements do not hash to 16 at arity 8": func() { h.HashRow(make([]Element, 16), make([]Element, 129)) },
+		"2 elements do not fill 63 bytes":           func() { EncodeRow(make([]byte, 63), make([]Element, 2)) },
+		"no parameters for arity 7":                 func() { MustNew(7) },
+	} {
+		func() {
+			defer func() {
+				if got := fmt.Sprint(recover()); !strings.Contains(got, want) {
+					t.Errorf("panic %q, want %q", got, want)
+				}
+			}()
+			f()
+		}()
 	}
 }
