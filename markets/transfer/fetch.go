@@ -46,6 +46,13 @@ func (e *FatalError) Error() string { return e.Err.Error() }
 // Unwrap gives the reason.
 func (e *FatalError) Unwrap() error { return e.Err }
 
+// diskError is a failure of our own disk. It is no reason to ask the client's
+// server again, nor to give the deal up: whoever called tries later.
+type diskError struct{ err error }
+
+func (e *diskError) Error() string { return e.err.Error() }
+func (e *diskError) Unwrap() error { return e.err }
+
 func fatal(format string, args ...any) error { return &FatalError{fmt.Errorf(format, args...)} }
 
 // New makes a Fetcher.
@@ -88,7 +95,8 @@ func CheckURL(raw string) error {
 }
 
 // Fetch returns nil when Path holds exactly Size bytes, synced to disk. A
-// *FatalError will not go away by repeating; other errors may.
+// *FatalError will not go away by repeating; other errors may, also those of our
+// own disk, which end this call at once.
 func (f *Fetcher) Fetch(ctx context.Context, r Request) error {
 	if err := CheckURL(r.URL); err != nil {
 		return &FatalError{err}
@@ -129,7 +137,8 @@ func (f *Fetcher) loop(ctx context.Context, r Request, file *os.File, have uint6
 			return nil
 		}
 		var fe *FatalError
-		if errors.As(err, &fe) || ctx.Err() != nil {
+		var own *diskError
+		if errors.As(err, &fe) || errors.As(err, &own) || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
 		failed++
@@ -255,7 +264,7 @@ func (f *Fetcher) copy(ctx context.Context, r Request, file *os.File, body io.Re
 				return have, fatal("server sent more than the deal's %d bytes", r.Size)
 			}
 			if _, werr := file.WriteAt(buf[:n], int64(have)); werr != nil {
-				return have, fmt.Errorf("write staging file %s: %w", r.Path, werr)
+				return have, &diskError{fmt.Errorf("write staging file %s (free space there; the transfer goes on from %d bytes): %w", r.Path, have, werr)}
 			}
 			have += uint64(n)
 			if r.Progress != nil {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -256,6 +257,33 @@ func TestCancelKeepsBytes(t *testing.T) {
 func TestFileLargerThanDeal(t *testing.T) {
 	_, err := fetch(t, open, content, func(r *Request) { require.NoError(t, os.WriteFile(r.Path, append(payload, 1), 0o600)) })
 	require.ErrorContains(t, err, "but file size=")
+}
+
+// A full disk of our own (the kernel's real ENOSPC) costs the client's server
+// one request and the deal nothing: with space again the transfer succeeds.
+func TestDiskFull(t *testing.T) {
+	var gets atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			gets.Add(1)
+		}
+		content(w, r)
+	}))
+	defer srv.Close()
+	f := New(Config{AllowPrivateIPs: true, Attempts: 3, RetryMin: time.Millisecond})
+	defer f.Close()
+	r := Request{URL: srv.URL, Size: uint64(len(payload)), Path: filepath.Join(t.TempDir(), "staged")}
+	require.NoError(t, os.Symlink("/dev/full", r.Path))
+	err := f.Fetch(context.Background(), r)
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.ErrorContains(t, err, "free space")
+	require.False(t, isFatal(err), "a full disk must not end the deal")
+	require.Equal(t, int32(1), gets.Load())
+	require.NoError(t, os.Remove(r.Path))
+	require.NoError(t, f.Fetch(context.Background(), r))
+	b, err := os.ReadFile(r.Path)
+	require.NoError(t, err)
+	require.Equal(t, payload, b)
 }
 
 func FuzzContentRange(f *testing.F) {
