@@ -48,7 +48,7 @@ type postShape struct {
 const (
 	winningSectors   = 66 // the 66 openings of the sector, each taken for a sector of its own
 	windowChallenges = 10
-	// windowChallenges' sectors in one partition: as many as fit 2^27 constraints.
+	// Sectors in one window partition: as many as fit a domain of 2^27.
 	windowSectors32GiB = 2349
 	windowSectors64GiB = 2300
 	windowSectorsSmall = 2

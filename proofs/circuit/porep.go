@@ -75,7 +75,7 @@ func (w *porepWalk) challenge(ctx context.Context, p *porep.Challenge, node uint
 	b.PackInput(number)
 	labels := make([]gadget.Num, w.layers)
 	for layer := 1; layer <= w.layers; layer++ {
-		if err := ctx.Err(); err != nil {
+		if err := stopped(ctx, KindPoRep); err != nil {
 			return err
 		}
 		labels[layer-1] = w.label(layer, number, &base, &exp)

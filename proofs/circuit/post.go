@@ -22,6 +22,7 @@ type postSector struct {
 // postCircuit shows, of each of its sectors, that leaves are in the replica that
 // CommR commits to (storage-proofs-post/src/fallback/circuit.rs).
 type postCircuit struct {
+	kind    Kind
 	sectors []postSector
 	vanilla *vanilla
 }
@@ -33,7 +34,7 @@ func (c *postCircuit) Synthesize(ctx context.Context, cs r1cs.ConstraintSystem) 
 	}
 	b := gadget.New(cs)
 	for i := range c.sectors {
-		if err := ctx.Err(); err != nil {
+		if err := stopped(ctx, c.kind); err != nil {
 			return err
 		}
 		s := &c.sectors[i]
@@ -64,7 +65,7 @@ func blankPoSt(p abi.RegisteredPoStProof, k Kind) (r1cs.Circuit, error) {
 	for i := range sector.openings {
 		sector.openings[i] = blankProof(s.shape.PoseidonForm())
 	}
-	c := &postCircuit{sectors: make([]postSector, s.sectors)}
+	c := &postCircuit{kind: k, sectors: make([]postSector, s.sectors)}
 	for i := range c.sectors {
 		c.sectors[i] = sector
 	}
@@ -121,7 +122,7 @@ func postCircuits(shape postShape, s *post.Statement, opened []post.Opened, v *v
 	}
 	var out []r1cs.Circuit
 	for _, part := range partitions(all, shape.sectors) {
-		out = append(out, &postCircuit{sectors: part, vanilla: v})
+		out = append(out, &postCircuit{kind: v.kind, sectors: part, vanilla: v})
 	}
 	return out
 }

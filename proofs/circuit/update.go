@@ -73,7 +73,7 @@ func (c *updateCircuit) Synthesize(ctx context.Context, cs r1cs.ConstraintSystem
 	b.Equal(b.Poseidon(commC, w.rootNew), commRNew)
 	row := w.apex
 	for len(row) > 1 {
-		if err := ctx.Err(); err != nil {
+		if err := stopped(ctx, KindUpdate); err != nil {
 			return err
 		}
 		up := make([]gadget.Num, len(row)/2)
@@ -85,7 +85,7 @@ func (c *updateCircuit) Synthesize(ctx context.Context, cs r1cs.ConstraintSystem
 	b.Climb(gadget.DataTree, w.partition, above, row[0], commDNew)
 
 	for i, bits := range w.draw(k, commRNew) {
-		if err := ctx.Err(); err != nil {
+		if err := stopped(ctx, KindUpdate); err != nil {
 			return err
 		}
 		w.challenge(&c.part.Openings[i], bits)

@@ -42,6 +42,14 @@ func (v *vanilla) check(ctx context.Context) error {
 	return v.err
 }
 
+// stopped is the error of a walk through k whose context has ended, or nil.
+func stopped(ctx context.Context, k Kind) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("circuit: walk through a %s stopped: %w", k, err)
+	}
+	return nil
+}
+
 // blankProof is a proof of form f about leaf 0 of a tree of zeros.
 func blankProof(f merkle.Form) merkle.Proof {
 	step := func(n, arity int) (out []merkle.Step) {

@@ -40,8 +40,9 @@ func (b *Builder) Bits(n Num) []Bit {
 	return out
 }
 
-// BoundBits are the count lowest bits of n and bind n to be no larger, in the
-// form sum * 1 = n that SnapDeals uses (storage-proofs-update/src/gadgets.rs).
+// BoundBits are count bits that make n, least significant first: n has no more.
+// The constraint is sum * 1 = n, the form that SnapDeals has in place of that of
+// Bits (storage-proofs-update/src/gadgets.rs).
 func (b *Builder) BoundBits(n Num, count int) []Bit {
 	out := b.decompose(&n.Value, count)
 	b.a = appendPacked(b.a[:0], out)

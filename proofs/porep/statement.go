@@ -48,11 +48,11 @@ func StatementOf(info proof.SealVerifyInfo) (Statement, error) {
 	}
 	commR, err := commcid.CIDToReplicaCommitmentV1(info.SealedCID)
 	if err != nil || len(commR) != 32 {
-		return Statement{}, fmt.Errorf("porep: %s is no CommR: %w", info.SealedCID, err)
+		return Statement{}, fmt.Errorf("porep: %s is no CommR (%v)", info.SealedCID, err)
 	}
 	commD, err := commcid.CIDToDataCommitmentV1(info.UnsealedCID)
 	if err != nil || len(commD) != 32 {
-		return Statement{}, fmt.Errorf("porep: %s is no CommD: %w", info.UnsealedCID, err)
+		return Statement{}, fmt.Errorf("porep: %s is no CommD (%v)", info.UnsealedCID, err)
 	}
 	if len(info.Randomness) != 32 || len(info.InteractiveRandomness) != 32 {
 		return Statement{}, fmt.Errorf("porep: ticket of %d and seed of %d bytes, not 32", len(info.Randomness), len(info.InteractiveRandomness))

@@ -8,6 +8,9 @@
 // keeps the matrices. The order of allocation and of constraints is part of what
 // a circuit is: parameters made by others fit only when it is equal.
 //
+// Summarize condenses a circuit to digests that can be compared with those of
+// another implementation; Satisfied checks a witness, constraint by constraint.
+//
 // The package refuses to know any proof: gadgets and circuits are above it, keys
 // and proofs beside it.
 package r1cs

@@ -53,7 +53,7 @@ func StatementOf(info proof.ReplicaUpdateInfo) (Statement, error) {
 	}
 	fresh, err := commcid.CIDToReplicaCommitmentV1(info.NewSealedSectorCID)
 	if err != nil || len(fresh) != 32 {
-		return Statement{}, fmt.Errorf("update: %s is no CommR: %w", info.NewSealedSectorCID, err)
+		return Statement{}, fmt.Errorf("update: %s is no CommR (%v)", info.NewSealedSectorCID, err)
 	}
 	s.CommRNew = [32]byte(fresh)
 	return s, nil
