@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"math"
+	"math/bits"
 
 	"golang.org/x/crypto/blake2b"
 )
@@ -62,8 +62,9 @@ func (g *Graph) BaseParents(n uint64, out *[BaseDegree]uint32) {
 	}
 	words := chacha8(&g.seed, uint32(n))
 	meta := n * samples
-	// The reference takes the logarithm in floating point.
-	buckets := uint64(math.Ceil(math.Log2(float64(meta))))
+	// The reference rounds up the logarithm in floating point, which for such
+	// small numbers is the same.
+	buckets := uint64(bits.Len64(meta - 1))
 	for k := range samples {
 		i := words[2*k]%buckets + 1
 		largest := min(meta, 1<<i)
@@ -81,13 +82,7 @@ func (g *Graph) BaseParents(n uint64, out *[BaseDegree]uint32) {
 // ExpParents gives the eight parents of node n in the layer below.
 func (g *Graph) ExpParents(n uint64, out *[ExpDegree]uint32) {
 	for i := range out {
-		y := g.permute(n*ExpDegree + uint64(i))
-		if g.legacy {
-			// Version 1.0 cut to 32 bits first; old sectors depend on it.
-			out[i] = uint32(y) / ExpDegree
-		} else {
-			out[i] = uint32(y / ExpDegree)
-		}
+		out[i] = g.expParent(g.permute(n*ExpDegree + uint64(i)))
 	}
 }
 

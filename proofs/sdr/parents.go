@@ -23,16 +23,16 @@ func (g *Graph) ReadParents(ctx context.Context, start uint64, dst []uint32) err
 	if err := checkRun(start, dst, g.nodes); err != nil {
 		return err
 	}
-	const look = 1 << 10
-	for i := uint64(0); len(dst) > 0; i++ {
-		if i%look == 0 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
+	for len(dst) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		g.BaseParents(start+i, (*[BaseDegree]uint32)(dst))
-		g.ExpParents(start+i, (*[ExpDegree]uint32)(dst[BaseDegree:]))
-		dst = dst[Degree:]
+		run := dst[:min(len(dst), runNodes*Degree)]
+		for i := 0; i < len(run); i += Degree {
+			g.BaseParents(start+uint64(i/Degree), (*[BaseDegree]uint32)(run[i:]))
+		}
+		g.expRun(start, run)
+		dst, start = dst[len(run):], start+uint64(len(run)/Degree)
 	}
 	return nil
 }

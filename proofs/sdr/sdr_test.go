@@ -205,14 +205,3 @@ func TestGenerateStops(t *testing.T) {
 		t.Errorf("sink error: %v", err)
 	}
 }
-
-func BenchmarkExpParents(b *testing.B) {
-	g, err := NewGraph([32]byte{6}, 1<<18, false)
-	if err != nil {
-		b.Fatal(err)
-	}
-	var out [ExpDegree]uint32
-	for i := range b.N {
-		g.ExpParents(uint64(i)%g.nodes, &out)
-	}
-}
