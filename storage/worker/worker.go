@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/ipfs/go-datastore"
+	"golang.org/x/sys/unix"
 
 	"quarry/api"
 	"quarry/storage/fetch"
@@ -291,6 +292,7 @@ func isLeaseLost(err error) bool {
 func retryable(err error) bool {
 	var notFound *api.ErrNotFound
 	return api.IsTemporary(err) || isLeaseLost(err) || errors.As(err, &notFound) || errors.Is(err, errTransient) ||
+		errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) ||
 		errors.Is(err, fetch.ErrChecksum) || errors.Is(err, context.DeadlineExceeded)
 }
 
