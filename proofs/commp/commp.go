@@ -7,7 +7,9 @@ import (
 	"io"
 	"math/bits"
 	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	commcid "github.com/filecoin-project/go-fil-commcid"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -31,6 +33,11 @@ const (
 	chunkUnpadded = chunkQuads * fr32.QuadUnpadded
 	chunkPadded   = chunkQuads * fr32.QuadPadded
 	maxPayload    = uint64(1) << 59
+
+	// chunksPerCPU is how many chunks per CPU are hashed before the next are
+	// taken in, so that CPUs wait little for the slowest of them.
+	chunksPerCPU = 4
+	firstRoom    = 64 << 10 // bytes, for payloads of unknown length
 )
 
 var chunkLevel = level(chunkPadded)
@@ -70,13 +77,12 @@ func SumPadded(ctx context.Context, r io.Reader, size abi.PaddedPieceSize) (Piec
 
 func sumInto(ctx context.Context, r io.Reader) (*Writer, error) {
 	w := NewWriter()
-	buf := make([]byte, chunkUnpadded)
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("commp: stopped after %d bytes: %w", w.payload, err)
 		}
-		n, err := r.Read(buf)
-		if _, werr := w.Write(buf[:n]); werr != nil {
+		n, err := r.Read(w.room())
+		if werr := w.grow(n); werr != nil {
 			return nil, werr
 		}
 		if errors.Is(err, io.EOF) {
@@ -99,45 +105,78 @@ type Writer struct {
 
 // NewWriter returns an empty Writer.
 func NewWriter() *Writer {
-	return &Writer{batch: chunkUnpadded * runtime.GOMAXPROCS(0)}
+	return &Writer{batch: chunksPerCPU * chunkUnpadded * runtime.GOMAXPROCS(0)}
 }
 
-// Write adds payload. It fails only beyond 2^60 bytes.
+// Write adds payload. It fails only beyond 2^59 bytes.
 func (w *Writer) Write(p []byte) (int, error) {
-	if w.payload+uint64(len(p)) > maxPayload {
+	total := len(p)
+	if w.payload+uint64(total) > maxPayload {
 		return 0, fmt.Errorf("commp: payload longer than %d bytes", maxPayload)
 	}
-	total := len(p)
-	w.payload += uint64(total)
 	for len(p) > 0 {
-		n := min(w.batch-len(w.buf), len(p))
-		w.buf = append(w.buf, p[:n]...)
-		p = p[n:]
-		if len(w.buf) == w.batch {
-			w.flush()
+		if len(w.buf) == 0 && len(p) >= w.batch { // no need to copy it
+			w.flush(p[:w.batch])
+			w.payload += uint64(w.batch)
+			p = p[w.batch:]
+			continue
 		}
+		n := copy(w.room(), p)
+		if err := w.grow(n); err != nil {
+			return 0, err
+		}
+		p = p[n:]
 	}
 	return total, nil
 }
 
-// flush commits to the buffered payload, chunk by chunk, the last chunk being
-// zero-extended.
-func (w *Writer) flush() {
-	roots := make([]Node, (len(w.buf)+chunkUnpadded-1)/chunkUnpadded)
-	var wg sync.WaitGroup
-	for i := range roots {
-		chunk := w.buf[i*chunkUnpadded : min((i+1)*chunkUnpadded, len(w.buf))]
-		if len(roots) == 1 {
-			roots[i] = chunkRoot(chunk, chunkPadded)
-			break
-		}
-		wg.Go(func() { roots[i] = chunkRoot(chunk, chunkPadded) })
+// room is where the next payload goes; there always is some.
+func (w *Writer) room() []byte {
+	if len(w.buf) == cap(w.buf) {
+		w.buf = slices.Grow(w.buf, min(max(len(w.buf), firstRoom), w.batch-len(w.buf)))
 	}
-	wg.Wait()
+	return w.buf[len(w.buf):min(cap(w.buf), w.batch)]
+}
+
+// grow takes in the first n bytes of room.
+func (w *Writer) grow(n int) error {
+	if w.payload+uint64(n) > maxPayload {
+		return fmt.Errorf("commp: payload longer than %d bytes", maxPayload)
+	}
+	w.buf, w.payload = w.buf[:len(w.buf)+n], w.payload+uint64(n)
+	if len(w.buf) == w.batch {
+		w.flush(w.buf)
+		w.buf = w.buf[:0]
+	}
+	return nil
+}
+
+// flush commits to payload, chunk by chunk, the last chunk being zero-extended.
+func (w *Writer) flush(payload []byte) {
+	roots := make([]Node, (len(payload)+chunkUnpadded-1)/chunkUnpadded)
+	one := func(i int) {
+		roots[i] = chunkRoot(payload[i*chunkUnpadded:min((i+1)*chunkUnpadded, len(payload))], chunkPadded)
+	}
+	workers := min(len(roots), runtime.GOMAXPROCS(0))
+	if workers == 1 {
+		for i := range roots {
+			one(i)
+		}
+	} else {
+		var wg sync.WaitGroup
+		var next atomic.Int64
+		for range workers {
+			wg.Go(func() {
+				for i := int(next.Add(1)) - 1; i < len(roots); i = int(next.Add(1)) - 1 {
+					one(i)
+				}
+			})
+		}
+		wg.Wait()
+	}
 	for _, r := range roots {
 		w.fold.push(r, chunkLevel)
 	}
-	w.buf = w.buf[:0]
 }
 
 var chunkPool = sync.Pool{New: func() any { return new([chunkPadded]byte) }}
@@ -183,7 +222,7 @@ func (w *Writer) FinishPadded(size abi.PaddedPieceSize) (Piece, error) {
 		root = chunkRoot(w.buf, int(size))
 	} else {
 		if len(w.buf) > 0 {
-			w.flush()
+			w.flush(w.buf)
 		}
 		root = w.fold.root(level(uint64(size)))
 	}

@@ -170,6 +170,33 @@ func testEqualsOracle(t *testing.T) {
 	}
 }
 
+// However much a Writer takes in at a time and however it is written to, the
+// commitment is the same.
+func TestWriterBatches(t *testing.T) {
+	data := make([]byte, 9*chunkUnpadded+12345)
+	rand.New(rand.NewSource(2)).Read(data)
+	want, err := Sum(context.Background(), bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, chunks := range []int{1, 2, 3, 20} {
+		for _, cut := range []int{1000, chunkUnpadded - 1, chunkUnpadded, 2*chunkUnpadded + 1, len(data)} {
+			w := NewWriter()
+			w.batch = chunks * chunkUnpadded
+			for rest := data; len(rest) > 0; {
+				n, err := w.Write(rest[:min(cut, len(rest))])
+				if err != nil || n != min(cut, len(rest)) || len(w.buf) >= w.batch {
+					t.Fatalf("wrote %d of %d bytes, %d are waiting: %v", n, cut, len(w.buf), err)
+				}
+				rest = rest[n:]
+			}
+			if got, err := w.Finish(); got != want || err != nil {
+				t.Errorf("batches of %d chunks, writes of %d bytes: %+v, %v; want %+v", chunks, cut, got, err, want)
+			}
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	ctx := context.Background()
 	if _, err := Sum(ctx, bytes.NewReader(nil)); !errors.Is(err, ErrEmpty) {
