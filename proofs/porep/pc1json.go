@@ -76,6 +76,9 @@ const maxPath = 4096
 // it are not used: files are where the caller says.
 func ParsePreCommit1JSON(s Sector, ticket abi.SealRandomness, raw []byte) (PreCommit1Out, error) {
 	par, err := paramsFor(s.Proof)
+	if err == nil && s.Custom != nil {
+		err = fmt.Errorf("porep: %s is of no registered seal proof; the reference's form is for those", s)
+	}
 	if err != nil {
 		return PreCommit1Out{}, err
 	}

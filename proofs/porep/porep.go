@@ -14,9 +14,15 @@ type Sector struct {
 	Proof  abi.RegisteredSealProof
 	Miner  abi.ActorID
 	Number abi.SectorNumber
+	// Custom, where not nil, takes the place of Proof and of the prover id that
+	// Miner gives.
+	Custom *Custom
 }
 
 func (s Sector) String() string {
+	if s.Custom != nil {
+		return fmt.Sprintf("sector %d of prover %x (%s)", s.Number, s.Custom.ProverID, s.Custom.describe())
+	}
 	return fmt.Sprintf("sector s-t0%d-%d (seal proof %d)", s.Miner, s.Number, s.Proof)
 }
 

@@ -50,13 +50,13 @@ func PreCommit1Batch(ctx context.Context, tasks []PreCommit1Task, o LabelOptions
 	if len(tasks) == 0 || len(tasks) > sdr.MaxBatch {
 		return nil, fmt.Errorf("porep: a batch of %d sectors; want 1 to %d", len(tasks), sdr.MaxBatch)
 	}
-	par, err := paramsFor(tasks[0].Sector.Proof)
+	par, err := tasks[0].Sector.params()
 	if err != nil {
 		return nil, err
 	}
 	wants := make([][32]byte, len(tasks))
 	for i, t := range tasks {
-		if t.Sector.Proof != tasks[0].Sector.Proof {
+		if other, err := t.Sector.params(); err != nil || other != par {
 			return nil, fmt.Errorf("porep: %s is not of the seal proof of %s; a batch has one", t.Sector, tasks[0].Sector)
 		}
 		if len(t.Ticket) != 32 {
@@ -104,7 +104,7 @@ func (par *params) dataPhase(ctx context.Context, t PreCommit1Task, want [32]byt
 		return PreCommit1Out{}, fmt.Errorf("%w: CommD is %x, the pieces give %x", ErrPieces, commD, want)
 	}
 	ticket := [32]byte(t.Ticket)
-	id := sdr.ReplicaID(sdr.ProverID(uint64(t.Sector.Miner)), uint64(t.Sector.Number), ticket, commD, par.porepID)
+	id := par.replicaID(t.Sector, ticket, commD)
 	return PreCommit1Out{CommD: commD, ReplicaID: id, Ticket: ticket, Layers: par.layers}, nil
 }
 

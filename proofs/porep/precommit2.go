@@ -19,7 +19,7 @@ import (
 // sector or grow on writing; for going on it must keep its bytes. Memory needed:
 // PreCommit2Memory.
 func PreCommit2(ctx context.Context, s Sector, pc1 PreCommit1Out, unsealed io.ReaderAt, sealed File, cache Files, p Progress) (Commitments, error) {
-	par, err := paramsFor(s.Proof)
+	par, err := s.params()
 	if err != nil {
 		return Commitments{}, err
 	}

@@ -19,7 +19,7 @@ import (
 // the layers, tree-c, tree-d and tree-r-last in cache, or, for synthetic PoRep,
 // the file that Synthesize left there.
 func Prove(ctx context.Context, s Sector, req ProveRequest, sealed io.ReaderAt, cache Files) ([]byte, error) {
-	par, err := paramsFor(s.Proof)
+	par, err := s.params()
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (par *params) prove(ctx context.Context, s Sector, req *ProveRequest, seale
 		return nil, errSeed
 	}
 	v := &vanilla{CommR: req.CommR, CommD: req.CommD, Seed: [32]byte(req.Seed), Ticket: [32]byte(req.Ticket)}
-	v.ReplicaID = sdr.ReplicaID(sdr.ProverID(uint64(s.Miner)), uint64(s.Number), v.Ticket, v.CommD, par.porepID)
+	v.ReplicaID = par.replicaID(s, v.Ticket, v.CommD)
 	if err := par.fill(ctx, v, req.Commitments, sealed, cache); err != nil {
 		return nil, err
 	}

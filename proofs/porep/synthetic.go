@@ -32,14 +32,14 @@ func Synthetic(proof abi.RegisteredSealProof) bool {
 // interrupted file is never taken for a finished one. Files must be those of
 // PreCommit2, c its result; only synthetic seal proofs are taken.
 func Synthesize(ctx context.Context, s Sector, ticket abi.SealRandomness, c Commitments, sealed io.ReaderAt, cache Files, p Progress) error {
-	par, err := paramsFor(s.Proof)
+	par, err := s.params()
 	if err != nil {
 		return err
 	}
 	if par.feature != synthetic || len(ticket) != 32 {
 		return fmt.Errorf("porep: synthetic proofs of %s: want a synthetic seal proof and a ticket of 32 bytes, not %d", s, len(ticket))
 	}
-	id := sdr.ReplicaID(sdr.ProverID(uint64(s.Miner)), uint64(s.Number), [32]byte(ticket), c.CommD, par.porepID)
+	id := par.replicaID(s, [32]byte(ticket), c.CommD)
 	if err := par.synthesize(ctx, id, c, sealed, cache, p); err != nil {
 		return fmt.Errorf("porep: synthetic proofs of %s: %w", s, err)
 	}

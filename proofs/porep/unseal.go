@@ -32,7 +32,7 @@ func Unseal(ctx context.Context, s Sector, ticket abi.SealRandomness, commD cid.
 // is empty again in the end. scratch must not be the cache of a sector. A limit
 // on memory below PreCommit1Memory needs scratch.
 func UnsealWith(ctx context.Context, s Sector, ticket abi.SealRandomness, commD cid.Cid, sealed io.ReaderAt, out io.Writer, offset, size abi.PaddedPieceSize, scratch Files, o LabelOptions, p Progress) error {
-	par, err := paramsFor(s.Proof)
+	par, err := s.params()
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func UnsealWith(ctx context.Context, s Sector, ticket abi.SealRandomness, commD 
 }
 
 func (par *params) replicaID(s Sector, ticket, commD [32]byte) [32]byte {
-	return sdr.ReplicaID(sdr.ProverID(uint64(s.Miner)), uint64(s.Number), ticket, commD, par.porepID)
+	return sdr.ReplicaID(s.proverID(), uint64(s.Number), ticket, commD, par.porepID)
 }
 
 // unseal is Unseal with parameters that need not be those of a registered proof.

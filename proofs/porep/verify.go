@@ -34,16 +34,16 @@ func Verify(ctx context.Context, info proof.SealVerifyInfo, blob []byte) (bool, 
 		len(info.Randomness) != 32 || len(info.InteractiveRandomness) != 32 {
 		return false, nil
 	}
+	s := Sector{Proof: info.SealProof, Miner: info.Miner, Number: info.Number}
+	return par.verify(ctx, s, [32]byte(info.Randomness), [32]byte(info.InteractiveRandomness), [32]byte(commD), [32]byte(commR), blob)
+}
+
+func (par *params) verify(ctx context.Context, s Sector, ticket, seed, commD, commR [32]byte, blob []byte) (bool, error) {
 	v, err := par.unmarshal(blob)
-	if err != nil {
-		return false, nil
+	if err != nil || v.Ticket != ticket {
+		return false, nil //nolint:nilerr // a proof of another form is a wrong proof
 	}
-	ticket, seed := [32]byte(info.Randomness), [32]byte(info.InteractiveRandomness)
-	id := sdr.ReplicaID(sdr.ProverID(uint64(info.Miner)), uint64(info.Number), ticket, [32]byte(commD), par.porepID)
-	if v.Ticket != ticket {
-		return false, nil
-	}
-	switch err := par.check(ctx, v, id, [32]byte(commD), [32]byte(commR), seed); {
+	switch err := par.check(ctx, v, par.replicaID(s, ticket, commD), commD, commR, seed); {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, errWrong):
