@@ -116,7 +116,7 @@ func (e *engine) hash(ctx context.Context, layer int, ready chan<- uint64) error
 	feed, stop := e.feed(ctx)
 	defer stop()
 	for start := uint64(1); start < nodes; {
-		end := min((start/runNodes+1)*runNodes, nodes)
+		end := nextRun(start, nodes)
 		parents, err := feed(start, end)
 		if err != nil {
 			return err

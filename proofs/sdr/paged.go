@@ -72,7 +72,7 @@ func (e *engine) pagedLayer(ctx context.Context, layer int) error {
 	defer stop()
 	nodes := e.Graph.nodes
 	for start := uint64(1); start < nodes; {
-		end := min((start/runNodes+1)*runNodes, nodes)
+		end := nextRun(start, nodes)
 		parents, err := feed(start, end)
 		if err != nil {
 			return err
