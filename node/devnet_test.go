@@ -77,7 +77,7 @@ func (f *fullNode) open(t *testing.T, listen string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := devnet.New(t.Context(), devnet.Config{Pace: 50 * time.Millisecond, SectorDir: f.dir, Mine: true, IdleEpochs: 4},
+	n, err := devnet.New(t.Context(), devnet.Config{Pace: 50 * time.Millisecond, SectorDir: f.dir, Mine: true, IdleEpochs: 30},
 		devnet.Deps{Store: f.ds, Wallet: f.w, Engine: e})
 	if err != nil {
 		t.Fatal(err)

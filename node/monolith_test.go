@@ -37,7 +37,7 @@ type monolith struct {
 }
 
 // newMonolith makes a miner on a chain of its own and starts it.
-func newMonolith(t *testing.T) *monolith {
+func newMonolith(t *testing.T, change ...func(*Settings)) *monolith {
 	t.Helper()
 	full := newFullNode(t)
 	retrieval := freePort(t)
@@ -50,6 +50,9 @@ func newMonolith(t *testing.T) *monolith {
 		t.Fatal(err)
 	}
 	m := &monolith{full: full, set: load(t, dir, full.info), wallet: full.account(t, api.KeySecp256k1)}
+	for _, f := range change {
+		f(&m.set)
+	}
 	m.running = start(t, m.set)
 	key, _, err := lcrypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {
@@ -184,8 +187,7 @@ func (m *monolith) get(t *testing.T, path, byteRange string) (int, []byte) {
 }
 
 // One process does everything: a deal is made over libp2p, sealed, proven and
-// fetched back; the public listener gives content and nothing else; and a
-// damaged sector is declared faulty, alone, and recovers when it is whole.
+// fetched back; the public listener gives content and nothing else.
 func TestMonolith(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs a chain and seals two sectors")
@@ -197,12 +199,19 @@ func TestMonolith(t *testing.T) {
 		m.retrieve(t, s)
 	}
 	m.publicListener(t, first)
-	m.damage(t, first, second)
 }
 
-// damage truncates the sector of one deal before its next window PoSt.
-func (m *monolith) damage(t *testing.T, broken, whole stored) {
-	t.Helper()
+// A sector whose file is truncated before its window PoSt is declared faulty,
+// alone, while the other is proven and served; it recovers when the file is
+// whole again. The chain says so, over several proving periods.
+func TestDamagedSector(t *testing.T) {
+	if os.Getenv("QUARRY_LONG") == "" {
+		t.Skip("lets four proving periods pass, about a minute; set QUARRY_LONG=1 (make soak does)")
+	}
+	m := newMonolith(t, func(s *Settings) { s.ProvingOpts.NoBlocks = true }) // so that time runs fast
+	broken, whole := m.deal(t, 1400), m.deal(t, 1300)
+	m.seal(t, broken)
+	m.seal(t, whole)
 	number := func(s stored) uint64 {
 		return uint64(m.await(t, s.id, "is in a sector", func(d api.DealInfo) bool { return d.Placement != nil }).Placement.Sector.Number)
 	}
@@ -210,7 +219,7 @@ func (m *monolith) damage(t *testing.T, broken, whole stored) {
 	if bad == good {
 		t.Fatalf("both deals are in sector %d", bad)
 	}
-	m.proves(t, "both sectors are proven", nil)
+	m.proves(t, "both sectors are proven", []uint64{})
 	file := filepath.Join(m.set.RepoDir, "sectors", "sealed", api.SectorName(abi.SectorID{Miner: abi.ActorID(must(address.IDFromAddress(m.at.Miner))), Number: abi.SectorNumber(bad)}))
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -224,7 +233,7 @@ func (m *monolith) damage(t *testing.T, broken, whole stored) {
 	if err := os.WriteFile(file, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m.proves(t, "the restored sector has recovered", nil)
+	m.proves(t, "the restored sector has recovered", []uint64{})
 }
 
 // proves lets chain time pass until a window PoSt was accepted and exactly the

@@ -14,7 +14,7 @@ var commands = []string{"miner", "miner-worker", "miner-devnet", "miner-client"}
 func buildCommands(t *testing.T) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "bin")
-	args := []string{"build", "-o", bin + "/"}
+	args := []string{"build", "-trimpath", "-o", bin + "/"}
 	for _, c := range commands {
 		args = append(args, "quarry/cmd/"+c)
 	}

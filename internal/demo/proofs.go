@@ -39,7 +39,7 @@ func (d *demo) waitProven(ctx context.Context) error {
 		if p.Accepted >= d.o.proofs && m.BlocksWon >= 1 && proving {
 			return true, d.checkChain(ctx)
 		}
-		if p.Accepted < d.o.proofs {
+		if p.Accepted < d.o.proofs || m.BlocksWon == 0 {
 			err = d.warp(ctx)
 		}
 		return false, err
