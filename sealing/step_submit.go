@@ -50,30 +50,45 @@ func (s *Sealing) submitUpdate(ctx context.Context, l *lane, r record) (event, e
 	return s.sendUpdate(ctx, l, r, o, *at)
 }
 
-// sendable finds out what stands against sending now.
-func (s *Sealing) sendable(ctx context.Context, r record, o onChain, at api.SectorLocation) (event, error) {
-	until, mutable, err := s.mutable(ctx, at.Deadline, o.head)
+// obstacle says what stands against an update now, and the epoch from which it
+// may be gone; empty when nothing does.
+func (s *Sealing) obstacle(ctx context.Context, r record, head *api.TipSet, at api.SectorLocation) (why string, until abi.ChainEpoch, err error) {
+	until, mutable, err := s.mutable(ctx, at.Deadline, head)
 	if err != nil {
-		return event{}, err
+		return "", 0, err
 	}
 	if !mutable {
-		return event{Kind: evImmutable, Reason: fmt.Sprintf("deadline %d until epoch %d", at.Deadline, until)}, nil
+		return fmt.Sprintf("deadline %d takes no changes", at.Deadline), until, nil
 	}
-	parts, err := s.deps.Chain.StateMinerPartitions(ctx, s.cfg.Miner, at.Deadline, o.head.Key())
+	parts, err := s.deps.Chain.StateMinerPartitions(ctx, s.cfg.Miner, at.Deadline, head.Key())
 	if err != nil {
-		return event{}, fmt.Errorf("ask for the partitions of deadline %d: %w", at.Deadline, err)
+		return "", 0, fmt.Errorf("ask for the partitions of deadline %d: %w", at.Deadline, err)
 	}
 	if at.Partition >= uint64(len(parts)) {
-		return event{}, fmt.Errorf("deadline %d has %d partitions, the sector is said to be in number %d", at.Deadline, len(parts), at.Partition)
+		return "", 0, fmt.Errorf("deadline %d has %d partitions, the sector is said to be in number %d", at.Deadline, len(parts), at.Partition)
 	}
 	active, err := parts[at.Partition].ActiveSectors.IsSet(uint64(r.Number))
 	if err != nil {
-		return event{}, fmt.Errorf("read the partitions of deadline %d: %w", at.Deadline, err)
+		return "", 0, fmt.Errorf("read the partitions of deadline %d: %w", at.Deadline, err)
 	}
 	if !active {
-		return event{}, failed("", "the sector is faulty or has not been proven yet: the chain takes its update after its next window PoSt")
+		return "the sector is faulty or was never proven", until, nil
 	}
-	return event{}, nil
+	return "", 0, nil
+}
+
+// sendable finds out whether to send now, to wait, or, when a deal would start
+// meanwhile, to give up early enough for it to go elsewhere.
+func (s *Sealing) sendable(ctx context.Context, r record, o onChain, at api.SectorLocation) (event, error) {
+	why, until, err := s.obstacle(ctx, r, o.head, at)
+	if err != nil || why == "" {
+		return event{}, err
+	}
+	why = fmt.Sprintf("%s until epoch %d", why, until)
+	if start, _, _ := r.dealSpan(); start <= until {
+		return event{}, fatal("the update was given up: %s, a deal starts at %d", why, start)
+	}
+	return event{Kind: evImmutable, Reason: why}, nil
 }
 
 func (s *Sealing) sendUpdate(ctx context.Context, l *lane, r record, o onChain, at api.SectorLocation) (event, error) {
@@ -132,8 +147,7 @@ func updateParams(r record, at api.SectorLocation) (*miner.ProveReplicaUpdates3P
 
 // mutable tells whether sectors of a deadline may be changed now: not from one
 // challenge window before it opens until it closes (actors
-// miner/src/deadlines.rs, deadline_is_mutable). Otherwise until is the first
-// epoch at which they may.
+// miner/src/deadlines.rs, deadline_is_mutable). until is when it closes next.
 func (s *Sealing) mutable(ctx context.Context, deadline uint64, head *api.TipSet) (until abi.ChainEpoch, ok bool, err error) {
 	di, err := s.deps.Chain.StateMinerProvingDeadline(ctx, s.cfg.Miner, head.Key())
 	if err != nil {
@@ -144,7 +158,8 @@ func (s *Sealing) mutable(ctx context.Context, deadline uint64, head *api.TipSet
 	return next.Close, head.Height+mutableMargin < next.Open-di.WPoStChallengeWindow, nil
 }
 
-// waitMutable sleeps until the deadline has closed.
+// waitMutable sleeps until the sector's deadline has closed, with the sector
+// proven, if something stands against the update.
 func (s *Sealing) waitMutable(ctx context.Context, r record) (event, error) {
 	head, err := s.head(ctx)
 	if err != nil {
@@ -154,11 +169,11 @@ func (s *Sealing) waitMutable(ctx context.Context, r record) (event, error) {
 	if err != nil {
 		return event{}, fmt.Errorf("ask for the deadline of %s: %w", s.name(r.Number), err)
 	}
-	until, ok, err := s.mutable(ctx, at.Deadline, head)
+	why, until, err := s.obstacle(ctx, r, head, *at)
 	if err != nil {
 		return event{}, err
 	}
-	if !ok {
+	if why != "" {
 		if _, err := s.deps.Heads.WaitHeight(ctx, until); err != nil {
 			return event{}, fmt.Errorf("wait for epoch %d: %w", until, err)
 		}

@@ -133,7 +133,7 @@ func TestUpdateSetbacks(t *testing.T) {
 		"failed but stored":          func(w *world) { w.exits[upd] = []misdeed{{exit: 16, stored: true}} },
 		"fail codes":                 func(w *world) { w.exits[upd] = []misdeed{illegal, illegal} },
 		"message replaced":           func(w *world) { w.replaced = 1 },
-		"not active yet":             func(w *world) { w.inactive = 3 },
+		"not active yet":             func(w *world) { w.inactive = 2 },
 		"deadline about to open":     func(w *world) { w.advance(30*60 - 60) },
 		"deadline one epoch too far": func(w *world) { w.advance(30*60 - 60 - mutableMargin) },
 		"deadline open":              func(w *world) { w.advance(30 * 60) },
@@ -363,5 +363,27 @@ func TestUpdateTakenBackIsMadeAgain(t *testing.T) {
 	untilUpdated(t, s, n)
 	if d := w.does(); len(w.updates) != 2 || d["RU"] != 2 || d["PR1"] != 2 || d[`{"Do":"release-key"}`] != 1 {
 		t.Errorf("%d updates, tasks %v", len(w.updates), d)
+	}
+}
+
+// TestDealThatStartsBeforeTheDeadlineCloses is given back at once, so that it
+// can still go elsewhere.
+func TestDealThatStartsBeforeTheDeadlineCloses(t *testing.T) {
+	w := newWorld()
+	s := open(t, w, memStore(), testConfig())
+	start(t, s)
+	n := marked(t, w, s)
+	w.mu.Lock()
+	w.hold = true
+	w.advance(30*60 - 60) // the deadline closes at 1860
+	w.mu.Unlock()
+	r := updatePiece(t, w, "piece", testSize)
+	r.Deal.StartEpoch = 31 * 60
+	if _, err := s.SectorAddPiece(bg, r); err != nil {
+		t.Fatal(err)
+	}
+	info := until(t, s, n, "was given back", func(i api.SectorInfo) bool { return i.State == api.SectorProving && len(i.Pieces) == 0 })
+	if len(w.updates) != 0 || w.Head().Height != 30*60-60 {
+		t.Errorf("%d updates at epoch %d, %+v", len(w.updates), w.Head().Height, info)
 	}
 }
