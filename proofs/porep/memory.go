@@ -15,23 +15,19 @@ import (
 const treeChunk = 1 << 15
 
 // PreCommit2Memory is what PreCommit2 needs with workers running at once (as
-// many as GOMAXPROCS): about 7 MiB each, whatever the sector size.
+// many as GOMAXPROCS): up to 5 MiB each, whatever the sector size.
 func PreCommit2Memory(proof abi.RegisteredSealProof, workers int) (uint64, error) {
 	par, err := paramsFor(proof)
 	if err != nil {
 		return 0, err
 	}
 	chunk := min(par.shape.BaseLeaves(), treeChunk)
-	// A chunk as elements and as bytes; for columns a batch of labels, raw,
-	// decoded and side by side; for the replica two more of the chunk.
-	columns := uint64(columnBatch * (2 + par.layers))
-	worker := merkle.NodeSize * (2*chunk + max(columns, 2*chunk) + 4*laneRoom)
+	// A chunk as elements and as bytes, and the room for putting leaves together;
+	// a quarter more, because the garbage of reading is collected late.
+	worker := merkle.NodeSize * (2*chunk + uint64(batchNodes*(2+par.layers)))
 	tops := par.shape.BaseLeaves() / chunk * merkle.NodeSize
-	return uint64(max(1, workers))*worker + 2*tops + 1<<20, nil
+	return uint64(max(1, workers))*worker*5/4 + 2*tops + 4<<20, nil
 }
-
-// laneRoom is room for the hasher's own vectors, in elements.
-const laneRoom = 4096
 
 // ProveMemory is what Prove and Verify need: the proof, once taken apart and once
 // as bytes. 22 MiB for 32 GiB, 280 MB for its non-interactive proof.

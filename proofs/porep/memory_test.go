@@ -15,7 +15,7 @@ func TestMemory(t *testing.T) {
 		proof    abi.RegisteredSealProof
 		low, top uint64
 	}{
-		{"PreCommit2, 2 KiB", func(p abi.RegisteredSealProof) (uint64, error) { return PreCommit2Memory(p, 2) }, 5, mib, 4 * mib},
+		{"PreCommit2, 2 KiB", func(p abi.RegisteredSealProof) (uint64, error) { return PreCommit2Memory(p, 2) }, 5, 4 * mib, 8 * mib},
 		{"PreCommit2, 32 GiB", func(p abi.RegisteredSealProof) (uint64, error) { return PreCommit2Memory(p, 16) }, 8, 64 * mib, 128 * mib},
 		{"PreCommit2, 64 GiB", func(p abi.RegisteredSealProof) (uint64, error) { return PreCommit2Memory(p, 16) }, 9, 64 * mib, 128 * mib},
 		{"Prove, 32 GiB", ProveMemory, 8, 22 * mib, 32 * mib},

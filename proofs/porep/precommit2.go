@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"quarry/proofs/merkle"
 	"quarry/proofs/poseidon"
@@ -106,27 +107,45 @@ func closeAll(files []File) {
 	}
 }
 
-// columnBatch is how many columns are put together at a time.
-const columnBatch = 4096
+// batchNodes is how many nodes are read and put together at a time.
+const batchNodes = 4096
+
+// room is what a worker needs to put leaves together.
+type room struct {
+	raw    []byte
+	nodes  []poseidon.Element
+	column []poseidon.Element
+}
+
+// newRooms are rooms for columns of the given number of labels. Workers hand
+// them on, so there are never more than workers.
+func newRooms(labels int) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		return &room{raw: make([]byte, batchNodes*merkle.NodeSize), nodes: make([]poseidon.Element, batchNodes),
+			column: make([]poseidon.Element, batchNodes*labels)}
+	}}
+}
 
 // columns gives the leaves of tree-c: Poseidon over the labels of a node.
 func (par *params) columns(layers []File) merkle.Leaves {
-	h := poseidon.MustNew(len(layers))
-	return func(_ context.Context, start uint64, dst []poseidon.Element) error {
-		raw := make([]byte, columnBatch*merkle.NodeSize)
-		labels := make([]poseidon.Element, columnBatch)
-		column := make([]poseidon.Element, columnBatch*len(layers))
+	h, rooms := poseidon.MustNew(len(layers)), newRooms(len(layers))
+	return func(ctx context.Context, start uint64, dst []poseidon.Element) error {
+		r := rooms.Get().(*room)
+		defer rooms.Put(r)
 		for len(dst) > 0 {
-			n := min(columnBatch, len(dst))
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			n := min(batchNodes, len(dst))
 			for l, f := range layers {
-				if err := readElements(f, labels[:n], raw, start); err != nil {
+				if err := readElements(f, r.nodes[:n], r.raw, start); err != nil {
 					return fmt.Errorf("%s: %w", layerName(l+1), err)
 				}
-				for i, e := range labels[:n] {
-					column[i*len(layers)+l] = e
+				for i, e := range r.nodes[:n] {
+					r.column[i*len(layers)+l] = e
 				}
 			}
-			h.HashRow(dst[:n], column[:n*len(layers)])
+			h.HashRow(dst[:n], r.column[:n*len(layers)])
 			dst, start = dst[n:], start+uint64(n)
 		}
 		return nil
@@ -144,20 +163,30 @@ func readElements(f io.ReaderAt, dst []poseidon.Element, raw []byte, start uint6
 
 // encode gives the leaves of tree-r-last, the replica, and writes them.
 func (par *params) encode(key, unsealed io.ReaderAt, sealed io.WriterAt) merkle.Leaves {
-	return func(_ context.Context, start uint64, dst []poseidon.Element) error {
-		raw, data := make([]byte, len(dst)*merkle.NodeSize), make([]poseidon.Element, len(dst))
-		if err := readElements(key, dst, raw, start); err != nil {
-			return fmt.Errorf("last layer: %w", err)
-		}
-		if err := readElements(unsealed, data, raw, start); err != nil {
-			return fmt.Errorf("unsealed data: %w", err)
-		}
-		for i := range dst {
-			dst[i].Add(&dst[i], &data[i])
-		}
-		poseidon.EncodeRow(raw, dst)
-		if _, err := sealed.WriteAt(raw, int64(start)*merkle.NodeSize); err != nil {
-			return fmt.Errorf("writing the sealed file at byte %d: %w", start*merkle.NodeSize, err)
+	rooms := newRooms(0)
+	return func(ctx context.Context, start uint64, dst []poseidon.Element) error {
+		r := rooms.Get().(*room)
+		defer rooms.Put(r)
+		for len(dst) > 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			n := min(batchNodes, len(dst))
+			if err := readElements(key, dst[:n], r.raw, start); err != nil {
+				return fmt.Errorf("last layer: %w", err)
+			}
+			if err := readElements(unsealed, r.nodes[:n], r.raw, start); err != nil {
+				return fmt.Errorf("unsealed data: %w", err)
+			}
+			for i := range n {
+				dst[i].Add(&dst[i], &r.nodes[i])
+			}
+			raw := r.raw[:n*merkle.NodeSize]
+			poseidon.EncodeRow(raw, dst[:n])
+			if _, err := sealed.WriteAt(raw, int64(start)*merkle.NodeSize); err != nil {
+				return fmt.Errorf("writing the sealed file at byte %d: %w", start*merkle.NodeSize, err)
+			}
+			dst, start = dst[n:], start+uint64(n)
 		}
 		return nil
 	}
