@@ -81,7 +81,8 @@ func (par *params) encode(ctx context.Context, want [32]byte, old Replica, data 
 	if err != nil {
 		return c, err
 	}
-	if c.CommRLastNew, err = porep.WriteTreeR(ctx, par.shape, par.mix(rhos, old.Sealed, data, sealed), cache, p); err != nil {
+	m := mixer{par: par, rhos: rhos, from: old.Sealed, data: data, to: sealed, what: "old replica"}
+	if c.CommRLastNew, err = porep.WriteTreeR(ctx, par.shape, m.leaves(), cache, p); err != nil {
 		return c, err
 	}
 	if err := sealed.Sync(); err != nil {
@@ -91,28 +92,6 @@ func (par *params) encode(ctx context.Context, want [32]byte, old Replica, data 
 		return c, err
 	}
 	return c, porep.WriteAux(par.shape, cache, old.Cache, c.CommC, c.CommRLastNew)
-}
-
-// mix gives the leaves of the new tree-r-last, the new replica, and writes them.
-func (par *params) mix(rhos []poseidon.Element, old, data io.ReaderAt, sealed io.WriterAt) merkle.Leaves {
-	return func(_ context.Context, start uint64, dst []poseidon.Element) error {
-		raw, add := make([]byte, len(dst)*merkle.NodeSize), make([]poseidon.Element, len(dst))
-		if err := read(old, dst, raw, start); err != nil {
-			return fmt.Errorf("old replica: %w", err)
-		}
-		if err := read(data, add, raw, start); err != nil {
-			return fmt.Errorf("new data: %w", err)
-		}
-		for i := range dst {
-			add[i].Mul(&add[i], par.rho(rhos, start+uint64(i)))
-			dst[i].Add(&dst[i], &add[i])
-		}
-		poseidon.EncodeRow(raw, dst)
-		if _, err := sealed.WriteAt(raw, int64(start)*merkle.NodeSize); err != nil {
-			return fmt.Errorf("writing the updated replica at byte %d: %w", start*merkle.NodeSize, err)
-		}
-		return nil
-	}
 }
 
 func read(f io.ReaderAt, dst []poseidon.Element, raw []byte, start uint64) error {

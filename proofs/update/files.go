@@ -74,16 +74,18 @@ func same(a, b any) bool {
 const treeChunk = 1 << 15
 
 // Memory is what Encode and RegenerateKey need at most with workers running at
-// once (as many as GOMAXPROCS), in bytes: about 5 MiB each, whatever the size.
+// once (as many as GOMAXPROCS), in bytes: about 3 MiB each, whatever the size.
 func Memory(proof abi.RegisteredUpdateProof, workers int) (uint64, error) {
 	par, err := paramsFor(proof)
 	if err != nil {
 		return 0, err
 	}
 	chunk := min(par.shape.BaseLeaves(), treeChunk)
+	// A chunk as elements and as bytes and the room for mixing; a quarter more,
+	// because the garbage of reading is collected late.
+	worker := merkle.NodeSize * (2*chunk + 2*batchNodes)
 	tops := par.shape.BaseLeaves() / chunk * merkle.NodeSize
-	const lanes = 4096 * merkle.NodeSize // room of the hasher
-	return uint64(max(1, workers))*(4*chunk*merkle.NodeSize+lanes) + 2*tops + 1<<20, nil
+	return uint64(max(1, workers))*worker*5/4 + 2*tops + 4<<20, nil
 }
 
 // ProveMemory is what Prove and Verify need: the proof, once taken apart and once

@@ -11,7 +11,6 @@ import (
 
 	"quarry/proofs/merkle"
 	"quarry/proofs/porep"
-	"quarry/proofs/poseidon"
 )
 
 // ErrKey is returned when what RegenerateKey computed is not the old replica:
@@ -66,7 +65,8 @@ func (par *params) regenerate(ctx context.Context, commROld, commDNew [32]byte, 
 	if d != commDNew {
 		return fmt.Errorf("%w: CommD of the data is %x, not %x", porep.ErrPieces, d, commDNew)
 	}
-	last, err := porep.WriteTreeR(ctx, par.shape, par.unmix(rhos, updated.Sealed, data, key), cache, p)
+	m := mixer{par: par, rhos: rhos, from: updated.Sealed, data: data, to: key, subtract: true, what: "updated replica"}
+	last, err := porep.WriteTreeR(ctx, par.shape, m.leaves(), cache, p)
 	if err != nil {
 		return err
 	}
@@ -77,26 +77,4 @@ func (par *params) regenerate(ctx context.Context, commROld, commDNew [32]byte, 
 		return fmt.Errorf("%w: its CommR is %x, not %x", ErrKey, got, commROld)
 	}
 	return porep.WriteAux(par.shape, cache, updated.Cache, commC, last)
-}
-
-// unmix gives the leaves of the old tree-r-last, the old replica, and writes them.
-func (par *params) unmix(rhos []poseidon.Element, updated, data io.ReaderAt, key io.WriterAt) merkle.Leaves {
-	return func(_ context.Context, start uint64, dst []poseidon.Element) error {
-		raw, sub := make([]byte, len(dst)*merkle.NodeSize), make([]poseidon.Element, len(dst))
-		if err := read(updated, dst, raw, start); err != nil {
-			return fmt.Errorf("updated replica: %w", err)
-		}
-		if err := read(data, sub, raw, start); err != nil {
-			return fmt.Errorf("data: %w", err)
-		}
-		for i := range dst {
-			sub[i].Mul(&sub[i], par.rho(rhos, start+uint64(i)))
-			dst[i].Sub(&dst[i], &sub[i])
-		}
-		poseidon.EncodeRow(raw, dst)
-		if _, err := key.WriteAt(raw, int64(start)*merkle.NodeSize); err != nil {
-			return fmt.Errorf("writing the sector key at byte %d: %w", start*merkle.NodeSize, err)
-		}
-		return nil
-	}
 }

@@ -155,8 +155,8 @@ func TestSameFile(t *testing.T) {
 }
 
 func TestMemory(t *testing.T) {
-	for p, top := range map[abi.RegisteredUpdateProof]uint64{0: 4 << 20, 3: 96 << 20, 4: 96 << 20} {
-		if got, err := Memory(p, 16); err != nil || got > top || p > 0 && got < 64<<20 {
+	for p, top := range map[abi.RegisteredUpdateProof]uint64{0: 12 << 20, 3: 96 << 20, 4: 96 << 20} {
+		if got, err := Memory(p, 16); err != nil || got > top || p > 0 && got < 32<<20 {
 			t.Errorf("update proof %d: %d bytes (%v)", p, got, err)
 		}
 	}

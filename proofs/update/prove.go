@@ -160,3 +160,22 @@ func (par *params) readApex(treeD io.ReaderAt, k int) ([][32]byte, error) {
 	}
 	return out, nil
 }
+
+// Split takes a proof, as Prove makes it, apart into the bincode of each
+// partition: what the reference's GenerateUpdateVanillaProofs gives, for a prover
+// elsewhere. Whether the proof is right is not checked.
+func Split(proof abi.RegisteredUpdateProof, blob []byte) ([][]byte, error) {
+	par, err := paramsFor(proof)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := par.unmarshal(blob)
+	if err != nil {
+		return nil, fmt.Errorf("update: splitting a proof: %w", err)
+	}
+	out := make([][]byte, len(parts))
+	for i := range parts {
+		out[i] = par.appendPartition(nil, &parts[i])
+	}
+	return out, nil
+}

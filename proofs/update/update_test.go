@@ -199,8 +199,18 @@ func TestReferenceProof(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := update(t, 0).prove(t); !bytes.Equal(got[8:], want) {
+	blob := update(t, 0).prove(t)
+	if !bytes.Equal(blob[8:], want) {
 		t.Error("the proof differs from the reference's")
+	}
+	parts, err := Split(0, blob)
+	if err != nil || len(parts) != 1 || !bytes.Equal(parts[0], want) {
+		t.Errorf("the proof splits into %d other partitions: %v", len(parts), err)
+	}
+	_, err1 := Split(0, blob[1:])
+	_, err2 := Split(9, blob)
+	if err1 == nil || err2 == nil {
+		t.Error("a wrong call was accepted")
 	}
 }
 
@@ -326,6 +336,27 @@ func TestRefusals(t *testing.T) {
 	}
 	if _, err := paramsFor(-1); err == nil {
 		t.Error("update proof -1 accepted")
+	}
+}
+
+func BenchmarkEncode8MiB(b *testing.B) {
+	u := update(b, 1)
+	b.SetBytes(8 << 20)
+	for b.Loop() {
+		if _, err := u.par.encode(context.Background(), u.com.CommDNew, u.oldReplica(), bytes.NewReader(u.data), u.sealed, u.cache, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRegenerateKey8MiB(b *testing.B) {
+	u := update(b, 1)
+	b.SetBytes(8 << 20)
+	for b.Loop() {
+		key, cache := poreptest.NewFile(8<<20), poreptest.NewFiles()
+		if err := u.par.regenerate(context.Background(), u.com.CommROld, u.com.CommDNew, u.newReplica(), bytes.NewReader(u.data), key, cache, nil); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
