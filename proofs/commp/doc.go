@@ -7,6 +7,9 @@
 // filecoin-proofs/src/pieces.rs). A CommD is the same tree over all pieces of a
 // sector, each at a multiple of its own size, gaps being zero.
 //
+// On amd64 with SHA instructions two nodes are hashed side by side in assembly;
+// everywhere else, and under the build tag purego, crypto/sha256 does it.
+//
 // The package reads streams and returns commitments. It stores nothing and does
 // not know where pieces are kept.
 package commp

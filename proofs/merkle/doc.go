@@ -8,6 +8,14 @@
 // few rows above them, which come from the replica when a path is opened
 // (filecoin-project/merkletree src/store, src/merkle.rs).
 //
+// Building and opening use all CPUs and the same 2 MiB or so per CPU whatever
+// the size of the tree. Hashing goes by rows and by several paths at a time,
+// because Poseidon in lanes is several times faster than one hash after the
+// other: open leaves with ProveAll and check proofs with CheckAll where there is
+// more than one. A build that was interrupted leaves a file that VerifyPoseidon,
+// VerifyBinary and SamplePoseidon tell from a whole one; which of several base
+// trees to build again is the caller's matter.
+//
 // The package also has the binary form of inclusion proofs (bincode 1, as
 // rust-fil-proofs writes it) with a reader that accepts only the exact shape
 // that is expected. It does not know what leaves mean and names no files.

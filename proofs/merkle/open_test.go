@@ -26,11 +26,8 @@ func (c *countingReader) ReadAt(b []byte, off int64) (int, error) {
 // alone, and each block below the stored rows is read once.
 func TestProveAllEqualsProve(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 3))
-	for _, nodes := range []uint64{1 << 6, 1 << 7, 1 << 10, 1 << 18} {
-		s, err := ShapeOf(nodes)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, s := range []Shape{{Nodes: 1 << 6}, {Nodes: 1 << 7, Sub: 2}, {Nodes: 1 << 10, Sub: 8, Top: 2}, {Nodes: 1 << 15}} {
+		nodes := s.Nodes
 		tree, _, _ := build(t, s, s.DefaultDiscard()+1)
 		f := s.PoseidonForm()
 		for _, n := range []int{0, 1, 3, 40} {

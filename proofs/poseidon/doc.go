@@ -4,8 +4,22 @@
 // matrix) and agree with lurk-lab/neptune element by element.
 //
 // Elements are gnark-crypto fr.Elements in Montgomery form; convert a row once
-// with DecodeRow and stay in that form. HashRow hashes whole tree rows and uses
-// vector instructions where the CPU has them; its results never depend on that.
+// with DecodeRow and stay in that form. Hash one group with Hash, more of them
+// with HashRow.
+//
+// # Speed
+//
+// The rounds are dot products (see program): sums of unreduced products, reduced
+// once. There are three ways to work them out, chosen at run time, and none
+// changes a result:
+//
+//   - sixteen hashes side by side with AVX-512 and its 52-bit multiplications,
+//     for rows of four and more and widths up to twelve;
+//   - one hash with the carry chains of ADX;
+//   - one hash in plain Go, on other CPUs and under the build tag purego.
+//
+// AVX2 has no way of its own: without 52-bit multiplications its lanes are no
+// faster than ADX.
 //
 // The package hashes fixed-length inputs. It offers no sponge and no encryption.
 package poseidon
