@@ -34,11 +34,11 @@ var testEngine = sync.OnceValues(func() (*fvm.Engine, error) {
 // be stopped and opened again on its store.
 type fullNode struct {
 	*devnet.Node
-	info  string
-	ds    datastore.Batching
-	w     *wallet.Wallet
-	dir   string
-	close func()
+	info string
+	ds   datastore.Batching
+	w    *wallet.Wallet
+	dir  string
+	stop func() // until the next open
 }
 
 func newFullNode(t *testing.T) *fullNode {
@@ -66,11 +66,11 @@ func newFullNode(t *testing.T) *fullNode {
 		t.Fatal(err)
 	}
 	f.open(t, "127.0.0.1:0")
-	t.Cleanup(func() { f.close() })
+	t.Cleanup(func() { f.stop() })
 	return f
 }
 
-// open runs the node on its store until close.
+// open runs the node on its store until stop.
 func (f *fullNode) open(t *testing.T, listen string) {
 	t.Helper()
 	e, err := testEngine()
@@ -100,7 +100,7 @@ func (f *fullNode) open(t *testing.T, listen string) {
 	go func() { ended <- n.Run(ctx) }()
 	go func() { ended <- s.Run(ctx) }()
 	f.Node, f.info = n, apitest.AdminToken+":"+s.Multiaddr()
-	f.close = sync.OnceFunc(func() {
+	f.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := errors.Join(<-ended, <-ended, n.Close()); err != nil {
 			t.Errorf("full node: %v", err)

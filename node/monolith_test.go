@@ -2,7 +2,6 @@ package node
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -54,6 +52,13 @@ func newMonolith(t *testing.T, change ...func(*Settings)) *monolith {
 		f(&m.set)
 	}
 	m.running = start(t, m.set)
+	m.connectClient(t, maddr)
+	return m
+}
+
+// connectClient makes the client and connects it to the running process.
+func (m *monolith) connectClient(t *testing.T, maddr address.Address) {
+	t.Helper()
 	key, _, err := lcrypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -63,14 +68,7 @@ func newMonolith(t *testing.T, change ...func(*Settings)) *monolith {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close() })
-	m.client = &dealmaker.Client{Chain: full, Host: h}
-	m.reach(t, maddr)
-	return m
-}
-
-// reach connects the client to the running process.
-func (m *monolith) reach(t *testing.T, maddr address.Address) {
-	t.Helper()
+	m.client = &dealmaker.Client{Chain: m.full, Host: h}
 	p, err := m.NetAddrsListen(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -154,9 +152,15 @@ func (m *monolith) await(t *testing.T, id uuid.UUID, what string, done func(api.
 // seal waits until the deal's sector proves.
 func (m *monolith) seal(t *testing.T, s stored) api.DealInfo {
 	t.Helper()
+	return m.sealAt(t, m.running, s)
+}
+
+// sealAt is seal where another process seals.
+func (m *monolith) sealAt(t *testing.T, private *running, s stored) api.DealInfo {
+	t.Helper()
 	d := m.await(t, s.id, "is in a sector", func(d api.DealInfo) bool { return d.Placement != nil })
 	var invalid *api.ErrInvalid
-	if err := m.SectorStartSealing(t.Context(), d.Placement.Sector.Number); err != nil && !errors.As(err, &invalid) {
+	if err := private.SectorStartSealing(t.Context(), d.Placement.Sector.Number); err != nil && !errors.As(err, &invalid) {
 		t.Fatal(err)
 	}
 	return m.await(t, s.id, "is active and its sector proves", func(d api.DealInfo) bool {
@@ -246,9 +250,7 @@ func (m *monolith) proves(t *testing.T, what string, faulty []uint64) {
 	}
 	before := p.Accepted
 	eventually(t, what, func() bool {
-		short, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		_, _ = m.full.DevnetWarp(short, 2880, false) // stops where somebody has something to do
+		m.skipIdle(t)
 		p, err := m.ProvingStatus(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -263,6 +265,33 @@ func (m *monolith) proves(t *testing.T, what string, faulty []uint64) {
 		}
 		return p.Accepted > before && slices.Equal(have, faulty)
 	})
+}
+
+// lookahead is how long before a deadline the miner may have something to say
+// about it, epochs: four deadlines of a small network.
+const lookahead = 240
+
+// skipIdle warps to shortly before the miner's next deadline that has sectors,
+// of which these tests have one.
+func (m *monolith) skipIdle(t *testing.T) {
+	t.Helper()
+	at, err := m.full.StateSectorPartition(t.Context(), m.at.Miner, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := m.full.StateMinerProvingDeadline(t.Context(), m.at.Miner, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opens := now.PeriodStart + abi.ChainEpoch(at.Deadline)*now.WPoStChallengeWindow
+	for opens+now.WPoStChallengeWindow < m.full.Epoch() {
+		opens += now.WPoStProvingPeriod
+	}
+	if idle := opens - m.full.Epoch() - lookahead; idle > 0 {
+		if _, err := m.full.DevnetWarp(t.Context(), idle, false); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (m *monolith) retrieve(t *testing.T, s stored) {
