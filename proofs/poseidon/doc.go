@@ -18,8 +18,8 @@
 //   - one hash with the carry chains of ADX;
 //   - one hash in plain Go, on other CPUs and under the build tag purego.
 //
-// AVX2 has no way of its own: without 52-bit multiplications its lanes are no
-// faster than ADX.
+// AVX2 has no way of its own: it multiplies 32 bits at a time in four lanes,
+// which promises little over ADX.
 //
 // The package hashes fixed-length inputs. It offers no sponge and no encryption.
 package poseidon
