@@ -71,6 +71,33 @@ func SplitWindow(p abi.RegisteredPoStProof, sectors uint64, blob []byte) ([][]by
 	return out, nil
 }
 
+// SectorProofs takes a proof over sectors sectors, winning or window, apart into
+// one blob for each sector: the bincode of the reference's FallbackPoStSectorProof,
+// which its GenerateWinningPoStWithVanilla and GenerateWindowPoStWithVanilla take.
+// Whether the proof is right is not checked.
+func SectorProofs(p abi.RegisteredPoStProof, sectors uint64, blob []byte) ([][]byte, error) {
+	k, err := kindOf(p)
+	if err != nil {
+		return nil, err
+	}
+	f, err := formOf(p)
+	if err != nil {
+		return nil, err
+	}
+	size := proofSize(k, f)
+	if sectors > uint64(len(blob)) { // before it is multiplied
+		return nil, fmt.Errorf("post: %d bytes cannot prove %d sectors: %w", len(blob), sectors, merkle.ErrFormat)
+	}
+	if _, err := unmarshal(blob, int(sectors), k, f); err != nil {
+		return nil, fmt.Errorf("post: splitting a proof by sectors: %w", err)
+	}
+	out := make([][]byte, sectors)
+	for i := range out {
+		out[i] = blob[8+i*size : 8+(i+1)*size : 8+(i+1)*size]
+	}
+	return out, nil
+}
+
 // formOf is the form of openings in proofs of sectors of p's size.
 func formOf(p abi.RegisteredPoStProof) (merkle.Form, error) {
 	size, err := p.SectorSize()

@@ -10,6 +10,8 @@ import (
 	"github.com/filecoin-project/go-state-types/builtin"
 
 	"quarry/proofs/merkle"
+	"quarry/proofs/porep"
+	"quarry/proofs/porep/poreptest"
 )
 
 // Partition sizes are those of the chain.
@@ -77,6 +79,43 @@ func TestSplitWindow(t *testing.T) {
 	}
 	if _, err := SplitWindow(window2KiB, 2, blob); !errors.Is(err, merkle.ErrFormat) {
 		t.Errorf("another number of sectors: %v", err)
+	}
+}
+
+// The blobs of single sectors are the reference's.
+func TestSectorProofs(t *testing.T) {
+	ctx := context.Background()
+	var v struct {
+		Window  []byte `json:"post_window_v1_2_FallbackPoStSectorProof_base64"`
+		Winning []byte `json:"post_winning_FallbackPoStSectorProof_base64"`
+	}
+	loadJSON(t, "../porep/testdata/vanilla-2kib.json", &v)
+	own, err := poreptest.SealData(ctx, porep.Sector{Proof: seal2KiB, Miner: miner, Number: 42}, poreptest.VectorData(2048))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other := sealed(t, 1)
+	access := SectorAccess{Info: own.Info(), Sealed: own.Sealed, Cache: own.Cache}
+	blob, _, err := ProveWindow(ctx, miner, draw, []SectorAccess{access, other})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := SectorProofs(window2KiB, 2, blob); err != nil || len(got) != 2 || !bytes.Equal(got[1], v.Window) {
+		t.Errorf("window: %d blobs, not the reference's: %v", len(got), err)
+	}
+	if blob, err = ProveWinning(ctx, miner, draw, []SectorAccess{access}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := SectorProofs(winning2KiB, 1, blob); err != nil || len(got) != 1 || !bytes.Equal(got[0], v.Winning) {
+		t.Errorf("winning: %d blobs, not the reference's: %v", len(got), err)
+	}
+	for _, n := range []uint64{0, 2, 1 << 63} {
+		if _, err := SectorProofs(winning2KiB, n, blob); !errors.Is(err, merkle.ErrFormat) {
+			t.Errorf("%d sectors: %v", n, err)
+		}
+	}
+	if _, err := SectorProofs(99, 1, blob); err == nil {
+		t.Error("PoSt proof 99 accepted")
 	}
 }
 
