@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -272,8 +273,9 @@ func TestPreCommit1Distrusts(t *testing.T) {
 // the graph, and with parents from a file.
 func TestLabelOptions(t *testing.T) {
 	for _, v := range sectorVectors(t) {
-		if v.Size > 1<<20 {
-			continue // 8 MiB through TestSealVectors
+		if v.Size > 1<<20 && os.Getenv("QUARRY_LONG") == "" {
+			t.Logf("%s: a minute; run with QUARRY_LONG=1", v.Name)
+			continue
 		}
 		par := v.params(t)
 		g, err := par.graph()

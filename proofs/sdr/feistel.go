@@ -1,9 +1,17 @@
 package sdr
 
+// permuter is vector code for the permutation of expansion parents.
+type permuter struct {
+	name string
+	// permute applies the permutation to all of x, once: the results may be
+	// outside the domain. len(x) is a multiple of 8.
+	permute func(x []uint64, halfBits uint, keys *[3]uint64)
+}
+
 // expRun computes the expansion parents of the nodes from start on, into dst,
 // Degree entries a node.
 func (g *Graph) expRun(start uint64, dst []uint32) {
-	if !vectors {
+	if len(permuters) == 0 {
 		for i := 0; i < len(dst); i += Degree {
 			g.ExpParents(start+uint64(i/Degree), (*[ExpDegree]uint32)(dst[i+BaseDegree:]))
 		}
@@ -24,7 +32,7 @@ func (g *Graph) expRun(start uint64, dst []uint32) {
 				x[n], at[n] = x[n-1], at[n-1] // fill up the last group
 				n++
 			}
-			permuteOnce(x[:n], g.halfBits, &g.keys)
+			permuters[0].permute(x[:n], g.halfBits, (*[3]uint64)(g.keys[:]))
 			n = g.settle(x[:n], at[:n], dst)
 		}
 		dst, start = dst[nodes*Degree:], start+uint64(nodes)

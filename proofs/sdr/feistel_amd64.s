@@ -137,3 +137,153 @@ round:
 	JNZ group
 	VZEROUPPER
 	RET
+
+// The same with AVX2, four values at once. It has no rotation, and its sixteen
+// registers hold the work vector, so the rest lies on the stack.
+
+#define TWICE(name, lo, hi) \
+	DATA name<>+0x00(SB)/8, $lo; \
+	DATA name<>+0x08(SB)/8, $hi; \
+	DATA name<>+0x10(SB)/8, $lo; \
+	DATA name<>+0x18(SB)/8, $hi; \
+	GLOBL name<>(SB), RODATA|NOPTR, $32
+
+TWICE(swap64y, 0x0001020304050607, 0x08090a0b0c0d0e0f)
+TWICE(right24, 0x0201000706050403, 0x0a09080f0e0d0c0b)
+TWICE(right16, 0x0100070605040302, 0x09080f0e0d0c0b0a)
+
+#define SUMS(e, f, g, h, m, n, o, p) \
+	VPADDQ e, Y0, Y0; \
+	VPADDQ f, Y1, Y1; \
+	VPADDQ g, Y2, Y2; \
+	VPADDQ h, Y3, Y3; \
+	VPXOR Y0, m, m; \
+	VPXOR Y1, n, n; \
+	VPXOR Y2, o, o; \
+	VPXOR Y3, p, p
+
+#define SUMS2(e, f, g, h, i, j, k, l, m, n, o, p) \
+	VPADDQ m, i, i; \
+	VPADDQ n, j, j; \
+	VPADDQ o, k, k; \
+	VPADDQ p, l, l; \
+	VPXOR i, e, e; \
+	VPXOR j, f, f; \
+	VPXOR k, g, g; \
+	VPXOR l, h, h
+
+#define BYTES(mask, a, b, c, d) \
+	VPSHUFB mask<>(SB), a, a; \
+	VPSHUFB mask<>(SB), b, b; \
+	VPSHUFB mask<>(SB), c, c; \
+	VPSHUFB mask<>(SB), d, d
+
+#define LEFT1(a) \
+	VPADDQ a, a, Y0; \
+	VPSRLQ $63, a, a; \
+	VPOR Y0, a, a
+
+#define QUARTER1Y(e, f, g, h, i, j, k, l, m, n, o, p) \
+	SUMS(e, f, g, h, m, n, o, p); \
+	VPSHUFD $0xb1, m, m; \
+	VPSHUFD $0xb1, n, n; \
+	VPSHUFD $0xb1, o, o; \
+	VPSHUFD $0xb1, p, p; \
+	SUMS2(e, f, g, h, i, j, k, l, m, n, o, p); \
+	BYTES(right24, e, f, g, h)
+
+#define QUARTER2Y(e, f, g, h, i, j, k, l, m, n, o, p) \
+	SUMS(e, f, g, h, m, n, o, p); \
+	VMOVDQU Y0, spill-128(SP); \
+	BYTES(right16, m, n, o, p); \
+	SUMS2(e, f, g, h, i, j, k, l, m, n, o, p); \
+	LEFT1(e); \
+	LEFT1(f); \
+	LEFT1(g); \
+	LEFT1(h); \
+	VMOVDQU spill-128(SP), Y0
+
+#define COLUMNS1Y QUARTER1Y(Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15)
+#define COLUMNS2Y QUARTER2Y(Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15)
+#define DIAGONALS1Y QUARTER1Y(Y5, Y6, Y7, Y4, Y10, Y11, Y8, Y9, Y15, Y12, Y13, Y14)
+#define DIAGONALS2Y QUARTER2Y(Y5, Y6, Y7, Y4, Y10, Y11, Y8, Y9, Y15, Y12, Y13, Y14)
+
+// func permuteAVX2(x *uint64, groups int, half uint64, keys *[3]uint64)
+TEXT ·permuteAVX2(SB), NOSPLIT, $192-32
+	MOVQ x+0(FP), DI
+	MOVQ groups+8(FP), SI
+	MOVQ half+16(FP), CX
+	MOVQ keys+24(FP), R8
+	MOVQ $1, R9
+	SHLQ CX, R9
+	DECQ R9
+
+group:
+	MOVQ CX, X1
+	MOVQ R9, X2
+	VPBROADCASTQ X2, Y2
+	VMOVDQU (DI), Y4
+	VPSRLQ X1, Y4, Y3
+	VPAND Y2, Y3, Y3
+	VPAND Y2, Y4, Y4
+	VMOVDQU Y3, left-96(SP)
+	VMOVDQU Y4, right-64(SP)
+	VMOVDQU Y2, mask-32(SP)
+	XORQ BX, BX
+
+round:
+	VMOVDQU right-64(SP), Y4
+	VPSHUFB swap64y<>(SB), Y4, Y4
+	VMOVDQU Y4, m0-192(SP)
+	VPBROADCASTQ (R8)(BX*8), Y4
+	VMOVDQU Y4, m1-160(SP)
+	VPBROADCASTQ work<>+0x00(SB), Y0
+	VPBROADCASTQ work<>+0x08(SB), Y1
+	VPBROADCASTQ work<>+0x10(SB), Y2
+	VPBROADCASTQ work<>+0x18(SB), Y3
+	VPBROADCASTQ work<>+0x20(SB), Y4
+	VPBROADCASTQ work<>+0x28(SB), Y5
+	VPBROADCASTQ work<>+0x30(SB), Y6
+	VPBROADCASTQ work<>+0x38(SB), Y7
+	VPBROADCASTQ work<>+0x40(SB), Y8
+	VPBROADCASTQ work<>+0x48(SB), Y9
+	VPBROADCASTQ work<>+0x50(SB), Y10
+	VPBROADCASTQ work<>+0x58(SB), Y11
+	VPBROADCASTQ work<>+0x60(SB), Y12
+	VPBROADCASTQ work<>+0x68(SB), Y13
+	VPBROADCASTQ work<>+0x70(SB), Y14
+	VPBROADCASTQ work<>+0x78(SB), Y15
+	VPADDQ m0-192(SP), Y0, Y0; COLUMNS1Y; VPADDQ m1-160(SP), Y0, Y0; COLUMNS2Y; DIAGONALS1Y; DIAGONALS2Y
+	COLUMNS1Y; COLUMNS2Y; VPADDQ m0-192(SP), Y1, Y1; VPADDQ m1-160(SP), Y0, Y0; DIAGONALS1Y; DIAGONALS2Y
+	COLUMNS1Y; VPADDQ m0-192(SP), Y1, Y1; COLUMNS2Y; DIAGONALS1Y; VPADDQ m1-160(SP), Y2, Y2; DIAGONALS2Y
+	COLUMNS1Y; VPADDQ m1-160(SP), Y1, Y1; COLUMNS2Y; DIAGONALS1Y; VPADDQ m0-192(SP), Y2, Y2; DIAGONALS2Y
+	COLUMNS1Y; VPADDQ m0-192(SP), Y0, Y0; COLUMNS2Y; DIAGONALS1Y; VPADDQ m1-160(SP), Y0, Y0; DIAGONALS2Y
+	VPADDQ m0-192(SP), Y2, Y2; COLUMNS1Y; COLUMNS2Y; VPADDQ m1-160(SP), Y3, Y3; DIAGONALS1Y; DIAGONALS2Y
+	VPADDQ m1-160(SP), Y1, Y1; COLUMNS1Y; COLUMNS2Y; VPADDQ m0-192(SP), Y0, Y0; DIAGONALS1Y; DIAGONALS2Y
+	COLUMNS1Y; VPADDQ m1-160(SP), Y2, Y2; COLUMNS2Y; DIAGONALS1Y; VPADDQ m0-192(SP), Y0, Y0; DIAGONALS2Y
+	VPADDQ m0-192(SP), Y3, Y3; COLUMNS1Y; COLUMNS2Y; VPADDQ m1-160(SP), Y2, Y2; DIAGONALS1Y; DIAGONALS2Y
+	VPADDQ m1-160(SP), Y3, Y3; COLUMNS1Y; COLUMNS2Y; DIAGONALS1Y; VPADDQ m0-192(SP), Y3, Y3; DIAGONALS2Y
+	VPADDQ m0-192(SP), Y0, Y0; COLUMNS1Y; VPADDQ m1-160(SP), Y0, Y0; COLUMNS2Y; DIAGONALS1Y; DIAGONALS2Y
+	COLUMNS1Y; COLUMNS2Y; VPADDQ m0-192(SP), Y1, Y1; VPADDQ m1-160(SP), Y0, Y0; DIAGONALS1Y; DIAGONALS2Y
+	VPXOR Y8, Y0, Y0
+	VPBROADCASTQ work<>+0x00(SB), Y1
+	VPXOR Y1, Y0, Y0
+	VPSHUFB swap64y<>(SB), Y0, Y0
+	VPAND mask-32(SP), Y0, Y0
+	VPXOR left-96(SP), Y0, Y0
+	VMOVDQU right-64(SP), Y1
+	VMOVDQU Y1, left-96(SP)
+	VMOVDQU Y0, right-64(SP)
+	INCQ BX
+	CMPQ BX, $3
+	JNE round
+
+	MOVQ CX, X2
+	VPSLLQ X2, Y1, Y1
+	VPOR Y1, Y0, Y0
+	VMOVDQU Y0, (DI)
+	ADDQ $32, DI
+	DECQ SI
+	JNZ group
+	VZEROUPPER
+	RET

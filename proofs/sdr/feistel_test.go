@@ -12,10 +12,10 @@ import (
 
 // Parents computed in runs are those that a verifier computes one by one.
 func TestReadParents(t *testing.T) {
-	all := vectors
-	defer func() { vectors = all }()
+	all := permuters
+	defer func() { permuters = all }()
 	rapid.Check(t, func(t *rapid.T) {
-		vectors = all && rapid.Bool().Draw(t, "vectors")
+		permuters = all[rapid.IntRange(0, len(all)).Draw(t, "slower"):]
 		nodes := uint64(1) << rapid.IntRange(1, 32).Draw(t, "log nodes")
 		if rapid.Bool().Draw(t, "odd") {
 			nodes = nodes/2 + 1 + rapid.Uint64Range(0, nodes/2-1).Draw(t, "nodes")
@@ -64,10 +64,13 @@ func BenchmarkParents(b *testing.B) {
 		b.Fatal(err)
 	}
 	run := make([]uint32, runNodes*Degree)
-	all := vectors
-	defer func() { vectors = all }()
-	for _, vectors = range slices.Compact([]bool{false, all}) {
-		name := map[bool]string{false: "portable", true: "vectors"}[vectors]
+	all := permuters
+	defer func() { permuters = all }()
+	for i := range len(all) + 1 {
+		name := "portable"
+		if permuters = all[i:]; i < len(all) {
+			name = all[i].name
+		}
 		b.Run("expansion/"+name, func(b *testing.B) {
 			best(b, "ns/node", runNodes, func() { g.expRun(1<<20, run) })
 		})
