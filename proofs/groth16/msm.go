@@ -43,6 +43,7 @@ type msm[A, J any] struct {
 	ones    []int        // points of the block whose scalar is 1
 	points  []A          // of the chunk
 	scalars []fr.Element // of the chunk
+	waiting int          // points seen since the last flush
 	acc     J
 }
 
@@ -106,8 +107,7 @@ func (m *msm[A, J]) take(ctx context.Context, from, to int) error {
 		}
 	}
 	m.at, m.ones = m.at[:0], m.ones[:0]
-	m.tick(to - from)
-	if len(m.points)+m.block > m.chunk {
+	if m.waiting += to - from; len(m.points) == 0 || len(m.points)+m.block > m.chunk {
 		return m.flush()
 	}
 	return nil
@@ -145,13 +145,14 @@ func (m *msm[A, J]) addAll(points []A) {
 
 // flush multiplies what was gathered.
 func (m *msm[A, J]) flush() error {
-	if len(m.points) == 0 {
-		return nil
-	}
-	if err := m.multi(&m.acc, m.points, m.scalars, m.workers); err != nil {
-		return fmt.Errorf("groth16: multiplying points of section %s: %w", m.sec.name, err)
+	if len(m.points) > 0 {
+		if err := m.multi(&m.acc, m.points, m.scalars, m.workers); err != nil {
+			return fmt.Errorf("groth16: multiplying points of section %s: %w", m.sec.name, err)
+		}
 	}
 	m.points, m.scalars = m.points[:0], m.scalars[:0]
+	m.tick(m.waiting)
+	m.waiting = 0
 	return nil
 }
 
