@@ -2,9 +2,10 @@
 GO      ?= go
 BIN     := bin
 DEMO    := out/demo
+SEEDS   ?= $(shell seq 1 10)
 export CGO_ENABLED = 0
 
-.PHONY: build bundle demo test race bench lint install interop generate clean help
+.PHONY: build bundle demo test soak race bench lint install interop generate clean help
 
 build: bundle ## build every command into bin/
 	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
@@ -19,6 +20,13 @@ demo: build ## the whole line on this machine: FILE=path KEEP=1 CHAOS=1
 test: bundle ## every test of the main module
 	$(GO) vet ./...
 	$(GO) test -timeout 14m ./...
+
+soak: build ## long: kill -9 everybody, with many seeds (SEEDS="1 2 3"), and the tests that let days of chain time pass
+	@$(GO) build -trimpath -o $(BIN)/demo ./internal/demo
+	QUARRY_LONG=1 $(GO) test -timeout 14m -run 'TestDamagedSector' -v ./node
+	@for seed in $(SEEDS); do for size in 2KiB 8MiB; do echo "== $$size, seed $$seed"; \
+	  $(BIN)/demo --bin $(BIN) --dir $(DEMO)-$$size-$$seed --sector-size $$size --deals 3 --chaos --every 2s --rounds 10 --seed $$seed --budget 15m || exit 1; \
+	  rm -rf $(DEMO)-$$size-$$seed; done; done
 
 race: bundle ## the same under the race detector (the only target that needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout 28m ./...

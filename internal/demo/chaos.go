@@ -7,9 +7,6 @@ import (
 	"time"
 )
 
-// chaosRounds is how often everybody dies while nothing else ends the chaos.
-const chaosRounds = 3
-
 // victims of the chaos: all that keep state. Only the client, who would have to
 // ask again, is spared.
 func (d *demo) victims() []*proc {
@@ -17,12 +14,12 @@ func (d *demo) victims() []*proc {
 }
 
 // chaos kills devnet, miners and worker without warning, one at a time and in a
-// new order each round, until ctx ends. What it does is on the screen and in
+// new order each round, until the rounds are over or ctx ends. What it does is on the screen and in
 // the summary; the story above it does not know.
 func (d *demo) chaos(ctx context.Context) error {
 	rng := rand.New(rand.NewSource(d.o.seed))
 	victims := d.victims()
-	for range chaosRounds {
+	for range d.o.rounds {
 		for _, i := range rng.Perm(len(victims)) {
 			wait := d.o.every/2 + time.Duration(rng.Int63n(int64(d.o.every)))
 			select {

@@ -32,7 +32,7 @@ func TestKillEverybody(t *testing.T) {
 		t.Skip("runs five processes for most of a minute")
 	}
 	o := options{bin: buildCommands(t), dir: filepath.Join(t.TempDir(), "run"), sectorSize: "2KiB", deals: 2, proofs: 1,
-		chaos: true, every: 1500 * time.Millisecond, seed: time.Now().UnixNano(), budget: 4 * time.Minute,
+		chaos: true, every: 1500 * time.Millisecond, rounds: 1, seed: time.Now().UnixNano(), budget: 4 * time.Minute,
 		marketsEnv: []string{"MINER_DEALMAKING_PUBLISHMSGPERIOD=10 epochs"}}
 	t.Logf("seed %d", o.seed)
 	if err := run(t.Context(), o); err != nil {

@@ -28,7 +28,8 @@ type options struct {
 	proofs     uint64 // window PoSts to see accepted
 	keep       bool
 	chaos      bool
-	every      time.Duration
+	every      time.Duration // mean time between two kills
+	rounds     int           // in each of which everybody is killed
 	seed       int64
 	budget     time.Duration
 	marketsEnv []string // more of the markets node's environment
@@ -45,6 +46,7 @@ func main() {
 	flag.BoolVar(&o.keep, "keep", false, "leave the processes running at the end, until Ctrl-C")
 	flag.BoolVar(&o.chaos, "chaos", false, "kill -9 the devnet, both miners and the worker at random moments")
 	flag.DurationVar(&o.every, "every", 4*time.Second, "mean time between two kills")
+	flag.IntVar(&o.rounds, "rounds", 3, "how often everybody is killed, at most")
 	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano(), "seed of the random moments, printed so that a run can be repeated")
 	flag.DurationVar(&o.budget, "budget", 10*time.Minute, "give up after this long")
 	flag.Parse()
