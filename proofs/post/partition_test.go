@@ -161,3 +161,33 @@ func FuzzSplitWindow(f *testing.F) {
 		}
 	})
 }
+
+// Sectors of all four families of seal proofs are proved alike, also together.
+func TestEveryFamily(t *testing.T) {
+	ctx := context.Background()
+	var all []SectorAccess
+	for i, p := range []abi.RegisteredSealProof{
+		abi.RegisteredSealProof_StackedDrg2KiBV1, seal2KiB, abi.RegisteredSealProof_StackedDrg2KiBV1_1_Feat_SyntheticPoRep,
+		abi.RegisteredSealProof_StackedDrg2KiBV1_2_Feat_NiPoRep,
+	} {
+		s, err := poreptest.Seal(ctx, porep.Sector{Proof: p, Miner: miner, Number: abi.SectorNumber(i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		access := SectorAccess{Info: s.Info(), Sealed: s.Sealed, Cache: s.Cache}
+		if err := porep.ClearCache(s.Cache, p); err != nil {
+			t.Fatal(err)
+		}
+		blob, err := ProveWinning(ctx, miner, draw, []SectorAccess{access})
+		if err != nil {
+			t.Fatal(err)
+		}
+		verdict(t, "winning proof", true)(VerifyWinning(ctx, winningInfo(access, draw), blob))
+		all = append(all, access)
+	}
+	blob, skipped, err := ProveWindow(ctx, miner, draw, all)
+	if err != nil || len(skipped) > 0 {
+		t.Fatal(skipped, err)
+	}
+	verdict(t, "window proof over all", true)(VerifyWindow(ctx, windowInfo(draw, all...), blob))
+}
