@@ -363,6 +363,32 @@ func TestRefusals(t *testing.T) {
 	require.Empty(t, deals.Deals)
 }
 
+// A second deal against an escrow that is promised to the first is refused, and
+// the client that adds funds when told so gets it accepted.
+func TestSecondDealNeedsItsOwnFunds(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	hang := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	t.Cleanup(hang.Close)
+	t.Cleanup(func() { w.stop() }) // ends the transfers before the server waits for them
+	_, err := w.propose(ctx, w.car(w.file(1000, 8)), hang.URL)
+	require.NoError(t, err)
+	car := w.car(w.file(1000, 9))
+	p, err := w.client.Provider(ctx, minerAddr)
+	require.NoError(t, err)
+	ask, err := w.client.Ask(ctx, p)
+	require.NoError(t, err)
+	params, err := w.client.Proposal(ctx, p, ask, car, dealmaker.Terms{Wallet: w.wallet, StartDelay: 1000, Duration: 518400, URL: hang.URL, AutoAddEscrow: true})
+	require.NoError(t, err)
+	var rejected *dealmaker.ErrRejected
+	require.ErrorAs(t, w.client.Propose(ctx, p, params), &rejected)
+	require.Contains(t, rejected.Reason, "promised to deals not published yet")
+	require.NoError(t, w.client.ProposeFunded(ctx, p, params))
+	deals, err := w.m.DealsList(ctx, "", 10)
+	require.NoError(t, err)
+	require.Len(t, deals.Deals, 2)
+}
+
 func TestWrongPieceFailsForGood(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()

@@ -140,6 +140,9 @@ func TestAcceptanceTable(t *testing.T) {
 			f.resign = false
 			f.params.ClientDealProposal.ClientSignature = crypto.Signature{Type: crypto.SigTypeSecp256k1, Data: make([]byte, 65)}
 		}, "failed validation: invalid signature"},
+		{"A3 signed by someone else", func(f *fixture) {
+			f.private, _ = filcrypto.Generate(crypto.SigTypeSecp256k1, rand.Reader)
+		}, "failed validation: invalid signature"},
 		{"A3 server", func(f *fixture) { f.chain.fail = "key" }, "failed validation: server error: validating signature: node is away"},
 		{"A4", func(f *fixture) { f.prop().Provider = other }, "failed validation: incorrect provider for deal; proposal.Provider: f077; provider.Address: f01000"},
 		{"A5", func(f *fixture) { f.prop().Label = long }, "failed validation: deal label can be at most 256 bytes, is 257"},

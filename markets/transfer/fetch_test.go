@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -218,6 +219,36 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 		require.True(t, isFatal(err))
 	}
 	require.Zero(t, hits.Load())
+}
+
+// A public server that sends us on into our own network is not followed.
+func TestRedirectToPrivateAddress(t *testing.T) {
+	var hits atomic.Int32
+	inside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hits.Add(1); content(w, r) }))
+	defer inside.Close()
+	for name, target := range map[string]string{"address": inside.URL, "name": strings.Replace(inside.URL, "127.0.0.1", "localhost", 1)} {
+		t.Run(name, func(t *testing.T) {
+			outside := httptest.NewServer(http.RedirectHandler(target, http.StatusTemporaryRedirect))
+			defer outside.Close()
+			f := New(Config{RetryMin: time.Millisecond})
+			defer f.Close()
+			// Only the first hop is let through, as if it were on the internet; the
+			// dialer that is under test decides about the second.
+			tr, ok := f.client.Transport.(*http.Transport)
+			require.True(t, ok)
+			guarded := tr.DialContext
+			tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if addr == "public.example:80" {
+					return new(net.Dialer).DialContext(ctx, network, outside.Listener.Addr().String())
+				}
+				return guarded(ctx, network, addr)
+			}
+			err := f.Fetch(context.Background(), Request{URL: "http://public.example/x.car", Size: uint64(len(payload)), Path: filepath.Join(t.TempDir(), "staged")})
+			require.ErrorIs(t, err, ErrPrivateAddress)
+			require.True(t, isFatal(err))
+			require.Zero(t, hits.Load())
+		})
+	}
 }
 
 func TestPublicAddr(t *testing.T) {
