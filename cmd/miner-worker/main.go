@@ -39,7 +39,7 @@ func newApp(out io.Writer) *cli.App {
 			&cli.StringFlag{Name: flagMinerInfo, EnvVars: []string{"MINER_API_INFO"}, Usage: "TOKEN:ADDRESS of the private node; the token needs the role worker"},
 			&cli.StringFlag{Name: flagMinerRepo, EnvVars: []string{"MINER_PATH", "LOTUS_MINER_PATH"}, Usage: "repo of a private node on this machine, instead of --" + flagMinerInfo},
 		},
-		Commands: []*cli.Command{runCommand(), stopCommand(), infoCommand(), tasksCommand(), storageCommand(), paramsCommand()},
+		Commands: []*cli.Command{runCommand(), stopCommand(), infoCommand(), tasksCommand(), storageCommand(), paramsCommand(), benchCommand()},
 		CommandNotFound: func(_ *cli.Context, name string) {
 			fmt.Fprintf(os.Stderr, "error: no command %q; `miner-worker help` lists them\n", name)
 			os.Exit(1)
