@@ -67,7 +67,7 @@ func (s *Sealing) act(ctx context.Context, l *lane, eff effect, r record) (event
 	case effPC2:
 		return s.preCommit2(ctx, l, r)
 	case effPreCommit:
-		return s.preCommit(ctx, r)
+		return s.preCommit(ctx, l, r)
 	case effPreCommitWait:
 		return s.preCommitWait(ctx, r)
 	case effSeed:
@@ -75,7 +75,7 @@ func (s *Sealing) act(ctx context.Context, l *lane, eff effect, r record) (event
 	case effProve:
 		return s.prove(ctx, l, r)
 	case effCommit:
-		return s.commit(ctx, r)
+		return s.commit(ctx, l, r)
 	case effCommitWait:
 		return s.commitWait(ctx, r)
 	case effFinalize:

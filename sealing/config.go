@@ -41,6 +41,10 @@ type Config struct {
 	AlwaysKeepUnsealed       bool           // keep the readable copy whatever the deal says
 	MaxWaitDealsSectors      int            // open sectors at once, 0 = no limit
 	MaxSealing               int            // sectors between start and Proving at once, 0 = no limit
+	MaxPreCommitBatch        int            // pre-commitments in one message, at most 256; up to 1: each sector sends its own
+	MaxCommitBatch           int            // the same for proofs
+	PreCommitBatchWait       time.Duration  // how long a sector waits for others to send its pre-commitment with; 0 = 5 min
+	CommitBatchWait          time.Duration  // the same for its proof
 	RetryMin, RetryMax       time.Duration  // bounds of the back-off after failures; 0 = 2 s and 5 min
 	MaxDealsPerSector        int            // 0 = the protocol's max(256, size/2^27)
 	CollateralMarginPercents int            // added to the pledge the node computes; 0 = 10
@@ -136,6 +140,14 @@ func (c Config) withDefaults(size abi.SectorSize) Config {
 	if c.RetryMax < c.RetryMin {
 		c.RetryMax = max(5*time.Minute, c.RetryMin)
 	}
+	if c.PreCommitBatchWait <= 0 {
+		c.PreCommitBatchWait = 5 * time.Minute
+	}
+	if c.CommitBatchWait <= 0 {
+		c.CommitBatchWait = 5 * time.Minute
+	}
+	c.MaxPreCommitBatch = min(c.MaxPreCommitBatch, maxBatch)
+	c.MaxCommitBatch = min(c.MaxCommitBatch, maxBatch)
 	if c.MaxDealsPerSector <= 0 {
 		c.MaxDealsPerSector = max(256, int(size>>27))
 	}

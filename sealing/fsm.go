@@ -75,6 +75,7 @@ type event struct {
 	Msg         *cid.Cid
 	Expiration  abi.ChainEpoch
 	Proof       []byte
+	Index       uint64        // evCommitSent: place within the message
 	Attempt     string        // kind of keyed work whose next try needs a new key
 	Backoff     time.Duration // until the next try
 }
@@ -266,6 +267,7 @@ func (r *record) take(e event, from api.SectorState) {
 		if e.Kind == evFailed {
 			r.FailedFrom = from
 			r.bump(e.Attempt)
+			r.Alone = r.Alone && e.Attempt == ""
 		}
 		return
 	case evFatal:
@@ -301,13 +303,13 @@ func (r *record) take(e event, from api.SectorState) {
 	case evPreCommitSent:
 		r.PreCommitMsg, r.Expiration = e.Msg, e.Expiration
 	case evPreCommitLanded:
-		r.PreCommitEpoch, r.Expiration = e.Epoch, e.Expiration
+		r.PreCommitEpoch, r.Expiration, r.Alone = e.Epoch, e.Expiration, false
 	case evSeed:
 		r.SeedEpoch, r.Seed = e.Epoch, e.Random
 	case evProved:
 		r.Proof = e.Proof
 	case evCommitSent:
-		r.CommitMsg = e.Msg
+		r.CommitMsg, r.CommitIndex = e.Msg, e.Index
 	default:
 		r.takeUpdate(e)
 	}

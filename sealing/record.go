@@ -57,6 +57,8 @@ type record struct {
 	Seed           []byte   `json:",omitempty"`
 	Proof          []byte   `json:",omitempty"` // the proof field of the commitment
 	CommitMsg      *cid.Cid `json:",omitempty"`
+	CommitIndex    uint64   `json:",omitempty"` // place within that message
+	Alone          bool     `json:",omitempty"` // the next message is the sector's own: one with others was refused
 
 	Update *replicaUpdate `json:",omitempty"` // that is under way or has been done
 	Rounds int            `json:",omitempty"` // updates begun

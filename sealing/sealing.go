@@ -35,6 +35,9 @@ type Sealing struct {
 	running context.Context              // set while Run runs
 	wg      sync.WaitGroup               // lanes at work
 
+	preCommits, commits *batcher
+	batches             batches // messages of several sectors
+
 	unsealMu sync.Mutex
 	unseals  map[api.UnsealTarget]*unsealing
 }
@@ -85,6 +88,11 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 	for _, r := range recs {
 		s.lanes[r.Number] = &lane{rec: r, wake: make(chan struct{}, 1)}
 		s.indexKeys(r)
+	}
+	s.preCommits = &batcher{s: s, work: "precommit", via: deps.Msgs, max: s.cfg.MaxPreCommitBatch, wait: s.cfg.PreCommitBatchWait}
+	s.commits = &batcher{s: s, work: "commit", via: deps.CommitMsgs, max: s.cfg.MaxCommitBatch, wait: s.cfg.CommitBatchWait}
+	if err := s.batches.load(context.Background(), s.store); err != nil {
+		return nil, fmt.Errorf("sealing: %w", err)
 	}
 	return s, nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
-	"github.com/filecoin-project/go-state-types/builtin"
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/ipfs/go-cid"
@@ -70,7 +69,7 @@ func landed(o onChain) event {
 }
 
 // preCommit sends the pre-commitment unless the chain has it already.
-func (s *Sealing) preCommit(ctx context.Context, r record) (event, error) {
+func (s *Sealing) preCommit(ctx context.Context, l *lane, r record) (event, error) {
 	if err := s.provable(); err != nil {
 		return event{}, err
 	}
@@ -94,20 +93,26 @@ func (s *Sealing) preCommit(ctx context.Context, r record) (event, error) {
 	case used: // by the same state that has neither pre-commitment nor sector
 		return event{}, fatal("sector number %d was used up on chain; remove the sector and seal its data under another", r.Number)
 	}
-	info, err := s.preCommitInfo(ctx, r, o.head)
-	if err != nil {
+	out, err := s.dispatch(ctx, l, r, s.preCommits, o.head, s.pressing(r, o), func(ctx context.Context, head *api.TipSet) (part, error) {
+		return s.preCommitPart(ctx, r, head)
+	})
+	if err != nil || !out.msg.Defined() {
 		return event{}, err
 	}
-	deposit, err := s.deps.Chain.StateMinerPreCommitDepositForPower(ctx, s.cfg.Miner, info, o.head.Key())
+	return event{Kind: evPreCommitSent, Msg: &out.msg, Expiration: out.expiration, Reason: out.reason()}, nil
+}
+
+// preCommitPart is the sector's part of a message, with its deposit.
+func (s *Sealing) preCommitPart(ctx context.Context, r record, head *api.TipSet) (part, error) {
+	info, err := s.preCommitInfo(ctx, r, head)
 	if err != nil {
-		return event{}, fmt.Errorf("ask for the pre-commit deposit: %w", err)
+		return part{}, err
 	}
-	c, err := s.send(ctx, s.deps.Msgs, r, "precommit", builtin.MethodsMiner.PreCommitSectorBatch2, deposit,
-		&miner.PreCommitSectorBatchParams2{Sectors: []miner.SectorPreCommitInfo{info}}, o.head)
+	deposit, err := s.deps.Chain.StateMinerPreCommitDepositForPower(ctx, s.cfg.Miner, info, head.Key())
 	if err != nil {
-		return event{}, err
+		return part{}, fmt.Errorf("ask for the pre-commit deposit: %w", err)
 	}
-	return event{Kind: evPreCommitSent, Msg: &c, Expiration: info.Expiration, Reason: c.String()}, nil
+	return part{value: deposit, preCommit: info}, nil
 }
 
 func (s *Sealing) preCommitInfo(ctx context.Context, r record, head *api.TipSet) (miner.SectorPreCommitInfo, error) {
@@ -160,17 +165,32 @@ func (s *Sealing) challengeDelay(ctx context.Context) (abi.ChainEpoch, error) {
 // send pushes a message of the sector under a key that changes with every
 // failed try, so that a repeated visit finds the message it already sent.
 func (s *Sealing) send(ctx context.Context, via Messages, r record, work string, method abi.MethodNum, value abi.TokenAmount, params cbg.CBORMarshaler, head *api.TipSet) (cid.Cid, error) {
+	m, err := s.message(ctx, method, value, params, head)
+	if err != nil {
+		return cid.Undef, err
+	}
+	return push(ctx, via, s.msgKey(r, work), m)
+}
+
+func (s *Sealing) msgKey(r record, work string) string {
+	return fmt.Sprintf("%s/%s/%d-%d/%d", s.name(r.Number), work, r.TicketEpoch, r.SeedEpoch, r.Attempts[work])
+}
+
+// message is a message from the miner's worker to the miner actor.
+func (s *Sealing) message(ctx context.Context, method abi.MethodNum, value abi.TokenAmount, params cbg.CBORMarshaler, head *api.TipSet) (*api.Message, error) {
 	info, err := s.deps.Chain.StateMinerInfo(ctx, s.cfg.Miner, head.Key())
 	if err != nil {
-		return cid.Undef, fmt.Errorf("ask for the worker address of %s: %w", s.cfg.Miner, err)
+		return nil, fmt.Errorf("ask for the worker address of %s: %w", s.cfg.Miner, err)
 	}
 	var b bytes.Buffer
 	if err := params.MarshalCBOR(&b); err != nil {
-		return cid.Undef, fmt.Errorf("encode the %s message: %w", work, err)
+		return nil, fmt.Errorf("encode parameters of method %d: %w", method, err)
 	}
-	key := fmt.Sprintf("%s/%s/%d-%d/%d", s.name(r.Number), work, r.TicketEpoch, r.SeedEpoch, r.Attempts[work])
-	m := &api.Message{To: s.cfg.Miner, From: info.Worker, Value: value, Method: method, Params: b.Bytes(),
-		GasFeeCap: big.Zero(), GasPremium: big.Zero()}
+	return &api.Message{To: s.cfg.Miner, From: info.Worker, Value: value, Method: method, Params: b.Bytes(),
+		GasFeeCap: big.Zero(), GasPremium: big.Zero()}, nil
+}
+
+func push(ctx context.Context, via Messages, key string, m *api.Message) (cid.Cid, error) {
 	c, err := via.Send(ctx, key, m)
 	if err == nil {
 		return c, nil

@@ -22,7 +22,7 @@ func activated(r record, o onChain) (event, error) {
 }
 
 // commit sends the proof unless the sector is on chain already.
-func (s *Sealing) commit(ctx context.Context, r record) (event, error) {
+func (s *Sealing) commit(ctx context.Context, l *lane, r record) (event, error) {
 	o, err := s.look(ctx, r.Number, nil)
 	switch {
 	case err != nil:
@@ -32,19 +32,27 @@ func (s *Sealing) commit(ctx context.Context, r record) (event, error) {
 	case !o.mine(r):
 		return event{}, failed("", "the chain has no pre-commitment to prove")
 	}
+	out, err := s.dispatch(ctx, l, r, s.commits, o.head, s.pressing(r, o), func(ctx context.Context, head *api.TipSet) (part, error) {
+		return s.commitPart(ctx, r, o, head)
+	})
+	if err != nil || !out.msg.Defined() {
+		return event{}, err
+	}
+	return event{Kind: evCommitSent, Msg: &out.msg, Index: out.index, Reason: out.reason()}, nil
+}
+
+// commitPart is the sector's part of a message, with its pledge.
+func (s *Sealing) commitPart(ctx context.Context, r record, o onChain, head *api.TipSet) (part, error) {
+	o.head = head
 	value, err := s.collateral(ctx, r, o)
 	if err != nil {
-		return event{}, err
+		return part{}, err
 	}
-	params, err := s.commitParams(r)
+	pieces, err := manifests(r)
 	if err != nil {
-		return event{}, err
+		return part{}, err
 	}
-	c, err := s.send(ctx, s.deps.CommitMsgs, r, "commit", builtin.MethodsMiner.ProveCommitSectors3, value, params, o.head)
-	if err != nil {
-		return event{}, err
-	}
-	return event{Kind: evCommitSent, Msg: &c, Reason: c.String()}, nil
+	return part{value: value, activation: miner.SectorActivationManifest{SectorNumber: r.Number, Pieces: pieces}, proof: r.Proof}, nil
 }
 
 // collateral is the initial pledge, with a margin because it is computed anew
@@ -61,19 +69,6 @@ func (s *Sealing) collateral(ctx context.Context, r record, o onChain) (abi.Toke
 		pledge = big.Sub(pledge, deposit)
 	}
 	return big.Max(pledge, big.Zero()), nil
-}
-
-func (s *Sealing) commitParams(r record) (*miner.ProveCommitSectors3Params, error) {
-	pieces, err := manifests(r)
-	if err != nil {
-		return nil, err
-	}
-	return &miner.ProveCommitSectors3Params{
-		SectorActivations:          []miner.SectorActivationManifest{{SectorNumber: r.Number, Pieces: pieces}},
-		SectorProofs:               [][]byte{r.Proof},
-		RequireActivationSuccess:   true,
-		RequireNotificationSuccess: true,
-	}, nil
 }
 
 // manifests lists the pieces in order, because the actor computes CommD from
@@ -122,8 +117,10 @@ func commitFailure(r record, m *api.MsgLookup) error {
 	if err := ret.UnmarshalCBOR(bytes.NewReader(m.Receipt.Return)); err != nil {
 		return failed("commit", "commit message %s returned what cannot be read: %w", r.CommitMsg, err)
 	}
-	if len(ret.FailCodes) > 0 {
-		return failed("commit", "the sector was refused in commit message %s with exit code %s", r.CommitMsg, ret.FailCodes[0].Code)
+	for _, f := range ret.FailCodes {
+		if uint64(f.Idx) == r.CommitIndex {
+			return failed("commit", "the sector was refused in commit message %s with exit code %s", r.CommitMsg, f.Code)
+		}
 	}
 	return failed("commit", "commit message %s succeeded and yet the chain has no sector %d", r.CommitMsg, r.Number)
 }

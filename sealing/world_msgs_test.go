@@ -21,7 +21,7 @@ import (
 )
 
 // Send executes the message at once, one epoch later.
-func (w *world) Send(ctx context.Context, key string, m *api.Message) (cid.Cid, error) {
+func (w *world) Send(ctx context.Context, key string, m *api.Message) (c cid.Cid, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.reach(ctx, "Send"); err != nil {
@@ -30,9 +30,18 @@ func (w *world) Send(ctx context.Context, key string, m *api.Message) (cid.Cid, 
 	if c, ok := w.keyed[key]; ok {
 		return c, nil
 	}
+	if w.refuse != nil {
+		if err := w.refuse(m); err != nil {
+			return cid.Undef, err
+		}
+	}
+	if w.lost > 0 { // it went out, and nobody was told
+		w.lost--
+		defer func() { c, err = cid.Undef, &api.ErrUnreachable{Peer: "Send", Reason: "the answer was lost"} }()
+	}
 	sent := *m
 	sent.Nonce = uint64(len(w.keyed))
-	c := sent.Cid()
+	c = sent.Cid()
 	w.keyed[key] = c
 	w.advance(w.height + 1)
 	var bad misdeed
@@ -49,7 +58,13 @@ func (w *world) Send(ctx context.Context, key string, m *api.Message) (cid.Cid, 
 		look.Receipt.ExitCode = bad.exit
 		return c, nil
 	}
-	if err := w.execute(&sent); err != nil {
+	err = w.execute(&sent)
+	var some partly
+	if errors.As(err, &some) {
+		look.Receipt.Return = encode(&batch.BatchReturn{FailCodes: some.codes})
+		return c, nil
+	}
+	if err != nil {
 		w.faults = append(w.faults, err)
 		look.Receipt.ExitCode = exitcode.ErrIllegalArgument
 		look.Receipt.Return = []byte(err.Error())
@@ -90,13 +105,21 @@ func (w *world) execute(m *api.Message) error {
 		if err := p.UnmarshalCBOR(bytes.NewReader(m.Params)); err != nil {
 			return err
 		}
-		return w.preCommit(p.Sectors[0], m.Value)
+		for i, s := range p.Sectors { // all or nothing
+			if err := w.checkPreCommit(s, big.Div(m.Value, big.NewInt(int64(len(p.Sectors))))); err != nil {
+				return fmt.Errorf("sector %d of the message: %w", i, err)
+			}
+		}
+		for _, s := range p.Sectors {
+			w.preCommit(s)
+		}
+		return nil
 	case 34:
 		var p miner.ProveCommitSectors3Params
 		if err := p.UnmarshalCBOR(bytes.NewReader(m.Params)); err != nil {
 			return err
 		}
-		return w.proveCommit(p, m.Value)
+		return w.proveCommits(p, m.Value)
 	case 35:
 		var p miner.ProveReplicaUpdates3Params
 		if err := p.UnmarshalCBOR(bytes.NewReader(m.Params)); err != nil {
@@ -107,7 +130,7 @@ func (w *world) execute(m *api.Message) error {
 	return fmt.Errorf("method %d", m.Method)
 }
 
-func (w *world) preCommit(i miner.SectorPreCommitInfo, value abi.TokenAmount) error {
+func (w *world) checkPreCommit(i miner.SectorPreCommitInfo, value abi.TokenAmount) error {
 	active := w.height + maxProveCommit + testDelay
 	switch {
 	case w.allocated[i.SectorNumber]:
@@ -119,8 +142,36 @@ func (w *world) preCommit(i miner.SectorPreCommitInfo, value abi.TokenAmount) er
 	case value.LessThan(big.NewInt(700)):
 		return errors.New("deposit")
 	}
+	return nil
+}
+
+func (w *world) preCommit(i miner.SectorPreCommitInfo) {
 	w.allocated[i.SectorNumber] = true
 	w.pre[i.SectorNumber] = &miner.SectorPreCommitOnChainInfo{Info: i, PreCommitDeposit: big.NewInt(700), PreCommitEpoch: w.height}
+}
+
+// partly is the outcome of a message of which only some sectors took effect.
+type partly struct{ codes []batch.FailCode }
+
+func (partly) Error() string { return "some sectors were refused" }
+
+func (w *world) proveCommits(p miner.ProveCommitSectors3Params, value abi.TokenAmount) error {
+	var bad partly
+	n := len(p.SectorActivations)
+	for i, a := range p.SectorActivations {
+		one := p
+		one.SectorActivations, one.SectorProofs = []miner.SectorActivationManifest{a}, p.SectorProofs[i:i+1]
+		err := w.proveCommit(one, big.Div(value, big.NewInt(int64(n))))
+		if err != nil && (p.RequireActivationSuccess || n == 1) {
+			return err
+		}
+		if err != nil {
+			bad.codes = append(bad.codes, batch.FailCode{Idx: uint64(i), Code: exitcode.ErrIllegalArgument})
+		}
+	}
+	if len(bad.codes) > 0 {
+		return bad
+	}
 	return nil
 }
 

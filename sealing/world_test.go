@@ -68,8 +68,10 @@ type world struct {
 
 	taskFails map[api.TaskType][]taskFail
 	exits     map[abi.MethodNum][]misdeed
-	replaced  int            // how many waits find the message replaced
-	flaky     map[string]int // call name -> how many times it cannot be reached
+	refuse    func(*api.Message) error // what the node does not take
+	lost      int                      // how many answers of Send get lost
+	replaced  int                      // how many waits find the message replaced
+	flaky     map[string]int           // call name -> how many times it cannot be reached
 	calls     map[string]int
 }
 
