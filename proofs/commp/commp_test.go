@@ -221,7 +221,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func pieceOf(t *testing.T, b byte, size abi.PaddedPieceSize) abi.PieceInfo {
+func pieceOf(t testing.TB, b byte, size abi.PaddedPieceSize) abi.PieceInfo {
 	t.Helper()
 	c, err := commcid.DataCommitmentV1ToCID(bytes.Repeat([]byte{b}, 32))
 	if err != nil {
@@ -324,6 +324,68 @@ func FuzzWriter(f *testing.F) {
 			t.Errorf("%d bytes: %+v, %v; %+v, %v", len(b), got, err2, want, err)
 		}
 	})
+}
+
+// FuzzAggregate lays pieces of fuzzed sizes out in a sector. What is accepted
+// commits to the same as the roots laid out by hand, and what does not fit or is
+// no piece size is refused.
+func FuzzAggregate(f *testing.F) {
+	f.Add([]byte{0, 1, 2}, uint8(6))
+	f.Add([]byte{6}, uint8(6))
+	f.Add([]byte{7, 0}, uint8(6))
+	f.Add([]byte{200, 3}, uint8(3))
+	f.Fuzz(func(t *testing.T, kinds []byte, log uint8) {
+		size := abi.PaddedPieceSize(128) << (log % 8)
+		row, at, fits := make([]byte, size), uint64(0), true
+		var pieces []abi.PieceInfo
+		for i, k := range kinds[:min(len(kinds), 64)] {
+			n := abi.PaddedPieceSize(128) << (k % 8)
+			if k >= 128 {
+				n += abi.PaddedPieceSize(k)&31 + 1 // no power of two
+				fits = false
+			}
+			pieces = append(pieces, pieceOf(t, byte(i+1), n))
+			at = (at + uint64(n) - 1) / uint64(n) * uint64(n)
+			if at+uint64(n) > uint64(size) {
+				fits = false
+			}
+			if fits {
+				// A piece stands for its root, at the first node of its place.
+				copy(row[at:], bytes.Repeat([]byte{byte(i + 1)}, 32))
+			}
+			at += uint64(n)
+		}
+		got, err := Aggregate(size, pieces)
+		if fits != (err == nil) {
+			t.Fatalf("%d bytes, pieces %v: %v", size, pieces, err)
+		}
+		if err == nil {
+			if want := byHand(row, pieces); got != want {
+				t.Fatalf("%d bytes, pieces %v: %x, want %x", size, pieces, got, want)
+			}
+		}
+	})
+}
+
+// byHand is the root over row, where each piece's root stands at the start of
+// its place.
+func byHand(row []byte, pieces []abi.PieceInfo) Node {
+	whole := map[uint64]int{} // start -> length of a piece
+	var at uint64
+	for _, p := range pieces {
+		at = (at + uint64(p.Size) - 1) / uint64(p.Size) * uint64(p.Size)
+		whole[at] = int(p.Size)
+		at += uint64(p.Size)
+	}
+	var root func(from uint64, n int) Node
+	root = func(from uint64, n int) Node {
+		if whole[from] == n || n == 32 {
+			return Node(row[from : from+32])
+		}
+		l, r := root(from, n/2), root(from+uint64(n/2), n/2)
+		return HashPair(&l, &r)
+	}
+	return root(0, len(row))
 }
 
 func BenchmarkSum(b *testing.B) {

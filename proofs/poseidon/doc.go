@@ -14,7 +14,7 @@
 // changes a result:
 //
 //   - sixteen hashes side by side with AVX-512 and its 52-bit multiplications,
-//     for rows of four and more and widths up to twelve;
+//     for rows of three and more and widths up to twelve;
 //   - one hash with the carry chains of ADX;
 //   - one hash in plain Go, on other CPUs and under the build tag purego.
 //

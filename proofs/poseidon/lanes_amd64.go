@@ -15,7 +15,7 @@ var wideLanes = cpu.X86.HasAVX512F && cpu.X86.HasAVX512IFMA
 
 const (
 	lanes        = 16 // hashes side by side: two registers of eight
-	minLanes     = 4  // fewer are faster one by one
+	minLanes     = 3  // fewer are faster one by one
 	maxLaneWidth = 12
 )
 
