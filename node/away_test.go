@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -94,4 +95,54 @@ func TestFullNodeAway(t *testing.T) {
 func hostPort(info string) string {
 	parts := strings.Split(info, "/")
 	return parts[2] + ":" + parts[4]
+}
+
+// A process started before its full node tells so to the operator, who can make
+// tokens meanwhile, and begins to work when the full node is there.
+func TestServesWhileWaiting(t *testing.T) {
+	full := newFullNode(t)
+	owner := full.account(t, api.KeyBLS)
+	in := InitMiner{Dir: filepath.Join(t.TempDir(), "miner"), Owner: owner, SectorSize: 2 << 10,
+		Config: []byte("[API]\nListenAddress = \"127.0.0.1:0\"\n[Subsystems]\nEnableMarkets = false\n")}
+	maddr, err := in.Run(t.Context(), full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	full.stop()
+	p := start(t, load(t, in.Dir, full.info))
+	if v, err := p.Version(t.Context()); err != nil || v.Version == "" {
+		t.Fatalf("version: %+v, %v", v, err)
+	}
+	eventually(t, "the process tells that the full node is away", func() bool {
+		s, err := p.NodeStatus(t.Context())
+		return err == nil && s.Miner == maddr.String() && !s.Chain.Reachable && s.Chain.LastError != ""
+	})
+	token, err := p.AuthCreate(t.Context(), api.TokenRequest{Name: "worker", Role: api.RoleWorker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var away *api.ErrUnreachable
+	if _, err := p.SectorsList(t.Context(), 0, 10); !errors.As(err, &away) || !strings.Contains(err.Error(), "full node") {
+		t.Errorf("a method that needs the chain: %v", err)
+	}
+	for path, want := range map[string]int{"/health/livez": http.StatusOK, "/health/readyz": http.StatusServiceUnavailable,
+		"/remote/sealed/s-t01000-0": http.StatusNotFound} {
+		if code := status(t, http.MethodGet, "http://"+p.addr+path, ""); code != want {
+			t.Errorf("%s answers %d", path, code)
+		}
+	}
+	if code := status(t, http.MethodPost, "http://"+p.addr+"/rpc/v1", "wrong"); code != http.StatusUnauthorized {
+		t.Errorf("a wrong token answers %d", code)
+	}
+	full.open(t, hostPort(full.info))
+	eventually(t, "the process works", func() bool {
+		_, err := p.SectorsList(t.Context(), 0, 10)
+		return err == nil
+	})
+	if code := status(t, http.MethodGet, "http://"+p.addr+"/health/readyz", ""); code != http.StatusOK {
+		t.Errorf("ready answers %d", code)
+	}
+	if perms, err := p.AuthVerify(t.Context(), token); err != nil || len(perms) == 0 {
+		t.Errorf("the token made meanwhile: %v, %v", perms, err)
+	}
 }

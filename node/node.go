@@ -53,6 +53,7 @@ type Node struct {
 	storage  api.Storage
 	sealing  api.Sealing
 	peers    []*peerWatch
+	common   *common
 	closers  []func()
 	closeErr []error
 }
@@ -91,6 +92,7 @@ func Run(ctx context.Context, set Settings) (err error) {
 
 // compose is the order of things: what a part needs is built above it.
 func (n *Node) compose(ctx context.Context, stop context.CancelFunc) error {
+	n.common = &common{session: newSession(), started: time.Now(), subsystems: n.subsystems(), level: n.set.Level, stop: stop}
 	for _, step := range []struct {
 		what string
 		run  func(context.Context) error
@@ -109,9 +111,9 @@ func (n *Node) compose(ctx context.Context, stop context.CancelFunc) error {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
 	}
-	n.srv.RegisterCommon(&common{session: newSession(), started: time.Now(), miner: n.maddr.String(),
-		subsystems: n.subsystems(), tokens: n.repo.Tokens(), level: n.set.Level, stop: stop, peers: n.peers})
-	for _, p := range n.peers {
+	n.common.peers = n.peers
+	n.srv.RegisterCommon(n.common)
+	for _, p := range n.peers[1:] {
 		if err := n.group.Go("watch "+p.name, p.run); err != nil {
 			return err
 		}
@@ -132,6 +134,7 @@ func (n *Node) openRepo(context.Context) (err error) {
 	}
 	id, err := address.IDFromAddress(n.maddr)
 	n.mid = abi.ActorID(id)
+	n.common.miner, n.common.tokens = n.maddr.String(), n.repo.Tokens()
 	return err
 }
 
@@ -191,7 +194,12 @@ func (n *Node) connectChain(ctx context.Context) (err error) {
 		return err
 	}
 	n.onClose(func() { n.chain.Close() })
-	n.peers = append(n.peers, newPeerWatch("full node", n.set.PeerPoll, n.log, n.chain.Version))
+	full := newPeerWatch("full node", n.set.PeerPoll, n.log, n.chain.Version)
+	n.peers = append(n.peers, full)
+	n.common.peers = n.peers
+	if err := n.group.Go("watch "+full.name, full.run); err != nil {
+		return err
+	}
 	n.heads = heads.New(heads.Config{}, heads.Deps{Chain: n.chain, Log: n.log.With("part", "heads")})
 	return n.group.Go("heads", n.heads.Run)
 }

@@ -31,20 +31,31 @@ const learnRetry = time.Second
 
 // learnMiner asks the chain for what never changes: sector size and proof
 // kind, and whether the network takes vanilla proofs. It waits for the full
-// node: nothing can be done without these answers.
+// node: nothing can be done without these answers. Meanwhile the operator finds
+// a process that tells what it waits for.
 func (n *Node) learnMiner(ctx context.Context) error {
-	for told := false; ; told = true {
-		err := n.askMiner(ctx)
-		if err == nil || !isUnreachable(err) {
-			return err
-		}
-		if !told {
-			n.log.Warn("waiting for the full node", "error", err)
-		}
+	err := n.askMiner(ctx)
+	if err == nil || !isUnreachable(err) {
+		return err
+	}
+	n.log.Warn("waiting for the full node", "error", err)
+	early, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- n.srv.RunEarly(early, n.common, err) }()
+	err = errors.Join(n.repo.WriteAPI(n.srv.Multiaddr()), n.keepAsking(ctx))
+	stop()
+	return errors.Join(err, <-served)
+}
+
+func (n *Node) keepAsking(ctx context.Context) error {
+	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(learnRetry):
+		}
+		if err := n.askMiner(ctx); err == nil || !isUnreachable(err) {
+			return err
 		}
 	}
 }

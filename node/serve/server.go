@@ -91,14 +91,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w (is another process of this kind running? change API.ListenAddress)", cfg.Listen, err)
 	}
-	s := &Server{cfg: cfg, deps: deps, ln: ln, mux: http.NewServeMux(), served: map[api.Subsystem]bool{}}
-	s.rpc = jsonrpc.NewServer(jsonrpc.WithServerErrors(errorTable()), jsonrpc.WithMaxRequestSize(cfg.MaxRequestBytes))
-	for _, p := range []string{"/rpc/v0", "/rpc/v1"} {
-		s.route(Route{Pattern: p}, s.limitBody(s.rpc))
-	}
-	s.HandlePublic("/health/livez", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
-	s.HandlePublic("/health/readyz", http.HandlerFunc(s.readyz))
-	return s, nil
+	return assemble(cfg, deps, ln), nil
 }
 
 // HostPort turns a multiaddr or host:port into what net.Listen takes.

@@ -1,0 +1,62 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/filecoin-project/go-jsonrpc"
+
+	"quarry/api"
+)
+
+// RunEarly serves, on the address that Run will serve, what a process can
+// answer while it waits for something it cannot do without: health and Common.
+// Every other method fails with missing, and /health/readyz says it. It ends
+// with ctx and leaves the listener open for Run.
+func (s *Server) RunEarly(ctx context.Context, common api.Common, missing error) error {
+	ln, ok := s.ln.(*net.TCPListener)
+	if !ok {
+		return fmt.Errorf("serve %s: a listener of type %T cannot be lent", s.Addr(), s.ln)
+	}
+	deps := s.deps
+	deps.Ready = func(context.Context) error { return missing }
+	cfg := s.cfg
+	cfg.Absent = nil
+	early := assemble(cfg, deps, lent{ln})
+	early.RegisterCommon(common)
+	later := func(ctx context.Context, m api.Method, _ func(context.Context) error) error {
+		if err := early.allowed(ctx, m); err != nil {
+			return wire(err)
+		}
+		return wire(fmt.Errorf("%s is not served yet: %w", m.Name, missing))
+	}
+	for _, receiver := range []any{&api.NetServer{Guard: later}, &api.StorageServer{Guard: later}, &api.SealingServer{Guard: later},
+		&api.MiningServer{Guard: later}, &api.MarketsServer{Guard: later}} {
+		early.register(receiver)
+	}
+	err := early.Run(ctx)
+	if derr := ln.SetDeadline(time.Time{}); err == nil && derr != nil {
+		err = fmt.Errorf("take the listener %s back: %w", s.Addr(), derr)
+	}
+	return err
+}
+
+// lent is a listener whose Close only ends the waiting Accept.
+type lent struct{ *net.TCPListener }
+
+func (l lent) Close() error { return l.SetDeadline(time.Now()) }
+
+// assemble makes a server with the routes that every one has.
+func assemble(cfg Config, deps Deps, ln net.Listener) *Server {
+	s := &Server{cfg: cfg, deps: deps, ln: ln, mux: http.NewServeMux(), served: map[api.Subsystem]bool{}}
+	s.rpc = jsonrpc.NewServer(jsonrpc.WithServerErrors(errorTable()), jsonrpc.WithMaxRequestSize(cfg.MaxRequestBytes))
+	for _, p := range []string{"/rpc/v0", "/rpc/v1"} {
+		s.route(Route{Pattern: p}, s.limitBody(s.rpc))
+	}
+	s.HandlePublic("/health/livez", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
+	s.HandlePublic("/health/readyz", http.HandlerFunc(s.readyz))
+	return s
+}
