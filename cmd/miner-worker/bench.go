@@ -74,9 +74,9 @@ func report(c *cli.Context, m bench.Machine, result any, text func(w io.Writer))
 
 func printPhases(w io.Writer, phases []bench.Phase) {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "phase\tseconds\tpeak memory\t")
+	fmt.Fprintln(t, "phase\tseconds\tCPU seconds\tpeak memory\t")
 	for _, p := range phases {
-		fmt.Fprintf(t, "%s\t%s\t%s\t\n", p.Name, seconds(p.Seconds), bench.Bytes(p.Peak))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", p.Name, seconds(p.Seconds), seconds(p.CPU), bench.Bytes(p.Peak))
 	}
 	_ = t.Flush() // the caller's writer reports errors itself
 }

@@ -20,13 +20,16 @@ type Machine struct {
 	OS       string   `json:"os"` // with its version, where known
 	Arch     string   `json:"arch"`
 	Labels   string   `json:"label_code"` // the code that computes labels here
+	// Load is how many threads of the whole system wanted to run in the last minute,
+	// on average; more than Cores means that figures are of a shared machine.
+	Load float64 `json:"load"`
 }
 
 // ThisMachine describes the machine.
 func ThisMachine() Machine {
 	return Machine{
 		CPU: cpuModel(), Cores: runtime.NumCPU(), Features: features(), RAM: totalMemory(),
-		Go: runtime.Version(), OS: systemName(), Arch: runtime.GOARCH, Labels: sdr.Kernel(),
+		Go: runtime.Version(), OS: systemName(), Arch: runtime.GOARCH, Labels: sdr.Kernel(), Load: loadAverage(),
 	}
 }
 
@@ -62,6 +65,6 @@ func (m Machine) String() string {
 	if features == "" {
 		features = "none of the special instructions"
 	}
-	return fmt.Sprintf("machine: %s, %d cores, %s\n         RAM %s, %s, %s, %s; labels: %s",
-		model, m.Cores, features, ram, m.OS, m.Arch, m.Go, m.Labels)
+	return fmt.Sprintf("machine: %s, %d cores, %s\n         RAM %s, %s, %s, %s; labels: %s; load %.1f",
+		model, m.Cores, features, ram, m.OS, m.Arch, m.Go, m.Labels, m.Load)
 }

@@ -2,13 +2,20 @@
 
 package bench
 
-import "runtime"
+import (
+	"runtime"
+	"time"
+)
 
 func cpuModel() string { return "" }
 
 func hasSHANI() bool { return false }
 
 func totalMemory() uint64 { return 0 }
+
+func loadAverage() float64 { return 0 }
+
+func cpuTime() time.Duration { return 0 }
 
 func systemName() string { return runtime.GOOS }
 

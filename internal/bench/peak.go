@@ -12,6 +12,9 @@ import (
 type Phase struct {
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`
+	// CPU is the processor time of all threads, in seconds; on a machine with other
+	// work it says more than Seconds. 0 where the system does not tell.
+	CPU float64 `json:"cpu_seconds"`
 	// Peak is the most memory the process had in use during the phase, in bytes:
 	// on Linux the resident set, mapped files included, elsewhere what the Go
 	// runtime held.
@@ -36,14 +39,14 @@ func (r *Recorder) Do(ctx context.Context, name string, f func(ctx context.Conte
 	}
 	debug.FreeOSMemory()
 	peak := startPeak()
-	start := time.Now()
+	start, used := time.Now(), cpuTime()
 	err := f(ctx)
-	took := time.Since(start)
+	took, worked := time.Since(start), cpuTime()-used
 	most := peak.stop()
 	if err != nil {
 		return err
 	}
-	r.Phases = append(r.Phases, Phase{Name: name, Seconds: took.Seconds(), Peak: most})
+	r.Phases = append(r.Phases, Phase{Name: name, Seconds: took.Seconds(), CPU: worked.Seconds(), Peak: most})
 	return nil
 }
 
