@@ -24,6 +24,8 @@ var validTexts = map[string]string{
 	"Dealmaking.PieceCidBlocklist":      "baga6ea4seaqao7s73y24kcutaosvacpdjgfe5pw76ooefnyqw4ynr3d2y6x2mpq",
 	"Dealmaking.RetrievalListenAddress": "127.0.0.1:7",
 	"Addresses.DealPublishControl":      "f0100",
+	"Proving.Form":                      "groth16",
+	"Proving.ParameterDir":              "/var/parameters",
 }
 
 // change gives v another value that Validate accepts.
