@@ -1,7 +1,3 @@
-// Command miner-client is the client's side of the markets: it packs files,
-// makes storage deals with providers found on chain, follows them, and
-// retrieves content, verifying every block. Keys are those of the full node's
-// wallet.
 package main
 
 import (

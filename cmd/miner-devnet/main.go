@@ -1,5 +1,3 @@
-// Command miner-devnet is an embedded Filecoin full node for development: real
-// chain, official actors, real proofs, epochs of 100 ms.
 package main
 
 import (

@@ -1,6 +1,3 @@
-// Command miner is the node: mining, sealing, sector storage and markets, each
-// switched on or off by its config, and the operator's commands for all of
-// them.
 package main
 
 import (
