@@ -215,6 +215,19 @@ func (s *Sealing) awaitHeight(ctx context.Context, l *lane, epoch abi.ChainEpoch
 	}
 }
 
+// atHeight waits for an epoch and gives the tipset it saw there; nil when the
+// visit ended first, which is no failure: epochs may be days away.
+func (s *Sealing) atHeight(ctx context.Context, epoch abi.ChainEpoch) (*api.TipSet, error) {
+	ts, err := s.deps.Heads.WaitHeight(ctx, epoch)
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("wait for epoch %d: %w", epoch, err)
+	}
+	return ts, nil
+}
+
 // head is the newest tipset, from the follower or, before its first, the node.
 func (s *Sealing) head(ctx context.Context) (*api.TipSet, error) {
 	if h := s.deps.Heads.Head(); h != nil {

@@ -26,10 +26,11 @@ type Config struct {
 	ProofType abi.RegisteredSealProof // see SealProofType
 
 	// VanillaAccepted says that the network takes the envelope form of proof.
-	// Without it nothing is started, because this build cannot make the other.
+	// Without it and without Groth16 nothing is started.
 	VanillaAccepted bool
 	// Groth16 has every vanilla proof turned into the form that every network
-	// takes, by workers that can (C2 tasks), instead of sending an envelope.
+	// takes, by workers that can (C2 and PR2 tasks), instead of sending an
+	// envelope.
 	Groth16 bool
 
 	WaitDealsDelay           abi.ChainEpoch // how long an open sector waits for more pieces after its first

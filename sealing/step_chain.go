@@ -250,9 +250,9 @@ func (s *Sealing) seed(ctx context.Context, r record) (event, error) {
 		return event{}, err
 	}
 	epoch := o.preCommit.PreCommitEpoch + delay
-	head, err := s.deps.Heads.WaitHeight(ctx, epoch+max(s.cfg.SeedConfidence, 1))
-	if err != nil {
-		return event{}, fmt.Errorf("wait for seed epoch %d: %w", epoch, err)
+	head, err := s.atHeight(ctx, epoch+max(s.cfg.SeedConfidence, 1))
+	if head == nil || err != nil {
+		return event{}, err
 	}
 	rnd, err := s.deps.Chain.StateGetRandomnessFromBeacon(ctx, crypto.DomainSeparationTag_InteractiveSealChallengeSeed, epoch, s.entropy, head.Key())
 	if err != nil {

@@ -174,8 +174,8 @@ func (s *Sealing) waitMutable(ctx context.Context, r record) (event, error) {
 		return event{}, err
 	}
 	if why != "" {
-		if _, err := s.deps.Heads.WaitHeight(ctx, until); err != nil {
-			return event{}, fmt.Errorf("wait for epoch %d: %w", until, err)
+		if ts, err := s.atHeight(ctx, until); ts == nil || err != nil {
+			return event{}, err
 		}
 	}
 	return event{Kind: evMutable, Reason: fmt.Sprintf("deadline %d", at.Deadline)}, nil

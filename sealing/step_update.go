@@ -129,8 +129,8 @@ func (s *Sealing) abort(ctx context.Context, l *lane, r record) (event, error) {
 // chain/actors/policy, GetWinningPoStSectorSetLookback).
 func (s *Sealing) updateActive(ctx context.Context, r record) (event, error) {
 	epoch := r.Update.Landed + s.cfg.UpdateConfidence
-	if _, err := s.deps.Heads.WaitHeight(ctx, epoch); err != nil {
-		return event{}, fmt.Errorf("wait for epoch %d: %w", epoch, err)
+	if ts, err := s.atHeight(ctx, epoch); ts == nil || err != nil {
+		return event{}, err
 	}
 	o, err := s.look(ctx, r.Number, nil)
 	switch {

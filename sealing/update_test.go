@@ -1,9 +1,11 @@
 package sealing
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/batch"
@@ -385,5 +387,25 @@ func TestDealThatStartsBeforeTheDeadlineCloses(t *testing.T) {
 	info := until(t, s, n, "was given back", func(i api.SectorInfo) bool { return i.State == api.SectorProving && len(i.Pieces) == 0 })
 	if len(w.updates) != 0 || w.Head().Height != 30*60-60 {
 		t.Errorf("%d updates at epoch %d, %+v", len(w.updates), w.Head().Height, info)
+	}
+}
+
+// TestLongWaitsAreNoFailures: a wait that outlives its visit is taken up again
+// without a word.
+func TestLongWaitsAreNoFailures(t *testing.T) {
+	w := newWorld()
+	w.hold = true
+	s := open(t, w, memStore(), testConfig())
+	ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond)
+	defer cancel()
+	if ts, err := s.atHeight(ctx, 2000); ts != nil || err != nil {
+		t.Errorf("got %v, %v", ts, err)
+	}
+	w.flaky["WaitHeight"] = 1
+	if ts, err := s.atHeight(bg, 1000); ts != nil || err == nil {
+		t.Errorf("an unreachable node went unnoticed: %v, %v", ts, err)
+	}
+	if ts, err := s.atHeight(bg, 1000); err != nil || ts == nil || ts.Height != 1000 {
+		t.Errorf("got %v, %v", ts, err)
 	}
 }
