@@ -1,17 +1,21 @@
 package main
 
 import (
+	"context"
+	"math/rand"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
 )
 
 // commands are what the demo runs.
 var commands = []string{"miner", "miner-worker", "miner-devnet", "miner-client"}
 
 // buildCommands makes the real binaries.
-func buildCommands(t *testing.T) string {
+func buildCommands(t *testing.T, commands ...string) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "bin")
 	args := []string{"build", "-trimpath", "-o", bin + "/"}
@@ -31,13 +35,67 @@ func TestKillEverybody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs five processes for most of a minute")
 	}
-	o := options{bin: buildCommands(t), dir: filepath.Join(t.TempDir(), "run"), sectorSize: "2KiB", deals: 2, proofs: 1,
+	o := options{bin: buildCommands(t, commands...), dir: filepath.Join(t.TempDir(), "run"), sectorSize: "2KiB", deals: 2, proofs: 1,
 		chaos: true, every: 1500 * time.Millisecond, rounds: 1, seed: time.Now().UnixNano(), budget: 4 * time.Minute,
 		marketsEnv: []string{"MINER_DEALMAKING_PUBLISHMSGPERIOD=10 epochs"}}
 	t.Logf("seed %d", o.seed)
 	if err := run(t.Context(), o); err != nil {
 		showLogs(t, o.dir)
 		t.Fatal(err)
+	}
+}
+
+// The devnet is killed at ever later moments of its first start, while it makes
+// its keys, sectors and genesis, and then at random ones: it always starts
+// again, and its chain only grows.
+func TestDevnetKilledFromTheStart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts the devnet twenty times")
+	}
+	o := options{bin: buildCommands(t, "miner-devnet"), dir: filepath.Join(t.TempDir(), "run"), sectorSize: "2KiB", file: "doc.go", deals: 1, budget: 3 * time.Minute}
+	ctx, cancel := context.WithTimeout(t.Context(), o.budget)
+	defer cancel()
+	d, err := newDemo(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := d.procs.stopAll(20 * time.Second); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			showLogs(t, d.dir)
+		}
+	}()
+	start := func() (err error) {
+		if d.devnetProc != nil {
+			return d.devnetProc.kill9()
+		}
+		d.devnetProc, err = d.runDevnet()
+		return err
+	}
+	for delay := time.Duration(0); delay < 600*time.Millisecond; delay += 50 * time.Millisecond {
+		if err := start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(delay) // the accident's moment, not a wait for anything
+	}
+	var height abi.ChainEpoch
+	rng := rand.New(rand.NewSource(time.Now().UnixNano()))
+	for range 5 {
+		if err := start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.awaitDevnet(ctx); err != nil {
+			t.Fatal(err)
+		}
+		head, err := d.chain.ChainHead(ctx)
+		d.chain.Close()
+		if err != nil || head.Height < height {
+			t.Fatalf("head %v after %d, %v", head, height, err)
+		}
+		height = head.Height
+		time.Sleep(time.Duration(rng.Intn(300)) * time.Millisecond)
 	}
 }
 

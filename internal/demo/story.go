@@ -56,19 +56,29 @@ func countDeals(n int) string {
 }
 
 func (d *demo) startDevnet(ctx context.Context) (err error) {
-	d.devnetProc, err = d.procs.start("devnet", filepath.Join(d.o.bin, "miner-devnet"), []string{
-		"--repo", d.repo("devnet"), "run", "--listen", fmt.Sprintf("127.0.0.1:%d", d.ports.devnet), "--sector-size", d.o.sectorSize,
-	}, nil)
-	if err != nil {
+	if d.devnetProc, err = d.runDevnet(); err != nil {
 		return err
 	}
+	return d.awaitDevnet(ctx)
+}
+
+func (d *demo) runDevnet() (*proc, error) {
+	return d.procs.start("devnet", filepath.Join(d.o.bin, "miner-devnet"), []string{
+		"--repo", d.repo("devnet"), "run", "--listen", fmt.Sprintf("127.0.0.1:%d", d.ports.devnet), "--sector-size", d.o.sectorSize,
+	}, nil)
+}
+
+// awaitDevnet connects to the devnet and waits until its chain grows.
+func (d *demo) awaitDevnet(ctx context.Context) error {
 	var info string
 	if err := d.until(ctx, "the devnet's API", func(context.Context) (bool, error) {
+		var err error
 		info, err = d.apiInfo("devnet")
 		return err == nil, err
 	}); err != nil {
 		return err
 	}
+	var err error
 	if d.chain, err = client.Chain(ctx, client.Config{Info: info}); err != nil {
 		return err
 	}
