@@ -1,6 +1,7 @@
 package sealing
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -408,4 +409,22 @@ func TestLongWaitsAreNoFailures(t *testing.T) {
 	if ts, err := s.atHeight(bg, 1000); err != nil || ts == nil || ts.Height != 1000 {
 		t.Errorf("got %v, %v", ts, err)
 	}
+}
+
+// FuzzUpdateReturn: whatever a node says a message returned, the sector gets a
+// reason and not a panic, and is tried again under a new key.
+func FuzzUpdateReturn(f *testing.F) {
+	f.Add([]byte{0x82, 0x01, 0x80}, int64(0))
+	f.Add([]byte{0x82, 0x00, 0x81, 0x82, 0x00, 0x10}, int64(0))
+	f.Add([]byte{0x82, 0x00, 0x9b, 0xff}, int64(0))
+	f.Add([]byte{}, int64(16))
+	f.Fuzz(func(t *testing.T, ret []byte, exit int64) {
+		c := (&api.Message{To: testMiner(), From: testMiner()}).Cid()
+		r := record{Update: &replicaUpdate{Round: 2, Msg: &c}}
+		err := updateFailure(r, r.updateWork("update"), &api.MsgLookup{Receipt: api.MessageReceipt{ExitCode: exitcode.ExitCode(exit), Return: bytes.Clone(ret)}})
+		var step *stepError
+		if !errors.As(err, &step) || step.kind != evFailed || step.attempt != "update.2" {
+			t.Errorf("got %v, want a failure of the step", err)
+		}
+	})
 }
