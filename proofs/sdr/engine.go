@@ -26,6 +26,7 @@ type lane struct {
 	first     int // sector
 	replicas  []Node
 	cur, prev []byte
+	release   func() // of cur and prev
 	scratch   *scratch
 	apart     []byte // room to part the labels of two sectors
 }
@@ -57,10 +58,19 @@ func newEngine(ctx context.Context, b *Batch, store Store) (*engine, error) {
 
 func newLane(first int, replicas []Node, nodes uint64) *lane {
 	size := nodes * nodeSize * uint64(len(replicas))
+	cur, freeCur := newRoom(size)
+	prev, freePrev := newRoom(size)
 	return &lane{
 		first: first, replicas: replicas, scratch: newScratch(replicas),
-		cur: make([]byte, size), prev: make([]byte, size),
+		cur: cur, prev: prev, release: func() { freeCur(); freePrev() },
 		apart: make([]byte, min(nodes, writeNodes)*nodeSize),
+	}
+}
+
+// release gives the memory of the layers back. The engine is of no use then.
+func (e *engine) release() {
+	for _, l := range e.lanes {
+		l.release()
 	}
 }
 

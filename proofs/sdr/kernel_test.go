@@ -134,10 +134,12 @@ func generateBy(way int, b Batch, s Store) error {
 	if err != nil {
 		return err
 	}
+	defer e.release()
 	if way != withTable {
 		e.table = nil
 	}
 	if way == withPages {
+		e.release()
 		e.lanes = nil
 		for i := 0; i < len(b.Replicas); i += 2 {
 			e.pages = append(e.pages, newPaged(i, b.Replicas[i:min(i+2, len(b.Replicas))], leastWindow))
@@ -202,6 +204,7 @@ func TestMemory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		e.release()
 		if got := e.table != nil; got != c.table {
 			t.Errorf("%d bytes: table %v", c.memory, got)
 		}

@@ -96,6 +96,7 @@ func GenerateLayersBatch(ctx context.Context, b Batch, store Store) error {
 	if err != nil {
 		return err
 	}
+	defer e.release()
 	return e.run(ctx)
 }
 
