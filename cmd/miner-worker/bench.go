@@ -19,7 +19,7 @@ func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "bench", Usage: "measure the proofs on this machine",
 		Description: "Every report names the machine. Progress goes to standard error, results to standard output, with --json as JSON.",
-		Subcommands: []*cli.Command{benchMachine(), benchSeal(), benchVerify()},
+		Subcommands: []*cli.Command{benchMachine(), benchSeal(), benchCommP(), benchPoseidon(), benchPoSt(), benchGroth16(), benchVerify()},
 	}
 }
 

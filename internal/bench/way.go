@@ -74,12 +74,16 @@ func ParseSealProof(s string) (abi.RegisteredSealProof, error) {
 	return 0, fmt.Errorf("no registered seal proof %q; there are the numbers 0 to %d and names such as %s", s, count-1, SealProofName(5))
 }
 
-// PoStProofs are the registered proofs of spacetime of sectors of a seal proof.
+// postProofs are the registered proofs of spacetime of sectors of a seal proof;
+// window proofs are those of api version 1.1, the only ones still made.
 func postProofs(p abi.RegisteredSealProof) (winning, window abi.RegisteredPoStProof, err error) {
 	if winning, err = p.RegisteredWinningPoStProof(); err != nil {
 		return 0, 0, err
 	}
-	window, err = p.RegisteredWindowPoStProof()
+	if window, err = p.RegisteredWindowPoStProof(); err != nil {
+		return 0, 0, err
+	}
+	window, err = window.ToV1_1PostProof()
 	return winning, window, err
 }
 
