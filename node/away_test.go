@@ -146,3 +146,40 @@ func TestServesWhileWaiting(t *testing.T) {
 		t.Errorf("the token made meanwhile: %v, %v", perms, err)
 	}
 }
+
+// A markets node with a token that the private node does not know keeps running
+// and says so, in words that tell what to do; with a token for less than a peer
+// needs it may ask, and is refused by name.
+func TestWrongPeerToken(t *testing.T) {
+	full, addr := fakeNode(t), freePort(t)
+	private := privateSettings(t, full, addr)
+	r, err := repo.Open(private.RepoDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker, err := r.Tokens().Create(t.Context(), api.TokenRequest{Name: "another role", Role: api.RoleWorker})
+	if err := errors.Join(err, r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	start(t, private)
+	m := start(t, marketsSettings(t, full, "a.b.c:"+addr))
+	eventually(t, "the markets node tells that its token is refused", func() bool {
+		s, err := m.NodeStatus(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range s.Peers {
+			if p.Reachable || !strings.Contains(p.LastError, "token") {
+				return false
+			}
+		}
+		return len(s.Peers) == 2
+	})
+	var refused *api.ErrPermission
+	if _, err := dial(t, worker+":"+addr).SectorAddPiece(t.Context(), api.AddPieceRequest{}); !errors.As(err, &refused) {
+		t.Errorf("a worker's token adds a piece: %v", err)
+	}
+	if _, err := dial(t, addr).Version(t.Context()); err == nil {
+		t.Error("no token is needed")
+	}
+}
