@@ -115,9 +115,12 @@ func (v *verifier) Seal(ctx context.Context, info proof.SealVerifyInfo) (bool, e
 		func() (bool, error) { return snark.VerifySeal(ctx, v.keys, info) }})
 }
 
-// Aggregate refuses: vanilla proofs do not aggregate.
-func (v *verifier) Aggregate(context.Context, proof.AggregateSealVerifyProofAndInfos) (bool, error) {
-	return false, nil
+// Aggregate verifies one proof for several sectors. Vanilla proofs do not
+// aggregate.
+func (v *verifier) Aggregate(ctx context.Context, info proof.AggregateSealVerifyProofAndInfos) (bool, error) {
+	return v.once(ctx, claim{"aggregate", info, info.Proof,
+		func([]byte) (bool, error) { return false, nil },
+		func() (bool, error) { return snark.VerifyAggregate(ctx, v.keys, info) }})
 }
 
 // WindowPoSt verifies one window proof over all its sectors.

@@ -23,6 +23,8 @@ const (
 	flagSize = "sector-size"
 	flagKind = "kind"
 	flagDir  = "dir"
+
+	flagProofs = "max-proofs"
 )
 
 func paramsCommand() *cli.Command {
@@ -32,6 +34,9 @@ func paramsCommand() *cli.Command {
 	return &cli.Command{Name: "params", Usage: "parameters of Groth16 proofs on this machine", Subcommands: []*cli.Command{
 		{Name: "list", Usage: "what is there", Flags: []cli.Flag{&cli.StringFlag{Name: flagSize, Usage: "only this sector size"}, dir, jsonFlag}, Action: paramsList},
 		{Name: "generate", Usage: "make parameters for an embedded devnet; interrupted, it goes on when called again", Flags: []cli.Flag{size, kind, dir}, Action: paramsGenerate},
+		{Name: "generate-srs", Usage: "make the string that aggregates of seal proofs need, for an embedded devnet", Flags: []cli.Flag{dir,
+			&cli.IntFlag{Name: flagProofs, Value: 1024, Usage: "most proofs in one aggregate, a power of two"}}, Action: paramsGenerateSRS},
+		{Name: "check-srs", Usage: "read that string whole and test it", Flags: []cli.Flag{dir}, Action: paramsCheckSRS},
 		{Name: "check", Usage: "read parameter files whole and test every point", Flags: []cli.Flag{size, kind, dir}, Action: paramsCheck},
 	}}
 }
@@ -211,6 +216,31 @@ func paramsCheck(c *cli.Context) error {
 		say(c.App.Writer, "%s %s: good", l.Size, l.Kind)
 		return nil
 	})
+}
+
+func paramsGenerateSRS(c *cli.Context) error {
+	cache, err := cacheOf(c)
+	if err != nil {
+		return err
+	}
+	err = cache.GenerateSRS(c.Context, c.Int(flagProofs))
+	if errors.Is(err, paramcache.ErrPresent) {
+		say(c.App.Writer, "there already")
+		return nil
+	}
+	return err
+}
+
+func paramsCheckSRS(c *cli.Context) error {
+	cache, err := cacheOf(c)
+	if err != nil {
+		return err
+	}
+	if err := cache.CheckSRS(c.Context, nil); err != nil {
+		return errors.Join(err, cache.Close())
+	}
+	say(c.App.Writer, "good")
+	return cache.Close()
 }
 
 func say(w io.Writer, format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"quarry/proofs/groth16"
+	"quarry/proofs/snarkpack"
 )
 
 // EnvDir names the directory of parameters for every Filecoin program.
@@ -62,6 +63,9 @@ type Cache struct {
 	mu     sync.Mutex
 	params map[string]*opened
 	keys   map[string]*groth16.Prepared
+
+	srs      *snarkpack.SRSFile
+	unmapSRS func() error
 }
 
 type opened struct {
@@ -215,6 +219,10 @@ func (c *Cache) Close() error {
 	for name, o := range c.params {
 		errs = append(errs, o.unmap())
 		delete(c.params, name)
+	}
+	if c.srs != nil {
+		errs = append(errs, c.unmapSRS())
+		c.srs = nil
 	}
 	return errors.Join(errs...)
 }

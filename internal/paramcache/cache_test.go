@@ -251,3 +251,40 @@ func TestDirectory(t *testing.T) {
 		t.Fatal(c, err)
 	}
 }
+
+func TestAggregationString(t *testing.T) {
+	dir := t.TempDir()
+	c := newCache(t, dir, true)
+	var missing *MissingError
+	if _, err := c.SRS(t.Context()); !errors.As(err, &missing) {
+		t.Fatal(err)
+	}
+	if err := c.GenerateSRS(t.Context(), 4); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.GenerateSRS(t.Context(), 4); !errors.Is(err, ErrPresent) {
+		t.Fatal(err)
+	}
+	if err := c.CheckSRS(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := newCache(t, dir, true).SRS(t.Context())
+	if err != nil || f.MaxProofs() != 4 {
+		t.Fatal(f, err)
+	}
+	if _, err := newCache(t, dir, false).SRS(t.Context()); !errors.As(err, &missing) {
+		t.Fatal("a public network takes a string that was generated here", err)
+	}
+	path := filepath.Join(dir, dirDevnet, SRSName+extSRS)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, flip(good, len(good)/2), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var damaged *DamagedError
+	if _, err := newCache(t, dir, true).SRS(t.Context()); !errors.As(err, &damaged) {
+		t.Fatal(err)
+	}
+}

@@ -54,17 +54,16 @@ func (c *Cache) Generate(ctx context.Context, name string, circuit r1cs.Circuit,
 
 // complete tells whether both files are in place with their records.
 func (c *Cache) complete(name string) bool {
-	for _, ext := range []string{extParams, extKey} {
-		r, err := readRecord(c.recordPath(name+ext, true))
-		if err != nil {
-			return false
-		}
-		st, err := os.Stat(filepath.Join(c.dir, dirDevnet, name+ext))
-		if err != nil || st.Size() != r.Size {
-			return false
-		}
+	return c.installed(name+extParams) && c.installed(name+extKey)
+}
+
+func (c *Cache) installed(file string) bool {
+	r, err := readRecord(c.recordPath(file, true))
+	if err != nil {
+		return false
 	}
-	return true
+	st, err := os.Stat(filepath.Join(c.dir, dirDevnet, file))
+	return err == nil && st.Size() == r.Size
 }
 
 func generateInto(ctx context.Context, part, statePath string, circuit r1cs.Circuit, progress Progress) (made *groth16.Generated, err error) {

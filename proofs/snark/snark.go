@@ -7,6 +7,7 @@ import (
 
 	"quarry/proofs/groth16"
 	"quarry/proofs/r1cs"
+	"quarry/proofs/snarkpack"
 )
 
 // Keys finds parameters by name, without extension. Errors say what is missing
@@ -15,6 +16,8 @@ import (
 type Keys interface {
 	Params(ctx context.Context, name string) (*groth16.Params, error)
 	VerifyingKey(ctx context.Context, name string) (*groth16.Prepared, error)
+	// SRS is the string that aggregates are made and checked with.
+	SRS(ctx context.Context) (*snarkpack.SRSFile, error)
 }
 
 // Options bound and show the work of a Prove function; the zero value is good.
