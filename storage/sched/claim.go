@@ -84,14 +84,14 @@ func (s *Scheduler) pick(ctx context.Context, w api.WorkerInfo) (*api.TaskStatus
 	}
 	s.workers[w.ID].seen = time.Now()
 	used, busy := s.occupied(w.ID)
-	drain := false // a task that needs all cores waits for those that compute to end
+	drain := false // a wide task waits for some of those that compute to end
 	for _, t := range s.queue() {
 		need, err := Needs(t.Spec.Type, t.Spec.Sector.ProofType)
-		if err != nil || !slices.Contains(w.TaskTypes, t.Spec.Type) || busy[t.Spec.Sector] || drain && need.Threads > 0 {
+		if err != nil || !slices.Contains(w.TaskTypes, t.Spec.Type) || busy[t.Spec.Sector] || drain && need.cores(w.CPUs) > 0 {
 			continue
 		}
 		if !need.fits(used, w) {
-			drain = drain || need.Threads >= allCores && need.fits(Resources{}, w)
+			drain = drain || need.Wide > used.Wide && need.fits(Resources{}, w)
 			continue
 		}
 		if !s.best(ctx, t, w) {

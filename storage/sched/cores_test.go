@@ -2,6 +2,8 @@ package sched
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -11,28 +13,51 @@ import (
 	"quarry/api"
 )
 
-// TestAllCoresAreGathered: a task for all cores waits for the one that computes,
-// nothing that computes overtakes it, and nothing that computes joins it.
-func TestAllCoresAreGathered(t *testing.T) {
+// TestWideTaskIsNotOvertaken: with a task for every core in the queue, nothing
+// that computes starts before it, though what takes no core may; and it leaves
+// the other half of the cores to others, but not to another of its kind.
+func TestWideTaskIsNotOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, store(), nil)
 		w := someone(api.TaskPreCommit1, api.TaskCommit1, api.TaskCommit2)
-		submit(t, s, spec("a", api.TaskPreCommit1, 1))
-		a := claim(t, s, w)
-		require.Equal(t, "a", a.Spec.Key)
-		submit(t, s, spec("b", api.TaskPreCommit1, 2))
-		submit(t, s, spec("all", api.TaskCommit2, 3))
-		require.Nil(t, claim(t, s, w, a.ID), "b would keep the cores from C2 for ever")
-		submit(t, s, spec("light", api.TaskCommit1, 4))
-		light := claim(t, s, w, a.ID)
-		require.Equal(t, "light", light.Spec.Key, "what takes no core may go on")
-		require.NoError(t, s.Done(t.Context(), w.ID, a.ID, json.RawMessage(`1`), "", false))
-		all := claim(t, s, w, light.ID)
-		require.Equal(t, "all", all.Spec.Key)
-		require.Nil(t, claim(t, s, w, light.ID, all.ID))
-		require.NoError(t, s.Done(t.Context(), w.ID, all.ID, json.RawMessage(`1`), "", false))
-		require.Equal(t, "b", claim(t, s, w, light.ID).Spec.Key)
+		w.CPUs = 4
+		var running []api.UUID
+		for n := range abi.SectorNumber(3) {
+			submit(t, s, spec(fmt.Sprint("narrow", n), api.TaskPreCommit1, n))
+			running = append(running, claim(t, s, w, running...).ID)
+		}
+		end := func(i int) {
+			require.NoError(t, s.Done(t.Context(), w.ID, running[i], json.RawMessage(`1`), "", false))
+			running = slices.Delete(running, i, i+1)
+		}
+		submit(t, s, spec("wide", api.TaskCommit2, 13))
+		submit(t, s, spec("late", api.TaskPreCommit1, 12))
+		require.Nil(t, claim(t, s, w, running...), "it would keep the cores from C2 for ever")
+		submit(t, s, spec("light", api.TaskCommit1, 14))
+		light := claim(t, s, w, running...)
+		require.Equal(t, "light", light.Spec.Key)
+		running = append(running, light.ID)
+		end(0)
+		wide := claim(t, s, w, running...)
+		require.Equal(t, "wide", wide.Spec.Key)
+		running = append(running, wide.ID)
+		submit(t, s, spec("wide too", api.TaskCommit2, 15))
+		require.Nil(t, claim(t, s, w, running...), "two and two cores are taken")
+		end(0)
+		require.Equal(t, "late", claim(t, s, w, running...).Spec.Key, "another wide task must not hold up others while one runs")
 	})
+}
+
+// TestTwoCoresComputeTwoThings: half of two cores is one.
+func TestTwoCoresComputeTwoThings(t *testing.T) {
+	wide, narrow := Resources{Wide: 1, Count: 1}, Resources{Threads: 1, Count: 1}
+	for cpus, want := range map[int]bool{0: false, 1: false, 2: true, 3: true, 64: true} {
+		w := api.WorkerInfo{CPUs: cpus}
+		require.Equal(t, want, wide.fits(narrow, w), "%d cores", cpus)
+		require.Equal(t, want, narrow.fits(wide, w), "%d cores", cpus)
+		require.False(t, wide.fits(wide, w), "%d cores", cpus)
+		require.True(t, wide.fits(Resources{}, w), "%d cores", cpus)
+	}
 }
 
 func TestGroth16NeedsItsMemory(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 type Resources struct {
 	MemBytes uint64 // working set
 	Threads  int    // cores kept busy; 0 = hardly any
+	Wide     int    // tasks that spread over every core there is
 	Count    int    // tasks
 }
 
@@ -39,10 +40,6 @@ var groth16Memory = map[abi.SectorSize]uint64{
 	2 * kib: 2 * gib, 8 * mib: 3 * gib, 512 * mib: 11 * gib, 32 * gib: 62 * gib, 64 * gib: 124 * gib,
 }
 
-// allCores is the Threads of a task that spreads over every core there is: it
-// starts on a worker that computes nothing else, and keeps others from starting.
-const allCores = 1 << 16
-
 // Needs is what one task takes; *api.ErrInvalid for a task type or seal proof
 // that does not exist.
 func Needs(t api.TaskType, p abi.RegisteredSealProof) (Resources, error) {
@@ -53,21 +50,21 @@ func Needs(t api.TaskType, p abi.RegisteredSealProof) (Resources, error) {
 	m := memory[size]
 	switch t {
 	case api.TaskAddPiece:
-		return Resources{m[0], 1, 1}, nil
+		return Resources{MemBytes: m[0], Threads: 1, Count: 1}, nil
 	case api.TaskPreCommit1, api.TaskUnseal:
-		return Resources{m[1], 1, 1}, nil
+		return Resources{MemBytes: m[1], Threads: 1, Count: 1}, nil
 	case api.TaskPreCommit2:
-		return Resources{m[2], 1, 1}, nil
+		return Resources{MemBytes: m[2], Threads: 1, Count: 1}, nil
 	case api.TaskCommit1:
-		return Resources{m[3], 0, 1}, nil
+		return Resources{MemBytes: m[3], Threads: 0, Count: 1}, nil
 	case api.TaskUpdate: // tree-d and tree-r-last, as in PC2
-		return Resources{m[2], 1, 1}, nil
+		return Resources{MemBytes: m[2], Threads: 1, Count: 1}, nil
 	case api.TaskProveUpdate1:
-		return Resources{m[3], 0, 1}, nil
+		return Resources{MemBytes: m[3], Threads: 0, Count: 1}, nil
 	case api.TaskCommit2, api.TaskProveUpdate2:
-		return Resources{groth16Memory[size], allCores, 1}, nil
+		return Resources{MemBytes: groth16Memory[size], Wide: 1, Count: 1}, nil
 	case api.TaskFinalize, api.TaskFinalizeUpdate:
-		return Resources{0, 0, 1}, nil
+		return Resources{MemBytes: 0, Threads: 0, Count: 1}, nil
 	}
 	return Resources{}, &api.ErrInvalid{What: "task type " + string(t), Reason: "it does not exist", Hint: "known are AP, PC1, PC2, C1, C2, FIN, UNS, RU, PR1, PR2 and FRU"}
 }
@@ -75,16 +72,22 @@ func Needs(t api.TaskType, p abi.RegisteredSealProof) (Resources, error) {
 func (r *Resources) add(o Resources) {
 	r.MemBytes += o.MemBytes
 	r.Threads += o.Threads
+	r.Wide += o.Wide
 	r.Count += o.Count
 }
 
+// cores is what the tasks are reckoned to keep busy of cpus: a wide one half of
+// them, because it goes on with fewer.
+func (r Resources) cores(cpus int) int { return r.Threads + r.Wide*((cpus+1)/2) }
+
 // fits tells whether the worker has room for r beside used. A worker that does
 // not say what it has takes one task per core class at a time; a worker with no
-// task at all is never refused for cores.
+// task at all is never refused for cores. There is one wide task at a time.
 func (r Resources) fits(used Resources, w api.WorkerInfo) bool {
 	if w.MemBytes > 0 && (used.MemBytes > w.MemBytes || r.MemBytes > w.MemBytes-used.MemBytes) {
 		return false
 	}
 	cpus := max(w.CPUs, 1)
-	return r.Threads == 0 || used.Threads == 0 || used.Threads+r.Threads <= cpus
+	need, busy := r.cores(cpus), used.cores(cpus)
+	return need == 0 || busy == 0 || used.Wide+r.Wide <= 1 && need+busy <= cpus
 }
