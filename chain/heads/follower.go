@@ -81,18 +81,20 @@ func (f *Follower) Head() *api.TipSet {
 }
 
 // Run follows until ctx ends and then returns ctx's error. A node that is away
-// is asked again with growing pauses, for ever.
+// is asked again with growing pauses, for ever; the log tells once that it is
+// away.
 func (f *Follower) Run(ctx context.Context) error {
-	pause := f.cfg.RetryMin
+	pause, level := f.cfg.RetryMin, slog.LevelInfo
 	for {
 		progressed, err := f.follow(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if progressed {
-			pause = f.cfg.RetryMin
+			pause, level = f.cfg.RetryMin, slog.LevelInfo
 		}
-		f.deps.Log.Info("head subscription ended, subscribing again", "cause", err, "pause", pause)
+		f.deps.Log.Log(ctx, level, "head subscription ended, subscribing again", "cause", err, "pause", pause)
+		level = slog.LevelDebug
 		if sleep(ctx, pause) != nil {
 			return ctx.Err()
 		}
