@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ var ErrReplaced = errors.New("the message was replaced by a different one")
 // restarts of the node: it asks again until ctx ends, and pushes the message
 // again when the node forgot it. Errors: ErrReplaced, or ctx's.
 func (s *Sender) Wait(ctx context.Context, c cid.Cid) (*api.MsgLookup, error) {
-	pause := waitRetryMin
+	pause, level := waitRetryMin, slog.LevelInfo // told once, however long it takes
 	for {
 		l, err := s.deps.Chain.StateWaitMsg(ctx, c, s.cfg.Confidence, noLookbackLimit, true)
 		switch {
@@ -42,7 +43,8 @@ func (s *Sender) Wait(ctx context.Context, c cid.Cid) (*api.MsgLookup, error) {
 		case err != nil && replaced(err):
 			return nil, fmt.Errorf("wait for message %s: %w: %w", c, ErrReplaced, err)
 		}
-		s.deps.Log.Info("waiting for a message again", "cid", c, "cause", err, "pause", pause)
+		s.deps.Log.Log(ctx, level, "waiting for a message again", "cid", c, "cause", err, "pause", pause)
+		level = slog.LevelDebug
 		if sleep(ctx, pause) != nil {
 			return nil, fmt.Errorf("wait for message %s: %w", c, ctx.Err())
 		}

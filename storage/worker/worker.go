@@ -168,14 +168,20 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.resume(ctx, &wg); err != nil {
 		return err
 	}
+	away := false
 	for ctx.Err() == nil {
 		t, err := w.deps.Storage.WorkerClaim(ctx, w.Info(), w.held())
 		if err != nil {
-			if ctx.Err() == nil {
-				w.log.Warn("no task could be claimed; it will be tried again", "err", err)
+			if ctx.Err() == nil && !away { // told once, however long it takes
+				w.log.Warn("no task could be claimed; it is tried again until one can", "err", err)
 			}
+			away = true
 			sleep(ctx, w.cfg.Retry)
 			continue
+		}
+		if away {
+			w.log.Info("tasks can be claimed again")
+			away = false
 		}
 		if t != nil {
 			w.start(ctx, &wg, *t)
