@@ -13,9 +13,9 @@ build: bundle ## build every command into bin/
 bundle: ## fetch and check the official actors (a Go module, pinned by version and CID)
 	@$(GO) run ./build/bundle
 
-demo: build ## the whole line on this machine: FILE=path KEEP=1 CHAOS=1
+demo: build ## the whole line on this machine: FILE=path KEEP=1 CHAOS=1 FORM=groth16
 	@$(GO) build -trimpath -o $(BIN)/demo ./internal/demo
-	@$(BIN)/demo --bin $(BIN) --dir $(DEMO) $(if $(FILE),--file '$(FILE)') $(if $(KEEP),--keep) $(if $(CHAOS),--chaos)
+	@$(BIN)/demo --bin $(BIN) --dir $(DEMO) $(if $(FILE),--file '$(FILE)') $(if $(KEEP),--keep) $(if $(CHAOS),--chaos) $(if $(FORM),--form $(FORM))
 
 test: bundle ## every test of the main module
 	$(GO) vet ./...
@@ -31,8 +31,9 @@ soak: build ## long: kill -9 everybody, with many seeds (SEEDS="1 2 3"), and the
 race: bundle ## the same under the race detector (the only target that needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout 28m ./...
 
-bench: bundle ## proofs and sealing speed, with the machine named
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./proofs/...
+bench: build ## speed of the proofs, with the machine named: ALL=1 every benchmark, LONG=1 a 512 MiB sector
+	@$(GO) run ./internal/bench/gobench -go '$(GO)' -worker $(BIN)/miner-worker \
+		-params '$(or $(FIL_PROOFS_PARAMETER_CACHE),out/bench-params)' $(if $(ALL),-all) $(if $(LONG),-long)
 
 interop: build ## drive the devnet with Lotus's own RPC client (a module of its own)
 	cd interop && $(GO) test -timeout 10m ./...

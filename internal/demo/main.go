@@ -18,6 +18,7 @@ type options struct {
 	dir        string
 	file       string
 	sectorSize string
+	form       string // of the proofs sent on chain
 	deals      int
 	proofs     uint64 // window PoSts to see accepted
 	keep       bool
@@ -34,7 +35,8 @@ func main() {
 	flag.StringVar(&o.bin, "bin", "bin", "directory with the built commands")
 	flag.StringVar(&o.dir, "dir", "out/demo", "directory for everything the run makes; emptied first")
 	flag.StringVar(&o.file, "file", "", "file to store, at most 7 MiB (default: the miner binary's beginning)")
-	flag.StringVar(&o.sectorSize, "sector-size", "8MiB", "2KiB or 8MiB")
+	flag.StringVar(&o.form, "form", formVanilla, "form of the proofs on chain: vanilla, or groth16 (parameters are made at the first run)")
+	flag.StringVar(&o.sectorSize, "sector-size", "", "2KiB or 8MiB (default: 8MiB, with groth16 2KiB)")
 	flag.IntVar(&o.deals, "deals", 1, "how many deals to make")
 	flag.Uint64Var(&o.proofs, "proofs", 2, "how many window PoSts to see accepted before the end")
 	flag.BoolVar(&o.keep, "keep", false, "leave the processes running at the end, until Ctrl-C")

@@ -60,7 +60,7 @@ func (d *demo) startNodes(ctx context.Context) error {
 	}
 	d.minerProc, err = d.procs.start("miner", filepath.Join(d.o.bin, "miner"),
 		[]string{"--miner-repo", d.repo("miner"), "run"},
-		[]string{full, "MINER_SUBSYSTEMS_ENABLEMARKETS=false"})
+		[]string{full, "MINER_SUBSYSTEMS_ENABLEMARKETS=false", "MINER_PROVING_FORM=" + d.o.form})
 	if err != nil {
 		return err
 	}

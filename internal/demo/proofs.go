@@ -39,7 +39,10 @@ func (d *demo) waitProven(ctx context.Context) error {
 		if p.Accepted >= d.o.proofs && m.BlocksWon >= 1 && proving {
 			return true, d.checkChain(ctx)
 		}
-		if p.Accepted < d.o.proofs || m.BlocksWon == 0 {
+		switch {
+		case d.o.form == formGroth16 && p.Accepted >= d.o.proofs && m.BlocksWon == 0 && m.Eligible:
+			err = d.slowDown(ctx)
+		case p.Accepted < d.o.proofs || m.BlocksWon == 0:
 			err = d.warp(ctx)
 		}
 		return false, err

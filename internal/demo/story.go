@@ -10,10 +10,16 @@ import (
 
 // story is the demo from beginning to end.
 func (d *demo) story(ctx context.Context) error {
-	steps := []struct {
+	type step struct {
 		name string
 		run  func(context.Context) error
-	}{
+	}
+	var steps []step
+	if d.o.form == formGroth16 {
+		steps = append(steps, step{"make the parameters of the proofs", d.makeParameters})
+	}
+	deal := len(steps) + 3
+	steps = append(steps, []step{
 		{"start the devnet", d.startDevnet},
 		{"create a miner on chain", d.createMiner},
 		{"start miner, markets, worker", d.startNodes},
@@ -22,7 +28,7 @@ func (d *demo) story(ctx context.Context) error {
 		{"seal and activate", d.waitActive},
 		{"retrieve and compare", d.retrieve},
 		{"prove on chain, win a block", d.waitProven},
-	}
+	}...)
 	chaosCtx, stopChaos := context.WithCancel(ctx)
 	defer stopChaos()
 	chaosDone := make(chan error, 1)
@@ -31,7 +37,7 @@ func (d *demo) story(ctx context.Context) error {
 		if err := s.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		if i == 3 && d.o.chaos {
+		if i == deal && d.o.chaos {
 			go func() { chaosDone <- d.chaos(chaosCtx) }()
 		}
 		if i == len(steps)-2 && d.o.chaos {

@@ -14,6 +14,7 @@ func (d *demo) summary(w io.Writer) {
 	for _, one := range d.deals {
 		d.dealRows(row, one)
 	}
+	row("form of proofs", "%s", d.o.form)
 	row("sectors on chain", "%d active, %d faulty", d.onChainSectors.Active, d.onChainSectors.Faulty)
 	row("window PoSts on chain", "%d accepted, %d failed", d.lastProving.Accepted, d.lastProving.Failed)
 	row("blocks won", "%d", d.lastMining.BlocksWon)

@@ -57,9 +57,15 @@ type demo struct {
 	lastMining  api.MiningStatus
 
 	onChainSectors api.MinerSectors
+
+	pace   time.Duration // set by slowDown
+	slowed time.Time
 }
 
 func newDemo(o options) (*demo, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
 	dir, err := filepath.Abs(o.dir)
 	if err != nil {
 		return nil, err
