@@ -3,6 +3,7 @@ package markets
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/google/uuid"
@@ -249,6 +251,32 @@ func TestSecondDealNeedsItsOwnFunds(t *testing.T) {
 	deals, err := w.m.DealsList(ctx, "", 10)
 	require.NoError(t, err)
 	require.Len(t, deals.Deals, 2)
+}
+
+// A client whose account is so new that the chain's answer does not have it yet
+// has nothing in escrow, which is no reason to fail.
+func TestNewAccountHasNoEscrow(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	p, err := w.client.Provider(ctx, minerAddr)
+	require.NoError(t, err)
+	ask, err := w.client.Ask(ctx, p)
+	require.NoError(t, err)
+	young := &dealmaker.Client{Chain: newborn{w.chain}, Host: w.client.Host}
+	terms := dealmaker.Terms{Wallet: w.wallet, StartDelay: 1000, Duration: 518400, URL: "http://example.com/x.car"}
+	_, err = young.Proposal(ctx, p, ask, w.car(w.file(1000, 10)), terms)
+	require.ErrorContains(t, err, "lacks")
+	terms.AutoAddEscrow = true
+	params, err := young.Proposal(ctx, p, ask, w.car(w.file(1000, 10)), terms)
+	require.NoError(t, err)
+	require.Equal(t, params.ClientDealProposal.Proposal.ClientBalanceRequirement(), w.chain.escrow[w.wallet])
+}
+
+// newborn is a chain that does not know any account.
+type newborn struct{ *fakeChain }
+
+func (newborn) StateMarketBalance(_ context.Context, a address.Address, _ api.TipSetKey) (api.MarketBalance, error) {
+	return api.MarketBalance{}, fmt.Errorf("resolve %s: %w", a, &api.ErrActorNotFound{Address: a.String()})
 }
 
 func TestWrongPieceFailsForGood(t *testing.T) {

@@ -172,6 +172,11 @@ func (c *Client) terms(ctx context.Context, p *Provider, ask *wire.StorageAsk, c
 // escrow makes sure that the market actor holds what the deal costs.
 func (c *Client) escrow(ctx context.Context, prop *market.DealProposal, t Terms) error {
 	bal, err := c.Chain.StateMarketBalance(ctx, prop.Client, nil)
+	var unknown *api.ErrActorNotFound
+	if errors.As(err, &unknown) {
+		// An account so new that the state asked about does not have it yet.
+		bal, err = api.MarketBalance{Escrow: big.Zero(), Locked: big.Zero()}, nil
+	}
 	if err != nil {
 		return fmt.Errorf("getting market balance: %w", err)
 	}
