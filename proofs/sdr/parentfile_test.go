@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"sync"
 	"testing"
 
@@ -252,3 +254,31 @@ func FuzzParentFile(f *testing.F) {
 }
 
 func hexOf(b [32]byte) string { return hex.EncodeToString(b[:]) }
+
+// discard is a ParentStore that keeps nothing.
+type discard struct{}
+
+func (discard) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
+func (discard) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
+func (discard) Sync() error                            { return nil }
+
+// The parents of 512 MiB sectors have the digests that the reference publishes.
+func TestParentFile512MiB(t *testing.T) {
+	if os.Getenv("QUARRY_LONG") == "" {
+		t.Skip("a minute on two CPUs; run with QUARRY_LONG=1")
+	}
+	for _, id := range []byte{2, 7} {
+		t.Run(fmt.Sprint("id ", id), func(t *testing.T) {
+			g, err := NewGraph(Node{id}, 1<<24, id == 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, known := g.ParentFileDigest(); !known {
+				t.Fatal("no digest is published")
+			}
+			if _, err := BuildParentFile(context.Background(), g, discard{}, discard{}, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
