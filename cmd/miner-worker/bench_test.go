@@ -207,3 +207,96 @@ func TestBenchSealOtherWays(t *testing.T) {
 	require.Len(t, ni.Challenges, 13)
 	require.NotEqual(t, a.CommD, ni.CommD)
 }
+
+func TestBenchMachine(t *testing.T) {
+	out, err := runCLI(t, "bench", "machine")
+	require.NoError(t, err)
+	require.Contains(t, out, "machine: ")
+	out, err = runCLI(t, "bench", "machine", "--json")
+	require.NoError(t, err)
+	require.Contains(t, out, `"label_code"`)
+}
+
+// A file and the same payload from elsewhere have one commitment.
+func TestBenchCommP(t *testing.T) {
+	var r bench.CommPReport
+	name := payload(t, 2<<10)
+	benchJSON(t, &r, "commp", "--json", name)
+	require.Equal(t, "baga6ea4seaqahmtiyaby2eyyooytnbhhemk25cuh6diailtv37ijckeznkzjiay", r.PieceCID)
+	require.EqualValues(t, 2032, r.Payload)
+	out, err := runCLI(t, "bench", "commp", "--size", "1MiB")
+	require.NoError(t, err)
+	require.Contains(t, out, "GB per CPU second")
+	for _, args := range [][]string{{"--size", "x"}, {"--size", "0"}, {"--size", "1MiB", name}, {name, name}, {t.TempDir()}, {filepath.Join(t.TempDir(), "none")}} {
+		_, err := runCLI(t, append([]string{"bench", "commp"}, args...)...)
+		require.Error(t, err, args)
+	}
+}
+
+func TestBenchPoseidon(t *testing.T) {
+	var r []bench.PoseidonSpeed
+	benchJSON(t, &r, "poseidon", "--json", "--arity", "2,8")
+	require.Len(t, r, 2)
+	for _, s := range r {
+		require.Positive(t, s.Scalar)
+		require.Positive(t, s.Row)
+	}
+	for _, args := range [][]string{{"--arity", "3"}, {"--arity", "x"}, {"more"}} {
+		_, err := runCLI(t, append([]string{"bench", "poseidon"}, args...)...)
+		require.Error(t, err, args)
+	}
+}
+
+func TestBenchPoSt(t *testing.T) {
+	var r bench.PoStReport
+	benchJSON(t, &r, "post", "--json", "--sectors", "2")
+	require.Equal(t, []string{"winning", "window"}, []string{r.Runs[0].Kind, r.Runs[1].Kind})
+	out, err := runCLI(t, "bench", "post")
+	require.NoError(t, err)
+	require.Contains(t, out, "window proof of 1 sectors of 2KiB, files in memory")
+	for _, args := range [][]string{{"--sectors", "0"}, {"--sectors", "10001"}, {"--sector-size", "4KiB"}, {"--sector-size", "x"}, {"more"}} {
+		_, err := runCLI(t, append([]string{"bench", "post"}, args...)...)
+		require.Error(t, err, args)
+	}
+}
+
+// Without parameters the command says how to get them, and starts nothing.
+func TestBenchGroth16NeedsParameters(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	_, err := runCLI(t, "bench", "groth16", "--dir", t.TempDir(), "--out", out)
+	require.ErrorContains(t, err, "miner-worker params generate")
+	require.NoDirExists(t, out)
+	for _, args := range [][]string{{"--kind", "x"}, {"--sector-size", "4KiB"}, {"--sector-size", "x"}} {
+		_, err := runCLI(t, append([]string{"bench", "groth16", "--dir", t.TempDir()}, args...)...)
+		require.Error(t, err, args)
+	}
+}
+
+func TestBenchGroth16(t *testing.T) {
+	if os.Getenv("QUARRY_LONG") == "" {
+		t.Skip("makes parameters and proofs, a minute of two cores; run with QUARRY_LONG=1")
+	}
+	dir, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
+	var r bench.SnarkReport
+	benchJSON(t, &r, "groth16", "--json", "--dir", dir, "--generate", "--out", out)
+	require.Len(t, r.Runs, 2)
+	for _, run := range r.Runs {
+		require.Equal(t, 192, run.Proof)
+		require.Len(t, run.Phases, 3)
+		for _, form := range []string{"vanilla", "groth16"} {
+			var v struct{ Valid bool }
+			benchJSON(t, &v, "verify", "--json", "--dir", dir, filepath.Join(out, run.Kind+"-"+form+".json"))
+			require.True(t, v.Valid)
+		}
+	}
+}
+
+func TestBenchVerifyRefuses(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad.json")
+	require.NoError(t, os.WriteFile(bad, []byte(`{"kind":"seal"}`), 0o600))
+	for _, args := range [][]string{{}, {bad}, {bad, bad}, {filepath.Join(t.TempDir(), "none")}} {
+		_, err := runCLI(t, append([]string{"bench", "verify"}, args...)...)
+		require.Error(t, err, args)
+		require.NotErrorIs(t, err, errWrongProof)
+	}
+}

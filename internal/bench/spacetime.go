@@ -47,6 +47,9 @@ func PoSt(ctx context.Context, size abi.SectorSize, count int, dir string, deps 
 
 func (r *ready) post(ctx context.Context, count int) (out PoStReport, err error) {
 	out.SectorSize = uint64(r.in.Way.Size)
+	if _, err := r.postRun(ctx, KindWinning, 1, false); err != nil { // constants are derived when first needed
+		return out, fmt.Errorf("winning proof: %w", err)
+	}
 	for _, cold := range []bool{false, true} {
 		for _, kind := range []string{KindWinning, KindWindow} {
 			if cold && r.forget() != nil {
