@@ -13,9 +13,9 @@ build: bundle ## build every command into bin/
 bundle: ## fetch and check the official actors (a Go module, pinned by version and CID)
 	@$(GO) run ./build/bundle
 
-demo: build ## the whole line on this machine: FILE=path KEEP=1 CHAOS=1 FORM=groth16
+demo: build ## the whole line on this machine: FILE=path KEEP=1 CHAOS=1 FORM=groth16 SNAP=1
 	@$(GO) build -trimpath -o $(BIN)/demo ./internal/demo
-	@$(BIN)/demo --bin $(BIN) --dir $(DEMO) $(if $(FILE),--file '$(FILE)') $(if $(KEEP),--keep) $(if $(CHAOS),--chaos) $(if $(FORM),--form $(FORM))
+	@$(BIN)/demo --bin $(BIN) --dir $(DEMO) $(if $(FILE),--file '$(FILE)') $(if $(KEEP),--keep) $(if $(CHAOS),--chaos) $(if $(FORM),--form $(FORM)) $(if $(SNAP),--snap)
 
 test: bundle ## every test of the main module
 	$(GO) vet ./...

@@ -36,7 +36,11 @@ func (o *options) complete() error {
 // for this user.
 func (d *demo) makeParameters(ctx context.Context) error {
 	d.screen.note("kept for later runs; the first takes a minute or two")
-	_, err := d.cmd(ctx, "miner-worker", nil, "params", "generate", "--sector-size", d.o.sectorSize)
+	args := []string{"params", "generate", "--sector-size", d.o.sectorSize}
+	if d.o.snap {
+		args = append(args, "--kind", "all")
+	}
+	_, err := d.cmd(ctx, "miner-worker", nil, args...)
 	return err
 }
 

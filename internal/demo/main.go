@@ -19,6 +19,7 @@ type options struct {
 	file       string
 	sectorSize string
 	form       string // of the proofs sent on chain
+	snap       bool   // the deal goes into a sector that exists already
 	deals      int
 	proofs     uint64 // window PoSts to see accepted
 	keep       bool
@@ -36,6 +37,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "out/demo", "directory for everything the run makes; emptied first")
 	flag.StringVar(&o.file, "file", "", "file to store, at most 7 MiB (default: the miner binary's beginning)")
 	flag.StringVar(&o.form, "form", formVanilla, "form of the proofs on chain: vanilla, or groth16 (parameters are made at the first run)")
+	flag.BoolVar(&o.snap, "snap", false, "seal an empty sector first, and put the deal into it")
 	flag.StringVar(&o.sectorSize, "sector-size", "", "2KiB or 8MiB (default: 8MiB, with groth16 2KiB)")
 	flag.IntVar(&o.deals, "deals", 1, "how many deals to make")
 	flag.Uint64Var(&o.proofs, "proofs", 2, "how many window PoSts to see accepted before the end")

@@ -8,8 +8,6 @@ import (
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
-
-	"quarry/api"
 )
 
 // provingPeriod of the devnet's network, epochs (its miner policy).
@@ -36,13 +34,13 @@ func (d *demo) waitProven(ctx context.Context) error {
 		if err != nil {
 			return false, err
 		}
-		if p.Accepted >= d.o.proofs && m.BlocksWon >= 1 && proving {
+		if p.Accepted >= d.before+d.o.proofs && m.BlocksWon >= 1 && proving {
 			return true, d.checkChain(ctx)
 		}
 		switch {
-		case d.o.form == formGroth16 && p.Accepted >= d.o.proofs && m.BlocksWon == 0 && m.Eligible:
+		case d.o.form == formGroth16 && p.Accepted >= d.before+d.o.proofs && m.BlocksWon == 0 && m.Eligible:
 			err = d.slowDown(ctx)
-		case p.Accepted < d.o.proofs || m.BlocksWon == 0:
+		case p.Accepted < d.before+d.o.proofs || m.BlocksWon == 0:
 			err = d.warp(ctx)
 		}
 		return false, err
@@ -65,7 +63,7 @@ func (d *demo) allProving(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		one.sector = s
-		all = all && s.State == api.SectorProving
+		all = all && resting(s)
 	}
 	return all, nil
 }
@@ -84,6 +82,11 @@ func (d *demo) checkChain(ctx context.Context) error {
 		}
 		if deal.State.SectorStartEpoch < 0 {
 			return fmt.Errorf("deal %d is not active on chain", one.last.ChainDealID)
+		}
+	}
+	if d.o.snap {
+		if err := d.checkSnapped(); err != nil {
+			return err
 		}
 	}
 	if err := d.checkNoMoreDeals(ctx); err != nil {

@@ -8,27 +8,34 @@ import (
 	"quarry/api/client"
 )
 
+// step is a part of the story.
+type step struct {
+	name string
+	run  func(context.Context) error
+}
+
+// steps are what the options ask for, and which of them makes the deals.
+func (d *demo) steps() (all []step, deal int) {
+	if d.o.form == formGroth16 {
+		all = append(all, step{"make the parameters of the proofs", d.makeParameters})
+	}
+	all = append(all, step{"start the devnet", d.startDevnet},
+		step{"create a miner on chain", d.createMiner},
+		step{"start miner, markets, worker", d.startNodes})
+	if d.o.snap {
+		all = append(all, step{"seal an empty sector, prove it", d.makeRoom})
+	}
+	deal = len(all)
+	return append(all, step{"client proposes " + countDeals(d.o.deals), d.propose},
+		step{"transfer and publish", d.waitPublished},
+		step{"seal and activate", d.waitActive},
+		step{"retrieve and compare", d.retrieve},
+		step{"prove on chain, win a block", d.waitProven}), deal
+}
+
 // story is the demo from beginning to end.
 func (d *demo) story(ctx context.Context) error {
-	type step struct {
-		name string
-		run  func(context.Context) error
-	}
-	var steps []step
-	if d.o.form == formGroth16 {
-		steps = append(steps, step{"make the parameters of the proofs", d.makeParameters})
-	}
-	deal := len(steps) + 3
-	steps = append(steps, []step{
-		{"start the devnet", d.startDevnet},
-		{"create a miner on chain", d.createMiner},
-		{"start miner, markets, worker", d.startNodes},
-		{"client proposes " + countDeals(d.o.deals), d.propose},
-		{"transfer and publish", d.waitPublished},
-		{"seal and activate", d.waitActive},
-		{"retrieve and compare", d.retrieve},
-		{"prove on chain, win a block", d.waitProven},
-	}...)
+	steps, deal := d.steps()
 	chaosCtx, stopChaos := context.WithCancel(ctx)
 	defer stopChaos()
 	chaosDone := make(chan error, 1)

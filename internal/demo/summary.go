@@ -45,6 +45,9 @@ func (d *demo) dealRows(row func(k, format string, args ...any), one *deal) {
 	if s.CommR != nil {
 		row("CommR", "%s", s.CommR)
 	}
+	if s.UpdateSealed != nil {
+		row("CommR with the deal", "%s", s.UpdateSealed)
+	}
 	row("ticket, seed epochs", "%d, %d", s.TicketEpoch, s.SeedEpoch)
 	row("retrieved", "%d bytes, sha256 %s, equal", one.size, one.sum)
 }

@@ -58,6 +58,7 @@ type demo struct {
 
 	onChainSectors api.MinerSectors
 
+	before uint64        // window PoSts accepted before the deal
 	pace   time.Duration // set by slowDown
 	slowed time.Time
 }
