@@ -188,7 +188,8 @@ func TestVerifier(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	_, err := command(context.Background(), t.TempDir(), "x:y", "run", "--addpiece=false", "--precommit1=false", "--precommit2=false", "--commit=false", "--unseal=false")
+	_, err := command(context.Background(), t.TempDir(), "x:y", "run", "--addpiece=false", "--precommit1=false", "--precommit2=false", "--commit=false", "--unseal=false",
+		"--replica-update=false", "--commit2=false")
 	require.ErrorContains(t, err, "switched off")
 	_, err = command(context.Background(), t.TempDir(), "", "run")
 	require.ErrorContains(t, err, "which private node")
