@@ -44,7 +44,9 @@ func MapConfig(dir string, cfg config.Config) (Settings, error) {
 			WaitDealsDelay: cfg.Sealing.WaitDealsDelay.Epoch(), CCLifetime: cfg.Sealing.CommittedCapacitySectorLifetime.Epoch(),
 			StartEpochBuffer:    cfg.Dealmaking.StartEpochSealingBuffer.Epoch(),
 			MaxWaitDealsSectors: int(cfg.Sealing.MaxWaitDealsSectors), MaxSealing: int(cfg.Sealing.MaxSealingSectors),
-			AlwaysKeepUnsealed: cfg.Sealing.AlwaysKeepUnsealedCopy,
+			AlwaysKeepUnsealed: cfg.Sealing.AlwaysKeepUnsealedCopy, MarkCC: cfg.Sealing.MakeCCSectorsAvailable, Synthetic: cfg.Sealing.UseSyntheticPoRep,
+			PreCommitBatch: preCommitBatch(cfg.Sealing), CommitBatch: int(cfg.Sealing.MaxCommitBatch),
+			PreCommitBatchWait: cfg.Sealing.PreCommitBatchWait.Epoch(), CommitBatchWait: cfg.Sealing.CommitBatchWait.Epoch(),
 		},
 		ProvingOpts: ProvingOptions{
 			ParallelReads: int(cfg.Proving.ParallelCheckLimit), MaxPartitions: int(cfg.Proving.MaxPartitionsPerPoStMessage),
@@ -57,6 +59,13 @@ func MapConfig(dir string, cfg config.Config) (Settings, error) {
 		Libp2pListen: cfg.Libp2p.ListenAddresses, Libp2pAnnounce: cfg.Libp2p.AnnounceAddresses,
 		RetrievalListen: cfg.Dealmaking.RetrievalListenAddress, MarketsOpts: m,
 	}, nil
+}
+
+func preCommitBatch(s config.Sealing) int {
+	if !s.BatchPreCommits {
+		return 1
+	}
+	return int(s.MaxPreCommitBatch)
 }
 
 // remoteURL turns host:port, or a URL, into the base of a URL.

@@ -43,7 +43,11 @@ func change(t *testing.T, key string, v reflect.Value) {
 	case reflect.Int64:
 		v.SetInt(v.Int() + 1)
 	case reflect.Uint64:
-		v.SetUint(v.Uint() + 1)
+		if v.Uint() > 1 { // down, because several have their upper bound as default
+			v.SetUint(v.Uint() - 1)
+		} else {
+			v.SetUint(v.Uint() + 1)
+		}
 	case reflect.String, reflect.Slice:
 		text, ok := validTexts[key]
 		if !ok {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/builtin"
 
 	"quarry/api"
 	"quarry/api/client"
@@ -156,10 +157,18 @@ func (n *Node) withSealing(ctx context.Context) error {
 		n.sealing = peer
 		return nil
 	}
-	o := n.set.SealingOpts
-	s, err := sealing.New(sealing.Config{Miner: n.maddr, ProofType: n.proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
+	o, proof := n.set.SealingOpts, n.proof
+	if o.Synthetic {
+		var err error
+		if proof, err = sealing.SyntheticProofType(proof); err != nil {
+			return err
+		}
+	}
+	s, err := sealing.New(sealing.Config{Miner: n.maddr, ProofType: proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
 		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
-		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing},
+		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing, MarkCC: o.MarkCC,
+		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.wall(o.PreCommitBatchWait),
+		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.wall(o.CommitBatchWait)},
 		sealing.Deps{Store: n.repo.Datastore(repo.Sealing), Chain: n.chain, Storage: n.storage, Heads: n.heads,
 			Msgs: n.sender("precommit", n.set.Fees.PreCommit), CommitMsgs: n.sender("commit", n.set.Fees.Commit),
 			Verify: n.sealChecker(),
@@ -170,6 +179,15 @@ func (n *Node) withSealing(ctx context.Context) error {
 	n.sealing = s
 	n.srv.RegisterSealing(s)
 	return n.group.Go("sealing", s.Run)
+}
+
+// wall is how long a number of epochs takes on the clock.
+func (n *Node) wall(epochs abi.ChainEpoch) time.Duration {
+	epoch := builtin.EpochDurationSeconds * time.Second
+	if n.devnet {
+		epoch = n.epoch
+	}
+	return time.Duration(epochs) * epoch
 }
 
 // epochWall is nil on networks that keep their block delay.

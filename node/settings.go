@@ -47,6 +47,11 @@ type SealingOptions struct {
 	MaxWaitDealsSectors int
 	MaxSealing          int
 	AlwaysKeepUnsealed  bool
+	MarkCC              bool // new sectors without deals can take deals later
+	Synthetic           bool // seal with synthetic PoRep
+
+	PreCommitBatch, CommitBatch         int // sectors in one message; up to 1: each on its own
+	PreCommitBatchWait, CommitBatchWait abi.ChainEpoch
 }
 
 // FeeLimits bound the gas one message may cost, attoFIL; zero leaves it to the

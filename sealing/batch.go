@@ -23,6 +23,11 @@ import (
 // more, but nothing is gained from that).
 const maxBatch = 256
 
+// maxParams is how many bytes of parameters a message of several sectors may
+// have: full nodes take messages of 64 KiB (lotus chain/messagepool,
+// MaxMessageSize), and the rest of the message needs some.
+const maxParams = 60 << 10
+
 // part is what one sector adds to a message.
 type part struct {
 	value      abi.TokenAmount
@@ -62,7 +67,8 @@ type batcher struct {
 	s    *Sealing
 	work string
 	via  Messages
-	max  int
+	max  int // sectors
+	room int // bytes of parameters
 	wait time.Duration
 
 	mu    sync.Mutex
@@ -183,10 +189,6 @@ func (b *batcher) flush(ctx context.Context) {
 		}
 		parts, ready = append(parts, p), append(ready, m)
 	}
-	if len(ready) < 2 {
-		answerAll(ready, sent{alone: true})
-		return
-	}
 	b.sendTogether(ctx, head, ready, parts)
 }
 
@@ -204,12 +206,22 @@ func answerAll(ms []*member, out sent) {
 }
 
 // sendTogether writes down who is in the message before it goes out, so that
-// after a restart each of them finds it again.
+// after a restart each of them finds it again. What is too big for one message
+// becomes two.
 func (b *batcher) sendTogether(ctx context.Context, head *api.TipSet, ms []*member, parts []part) {
+	if len(ms) < 2 {
+		answerAll(ms, sent{alone: true})
+		return
+	}
 	method, value, params := b.assemble(parts)
 	msg, err := b.s.message(ctx, method, value, params, head)
 	if err != nil {
 		answerAll(ms, sent{err: err})
+		return
+	}
+	if half := len(ms) / 2; len(msg.Params) > b.room {
+		b.sendTogether(ctx, head, ms[:half], parts[:half])
+		b.sendTogether(ctx, head, ms[half:], parts[half:])
 		return
 	}
 	bt := &bundle{ID: uuid.New(), Work: b.work, Message: msg}

@@ -83,6 +83,23 @@ func TestBatchGoesOutInTime(t *testing.T) {
 	}
 }
 
+// TestBatchThatIsTooBigIsSplit: what is too long for one message goes out as
+// two, down to sectors that are sent alone.
+func TestBatchThatIsTooBigIsSplit(t *testing.T) {
+	for room, want := range map[int]int{1: 4, 160: 2, 1000: 1} {
+		w := newWorld()
+		s := open(t, w, memStore(), batchConfig(4))
+		s.commits.room = room
+		start(t, s)
+		for _, n := range pledge(t, s, 4) {
+			untilState(t, s, n, api.SectorProving)
+		}
+		if pre, com := w.messages(); pre != 1 || com != want {
+			t.Errorf("room for %d bytes: %d pre-commitments and %d commitments for 4 sectors, want 1 and %d", room, pre, com, want)
+		}
+	}
+}
+
 func TestDealThatStartsSoonWaitsForNobody(t *testing.T) {
 	w := newWorld()
 	cfg := batchConfig(100)

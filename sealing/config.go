@@ -40,6 +40,7 @@ type Config struct {
 	UpdateConfidence         abi.ChainEpoch // a replica is kept this long after an update landed; 0 = 900, how far back winning PoSt draws sectors
 	SeedConfidence           abi.ChainEpoch // epochs to wait beyond the seed epoch; 0 = 6, as Lotus InteractivePoRepConfidence
 	AlwaysKeepUnsealed       bool           // keep the readable copy whatever the deal says
+	MarkCC                   bool           // new sectors without deals may take deals later, as by SectorMarkForUpgrade
 	MaxWaitDealsSectors      int            // open sectors at once, 0 = no limit
 	MaxSealing               int            // sectors between start and Proving at once, 0 = no limit
 	MaxPreCommitBatch        int            // pre-commitments in one message, at most 256; up to 1: each sector sends its own
@@ -127,6 +128,23 @@ func SealProofType(info api.MinerInfo) (abi.RegisteredSealProof, error) {
 		return 0, fmt.Errorf("sealing: no seal proof for sectors of %d bytes", info.SectorSize)
 	}
 	return p, nil
+}
+
+// SyntheticProofType is the seal proof with synthetic PoRep (FIP-0059) of the
+// sectors of p, which must be of the V1_1 kind.
+func SyntheticProofType(p abi.RegisteredSealProof) (abi.RegisteredSealProof, error) {
+	table := map[abi.RegisteredSealProof]abi.RegisteredSealProof{
+		abi.RegisteredSealProof_StackedDrg2KiBV1_1:   abi.RegisteredSealProof_StackedDrg2KiBV1_1_Feat_SyntheticPoRep,
+		abi.RegisteredSealProof_StackedDrg8MiBV1_1:   abi.RegisteredSealProof_StackedDrg8MiBV1_1_Feat_SyntheticPoRep,
+		abi.RegisteredSealProof_StackedDrg512MiBV1_1: abi.RegisteredSealProof_StackedDrg512MiBV1_1_Feat_SyntheticPoRep,
+		abi.RegisteredSealProof_StackedDrg32GiBV1_1:  abi.RegisteredSealProof_StackedDrg32GiBV1_1_Feat_SyntheticPoRep,
+		abi.RegisteredSealProof_StackedDrg64GiBV1_1:  abi.RegisteredSealProof_StackedDrg64GiBV1_1_Feat_SyntheticPoRep,
+	}
+	out, ok := table[p]
+	if !ok {
+		return 0, fmt.Errorf("sealing: seal proof %d has no synthetic form", p)
+	}
+	return out, nil
 }
 
 func (c Config) withDefaults(size abi.SectorSize) Config {

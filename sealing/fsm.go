@@ -34,6 +34,7 @@ const (
 	evCommitSent      kind = "commit-sent"       //
 	evActive          kind = "active"            // the sector is on chain
 	evFinalized       kind = "finalized"         //
+	evFinalizedFree   kind = "finalized-free"    // and it may take deals later
 
 	evMarked        kind = "marked-for-update"
 	evUpgrade       kind = "update-begins"    // deals come
@@ -151,7 +152,7 @@ var machine = map[api.SectorState]rule{
 	api.SectorCommitWait: {effCommitWait, waitVisit, api.SectorCommitFailed, map[kind]api.SectorState{
 		evActive: api.SectorFinalizeSector}},
 	api.SectorFinalizeSector: {effFinalize, 0, api.SectorFinalizeFailed, map[kind]api.SectorState{
-		evFinalized: api.SectorProving}},
+		evFinalized: api.SectorProving, evFinalizedFree: api.SectorAvailable}},
 
 	api.SectorProving:       {On: map[kind]api.SectorState{evMarked: api.SectorAvailable}},
 	api.SectorFailedForGood: {},
@@ -320,7 +321,7 @@ func (r *record) take(e event, from api.SectorState) {
 // ground was gained, so that a loop of send and fail keeps slowing down.
 func (r *record) succeed(k kind) {
 	r.LastErr, r.NextRetry, r.TaskID = "", time.Time{}, nil
-	if slices.Contains([]kind{evPlaced, evPacked, evPC2, evPreCommitLanded, evActive, evFinalized,
+	if slices.Contains([]kind{evPlaced, evPacked, evPC2, evPreCommitLanded, evActive, evFinalized, evFinalizedFree,
 		evUpdated, evUpdateLanded, evUpdateKept, evKeyReleased, evAborted}, k) {
 		r.Retries = 0
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 var allKinds = []kind{evReserved, evPlaced, evDropped, evStart, evPlanned, evPacked, evTicket, evTicketExpired, evPC1, evPC2,
-	evPreCommitSent, evPreCommitLanded, evSeed, evProved, evCommitSent, evActive, evFinalized, evFailed, evStuck, evRetry,
+	evPreCommitSent, evPreCommitLanded, evSeed, evProved, evCommitSent, evActive, evFinalized, evFinalizedFree, evFailed, evStuck, evRetry,
 	evFatal, evRemove, evRemoved, evMarked, evUpgrade, evUpdated, evUpdateProved, evImmutable, evMutable, evUpdateSent,
 	evUpdateLanded, evUpdateKept, evUpdateSettled, evKeyReleased, evAbort, evAborted}
 
@@ -59,6 +59,7 @@ func TestTransitions(t *testing.T) {
 		{"active before sending", record{State: api.SectorSubmitCommit}, event{Kind: evActive}, api.SectorFinalizeSector, effFinalize},
 		{"active", record{State: api.SectorCommitWait}, event{Kind: evActive}, api.SectorFinalizeSector, effFinalize},
 		{"finalized", record{State: api.SectorFinalizeSector}, event{Kind: evFinalized}, api.SectorProving, effNone},
+		{"finalized and free", record{State: api.SectorFinalizeSector}, event{Kind: evFinalizedFree}, api.SectorAvailable, effNone},
 
 		{"AP fails", record{State: api.SectorAddPiece}, event{Kind: evFailed}, api.SectorAddPieceFailed, effRetry},
 		{"PC1 fails", record{State: api.SectorPreCommit1}, event{Kind: evFailed}, api.SectorSealFailed, effRetry},

@@ -89,8 +89,8 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 		s.lanes[r.Number] = &lane{rec: r, wake: make(chan struct{}, 1)}
 		s.indexKeys(r)
 	}
-	s.preCommits = &batcher{s: s, work: "precommit", via: deps.Msgs, max: s.cfg.MaxPreCommitBatch, wait: s.cfg.PreCommitBatchWait}
-	s.commits = &batcher{s: s, work: "commit", via: deps.CommitMsgs, max: s.cfg.MaxCommitBatch, wait: s.cfg.CommitBatchWait}
+	s.preCommits = &batcher{s: s, work: "precommit", via: deps.Msgs, max: s.cfg.MaxPreCommitBatch, room: maxParams, wait: s.cfg.PreCommitBatchWait}
+	s.commits = &batcher{s: s, work: "commit", via: deps.CommitMsgs, max: s.cfg.MaxCommitBatch, room: maxParams, wait: s.cfg.CommitBatchWait}
 	if err := s.batches.load(context.Background(), s.store); err != nil {
 		return nil, fmt.Errorf("sealing: %w", err)
 	}
@@ -177,7 +177,7 @@ func (s *Sealing) drive(ctx context.Context, l *lane) {
 			continue
 		}
 		switch ev.Kind {
-		case evFinalized, evRemoved, evKeyReleased, evAborted:
+		case evFinalized, evFinalizedFree, evRemoved, evKeyReleased, evAborted:
 			s.forget(ctx, rec) // what the tasks computed is not needed any more
 		}
 	}

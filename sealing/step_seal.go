@@ -110,6 +110,9 @@ func (s *Sealing) finalize(ctx context.Context, l *lane, r record) (event, error
 	if err := s.task(ctx, l, r, api.TaskFinalize, "FIN", "", params, nil); err != nil {
 		return event{}, asFailure(err)
 	}
+	if s.cfg.MarkCC && r.CC && r.Update == nil {
+		return event{Kind: evFinalizedFree, Reason: "new sectors of zeros are marked by themselves"}, nil
+	}
 	return event{Kind: evFinalized}, nil
 }
 

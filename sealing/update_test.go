@@ -114,6 +114,34 @@ func TestMarkedSectorTakesTheNextDeals(t *testing.T) {
 	}
 }
 
+// TestNewSectorsOfZerosMarkThemselves, where that is wanted, and no others.
+func TestNewSectorsOfZerosMarkThemselves(t *testing.T) {
+	w := newWorld()
+	cfg := testConfig()
+	cfg.MarkCC = true
+	s := open(t, w, memStore(), cfg)
+	start(t, s)
+	at, err := s.SectorAddPiece(bg, aPiece(t, "p", testSize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	untilState(t, s, at.Sector.Number, api.SectorProving)
+	id, err := s.PledgeSector(bg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := untilState(t, s, id.Number, api.SectorAvailable)
+	w.mu.Lock()
+	expires := w.sectors[id.Number].Expiration
+	w.mu.Unlock()
+	if info.Expiration != expires {
+		t.Errorf("expires at %d, on chain at %d", info.Expiration, expires)
+	}
+	if at, err = s.SectorAddPiece(bg, updatePiece(t, w, "a", 8<<20)); err != nil || at.Sector.Number != id.Number {
+		t.Errorf("the next deal is placed at %+v: %v", at, err)
+	}
+}
+
 // TestUpdateSetbacks has every step fail in turn; the update must always land,
 // and take effect exactly once.
 func TestUpdateSetbacks(t *testing.T) {

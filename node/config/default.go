@@ -29,6 +29,11 @@ func Default() Config {
 			CommittedCapacitySectorLifetime: 540 * 2880,
 			WaitDealsDelay:                  720, // 6h
 			AlwaysKeepUnsealedCopy:          true,
+			BatchPreCommits:                 true,
+			MaxPreCommitBatch:               32, // the fee limit is for the whole message
+			PreCommitBatchWait:              10, // 5 min, not Lotus's day: a sector alone is hardly delayed
+			MaxCommitBatch:                  16, // proofs of 32 GiB sectors that fit into one message
+			CommitBatchWait:                 10,
 		},
 		Storage: Storage{LocalWorker: true, AllowAddPiece: true, AllowPreCommit1: true, AllowPreCommit2: true, AllowCommit: true, AllowUnseal: true,
 			AllowReplicaUpdate: true, AllowProveReplicaUpdate2: true},

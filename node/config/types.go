@@ -112,6 +112,26 @@ type Sealing struct {
 	// AlwaysKeepUnsealedCopy keeps the readable copy of deal sectors, whatever the
 	// deal asks for.
 	AlwaysKeepUnsealedCopy bool
+	// MakeCCSectorsAvailable marks every new sector without deals for taking deals
+	// later, as `sectors snap-up` does for one.
+	MakeCCSectorsAvailable bool
+	// UseSyntheticPoRep seals new sectors with synthetic PoRep (FIP-0059): the proofs
+	// of all challenges there can be are made right after the trees, so that the
+	// layers go before the seed is drawn. For 32 GiB: 11 GB wait instead of 400.
+	UseSyntheticPoRep bool
+	// BatchPreCommits sends the pre-commitments of several sectors in one message.
+	BatchPreCommits bool
+	// MaxPreCommitBatch is the most pre-commitments in one message, 1 to 256.
+	MaxPreCommitBatch uint64
+	// PreCommitBatchWait is how long a sector waits for others to be pre-committed
+	// with. A duration of chain time or a number of epochs.
+	PreCommitBatchWait Epochs
+	// MaxCommitBatch is the most proofs in one message, 1 to 256; with 1 every sector
+	// sends its own. They are not aggregated.
+	MaxCommitBatch uint64
+	// CommitBatchWait is how long a sector waits for others to be proven with. A
+	// duration of chain time or a number of epochs.
+	CommitBatchWait Epochs
 }
 
 // Storage is the sector store and the worker built into the process.

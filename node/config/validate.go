@@ -71,11 +71,36 @@ func (c Config) values() []error {
 	if l := c.Sealing.CommittedCapacitySectorLifetime; l < 180*2880 || l > 1278*2880 { // FIP-0052
 		bad("Sealing.CommittedCapacitySectorLifetime", "%s is outside 180 to 1278 days", l)
 	}
+	errs = append(errs, c.Sealing.batches()...)
 	if f := c.Proving.Form; f != FormAuto && f != FormGroth16 && f != FormVanilla {
 		bad("Proving.Form", "%q is none of %q, %q, %q", f, FormAuto, FormGroth16, FormVanilla)
 	}
 	if s := c.Storage; s.LocalWorker && !s.AllowAddPiece && !s.AllowPreCommit1 && !s.AllowPreCommit2 && !s.AllowCommit && !s.AllowUnseal && !s.AllowReplicaUpdate && !s.AllowProveReplicaUpdate2 {
 		bad("Storage.LocalWorker", "the local worker is on but allowed nothing; set LocalWorker = false or an Allow key to true")
+	}
+	return errs
+}
+
+// batches knows how many sectors the miner actor takes in one message
+// (builtin-actors runtime/src/runtime/policy.rs, PRE_COMMIT_SECTOR_BATCH_MAX_SIZE;
+// nothing is gained from more proofs than that).
+func (s Sealing) batches() []error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("Sealing."+key+": "+format, args...))
+	}
+	if n := s.MaxPreCommitBatch; n < 1 || n > 256 {
+		bad("MaxPreCommitBatch", "%d is outside 1 to 256; to send each alone set BatchPreCommits = false", n)
+	}
+	if n := s.MaxCommitBatch; n < 1 || n > 256 {
+		bad("MaxCommitBatch", "%d is outside 1 to 256; with 1 every sector sends its own proof", n)
+	}
+	const week = 7 * 2880
+	if w := s.PreCommitBatchWait; w < 1 || w > week {
+		bad("PreCommitBatchWait", "%s is outside one epoch to a week; to send each alone set BatchPreCommits = false", w)
+	}
+	if w := s.CommitBatchWait; w < 1 || w > week {
+		bad("CommitBatchWait", "%s is outside one epoch to a week; to send each alone set MaxCommitBatch = 1", w)
 	}
 	return errs
 }
