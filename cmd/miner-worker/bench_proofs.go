@@ -103,7 +103,7 @@ func benchGroth16() *cli.Command {
 	}
 }
 
-func runBenchGroth16(c *cli.Context) (err error) {
+func runBenchGroth16(c *cli.Context) error {
 	names, err := kinds(c.String(flagKind))
 	if err != nil {
 		return err
@@ -116,12 +116,7 @@ func runBenchGroth16(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	cache, err := cacheOf(c)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, cache.Close()) }()
-	made, err := benchParams(c, cache, list)
+	made, err := benchParams(c, list)
 	if err != nil {
 		return err
 	}
@@ -132,7 +127,7 @@ func runBenchGroth16(c *cli.Context) (err error) {
 	defer remove()
 	m := bench.ThisMachine()
 	deps, done := benchDeps()
-	r, err := bench.Groth16(c.Context, size, proofKinds(names), dir, cache, deps)
+	r, err := bench.Groth16(c.Context, size, proofKinds(names), dir, func() (bench.CloseKeys, error) { return cacheOf(c) }, deps)
 	done()
 	if err != nil {
 		return err
@@ -168,7 +163,12 @@ func proofKinds(circuits []string) []string {
 }
 
 // benchParams sees to it that all parameters are there before anything starts.
-func benchParams(c *cli.Context, cache *paramcache.Cache, list []circuitOf) ([]bench.Phase, error) {
+func benchParams(c *cli.Context, list []circuitOf) (made []bench.Phase, err error) {
+	cache, err := cacheOf(c)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, cache.Close()) }()
 	rec := bench.Recorder{}
 	for _, l := range list {
 		missing := cache.Need(l.Name)

@@ -64,9 +64,16 @@ func ParameterName(kind string, size abi.SectorSize) (string, error) {
 	}
 }
 
+// CloseKeys are keys that give up what they handed out when closed.
+type CloseKeys interface {
+	snark.Keys
+	Close() error
+}
+
 // Groth16 seals a sector in dir and makes the Groth16 proofs of kinds of it. It
-// leaves a statement for Check beside each. Parameters come from keys.
-func Groth16(ctx context.Context, size abi.SectorSize, kinds []string, dir string, keys snark.Keys, deps Deps) (r SnarkReport, err error) {
+// leaves a statement for Check beside each. open is called for each kind, so that
+// the memory of one does not count for the next.
+func Groth16(ctx context.Context, size abi.SectorSize, kinds []string, dir string, open func() (CloseKeys, error), deps Deps) (r SnarkReport, err error) {
 	for _, k := range kinds {
 		if _, err := ParameterName(k, size); err != nil {
 			return r, err
@@ -83,7 +90,7 @@ func Groth16(ctx context.Context, size abi.SectorSize, kinds []string, dir strin
 		if err != nil {
 			return r, fmt.Errorf("%s: vanilla proof: %w", k, err)
 		}
-		run, err := job.run(ctx, keys, dir)
+		run, err := job.runWith(ctx, open, dir)
 		if err != nil {
 			return r, fmt.Errorf("%s: %w", k, err)
 		}
@@ -167,6 +174,15 @@ func (r *ready) postJob(ctx context.Context, j *job) error {
 	}
 	j.vanilla = vanilla
 	return err
+}
+
+func (j *job) runWith(ctx context.Context, open func() (CloseKeys, error), dir string) (run SnarkRun, err error) {
+	keys, err := open()
+	if err != nil {
+		return run, err
+	}
+	defer func() { err = errors.Join(err, keys.Close()) }()
+	return j.run(ctx, keys, dir)
 }
 
 func (j *job) run(ctx context.Context, keys snark.Keys, dir string) (run SnarkRun, err error) {

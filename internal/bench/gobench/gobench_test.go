@@ -49,7 +49,7 @@ func TestTable(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, printTable(&out, bench.Machine{CPU: "Abacus", Cores: 3}, phaseRows("x", []bench.Phase{{Name: "PC1", Seconds: 1.5, CPU: 2.25, Peak: 3 << 30}})))
 	require.Contains(t, out.String(), "Abacus, 3 cores")
-	require.Contains(t, out.String(), "1.50 s (CPU 2.25 s), 3.0 GiB")
+	require.Contains(t, out.String(), "1.5 s (CPU 2.25 s), 3.0 GiB")
 }
 
 func TestRefuses(t *testing.T) {

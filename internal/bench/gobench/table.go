@@ -65,7 +65,7 @@ func poseidon(b best) (out []row) {
 // phaseRows are the phases of a run as lines of the table.
 func phaseRows(what string, phases []bench.Phase) (out []row) {
 	for _, p := range phases {
-		out = append(out, row{what + ": " + p.Name, fmt.Sprintf("%.2f s (CPU %.2f s), %s", p.Seconds, p.CPU, bench.Bytes(p.Peak)), ""})
+		out = append(out, row{what + ": " + p.Name, fmt.Sprintf("%.3g s (CPU %.3g s), %s", p.Seconds, p.CPU, bench.Bytes(p.Peak)), ""})
 	}
 	return out
 }
