@@ -19,26 +19,16 @@ import (
 
 // chooseForm settles which form of proof goes on chain, and finds the parameters
 // where it is Groth16. It refuses before anything is spent: a proof that cannot
-// be made later costs a deposit, or power.
+// be made later costs a deposit, or power. A process that neither seals nor
+// proves has nothing to choose.
 func (n *Node) chooseForm(ctx context.Context) error {
-	o := n.set.ProvingOpts
-	switch o.Form {
-	case config.FormVanilla:
-		if !n.vanilla {
-			return &api.ErrUnsupportedProof{What: "vanilla proofs on this network", Hint: "set Form = \"auto\" or \"groth16\" under [Proving]"}
-		}
+	if !n.set.Mining && !n.set.Sealing {
 		return nil
-	case config.FormGroth16:
-		if n.devnet && !n.groth16 {
-			return &api.ErrUnsupportedProof{What: "Groth16 proofs by the full node, which has no verifying keys",
-				Hint: "generate them with `miner-worker params generate` where it runs, and start it again"}
-		}
-	case config.FormAuto, "":
-		if n.vanilla {
-			return nil
-		}
 	}
-	cache, err := paramcache.New(paramcache.Config{Dir: o.ParameterDir, Devnet: n.devnet}, paramcache.Deps{Log: n.log.With("part", "parameters")})
+	if groth16, err := n.wantsGroth16(); err != nil || !groth16 {
+		return err
+	}
+	cache, err := paramcache.New(paramcache.Config{Dir: n.set.ProvingOpts.ParameterDir, Devnet: n.devnet}, paramcache.Deps{Log: n.log.With("part", "parameters")})
 	if err != nil {
 		return err
 	}
@@ -56,6 +46,32 @@ func (n *Node) chooseForm(ctx context.Context) error {
 	n.snark = &snark.Prover{Keys: cache}
 	n.log.Info("proofs go on chain as Groth16", "parameters", cache.Dir())
 	return nil
+}
+
+// wantsGroth16 compares what the operator wants with what the network takes.
+// Every network takes Groth16 proofs; an embedded devnet only with keys of its
+// own, and it alone may take vanilla ones.
+func (n *Node) wantsGroth16() (bool, error) {
+	switch form := n.set.ProvingOpts.Form; form {
+	case config.FormVanilla:
+		if !n.vanilla {
+			return false, &api.ErrUnsupportedProof{What: "vanilla proofs on this network", Hint: "set Form = \"auto\" or \"groth16\" under [Proving]"}
+		}
+		return false, nil
+	case config.FormAuto, "":
+		if n.vanilla {
+			return false, nil
+		}
+	case config.FormGroth16:
+	default:
+		return false, &api.ErrInvalid{What: fmt.Sprintf("Form = %q under [Proving]", form), Reason: "there is no such form of proof",
+			Hint: fmt.Sprintf("use %q, %q or %q", config.FormAuto, config.FormGroth16, config.FormVanilla)}
+	}
+	if n.devnet && !n.groth16 {
+		return false, &api.ErrUnsupportedProof{What: "Groth16 proofs by the full node, which has no verifying keys",
+			Hint: "generate them with `miner-worker params generate` where it runs, and start it again"}
+	}
+	return true, nil
 }
 
 // needKey looks for what checks a seal proof before it is sent. The parameters
@@ -94,7 +110,7 @@ func (n *Node) sealChecker() sealing.Verifier {
 	return snark.Checker{Keys: n.snark.Keys}
 }
 
-// needParameters looks for what proving needs here.
+// needParameters looks for what the proofs that are made here need.
 func (n *Node) needParameters(cache *paramcache.Cache) error {
 	winning, err := n.proof.RegisteredWinningPoStProof()
 	if err != nil {
@@ -107,9 +123,16 @@ func (n *Node) needParameters(cache *paramcache.Cache) error {
 	var missing []error
 	for _, c := range []struct {
 		what string
+		off  bool
 		kind abi.RegisteredPoStProof
 		name func(abi.RegisteredPoStProof) (string, error)
-	}{{"winning PoSt", winning, circuit.WinningName}, {"window PoSt", window, circuit.WindowName}} {
+	}{
+		{"winning PoSt", n.set.ProvingOpts.NoBlocks, winning, circuit.WinningName},
+		{"window PoSt", n.set.ProvingOpts.NoWindow, window, circuit.WindowName},
+	} {
+		if c.off {
+			continue
+		}
 		name, err := c.name(c.kind)
 		if err != nil {
 			return err
