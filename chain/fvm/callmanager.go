@@ -1,7 +1,6 @@
 package fvm
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,46 +15,11 @@ import (
 	"golang.org/x/crypto/blake2b"
 
 	"quarry/chain/fvm/gas"
-	"quarry/chain/fvm/links"
 	"quarry/chain/fvm/state"
 )
 
 // maxCallDepth is the deepest nesting of sends (ref-fvm network config).
 const maxCallDepth = 1024
-
-// eamNamespace is the f4 namespace whose unknown addresses become placeholders.
-const eamNamespace = 10
-
-// errno numbers returned to actors (ref-fvm shared/src/error/mod.rs).
-type errno uint32
-
-const (
-	illegalArgument   errno = 1
-	illegalOperation  errno = 2
-	limitExceeded     errno = 3
-	assertionFailed   errno = 4
-	insufficientFunds errno = 5
-	notFound          errno = 6
-	invalidHandle     errno = 7
-	illegalCid        errno = 8
-	illegalCodec      errno = 9
-	serialization     errno = 10
-	forbidden         errno = 11
-	bufferTooSmall    errno = 12
-	readOnly          errno = 13
-)
-
-// syscallError is a failure that the calling actor sees as a number.
-type syscallError struct {
-	no  errno
-	msg string
-}
-
-func (e *syscallError) Error() string { return fmt.Sprintf("%s (error %d)", e.msg, e.no) }
-
-func sysErr(no errno, format string, args ...any) error {
-	return &syscallError{no, fmt.Sprintf(format, args...)}
-}
 
 // invocation is the outcome of a call that reached an exit code.
 type invocation struct {
@@ -246,72 +210,6 @@ func (cm *callManager) callFramed(ctx context.Context, from abi.ActorID, to addr
 	return res, err
 }
 
-// receiver resolves the recipient and creates key accounts and placeholders
-// that do not exist yet.
-func (cm *callManager) receiver(ctx context.Context, to address.Address, ro bool) (abi.ActorID, error) {
-	id, ok, err := cm.m.tree.LookupID(ctx, to)
-	if err != nil || ok {
-		return id, err
-	}
-	switch p := to.Protocol(); {
-	case p == address.BLS || p == address.SECP256K1:
-		if ro {
-			return 0, sysErr(readOnly, "cannot create account %s in a read-only call", to)
-		}
-		return cm.createAccount(ctx, to)
-	case p == address.Delegated && delegatedNamespace(to) == eamNamespace:
-		if ro {
-			return 0, sysErr(readOnly, "cannot create placeholder %s in a read-only call", to)
-		}
-		return cm.createFromSend(ctx, to, "placeholder", &to)
-	}
-	return 0, sysErr(notFound, "actor %s does not exist and cannot be created", to)
-}
-
-func delegatedNamespace(a address.Address) uint64 {
-	ns, _, err := links.Uvarint(a.Payload())
-	if err != nil {
-		return 0
-	}
-	return ns
-}
-
-func (cm *callManager) createFromSend(ctx context.Context, addr address.Address, kind string, delegated *address.Address) (abi.ActorID, error) {
-	code, ok := cm.m.actors.code[kind]
-	if !ok {
-		return 0, fmt.Errorf("create %s: the actors manifest has no %s", addr, kind)
-	}
-	if err := cm.gas.Charge(gas.CreateActor + gas.AssignAddress); err != nil {
-		return 0, err
-	}
-	id, err := cm.m.tree.RegisterAddress(ctx, addr)
-	if err != nil {
-		return 0, err
-	}
-	return id, cm.setActor(id, newActor(code, delegated))
-}
-
-func newActor(code cid.Cid, delegated *address.Address) *state.Actor {
-	return &state.Actor{Code: code, Head: state.EmptyArrayHead, Balance: big.Zero(), DelegatedAddress: delegated}
-}
-
-func (cm *callManager) createAccount(ctx context.Context, addr address.Address) (abi.ActorID, error) {
-	if addr.Protocol() == address.BLS && bytes.Equal(addr.Payload(), make([]byte, address.BlsPublicKeyBytes)) {
-		return 0, sysErr(illegalArgument, "cannot create the account of the zero BLS key")
-	}
-	id, err := cm.createFromSend(ctx, addr, "account", nil)
-	if err != nil {
-		return 0, err
-	}
-	var params bytes.Buffer
-	if err := addr.MarshalCBOR(&params); err != nil {
-		return 0, fmt.Errorf("encode %s: %w", addr, err)
-	}
-	// The constructor's exit code is not looked at, as in ref-fvm.
-	_, err = cm.callResolved(ctx, 0, id, 1, &block{codec: links.CBOR, data: params.Bytes()}, big.Zero(), false, true)
-	return id, err
-}
-
 func (cm *callManager) callResolved(ctx context.Context, from, to abi.ActorID, method abi.MethodNum,
 	params *block, value abi.TokenAmount, ro, implicit bool) (invocation, error) {
 	a, ok, err := cm.actor(to)
@@ -378,63 +276,6 @@ func (cm *callManager) noteFailure(k *kernel, implicit bool, code exitcode.ExitC
 const maxFrames = 32
 
 func (cm *callManager) backtraceText() string { return strings.Join(cm.backtrace, "\n") }
-
-// exitOf is the receipt exit code of a call that returned an error.
-func exitOf(err error) exitcode.ExitCode {
-	var se *syscallError
-	switch {
-	case errors.Is(err, gas.ErrOutOfGas):
-		return exitcode.SysErrOutOfGas
-	case errors.As(err, &se) && se.no == insufficientFunds:
-		return exitcode.SysErrInsufficientFunds
-	case errors.As(err, &se) && se.no == notFound:
-		return exitcode.SysErrInvalidReceiver
-	}
-	return exitcode.SysErrFatal
-}
-
-// nextAddress is the f2 address of the next actor created by this message.
-func (cm *callManager) nextAddress() (address.Address, error) {
-	var b bytes.Buffer
-	if err := cm.originAddr.MarshalCBOR(&b); err != nil {
-		return address.Undef, fmt.Errorf("encode origin: %w", err)
-	}
-	var n [16]byte
-	putBE(n[:8], cm.nonce)
-	putBE(n[8:], cm.created)
-	b.Write(n[:])
-	return address.NewActorAddress(b.Bytes())
-}
-
-func (cm *callManager) createActor(id abi.ActorID, code cid.Cid, delegated *address.Address) error {
-	placeholder := cm.m.actors.code["placeholder"]
-	if code.Equals(placeholder) {
-		return sysErr(forbidden, "cannot create a placeholder explicitly")
-	}
-	a, ok, err := cm.actor(id)
-	if err != nil {
-		return err
-	}
-	switch {
-	case !ok:
-		if err := cm.gas.Charge(gas.CreateActor); err != nil {
-			return err
-		}
-		a = newActor(code, delegated)
-	case a.Code.Equals(placeholder):
-		if delegated == nil || a.DelegatedAddress == nil || *a.DelegatedAddress != *delegated {
-			return sysErr(forbidden, "placeholder f0%d has another delegated address", id)
-		}
-		a.Code = code
-	default:
-		return sysErr(forbidden, "actor f0%d exists already", id)
-	}
-	if err := cm.setActor(id, a); err != nil {
-		return err
-	}
-	cm.created++
-	return nil
-}
 
 // eventsRoot stores the AMT of the message's events in the machine buffer.
 func (cm *callManager) eventsRoot(ctx context.Context) (*cid.Cid, error) {
