@@ -63,8 +63,7 @@ func OpenTreeD(s merkle.Shape, cache Files) (File, error) {
 
 // OpenTreeR opens a stored tree-r-last; replica gives the leaves. How many rows
 // above the leaves the files lack is a setting where the sector was sealed; their
-// length tells. The returned
-// function closes the files behind the tree.
+// length tells. The returned function closes the files behind the tree.
 func OpenTreeR(s merkle.Shape, replica io.ReaderAt, cache Files) (*merkle.Tree, func(), error) {
 	files, t, err := openTree(cache, s, treeRLast, treeRFirst(s, cache), replica)
 	if err != nil {

@@ -1,5 +1,3 @@
-// Package poreptest gives tests a sector's files in memory and quickly sealed
-// small sectors. It is for tests only and keeps nothing on disk.
 package poreptest
 
 import (
