@@ -178,7 +178,12 @@ func (l *Local) Remove(ctx context.Context, s abi.SectorID, types api.FileType, 
 
 func (l *Local) removeOne(ctx context.Context, p Path, s abi.SectorID, t api.FileType) error {
 	name := p.FilePath(s, t)
-	if err := errors.Join(os.RemoveAll(filepath.Join(p.Dir, t.String(), tempDir, api.SectorName(s))), os.RemoveAll(name)); err != nil {
+	flight := filepath.Join(p.Dir, t.String(), tempDir, api.SectorName(s))
+	err := errors.Join(os.RemoveAll(flight), os.RemoveAll(flight+madeSuffix), os.RemoveAll(name))
+	if t == api.FileCache { // a replica begun beside it is worth nothing without it
+		err = errors.Join(err, os.RemoveAll(filepath.Join(p.Dir, api.FileSealed.String(), tempDir, api.SectorName(s)+madeSuffix)))
+	}
+	if err != nil {
 		return fmt.Errorf("remove %s: %w", name, err)
 	}
 	if err := SyncDir(filepath.Dir(name)); err != nil {

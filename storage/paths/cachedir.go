@@ -37,6 +37,9 @@ func OpenFile(path string, flags int) (porep.File, error) {
 	return cacheFile{f}, nil
 }
 
+// AsFile is an open file in the form the proofs want.
+func AsFile(f *os.File) porep.File { return cacheFile{f} }
+
 func (d CacheDir) path(name string) (string, error) {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00") {
 		return "", fmt.Errorf("cache file name %q is not plain", name)

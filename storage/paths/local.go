@@ -219,20 +219,40 @@ func (p Path) FilePath(s abi.SectorID, t api.FileType) string {
 	return filepath.Join(p.Dir, t.String(), api.SectorName(s))
 }
 
-// TempPath is where the file is built before it is renamed to FilePath. It is
-// on the same file system and ignored by everything that lists sectors.
+// TempPath is where a file lies while it is fetched, before it is renamed to
+// FilePath. It is on the same file system and ignored by everything that lists
+// sectors. What lies there is believed to be a part of the file, so nothing else
+// may use the name.
 func (p Path) TempPath(s abi.SectorID, t api.FileType) (string, error) {
+	return p.inFlight(s, t, "")
+}
+
+// madeSuffix makes the name of a file that is computed here.
+const madeSuffix = ".made"
+
+// MadePath is where a file lies while it is computed or copied here. It may have
+// its full length long before it is whole.
+func (p Path) MadePath(s abi.SectorID, t api.FileType) (string, error) {
+	return p.inFlight(s, t, madeSuffix)
+}
+
+func (p Path) inFlight(s abi.SectorID, t api.FileType, suffix string) (string, error) {
 	dir := filepath.Join(p.Dir, t.String(), tempDir)
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as the type directories
 		return "", fmt.Errorf("create %s: %w", dir, err)
 	}
-	return filepath.Join(dir, api.SectorName(s)), nil
+	return filepath.Join(dir, api.SectorName(s)+suffix), nil
 }
 
-// Publish renames what was built at TempPath to FilePath, replacing what is
+// Publish renames what was fetched to TempPath to FilePath, replacing what is
 // there.
-func (p Path) Publish(s abi.SectorID, t api.FileType) error {
-	tmp, err := p.TempPath(s, t)
+func (p Path) Publish(s abi.SectorID, t api.FileType) error { return p.publish(s, t, "") }
+
+// PublishMade is Publish of what was made at MadePath.
+func (p Path) PublishMade(s abi.SectorID, t api.FileType) error { return p.publish(s, t, madeSuffix) }
+
+func (p Path) publish(s abi.SectorID, t api.FileType, suffix string) error {
+	tmp, err := p.inFlight(s, t, suffix)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,10 @@ func (w *Worker) have(ctx context.Context, s abi.SectorID, t api.FileType, size 
 				errs = append(errs, err)
 				continue
 			}
-			return at, w.publish(ctx, at, s, t, false)
+			if err := at.Publish(s, t); err != nil {
+				return at, err
+			}
+			return at, w.declare(ctx, at, s, t, false)
 		}
 	}
 	err = errors.Join(errs...)
@@ -54,14 +57,6 @@ func (w *Worker) have(ctx context.Context, s abi.SectorID, t api.FileType, size 
 		err = errors.Join(err, os.RemoveAll(tmp))
 	}
 	return paths.Path{}, fmt.Errorf("fetch %s: %w", what, err)
-}
-
-// publish renames a finished file into place and declares it.
-func (w *Worker) publish(ctx context.Context, at paths.Path, s abi.SectorID, t api.FileType, primary bool) error {
-	if err := at.Publish(s, t); err != nil {
-		return err
-	}
-	return w.declare(ctx, at, s, t, primary)
 }
 
 func (w *Worker) declare(ctx context.Context, at paths.Path, s abi.SectorID, t api.FileType, primary bool) error {

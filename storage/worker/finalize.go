@@ -29,6 +29,9 @@ func (w *Worker) finalize(ctx context.Context, s api.SectorRef, size abi.SectorS
 	if err := porep.ClearCache(paths.CacheDir(cache.FilePath(s.ID, api.FileCache)), s.ProofType); err != nil {
 		return fmt.Errorf("clear cache: %w", err)
 	}
+	if err := porep.ClearSynthetic(paths.CacheDir(cache.FilePath(s.ID, api.FileCache))); err != nil { // the proof has landed
+		return fmt.Errorf("clear cache: %w", err)
+	}
 	keep := api.FileSealed | api.FileCache
 	if a.KeepUnsealed {
 		keep |= api.FileUnsealed
@@ -83,7 +86,7 @@ func (w *Worker) settle(ctx context.Context, s api.SectorRef, t api.FileType, si
 // one is declared.
 func move(ctx context.Context, from, to paths.Path, s abi.SectorID, t api.FileType, p *progress) error {
 	src, final := from.FilePath(s, t), to.FilePath(s, t)
-	tmp, err := to.TempPath(s, t)
+	tmp, err := to.MadePath(s, t)
 	if err != nil {
 		return err
 	}
@@ -98,7 +101,7 @@ func move(ctx context.Context, from, to paths.Path, s abi.SectorID, t api.FileTy
 	if err := copyTree(ctx, src, tmp, p); err != nil {
 		return errors.Join(fmt.Errorf("move %s: %w", src, err), os.RemoveAll(tmp))
 	}
-	return to.Publish(s, t)
+	return to.PublishMade(s, t)
 }
 
 func copyTree(ctx context.Context, src, dst string, p *progress) error {

@@ -86,27 +86,27 @@ func (w *Worker) preCommit1(ctx context.Context, s api.SectorRef, size abi.Secto
 	if err := checkPieces(data, a.Pieces); err != nil {
 		return out, err
 	}
-	need := paths.Need(api.FileCache, size, true)
-	at, release, err := w.deps.Local.Alloc("cache of sector "+s.String(), need, true)
+	return w.layers(ctx, s, size, a, data, p)
+}
+
+// layers computes the layers under their temporary name and publishes them.
+func (w *Worker) layers(ctx context.Context, s api.SectorRef, size abi.SectorSize, a api.PreCommit1Params, data io.ReaderAt, p *progress) (out porep.PreCommit1Out, err error) {
+	at, dir, release, err := w.layersHome(s, size, a)
 	if err != nil {
 		return out, err
 	}
 	defer release()
-	tmp, err := at.TempPath(s.ID, api.FileCache)
-	if err != nil {
+	out, err = porep.PreCommit1(ctx, porepSector(s), a.Ticket, a.Pieces, data, paths.CacheDir(dir), p.set)
+	if worthKeeping(ctx, err) {
 		return out, err
 	}
-	if err := errors.Join(os.RemoveAll(tmp), os.MkdirAll(tmp, 0o755)); err != nil { //nolint:gosec // as all sector directories
-		return out, paths.AsNoSpace(err, "cache of sector "+s.String(), need)
-	}
-	out, err = porep.PreCommit1(ctx, porepSector(s), a.Ticket, a.Pieces, data, paths.CacheDir(tmp), p.set)
 	if err == nil {
-		err = paths.SyncDir(tmp)
+		err = errors.Join(paths.CacheDir(dir).Remove(inputName), paths.SyncDir(dir))
 	}
 	if err != nil {
-		return out, errors.Join(paths.AsNoSpace(err, "cache of sector "+s.String(), need), os.RemoveAll(tmp))
+		return out, errors.Join(paths.AsNoSpace(err, "cache of sector "+s.String(), paths.Need(api.FileCache, size, true)), os.RemoveAll(dir))
 	}
-	if err := w.publish(ctx, at, s.ID, api.FileCache, false); err != nil {
+	if err := w.publishMade(ctx, at, s.ID, api.FileCache); err != nil {
 		return out, err
 	}
 	return out, w.only(ctx, at, s.ID, api.FileCache)
@@ -127,20 +127,15 @@ func (w *Worker) preCommit2(ctx context.Context, s api.SectorRef, size abi.Secto
 	if err != nil {
 		return none, err
 	}
-	need := paths.Need(api.FileSealed, size, true)
-	at, release, err := w.besideOf(cache, "replica of sector "+s.String(), need)
+	dir := paths.CacheDir(cache.FilePath(s.ID, api.FileCache))
+	com, done, err := w.synthesized(ctx, s, size, pc1, dir, p)
+	if err == nil && !done {
+		com, err = w.replica(ctx, s, size, pc1, data, cache, p)
+	}
+	if err == nil && porep.Synthetic(s.ProofType) {
+		err = porep.ClearCache(dir, s.ProofType) // the proof is made out of the file beside
+	}
 	if err != nil {
-		return none, err
-	}
-	defer release()
-	com, err := w.replicate(ctx, s, size, pc1, data, cache, at, p)
-	if err != nil {
-		return none, paths.AsNoSpace(err, "replica of sector "+s.String(), need)
-	}
-	if err := errors.Join(w.publish(ctx, at, s.ID, api.FileSealed, false), w.declare(ctx, cache, s.ID, api.FileCache, false)); err != nil {
-		return none, err
-	}
-	if err := errors.Join(w.only(ctx, at, s.ID, api.FileSealed), w.only(ctx, cache, s.ID, api.FileCache)); err != nil {
 		return none, err
 	}
 	raw, err := json.Marshal(com)
@@ -150,42 +145,86 @@ func (w *Worker) preCommit2(ctx context.Context, s api.SectorRef, size abi.Secto
 	return api.PreCommit2Result{SealedCID: api.CidString(com.SealedCID().String()), UnsealedCID: api.CidString(com.UnsealedCID().String()), Commitments: raw}, nil
 }
 
-// besideOf reserves room for a file on the path where its companion is, or
-// elsewhere when it is full.
-func (w *Worker) besideOf(p paths.Path, what string, need uint64) (paths.Path, func(), error) {
-	if release, err := w.deps.Local.Reserve(p.Meta.ID, need); err == nil && p.Meta.CanSeal {
-		return p, release, nil
+// replica makes the replica and the trees, and publishes them.
+func (w *Worker) replica(ctx context.Context, s api.SectorRef, size abi.SectorSize, pc1 porep.PreCommit1Out, data io.ReaderAt, cache paths.Path, p *progress) (none porep.Commitments, err error) {
+	need := paths.Need(api.FileSealed, size, true)
+	if porep.Synthetic(s.ProofType) {
+		need += uint64(size) * 4 / 10 // 11 GB for 32 GiB
+	}
+	at, release, err := w.besideOf(s, cache, need)
+	if err != nil {
+		return none, err
+	}
+	defer release()
+	com, err := w.replicate(ctx, s, size, pc1, data, cache, at, p)
+	if err != nil {
+		return none, paths.AsNoSpace(err, "replica of sector "+s.String(), need)
+	}
+	if err := errors.Join(w.publishMade(ctx, at, s.ID, api.FileSealed), w.declare(ctx, cache, s.ID, api.FileCache, false)); err != nil {
+		return none, err
+	}
+	return com, errors.Join(w.only(ctx, at, s.ID, api.FileSealed), w.only(ctx, cache, s.ID, api.FileCache))
+}
+
+// besideOf reserves room for a replica where an earlier attempt at it lies, on
+// the path where its cache is, or elsewhere when that is full.
+func (w *Worker) besideOf(s api.SectorRef, cache paths.Path, need uint64) (paths.Path, func(), error) {
+	if at, release, ok := w.begun(s.ID, api.FileSealed, need, func(name string) bool {
+		_, err := os.Stat(name)
+		return err == nil
+	}); ok {
+		return at, release, nil
+	}
+	if release, err := w.deps.Local.Reserve(cache.Meta.ID, need); err == nil && cache.Meta.CanSeal {
+		return cache, release, nil
 	} else if err == nil {
 		release()
 	}
-	return w.deps.Local.Alloc(what, need, true)
+	return w.deps.Local.Alloc("replica of sector "+s.String(), need, true)
 }
 
-// replicate writes the replica under its temporary name, and the trees.
+// replicate writes the replica under its temporary name, and the trees. What an
+// interrupted attempt wrote is kept as it is: the proofs go on behind the trees
+// that prove to be whole, and write anew what is not below one.
 func (w *Worker) replicate(ctx context.Context, s api.SectorRef, size abi.SectorSize, pc1 porep.PreCommit1Out, data io.ReaderAt, cache, at paths.Path, p *progress) (porep.Commitments, error) {
-	tmp, err := at.TempPath(s.ID, api.FileSealed)
+	tmp, err := at.MadePath(s.ID, api.FileSealed)
 	if err != nil {
 		return porep.Commitments{}, err
 	}
-	f, err := paths.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE, 0o644) //nolint:gosec // as all sector files
 	if err != nil {
 		return porep.Commitments{}, fmt.Errorf("create replica: %w", err)
 	}
 	dir := paths.CacheDir(cache.FilePath(s.ID, api.FileCache))
-	com, err := porep.PreCommit2(ctx, porepSector(s), pc1, data, f, dir, p.set)
-	if err == nil {
-		var n int64
-		if n, err = f.Size(); err == nil && n != int64(size) { //nolint:gosec // sector sizes fit
-			err = fmt.Errorf("replica has %d bytes instead of %d", n, uint64(size))
-		}
-	}
+	com, err := seal2(ctx, s, size, pc1, data, f, dir, p)
 	if err == nil {
 		err = errors.Join(f.Sync(), paths.SyncDir(string(dir)))
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return com, errors.Join(err, os.Remove(tmp))
+	if err = errors.Join(err, f.Close()); err != nil && !worthKeeping(ctx, err) {
+		err = errors.Join(err, os.Remove(tmp))
 	}
-	return com, nil
+	return com, err
+}
+
+// seal2 is the second phase, and for synthetic seal proofs what comes between it
+// and the pre-commitment.
+func seal2(ctx context.Context, s api.SectorRef, size abi.SectorSize, pc1 porep.PreCommit1Out, data io.ReaderAt, f *os.File, dir paths.CacheDir, p *progress) (com porep.Commitments, err error) {
+	if err := f.Truncate(int64(size)); err != nil { //nolint:gosec // sector sizes fit
+		return com, fmt.Errorf("size replica: %w", err)
+	}
+	if com, err = porep.PreCommit2(ctx, porepSector(s), pc1, data, paths.AsFile(f), dir, p.set); err != nil {
+		return com, err
+	}
+	switch st, err := f.Stat(); {
+	case err != nil:
+		return com, fmt.Errorf("replica: %w", err)
+	case st.Size() != int64(size): //nolint:gosec // sector sizes fit
+		return com, fmt.Errorf("replica has %d bytes instead of %d", st.Size(), uint64(size))
+	}
+	if porep.Synthetic(s.ProofType) {
+		err = porep.Synthesize(ctx, porepSector(s), pc1.Ticket[:], com, f, dir, p.set)
+	}
+	return com, err
 }
 
 func (w *Worker) commit1(ctx context.Context, s api.SectorRef, size abi.SectorSize, a api.Commit1Params, p *progress) (api.Commit1Result, error) {

@@ -67,9 +67,9 @@ func (w *Worker) publishUpdate(ctx context.Context, at paths.Path, s abi.SectorI
 	for _, step := range []func() error{
 		func() error { return w.only(ctx, at, s, api.FileUpdate) },
 		func() error { return os.RemoveAll(at.FilePath(s, api.FileUpdate)) },
-		func() error { return w.publish(ctx, at, s, api.FileUpdateCache, false) },
+		func() error { return w.publishMade(ctx, at, s, api.FileUpdateCache) },
 		func() error { return w.only(ctx, at, s, api.FileUpdateCache) },
-		func() error { return w.publish(ctx, at, s, api.FileUpdate, false) },
+		func() error { return w.publishMade(ctx, at, s, api.FileUpdate) },
 	} {
 		if err := step(); err != nil {
 			return err
@@ -84,8 +84,8 @@ func encode(ctx context.Context, s api.SectorRef, old update.Replica, data io.Re
 	if err != nil {
 		return com, err
 	}
-	name, err1 := at.TempPath(s.ID, api.FileUpdate)
-	dir, err2 := at.TempPath(s.ID, api.FileUpdateCache)
+	name, err1 := at.MadePath(s.ID, api.FileUpdate)
+	dir, err2 := at.MadePath(s.ID, api.FileUpdateCache)
 	if err := errors.Join(err1, err2); err != nil {
 		return com, err
 	}
