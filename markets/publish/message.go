@@ -16,6 +16,7 @@ import (
 	cbg "github.com/whyrusleeping/cbor-gen"
 
 	"quarry/api"
+	"quarry/chain/msgs"
 )
 
 // errEmpty says that every deal of a batch was taken out.
@@ -104,20 +105,38 @@ func (p *Publisher) topUp(ctx context.Context, b *batch, from address.Address) e
 	if err != nil {
 		return err
 	}
-	c, err := p.deps.Msgs.Send(ctx, "escrow/"+b.ID, msg)
+	c, err := p.deps.Msgs.Send(ctx, b.escrowKey(), msg)
 	if err != nil {
 		return fmt.Errorf("add %s attoFIL to the escrow of %s: %w", b.TopUp, p.cfg.Miner, err)
 	}
 	lookup, err := p.deps.Msgs.Wait(ctx, c)
-	if err != nil {
+	switch {
+	case errors.Is(err, msgs.ErrReplaced):
+		err = &escrowError{fmt.Sprintf("escrow message %s: %s", c, err)}
+	case err != nil:
 		return fmt.Errorf("wait for escrow message %s: %w", c, err)
+	case lookup.Receipt.ExitCode != 0:
+		err = &escrowError{fmt.Sprintf("adding %s attoFIL to the escrow of %s failed on chain with exit code %d (message %s); see that %s has the funds",
+			b.TopUp, p.cfg.Miner, lookup.Receipt.ExitCode, c, from)}
+	default:
+		return nil
 	}
-	if lookup.Receipt.ExitCode != 0 {
-		return fmt.Errorf("adding %s attoFIL to the escrow of %s failed on chain with exit code %d (message %s)",
-			b.TopUp, p.cfg.Miner, lookup.Receipt.ExitCode, c)
-	}
-	return nil
+	// The next try asks again what is lacking and is a message of its own.
+	return errors.Join(err, p.change(ctx, b, func(b *batch) { b.TopUp, b.Failed = big.Zero(), b.Failed+1 }))
 }
+
+// escrowKey of the message sender: the same until that message failed on chain.
+func (b *batch) escrowKey() string {
+	if b.Failed == 0 {
+		return "escrow/" + b.ID
+	}
+	return fmt.Sprintf("escrow/%s/%d", b.ID, b.Failed)
+}
+
+// escrowError says that a message was executed, and paid for, in vain.
+type escrowError struct{ reason string }
+
+func (e *escrowError) Error() string { return e.reason }
 
 func (p *Publisher) lacking(ctx context.Context) (abi.TokenAmount, error) {
 	need := big.Zero()

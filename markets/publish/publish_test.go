@@ -54,13 +54,15 @@ type node struct {
 	escrow  int64
 	bad     map[string]bool
 	failing int // this many sends fail
+	broke   int // this many escrow messages fail on chain
+	wasted  map[string]bool
 	sent    map[string]*api.Message
 	order   []string
 	deals   map[abi.DealID]*api.MarketDeal
 }
 
 func newNode() *node {
-	return &node{grew: make(chan struct{}), bad: map[string]bool{}, sent: map[string]*api.Message{}, deals: map[abi.DealID]*api.MarketDeal{}}
+	return &node{grew: make(chan struct{}), bad: map[string]bool{}, wasted: map[string]bool{}, sent: map[string]*api.Message{}, deals: map[abi.DealID]*api.MarketDeal{}}
 }
 
 func (n *node) Head() *api.TipSet {
@@ -134,7 +136,12 @@ func (n *node) Send(_ context.Context, key string, m *api.Message) (cid.Cid, err
 	if old, ok := n.sent[key]; ok {
 		return old.Cid(), nil
 	}
-	if m.Method == 2 {
+	m.Nonce = uint64(len(n.order))
+	switch {
+	case m.Method == 2 && n.broke > 0:
+		n.broke--
+		n.wasted[key] = true
+	case m.Method == 2:
 		n.escrow += m.Value.Int64()
 	}
 	n.sent[key] = m
@@ -157,6 +164,11 @@ func (n *node) Wait(_ context.Context, c cid.Cid) (*api.MsgLookup, error) {
 	m := n.find(c)
 	if m == nil {
 		return nil, errors.New("no such message")
+	}
+	for key := range n.wasted {
+		if n.sent[key] == m {
+			return &api.MsgLookup{Message: c, Receipt: api.MessageReceipt{ExitCode: 6}}, nil
+		}
 	}
 	ret := market.PublishStorageDealsReturn{ValidDeals: bitfield.New()}
 	var p market.PublishStorageDealsParams

@@ -46,7 +46,7 @@ type Heads interface {
 type Config struct {
 	Miner    address.Address // f0
 	From     address.Address // worker or control; Undef: the worker of the miner
-	Period   abi.ChainEpoch  // after the first deal queued
+	Period   abi.ChainEpoch  // after the first deal queued; a restart does not start it again
 	MaxDeals int             // per message, 0 = 8
 	Attempts int             // to send one batch before its deals fail, 0 = 5
 	RetryGap time.Duration   // first wait between attempts, doubled each time, 0 = 1 s
@@ -73,6 +73,7 @@ type batch struct {
 	Deals   []entry
 	Checked bool            // simulated, membership is final
 	TopUp   abi.TokenAmount // escrow added for it, attoFIL
+	Failed  int             `json:",omitempty"` // escrow messages that failed on chain
 	Cid     *cid.Cid
 	Settled bool // executed on chain, collateral locked or not needed
 }
@@ -80,7 +81,8 @@ type batch struct {
 // waiter is a deal that waits for its message.
 type waiter struct {
 	entry
-	done chan result
+	since abi.ChainEpoch // when it was queued first, maybe by an earlier run
+	done  chan result
 }
 
 type result struct {
@@ -95,9 +97,10 @@ type Publisher struct {
 
 	mu      sync.Mutex
 	batches map[string]*batch
-	byDeal  map[api.UUID]string // batch of a deal
-	queue   []*waiter           // not in a batch yet
-	resend  []*waiter           // in a batch that has no CID yet
+	byDeal  map[api.UUID]string         // batch of a deal
+	since   map[api.UUID]abi.ChainEpoch // of deals queued and in no batch
+	queue   []*waiter                   // not in a batch yet
+	resend  []*waiter                   // in a batch that has no CID yet
 	flush   bool
 	wake    chan struct{} // capacity 1
 }
@@ -116,7 +119,8 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Publisher, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Publisher{cfg: cfg, deps: deps, batches: map[string]*batch{}, byDeal: map[api.UUID]string{}, wake: make(chan struct{}, 1)}
+	p := &Publisher{cfg: cfg, deps: deps, batches: map[string]*batch{}, byDeal: map[api.UUID]string{},
+		since: map[api.UUID]abi.ChainEpoch{}, wake: make(chan struct{}, 1)}
 	res, err := deps.Store.Query(ctx, query.Query{Prefix: "/batch"})
 	if err != nil {
 		return nil, fmt.Errorf("read publish batches: %w", err)
@@ -132,7 +136,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Publisher, error) {
 		}
 		p.remember(&b)
 	}
-	return p, nil
+	return p, p.readQueued(ctx)
 }
 
 func (p *Publisher) remember(b *batch) {
@@ -157,9 +161,21 @@ func (p *Publisher) save(ctx context.Context, b *batch) error {
 // Publish waits until the deal's message is in the mempool and returns its CID.
 // Asking again for a deal that was sent before returns the same CID.
 func (p *Publisher) Publish(ctx context.Context, id api.UUID, signed []byte) (cid.Cid, error) {
+	head := p.deps.Heads.Head()
+	if head == nil { // just started
+		var err error
+		if head, err = p.deps.Heads.WaitHeight(ctx, 0); err != nil {
+			return cid.Undef, err
+		}
+	}
 	w := &waiter{entry: entry{UUID: id, Signed: signed}, done: make(chan result, 1)}
 	p.mu.Lock()
 	if b, ok := p.batches[p.byDeal[id]]; !ok {
+		var err error
+		if w.since, err = p.queuedSince(ctx, id, head.Height); err != nil {
+			p.mu.Unlock()
+			return cid.Undef, err
+		}
 		p.queue = append(p.queue, w)
 	} else if b.Cid != nil {
 		p.mu.Unlock()
@@ -219,69 +235,38 @@ func (p *Publisher) Flush() {
 
 // Run sends batches until ctx ends.
 func (p *Publisher) Run(ctx context.Context) error {
-	var due chan struct{} // closed when the period after the first deal is over
-	stopTimer := func() {}
-	defer func() { stopTimer() }()
+	var t *timer // nil while no deal waits
+	defer func() { t.stop() }()
 	for {
-		full, waiting := p.sendReady(ctx, isClosed(due))
-		switch {
-		case full:
-			stopTimer()
-			due, stopTimer = nil, func() {}
+		sent := p.sendReady(ctx, t.over())
+		at, waiting := p.dueAt()
+		if t != nil && (sent || !waiting || t.at != at) {
+			t.stop()
+			t = nil
+		}
+		if sent {
 			continue
-		case waiting && due == nil:
-			due, stopTimer = p.period(ctx)
-		case !waiting:
-			stopTimer()
-			due, stopTimer = nil, func() {}
+		}
+		if waiting && t == nil {
+			t = p.startTimer(ctx, at)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-p.wake:
-		case <-due:
+		case <-t.due():
 		}
 	}
 }
 
-func isClosed(c chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-// period returns a channel that closes Period epochs from now; stop waits for
-// its goroutine.
-func (p *Publisher) period(ctx context.Context) (chan struct{}, func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	due, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		var now abi.ChainEpoch
-		if h := p.deps.Heads.Head(); h != nil {
-			now = h.Height
-		}
-		if _, err := p.deps.Heads.WaitHeight(ctx, now+p.cfg.Period); err == nil {
-			close(due)
-		}
-	}()
-	return due, func() { cancel(); <-ended }
-}
-
-// sendReady sends at most one batch. sent asks to be called again; waiting
-// tells that deals are queued whose time has not come.
-func (p *Publisher) sendReady(ctx context.Context, due bool) (sent, waiting bool) {
+// sendReady sends at most one batch, and asks to be called again when it did.
+func (p *Publisher) sendReady(ctx context.Context, due bool) (sent bool) {
 	if ctx.Err() != nil {
-		return false, false
+		return false
 	}
 	b, waiters, err := p.cut(ctx, due)
 	if b == nil && err == nil {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return false, len(p.queue) > 0
+		return false
 	}
 	var r result
 	failed := map[api.UUID]error{}
@@ -297,7 +282,7 @@ func (p *Publisher) sendReady(ctx context.Context, due bool) (sent, waiting bool
 			w.done <- r
 		}
 	}
-	return true, true
+	return true
 }
 
 // cut takes the next batch: one to resend, or the head of the queue.
@@ -314,7 +299,7 @@ func (p *Publisher) cut(ctx context.Context, due bool) (*batch, []*waiter, error
 				rest = append(rest, w)
 			}
 		}
-		if b == nil { // its batch dissolved meanwhile
+		if b == nil { // its batch dissolved meanwhile; due at once, it has waited before
 			p.queue = append(p.queue, p.resend[0])
 			p.resend = p.resend[1:]
 			return nil, nil, nil
@@ -340,6 +325,7 @@ func (p *Publisher) cut(ctx context.Context, due bool) (*batch, []*waiter, error
 		return nil, mine, err
 	}
 	p.remember(b)
+	p.unqueue(ctx, b)
 	return b, mine, nil
 }
 
@@ -363,8 +349,9 @@ func (p *Publisher) send(ctx context.Context, b *batch) (result, map[api.UUID]er
 		if c, err = p.attempt(ctx, b, failed); err == nil {
 			return result{cid: c}, failed
 		}
-		if errors.Is(err, errEmpty) || ctx.Err() != nil {
-			break
+		var spent *escrowError
+		if errors.Is(err, errEmpty) || errors.As(err, &spent) || ctx.Err() != nil {
+			break // trying again at once would change nothing, or cost gas again
 		}
 		p.deps.Log.Warn("publishing deals failed", "batch", b.ID, "deals", len(b.Deals), "attempt", i+1, "error", err)
 	}
