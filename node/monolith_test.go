@@ -135,13 +135,14 @@ func (m *monolith) deal(t *testing.T, n int) stored {
 	return s
 }
 
-// await waits for a deal; one that failed ends the test.
+// await waits for a deal; one that failed for good ends the test. An error with
+// another try to come is what a full node that is away looks like.
 func (m *monolith) await(t *testing.T, id uuid.UUID, what string, done func(api.DealInfo) bool) api.DealInfo {
 	t.Helper()
 	var d api.DealInfo
 	eventually(t, "deal "+what, func() bool {
 		var err error
-		if d, err = m.DealsGet(t.Context(), id, true); err != nil || d.Err != "" {
+		if d, err = m.DealsGet(t.Context(), id, true); err != nil || d.Retry == api.DealRetryFatal && d.Err != "" {
 			t.Fatalf("deal %s: %v, %s", id, err, d.Err)
 		}
 		return done(d)
