@@ -12,7 +12,8 @@
 // One sector is bound by the latency of SHA-256. Sectors of one seal proof share
 // the graph, so a Batch labels two of them in step on one thread, in hardly more
 // time than one. Where the CPU has instructions for SHA-256 (SHA-NI on amd64,
-// SHA2 on arm64) labels are computed in assembly, elsewhere by crypto/sha256.
+// SHA2 on arm64) labels are computed in assembly, elsewhere, and under the build
+// tag purego, by crypto/sha256.
 //
 // Parents are computed, or read from a parent cache file.
 //

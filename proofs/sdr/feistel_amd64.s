@@ -1,3 +1,5 @@
+//go:build !purego
+
 #include "textflag.h"
 
 // The Feistel permutation of the expansion parents, eight values at once with

@@ -1,3 +1,5 @@
+//go:build !purego
+
 #include "textflag.h"
 
 // SHA-256 blocks with the SHA2 extension (Arm ARM, SHA256H, SHA256H2, SHA256SU0,
