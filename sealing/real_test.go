@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -72,6 +73,11 @@ func (b *bench) compute(spec api.TaskSpec) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		if porep.Synthetic(id.Proof) {
+			if err := errors.Join(porep.Synthesize(ctx, id, pc1.Ticket[:], c, sec.sealed, sec.cache, nil), porep.ClearCache(sec.cache, id.Proof)); err != nil {
+				return nil, err
+			}
+		}
 		raw, err := json.Marshal(c)
 		return api.PreCommit2Result{SealedCID: api.CidString(c.SealedCID().String()), UnsealedCID: api.CidString(c.UnsealedCID().String()), Commitments: raw}, err
 	case api.TaskCommit1:
@@ -125,12 +131,39 @@ func verify(pre *miner.SectorPreCommitOnChainInfo, unsealed abi.PieceInfo, blob 
 
 // TestRealProofs seals a 2 KiB sector with two deals and one without, and has
 // the chain verify both proofs.
-func TestRealProofs(t *testing.T) {
+func TestRealProofs(t *testing.T) { realProofs(t, abi.RegisteredSealProof_StackedDrg2KiBV1_1) }
+
+// TestRealSyntheticProofs does the same with synthetic PoRep.
+func TestRealSyntheticProofs(t *testing.T) {
+	p, err := SyntheticProofType(abi.RegisteredSealProof_StackedDrg2KiBV1_1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	realProofs(t, p)
+}
+
+func TestSyntheticProofType(t *testing.T) {
+	for p := abi.RegisteredSealProof_StackedDrg2KiBV1_1; p <= abi.RegisteredSealProof_StackedDrg64GiBV1_1; p++ {
+		got, err := SyntheticProofType(p)
+		if err != nil || !porep.Synthetic(got) {
+			t.Fatalf("%d: %d, %v", p, got, err)
+		}
+		a, _ := p.SectorSize()
+		if b, err := got.SectorSize(); err != nil || a != b {
+			t.Errorf("%d: sectors of %d, not %d", p, b, a)
+		}
+	}
+	if _, err := SyntheticProofType(abi.RegisteredSealProof_StackedDrg2KiBV1); err == nil {
+		t.Error("the first version has no synthetic form")
+	}
+}
+
+func realProofs(t *testing.T, typ abi.RegisteredSealProof) {
 	w := newWorld()
 	w.hold = true
 	b := &bench{data: map[string][]byte{}, sectors: map[abi.SectorID]*benchSector{}}
 	w.computeWith, w.verifyWith = b.compute, verify
-	w.proof = abi.RegisteredSealProof_StackedDrg2KiBV1_1
+	w.proof = typ
 	cfg := testConfig()
 	cfg.ProofType = w.proof
 	s := open(t, w, memStore(), cfg)
