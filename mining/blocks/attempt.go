@@ -32,6 +32,7 @@ func (p *Producer) attempt(ctx context.Context, a attempt) error {
 	if err != nil {
 		return fmt.Errorf("ask whether %s may mine: %w", p.cfg.Miner, err)
 	}
+	p.answered()
 	if reason := ineligible(info); reason != "" {
 		p.note(a.round(), false, reason)
 		return nil

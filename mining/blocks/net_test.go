@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,9 @@ type net struct {
 	failures  map[string]error
 	stored    *dumbStore
 	templates []*api.BlockTemplate
+	asked     api.WinningPoStRequest // of the prover, last
+	snark     Snark                  // nil: vanilla proofs
+	log       *slog.Logger
 
 	resubmitted int
 }
@@ -213,6 +217,9 @@ func (n *net) ProveWinning(ctx context.Context, r api.WinningPoStRequest) ([]byt
 	if r.Miner != 1000 || len(r.Randomness) != 32 || len(r.Sectors) != 1 {
 		return nil, errors.New("wrong question asked")
 	}
+	n.mu.Lock()
+	n.asked = r
+	n.mu.Unlock()
 	if err := wait(ctx, n.proving); err != nil {
 		return nil, err
 	}

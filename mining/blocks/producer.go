@@ -2,6 +2,7 @@ package blocks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"quarry/api"
 	"quarry/chain/heads"
 	"quarry/mining/guard"
+	"quarry/mining/outage"
 )
 
 // Chain is what block production needs of a full node.
@@ -82,6 +84,8 @@ type Producer struct {
 
 	pacer pacer      // owned by the run loop
 	last  *sentBlock // owned by the run loop
+
+	node outage.Watch
 
 	mu     sync.Mutex
 	status api.MiningStatus
@@ -183,6 +187,7 @@ func (p *Producer) learnDelay(ctx context.Context) error {
 	for {
 		np, err := p.deps.Chain.StateGetNetworkParams(ctx)
 		if err == nil && np.BlockDelaySecs > 0 {
+			p.answered()
 			p.delay = time.Duration(np.BlockDelaySecs) * time.Second
 			if p.cfg.Propagation <= 0 {
 				p.cfg.Propagation = min(p.delay/3, 10*time.Second)
@@ -190,7 +195,7 @@ func (p *Producer) learnDelay(ctx context.Context) error {
 			return nil
 		}
 		if err == nil {
-			err = fmt.Errorf("the node names a block delay of 0 seconds")
+			err = errors.New("the node names a block delay of 0 seconds")
 		}
 		p.failed(fmt.Errorf("ask for the block delay: %w", err))
 		if wait(ctx, time.Second) != nil {

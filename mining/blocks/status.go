@@ -108,9 +108,18 @@ func (p *Producer) note(epoch abi.ChainEpoch, eligible bool, reason string) {
 	}
 }
 
+// answered is called when the node has answered.
+func (p *Producer) answered() {
+	if p.node.Back() {
+		p.deps.Log.Info("block production: the full node answers again")
+	}
+}
+
+// failed tells that an epoch was not tried to its end. While the node is away
+// that is so in every epoch, and one warning is enough.
 func (p *Producer) failed(err error) {
 	p.mu.Lock()
 	p.status.LastErr = err.Error()
 	p.mu.Unlock()
-	p.deps.Log.Warn("block production", "error", err)
+	p.deps.Log.Log(context.Background(), p.node.Level(err), "block production", "error", err)
 }

@@ -23,7 +23,6 @@ const retryPause = 200 * time.Millisecond
 
 // prove is the life of a job: plan, then one strand per message.
 func (s *Scheduler) prove(j *job) {
-	log := s.deps.Log.With("deadline", j.info.Index, "open", j.info.Open)
 	var batches []batch
 	var rand abi.Randomness
 	for d := retryPause; ; d = pause(j.window, d) {
@@ -34,7 +33,7 @@ func (s *Scheduler) prove(j *job) {
 		if j.window.Err() != nil {
 			return
 		}
-		log.Warn("window PoSt: planning, will repeat", "error", err)
+		s.repeated(err, "window PoSt: planning, will repeat", "deadline", j.info.Index, "open", j.info.Open)
 	}
 	var strands sync.WaitGroup
 	for _, b := range batches {
@@ -147,7 +146,7 @@ func (s *Scheduler) proveUntilClose(j *job, b batch, rand abi.Randomness) (prove
 		if j.window.Err() == nil || why == errClosed {
 			last, why = p, err // not the cancellation that hides the reason
 		}
-		s.deps.Log.Warn("window PoSt: proving, will repeat", "deadline", j.info.Index, "partitions", b.indexes(), "skipped", p.skipped, "error", err)
+		s.repeated(err, "window PoSt: proving, will repeat", "deadline", j.info.Index, "partitions", b.indexes(), "skipped", p.skipped)
 	}
 }
 
@@ -169,7 +168,7 @@ func (s *Scheduler) send(j *job, key string, m *api.Message) (c cid.Cid, err err
 		if c, err = s.deps.Msgs.Send(j.window, key, m); err == nil || j.window.Err() != nil || refused(err) {
 			return c, err
 		}
-		s.deps.Log.Warn("window PoSt: sending, will repeat", "deadline", j.info.Index, "key", key, "error", err)
+		s.repeated(err, "window PoSt: sending, will repeat", "deadline", j.info.Index, "key", key)
 	}
 }
 

@@ -29,9 +29,9 @@ type proven struct {
 	elapsed time.Duration
 }
 
-// build proves a batch, in the form the network is given. Sectors the
-// prover cannot read are skipped and the rest proven again, because the chain
-// checks the list with substitutes in their places.
+// build proves a batch, in the form the network is given. Sectors the prover
+// cannot read are skipped and the rest proven again, because the chain checks
+// the list with substitutes in their places.
 func (s *Scheduler) build(ctx context.Context, di *dline.Info, b batch, rand abi.Randomness) (proven, error) {
 	started := time.Now()
 	infos, err := s.infos(ctx, b)

@@ -20,6 +20,7 @@ import (
 
 	"quarry/api"
 	"quarry/chain/heads"
+	"quarry/mining/outage"
 )
 
 // Chain is what window PoSt needs of a full node.
@@ -101,6 +102,7 @@ type Scheduler struct {
 	entropy []byte
 	proving chan struct{} // one proof at a time
 	book    *book
+	node    outage.Watch
 
 	wg   sync.WaitGroup
 	jobs map[abi.ChainEpoch]*job // by opening epoch; owned by Run
@@ -133,9 +135,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		return err
 	}
 	for ev := range s.deps.Heads.Subscribe(ctx) {
+		s.node.Back() // a head comes from a node that answers
 		s.expire(ev)
 		if err := s.schedule(ctx, ev.Head); err != nil && ctx.Err() == nil {
-			s.deps.Log.Warn("window PoSt: scheduling", "height", ev.Head.Height, "error", err)
+			s.repeated(err, "window PoSt: scheduling", "height", ev.Head.Height)
 		}
 	}
 	return ctx.Err()
@@ -219,6 +222,12 @@ func (s *Scheduler) Deadline() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.deadline
+}
+
+// repeated logs the failure of a step that will be repeated: a warning, but only
+// the first one while the node is away.
+func (s *Scheduler) repeated(err error, what string, args ...any) {
+	s.deps.Log.Log(context.Background(), s.node.Level(err), what, append(args, "error", err)...)
 }
 
 // pause sleeps between repetitions and returns the next, longer pause.
