@@ -60,57 +60,6 @@ func reach(c *cli.Context, provider string) (*dialer, *dealmaker.Provider, error
 	return d, p, nil
 }
 
-func statusCommand() *cli.Command {
-	return &cli.Command{
-		Name: "status", Usage: "how a deal stands", ArgsUsage: "<deal uuid>", Flags: []cli.Flag{jsonFlag, providerFlag, walletFlag},
-		Action: func(c *cli.Context) error {
-			arg, err := oneArg(c, "the deal's UUID")
-			if err != nil {
-				return err
-			}
-			id, err := uuid.Parse(arg)
-			if err != nil {
-				return fmt.Errorf("deal UUID %q: %w", arg, err)
-			}
-			provider, err := needed(c, "provider")
-			if err != nil {
-				return err
-			}
-			d, p, err := reach(c, provider)
-			if err != nil {
-				return err
-			}
-			defer d.Close()
-			from, err := d.wallet(c)
-			if err != nil {
-				return err
-			}
-			st, err := d.Status(c.Context, p, from, id)
-			if err != nil {
-				return fmt.Errorf("status of deal %s: %w", id, err)
-			}
-			return show(c, st, func(w io.Writer) { printStatus(w, st) })
-		},
-	}
-}
-
-func printStatus(w io.Writer, st *wire.DealStatusResponse) {
-	s := st.DealStatus
-	fmt.Fprintf(w, "deal:        %s\nstatus:      %s\ntransferred: %d of %d bytes\n", st.DealUUID, s.Status, st.NBytesReceived, st.TransferSize)
-	if s.PublishCid != nil {
-		fmt.Fprintf(w, "published:   %s\n", s.PublishCid)
-	}
-	if s.ChainDealID != 0 {
-		fmt.Fprintf(w, "chain deal:  %d\n", s.ChainDealID)
-	}
-	if s.SealingStatus != "" {
-		fmt.Fprintf(w, "sealing:     %s\n", s.SealingStatus)
-	}
-	if s.Error != "" {
-		fmt.Fprintf(w, "error:       %s\n", s.Error)
-	}
-}
-
 func dealCommand() *cli.Command {
 	return &cli.Command{
 		Name: "deal", Usage: "store a file with a provider", ArgsUsage: "<provider f0 address>",

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/filecoin-project/go-address"
 	"github.com/stretchr/testify/require"
+
+	"quarry/markets/wire"
 )
 
 func call(t *testing.T, args ...string) (string, error) {
@@ -51,5 +55,51 @@ func TestMistakesAreNamed(t *testing.T) {
 	} {
 		_, err := call(t, args...)
 		require.ErrorContains(t, err, want, "%v", args)
+	}
+}
+
+// A deal's status is asked for with the key that made it, whichever that is.
+func TestStatusFindsTheKeyOfTheDeal(t *testing.T) {
+	var keys []address.Address
+	for i := range uint64(3) {
+		a, err := address.NewIDAddress(100 + i)
+		require.NoError(t, err)
+		keys = append(keys, a)
+	}
+	down := errors.New("connection refused")
+	for name, c := range map[string]struct {
+		keys  []address.Address
+		owner address.Address
+		fail  error
+		asked int
+		want  string
+	}{
+		"first":   {keys, keys[0], nil, 1, ""},
+		"last":    {keys, keys[2], nil, 3, ""},
+		"none":    {keys[:2], keys[2], nil, 2, "none of the 2 keys"},
+		"named":   {keys[:1], keys[2], nil, 1, "was not made by " + keys[0].String()},
+		"away":    {keys, keys[2], down, 1, "connection refused"},
+		"no keys": {nil, keys[0], nil, 0, "none of the 0 keys"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			st, err := firstAccepted(c.keys, func(k address.Address) (*wire.DealStatusResponse, error) {
+				asked++
+				switch {
+				case c.fail != nil:
+					return nil, c.fail
+				case k != c.owner:
+					return nil, errors.New(notYours)
+				}
+				return &wire.DealStatusResponse{}, nil
+			})
+			require.Equal(t, c.asked, asked)
+			if c.want != "" {
+				require.ErrorContains(t, err, c.want)
+				return
+			}
+			require.NoError(t, err)
+			require.NotNil(t, st)
+		})
 	}
 }
