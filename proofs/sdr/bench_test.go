@@ -43,7 +43,10 @@ func benchmarkLabels(b *testing.B, k kernel, nodes uint64, sectors int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	l := newLane(0, make([]Node, sectors), nodes)
+	l, err := newLane(0, make([]Node, sectors), nodes)
+	if err != nil {
+		b.Fatal(err)
+	}
 	defer l.release()
 	for i := range l.cur {
 		l.cur[i], l.prev[i] = byte(i), byte(i)

@@ -48,7 +48,12 @@ func newEngine(ctx context.Context, b *Batch, store Store) (*engine, error) {
 	for i := 0; i < len(b.Replicas); i += 2 {
 		ids := b.Replicas[i:min(i+2, len(b.Replicas))]
 		if fits(layers) {
-			e.lanes = append(e.lanes, newLane(i, ids, nodes))
+			l, err := newLane(i, ids, nodes)
+			if err != nil {
+				e.release()
+				return nil, err
+			}
+			e.lanes = append(e.lanes, l)
 		} else {
 			e.pages = append(e.pages, newPaged(i, ids, window(b.Memory, len(b.Replicas))))
 		}
@@ -56,15 +61,22 @@ func newEngine(ctx context.Context, b *Batch, store Store) (*engine, error) {
 	return e, nil
 }
 
-func newLane(first int, replicas []Node, nodes uint64) *lane {
+func newLane(first int, replicas []Node, nodes uint64) (*lane, error) {
 	size := nodes * nodeSize * uint64(len(replicas))
-	cur, freeCur := newRoom(size)
-	prev, freePrev := newRoom(size)
+	cur, freeCur, err := newRoom(size)
+	if err != nil {
+		return nil, err
+	}
+	prev, freePrev, err := newRoom(size)
+	if err != nil {
+		freeCur()
+		return nil, err
+	}
 	return &lane{
 		first: first, replicas: replicas, scratch: newScratch(replicas),
 		cur: cur, prev: prev, release: func() { freeCur(); freePrev() },
 		apart: make([]byte, min(nodes, writeNodes)*nodeSize),
-	}
+	}, nil
 }
 
 // release gives the memory of the layers back. The engine is of no use then.
@@ -108,10 +120,8 @@ func (e *engine) layer(ctx context.Context, layer int) error {
 		return err
 	}
 	for _, l := range e.lanes {
-		for i := range l.replicas {
-			if err := e.store.FinishLayer(l.first+i, layer); err != nil {
-				return err
-			}
+		if err := finish(e.store, l.first, len(l.replicas), layer); err != nil {
+			return err
 		}
 		l.cur, l.prev = l.prev, l.cur
 	}
@@ -215,7 +225,17 @@ func writeApart(store Store, first, sectors, layer int, start uint64, labels, ro
 			}
 		}
 		if err := store.WriteLabels(first+i, layer, int64(start)*nodeSize, part); err != nil { //nolint:gosec // inside the layer
-			return fmt.Errorf("layer %d at node %d: %w", layer, start, err)
+			return fmt.Errorf("sdr: storing labels from node %d of layer %d of sector %d of the batch: %w", start, layer, first+i, err)
+		}
+	}
+	return nil
+}
+
+// finish tells the store that a layer of sectors sectors is whole.
+func finish(store Store, first, sectors, layer int) error {
+	for i := range sectors {
+		if err := store.FinishLayer(first+i, layer); err != nil {
+			return fmt.Errorf("sdr: finishing layer %d of sector %d of the batch: %w", layer, first+i, err)
 		}
 	}
 	return nil
@@ -232,7 +252,7 @@ func (l *lane) load(ctx context.Context, store Store, layer int) error {
 			}
 			part := l.apart[:min(writeNodes, nodes-start)*nodeSize]
 			if err := store.ReadLabels(l.first+int(i), layer, int64(start)*nodeSize, part); err != nil {
-				return fmt.Errorf("layer %d at node %d: %w", layer, start, err)
+				return fmt.Errorf("sdr: reading labels from node %d of layer %d of sector %d of the batch: %w", start, layer, l.first+int(i), err) //nolint:gosec // few sectors
 			}
 			for k := uint64(0); k*nodeSize < uint64(len(part)); k++ {
 				copy(l.prev[((start+k)*sectors+i)*nodeSize:], part[k*nodeSize:(k+1)*nodeSize])

@@ -1,6 +1,7 @@
 package sdr
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime"
@@ -20,6 +21,9 @@ func nextRun(start, nodes uint64) uint64 { return min((start/runNodes+1)*runNode
 // vector code two threads keep up with one that hashes, with portable code
 // sixteen do.
 const maxReaders = 16
+
+// errNoParents is the answer to a run beyond the end of the graph.
+var errNoParents = errors.New("sdr: no more parents")
 
 // promise is a run of parents that is on its way.
 type promise struct {
@@ -45,6 +49,13 @@ func (e *engine) feed(ctx context.Context) (next feeder, stop func()) {
 		defer close(queue)
 		return e.readAhead(ctx, group, queue, empty)
 	})
+	// failure is why reading ended early. A failed read ends ctx too, so that
+	// ctx's own error would say that the caller had stopped.
+	failure := func() error {
+		stopped := ctx.Err()
+		cancel()
+		return cmp.Or(group.Wait(), stopped, errNoParents)
+	}
 	var last []uint32
 	next = func(_, _ uint64) ([]uint32, error) {
 		if last != nil {
@@ -52,15 +63,14 @@ func (e *engine) feed(ctx context.Context) (next feeder, stop func()) {
 		}
 		p, ok := <-queue
 		if !ok {
-			return nil, errors.Join(group.Wait(), errors.New("sdr: no more parents"))
+			return nil, failure()
 		}
 		last = p.run
 		select {
 		case <-p.done:
 			return p.run, nil
 		case <-ctx.Done():
-			cancel()
-			return nil, errors.Join(group.Wait(), ctx.Err())
+			return nil, failure()
 		}
 	}
 	return next, func() {

@@ -130,6 +130,10 @@ var ways = []int{withTable, withRuns, withPages}
 
 // generateBy forces a way that GenerateLayersBatch chooses for large graphs.
 func generateBy(way int, b Batch, s Store) error {
+	return generateUntil(context.Background(), way, b, s)
+}
+
+func generateUntil(ctx context.Context, way int, b Batch, s Store) error {
 	e, err := newEngine(context.Background(), &b, s)
 	if err != nil {
 		return err
@@ -145,7 +149,7 @@ func generateBy(way int, b Batch, s Store) error {
 			e.pages = append(e.pages, newPaged(i, b.Replicas[i:min(i+2, len(b.Replicas))], leastWindow))
 		}
 	}
-	return e.run(context.Background())
+	return e.run(ctx)
 }
 
 // Graphs of several runs and windows, in every way.

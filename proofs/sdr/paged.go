@@ -73,6 +73,9 @@ func (e *engine) pagedLayer(ctx context.Context, layer int) error {
 	nodes := e.Graph.nodes
 	for start := uint64(1); start < nodes; {
 		end := nextRun(start, nodes)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		parents, err := feed(start, end)
 		if err != nil {
 			return err
@@ -87,10 +90,8 @@ func (e *engine) pagedLayer(ctx context.Context, layer int) error {
 		start = end
 	}
 	for _, p := range e.pages {
-		for i := range p.replicas {
-			if err := e.store.FinishLayer(p.first+i, layer); err != nil {
-				return err
-			}
+		if err := finish(e.store, p.first, len(p.replicas), layer); err != nil {
+			return err
 		}
 	}
 	return ctx.Err()
@@ -162,13 +163,16 @@ func (p *paged) read(ctx context.Context, store Store) error {
 		rest = rest[len(part):]
 		group.Go(func() error {
 			for _, w := range part {
+				if err := gctx.Err(); err != nil {
+					return err
+				}
 				for i := range p.replicas {
 					if err := store.ReadLabels(p.first+i, w.layer, int64(w.node)*nodeSize, w.at[i*nodeSize:(i+1)*nodeSize]); err != nil { //nolint:gosec // inside the layer
-						return fmt.Errorf("layer %d at node %d: %w", w.layer, w.node, err)
+						return fmt.Errorf("sdr: reading the label of node %d in layer %d of sector %d of the batch: %w", w.node, w.layer, p.first+i, err)
 					}
 				}
 			}
-			return gctx.Err()
+			return nil
 		})
 	}
 	return group.Wait()

@@ -67,8 +67,8 @@ func (g *Graph) ParentFileDigest() (sum [32]byte, known bool) {
 // ErrParentFile is the cause of every refusal of a parent cache file.
 var ErrParentFile = errors.New("the parent cache file is damaged or of another graph; remove it and build it again")
 
-// ParentFile reads parents from a parent cache file. Read it with the least
-// copying: runs of nodes are read in order, each once a layer.
+// ParentFile reads parents from a parent cache file. While labels are computed
+// it is read from front to back, once a layer, 112 KiB at a time.
 type ParentFile struct {
 	graph *Graph
 	r     io.ReaderAt

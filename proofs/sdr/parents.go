@@ -62,10 +62,10 @@ var kept = struct {
 }{tables: map[Graph][]uint32{}}
 
 // table is the parents of all nodes, computed or read on all CPUs, and room for
-// what the kernels look ahead.
+// what the kernels look ahead. Only what g itself computed is kept: another
+// source of the caller's may give parents of another graph.
 func (g *Graph) table(ctx context.Context, from Parents) ([]uint32, error) {
-	_, own := from.(*Graph)
-	keep := own && g.nodes <= keptNodes
+	keep := from == Parents(g) && g.nodes <= keptNodes
 	if keep {
 		kept.Lock()
 		t := kept.tables[*g]

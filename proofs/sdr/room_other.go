@@ -3,4 +3,6 @@
 package sdr
 
 // newRoom is zeroed memory for labels, and what gives it back.
-func newRoom(size uint64) (b []byte, release func()) { return make([]byte, size), func() {} }
+func newRoom(size uint64) (b []byte, release func(), err error) {
+	return make([]byte, size), func() {}, nil
+}
