@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +61,7 @@ func (in InitMiner) Run(ctx context.Context, chain api.Chain) (maddr address.Add
 	if err := in.checkKeys(ctx, chain); err != nil {
 		return address.Undef, err
 	}
-	r, err := openOrInit(in.Dir, repo.KindMiner, in.Config)
+	r, err := openOrInit(in.Dir, repo.KindMiner, in.Config, in.Log)
 	if err != nil {
 		return address.Undef, err
 	}
@@ -164,8 +165,8 @@ func setupSender(chain api.Chain, r *repo.Repo, log *slog.Logger) *msgs.Sender {
 }
 
 // openOrInit opens an interrupted init's repo or makes a new one. The config
-// file is written once and never again.
-func openOrInit(dir string, kind repo.Kind, config []byte) (*repo.Repo, error) {
+// file is written once and never again: an operator may have changed it.
+func openOrInit(dir string, kind repo.Kind, config []byte, log *slog.Logger) (*repo.Repo, error) {
 	if !repo.Exists(dir) {
 		if err := repo.Init(dir, kind); err != nil {
 			return nil, err
@@ -180,10 +181,15 @@ func openOrInit(dir string, kind repo.Kind, config []byte) (*repo.Repo, error) {
 		return nil, err
 	}
 	file := r.Path(repo.FileConfig)
-	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		if err := writeNew(file, config); err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
+	old, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		err = writeNew(file, config)
+	case err == nil && !bytes.Equal(old, config) && log != nil:
+		log.Warn("the config of an earlier init is kept; change it where it is not what you want", "file", file)
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
@@ -205,15 +211,20 @@ type InitMarkets struct {
 	Dir             string
 	Miner           address.Address
 	Config          []byte
-	PublishPeerInfo bool // write peer id and addresses to the chain
-	Announce        []string
-	AllowPrivate    bool
+	PublishPeerInfo bool     // write peer id and addresses to the chain
+	Announce        []string // multiaddrs to write
+	AllowPrivate    bool     // of them may be private ones
 	Log             *slog.Logger
 }
 
 // Run does it; it may be repeated.
 func (in InitMarkets) Run(ctx context.Context, chain api.Chain) (err error) {
-	r, err := openOrInit(in.Dir, repo.KindMarkets, in.Config)
+	if in.PublishPeerInfo {
+		if err := mnet.CheckAnnounce(in.Announce, in.AllowPrivate); err != nil {
+			return &api.ErrInvalid{What: "addresses to publish", Reason: err.Error(), Hint: "give --announce, for example /dns4/storage.example.com/tcp/24001"}
+		}
+	}
+	r, err := openOrInit(in.Dir, repo.KindMarkets, in.Config, in.Log)
 	if err != nil {
 		return err
 	}

@@ -249,3 +249,33 @@ func noStrays(t *testing.T, dir string) {
 		t.Errorf("keys outside every prefix: %v, %v", s, err)
 	}
 }
+
+// Addresses that no client could dial are refused before anything is made, and
+// the config of an interrupted init is kept.
+func TestInitMarketsAddresses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "markets")
+	in := InitMarkets{Dir: dir, Miner: minerID, PublishPeerInfo: true, Announce: []string{"/ip4/0.0.0.0/tcp/24001"}, Config: []byte("[API]\n")}
+	var invalid *api.ErrInvalid
+	for want, addrs := range map[string][]string{"every address of this host": {"/ip4/0.0.0.0/tcp/24001"}, "no multiaddrs": nil,
+		"not a public address": {"/ip4/10.1.2.3/tcp/1"}, "failed to parse": {"here"}} {
+		in.Announce = addrs
+		if err := in.Run(t.Context(), newSetupChain(t)); !errors.As(err, &invalid) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--announce") {
+			t.Errorf("%v: %v", addrs, err)
+		}
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("a refused init made the directory: %v", err)
+	}
+	in.Announce, in.AllowPrivate = []string{"/ip4/10.1.2.3/tcp/1"}, true
+	chain := newSetupChain(t)
+	if err := in.Run(t.Context(), chain); err != nil || len(chain.pushed) != 2 {
+		t.Fatalf("%v, %d messages", err, len(chain.pushed))
+	}
+	in.Config = []byte("[Libp2p]\n")
+	if err := in.Run(t.Context(), chain); err != nil || len(chain.pushed) != 2 {
+		t.Fatalf("again: %v, %d messages", err, len(chain.pushed))
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, repo.FileConfig)); err != nil || string(b) != "[API]\n" {
+		t.Errorf("config %q, %v", b, err)
+	}
+}

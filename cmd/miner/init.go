@@ -36,6 +36,7 @@ func initCommand() *cli.Command {
 				&cli.StringFlag{Name: "api-sealer", Usage: "token:address of the node that seals"},
 				&cli.StringFlag{Name: "api-sector-index", Usage: "token:address of the node that stores (default: the sealer)"},
 				&cli.StringSliceFlag{Name: "libp2p-listen", Usage: "multiaddr of the libp2p host", Value: cli.NewStringSlice("/ip4/0.0.0.0/tcp/24001")},
+				&cli.StringSliceFlag{Name: "announce", Usage: "multiaddr by which clients reach the libp2p host (default: as it listens)"},
 				&cli.StringFlag{Name: "retrieval-listen", Value: "0.0.0.0:7777", Usage: "host:port of the public HTTP server"},
 				&cli.BoolFlag{Name: "publish-peer-info", Usage: "write peer id and addresses to the chain"},
 				listen,
@@ -133,6 +134,12 @@ func initService(c *cli.Context) error {
 	setListen(c, &cfg)
 	cfg.Subsystems = config.Subsystems{EnableMarkets: true, SealerApiInfo: sealer, SectorIndexApiInfo: index}
 	cfg.Libp2p.ListenAddresses = c.StringSlice("libp2p-listen")
+	announce := c.StringSlice("announce")
+	if len(announce) > 0 {
+		cfg.Libp2p.AnnounceAddresses = announce
+	} else {
+		announce = cfg.Libp2p.ListenAddresses
+	}
 	cfg.Dealmaking.RetrievalListenAddress = c.String("retrieval-listen")
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -143,7 +150,7 @@ func initService(c *cli.Context) error {
 	}
 	defer chain.Close()
 	in := node.InitMarkets{Dir: dir, Miner: maddr, Config: []byte(config.Render(cfg, true)), PublishPeerInfo: c.Bool("publish-peer-info"),
-		Announce: c.StringSlice("libp2p-listen"), AllowPrivate: true, Log: newLogger(os.Stderr, nil)}
+		Announce: announce, AllowPrivate: true, Log: newLogger(os.Stderr, nil)}
 	if err := in.Run(c.Context, chain); err != nil {
 		return err
 	}

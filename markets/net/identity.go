@@ -46,6 +46,12 @@ func PeerMessages(miner, from address.Address, id string, addrs []string, allowP
 	return []*api.Message{changeID, changeAddrs}, nil
 }
 
+// CheckAnnounce tells whether PeerMessages would take these addresses.
+func CheckAnnounce(addrs []string, allowPrivate bool) error {
+	_, err := chainAddrs(addrs, allowPrivate)
+	return err
+}
+
 func chainAddrs(addrs []string, allowPrivate bool) ([]abi.Multiaddrs, error) {
 	parsed, err := parseAddrs(addrs)
 	if err != nil {
@@ -58,7 +64,7 @@ func chainAddrs(addrs []string, allowPrivate bool) ([]abi.Multiaddrs, error) {
 	total := 0
 	for _, m := range parsed {
 		if manet.IsIPUnspecified(m) {
-			return nil, fmt.Errorf("%s cannot be dialed; name the public address", m)
+			return nil, fmt.Errorf("%s means every address of this host and cannot be dialed; announce the one that clients reach", m)
 		}
 		if !allowPrivate && !manet.IsPublicAddr(m) && isIP(m) {
 			return nil, fmt.Errorf("%s is not a public address; clients elsewhere could not dial it", m)
