@@ -36,8 +36,8 @@ func (t *Tree) Prove(index uint64) (Proof, error) {
 // however many indices are in it, on all CPUs. The memory it needs beyond the
 // proofs is about 400 KiB per CPU.
 func (t *Tree) ProveAll(ctx context.Context, indices []uint64) ([]Proof, error) {
-	if len(t.Files) != t.Shape.Bases() {
-		return nil, fmt.Errorf("merkle: %d files for %d base trees", len(t.Files), t.Shape.Bases())
+	if err := t.check(); err != nil {
+		return nil, err
 	}
 	for _, i := range indices {
 		if i >= t.Shape.Nodes {
@@ -63,6 +63,23 @@ func (t *Tree) ProveAll(ctx context.Context, indices []uint64) ([]Proof, error) 
 		return nil, err
 	}
 	return out, nil
+}
+
+// check refuses what cannot be a stored tree.
+func (t *Tree) check() error {
+	if err := checkLeaves(t.Shape.BaseLeaves(), BaseArity); err != nil {
+		return err
+	}
+	if len(t.Files) != t.Shape.Bases() {
+		return fmt.Errorf("merkle: %d files for %d base trees", len(t.Files), t.Shape.Bases())
+	}
+	if rows := t.Shape.BaseRows(); t.First < 0 || t.First >= rows {
+		return fmt.Errorf("merkle: no tree of %d rows is stored from row %d on", rows, t.First)
+	}
+	if t.First > 0 && t.Leaves == nil {
+		return fmt.Errorf("merkle: a tree stored from row %d on needs its leaves to be opened", t.First)
+	}
+	return nil
 }
 
 // partLeaves is how many leaves one worker rebuilds rows from at a time, and

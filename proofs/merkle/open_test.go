@@ -68,6 +68,17 @@ func TestProveAllRefuses(t *testing.T) {
 	if _, err := tree.ProveAll(context.Background(), []uint64{1, 1 << 10}); err == nil || !strings.Contains(err.Error(), "leaf 1024") {
 		t.Errorf("a leaf beyond the end: %v", err)
 	}
+	for what, other := range map[string]Tree{
+		"no full tree of arity 8": {Shape: Shape{Nodes: 100}, Files: tree.Files[:1]},
+		"3 files for 16":          {Shape: s, Files: tree.Files[:3], First: 2, Leaves: tree.Leaves},
+		"from row 3 on":           {Shape: s, Files: tree.Files, First: 3, Leaves: tree.Leaves},
+		"from row -1 on":          {Shape: s, Files: tree.Files, First: -1},
+		"needs its leaves":        {Shape: s, Files: tree.Files, First: 2},
+	} {
+		if _, err := other.ProveAll(context.Background(), []uint64{1}); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := tree.ProveAll(gone, []uint64{1}); !errors.Is(err, context.Canceled) {
