@@ -1,11 +1,14 @@
 package circuit
 
 import (
+	"math/bits"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/filecoin-project/go-state-types/abi"
+
+	"quarry/proofs/update"
 )
 
 // Parameter names are those that are published.
@@ -59,6 +62,25 @@ func TestSharedNames(t *testing.T) {
 		b, errB := WindowName(abi.RegisteredPoStProof(10 + size))
 		if errA != nil || errB != nil || a != b {
 			t.Errorf("window proofs of size %d: %q, %v; %q, %v", size, a, errA, b, errB)
+		}
+	}
+}
+
+// What an update proof says of partition and h is read back as it was meant: the
+// lowest bits are the partition, and the one bit above them is the choice of the
+// h that vanilla proofs are made with.
+func TestPartitionAndH(t *testing.T) {
+	for p := range 5 {
+		d, err := update.DimensionsOf(abi.RegisteredUpdateProof(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k := range d.Partitions {
+			v := partitionAndH(&d, k)
+			choice := bits.TrailingZeros64(v >> log2(d.Partitions))
+			if v&uint64(d.Partitions-1) != uint64(k) || v>>log2(d.Partitions) != 1<<choice || hChoices(d.Log2)[choice] != d.H { //nolint:gosec // partitions are few
+				t.Errorf("update proof %d, partition %d: %b", p, k, v)
+			}
 		}
 	}
 }
