@@ -1,6 +1,3 @@
-// Command miner-worker does sealing work for a private node: it asks for tasks,
-// works on its own disks, and lets the node and other workers fetch the results.
-// It links neither libp2p nor the embedded chain.
 package main
 
 import (

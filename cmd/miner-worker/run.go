@@ -187,7 +187,7 @@ func (p *process) run(ctx context.Context, listen, url string) error {
 	srv.RegisterStorage(&ownStorage{self: self})
 	srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(local))
 	srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(local))
-	if err := p.publish(ctx, srv); err != nil {
+	if err := p.repo.WriteAPI(srv.Multiaddr()); err != nil {
 		return errors.Join(err, srv.Close())
 	}
 	p.log.Info("worker runs", "version", build.UserVersion(), "id", w.Info().ID, "url", p.cfg.URL, "tasks", p.cfg.TaskTypes, "private node", p.miner.Info().String())
@@ -196,21 +196,6 @@ func (p *process) run(ctx context.Context, listen, url string) error {
 	g.Go(func() error { return local.Run(ctx) })
 	g.Go(func() error { return w.Run(ctx) })
 	return g.Wait()
-}
-
-// publish writes address and admin token into the repo, for commands on this
-// machine.
-func (p *process) publish(ctx context.Context, srv *serve.Server) error {
-	if _, err := os.Stat(p.repo.Path(repo.FileToken)); errors.Is(err, os.ErrNotExist) {
-		token, err := p.repo.Tokens().Create(ctx, api.TokenRequest{Name: "commands on this machine", Perm: api.PermAdmin})
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(p.repo.Path(repo.FileToken), []byte(token), 0o600); err != nil {
-			return fmt.Errorf("write token: %w", err)
-		}
-	}
-	return p.repo.WriteAPI(srv.Multiaddr())
 }
 
 // waitMiner waits until the private node answers and speaks our version.
