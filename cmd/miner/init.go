@@ -39,7 +39,8 @@ func initCommand() *cli.Command {
 				&cli.StringSliceFlag{Name: "announce", Usage: "multiaddr by which clients reach the libp2p host (default: as it listens)"},
 				&cli.StringFlag{Name: "retrieval-listen", Value: "0.0.0.0:7777", Usage: "host:port of the public HTTP server"},
 				&cli.BoolFlag{Name: "publish-peer-info", Usage: "write peer id and addresses to the chain"},
-				listen,
+				// Not the port of the private node, which may be on the same machine.
+				&cli.StringFlag{Name: listen.Name, Usage: listen.Usage, Value: "127.0.0.1:2346"},
 			},
 			Action: initService,
 		}},
