@@ -1,9 +1,11 @@
 package paramcache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -39,8 +41,11 @@ func DefaultDir() (string, error) {
 // Config says where, and for which kind of network.
 type Config struct {
 	// Dir holds the files; empty for DefaultDir. It is made when something is
-	// written.
+	// generated, and need not be writable otherwise.
 	Dir string
+	// Records holds what checks of files found where Dir is not this user's alone;
+	// empty for a directory in the user's cache.
+	Records string
 	// Devnet also takes parameters generated here. They are worth nothing on a
 	// network where anybody else has power.
 	Devnet bool
@@ -60,17 +65,14 @@ type Cache struct {
 	cfg Config
 	log *slog.Logger
 
+	// mu guards the fields below and is never held while a file is read: who opens
+	// one thing holds its slot, and nobody else waits for that.
 	mu     sync.Mutex
-	params map[string]*opened
-	keys   map[string]*groth16.Prepared
-
-	srs      *snarkpack.SRSFile
-	unmapSRS func() error
-}
-
-type opened struct {
-	params *groth16.Params
-	unmap  func() error
+	params map[string]*slot[*groth16.Params]
+	keys   map[string]*slot[*groth16.Prepared]
+	srs    *slot[*snarkpack.SRSFile]
+	files  []*os.File // open as long as the cache
+	closed bool
 }
 
 // New makes a cache; it touches no file.
@@ -91,7 +93,13 @@ func New(cfg Config, deps Deps) (*Cache, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Cache{dir: cfg.Dir, cfg: cfg, log: deps.Log, params: map[string]*opened{}, keys: map[string]*groth16.Prepared{}}, nil
+	if cfg.Records == "" {
+		if base, err := os.UserCacheDir(); err == nil { // without one, checks are not remembered
+			cfg.Records = filepath.Join(base, "quarry", "parameter-checks")
+		}
+	}
+	return &Cache{dir: cfg.Dir, cfg: cfg, log: deps.Log, srs: newSlot[*snarkpack.SRSFile](),
+		params: map[string]*slot[*groth16.Params]{}, keys: map[string]*slot[*groth16.Prepared]{}}, nil
 }
 
 // Dir is where the files are.
@@ -107,85 +115,145 @@ func (c *Cache) find(name, ext string) (f *os.File, devnet bool, err error) {
 		return nil, false, fmt.Errorf("%q is not a name of parameters", name)
 	}
 	if c.cfg.Devnet {
-		f, err = os.Open(filepath.Join(c.dir, dirDevnet, name+ext))
+		f, err = openRegular(filepath.Join(c.dir, dirDevnet, name+ext))
 		if err == nil || !errors.Is(err, os.ErrNotExist) {
 			return f, true, err
 		}
 	}
-	f, err = os.Open(filepath.Join(c.dir, name+ext))
+	f, err = openRegular(filepath.Join(c.dir, name+ext))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, false, &MissingError{Name: name, Dir: c.dir, Hint: c.cfg.Hint}
 	}
 	return f, false, err
 }
 
-// Params maps the parameters of a circuit. The first use of a file reads it
-// whole to check it, which takes about a second per gigabyte; the result is
-// remembered.
-func (c *Cache) Params(ctx context.Context, name string) (*groth16.Params, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if o, ok := c.params[name]; ok {
-		return o.params, nil
-	}
-	o, err := c.open(ctx, name)
+// openRegular opens a file for reading and refuses what is none: the directory
+// may be one where others write, and a pipe would hold us up for ever.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|openNonblock, 0) //nolint:gosec // below the cache directory, names are checked
 	if err != nil {
-		return nil, err
-	}
-	c.params[name] = o
-	return o.params, nil
-}
-
-func (c *Cache) open(ctx context.Context, name string) (*opened, error) {
-	f, devnet, err := c.find(name, extParams)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() // a mapping outlives its descriptor
-	if err := c.trust(ctx, f, name+extParams, devnet); err != nil {
 		return nil, err
 	}
 	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = &DamagedError{Path: path, Reason: "it is not a regular file"}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// keep holds a file open until Close.
+func (c *Cache) keep(f *os.File) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return fmt.Errorf("open %s: the parameter cache is closed", f.Name())
+	}
+	c.files = append(c.files, f)
+	return nil
+}
+
+// Params opens the parameters of a circuit. The first use of a file reads it
+// whole to check it, which takes about a second per gigabyte; the result is
+// remembered. Nobody waits for the check of another file.
+func (c *Cache) Params(ctx context.Context, name string) (*groth16.Params, error) {
+	return slotOf(&c.mu, c.params, name).get(ctx, name+extParams, func() (*groth16.Params, error) { return c.openParams(ctx, name) })
+}
+
+// openParams leaves the points on disk: they are read block by block while a
+// proof is made. A mapping would be as quick, but then a file that is cut short,
+// or a disk that fails, ends the process instead of the proof.
+func (c *Cache) openParams(ctx context.Context, name string) (p *groth16.Params, err error) {
+	src, devnet, err := c.checked(ctx, name, extParams)
 	if err != nil {
 		return nil, err
 	}
-	mem, unmap, err := mapFile(f, st.Size())
-	if err != nil {
-		return nil, err
+	if p, err = groth16.OpenParams(src); err != nil {
+		err = &DamagedError{Path: src.Name(), Reason: err.Error()}
+	} else {
+		err = c.keep(src.File)
 	}
-	p, err := groth16.OpenParams(groth16.BytesSource(mem))
 	if err != nil {
-		return nil, errors.Join(&DamagedError{Path: f.Name(), Reason: err.Error()}, unmap())
+		return nil, errors.Join(err, src.Close())
 	}
-	c.log.Info("proof parameters opened", "file", f.Name(), "bytes", st.Size(), "generated here", devnet)
-	return &opened{p, unmap}, nil
+	c.log.Info("proof parameters opened", "file", src.Name(), "bytes", src.size, "generated here", devnet)
+	return p, nil
+}
+
+// source is a file of known size.
+type source struct {
+	*os.File
+	size int64 // bytes
+}
+
+// Size implements groth16.ParamsSource.
+func (s source) Size() int64 { return s.size }
+
+// checked opens a large file that is known to be good.
+func (c *Cache) checked(ctx context.Context, name, ext string) (src source, devnet bool, err error) {
+	f, devnet, err := c.find(name, ext)
+	if err != nil {
+		return source{}, false, err
+	}
+	st, err := f.Stat()
+	if err == nil {
+		err = c.trust(ctx, f, name+ext, devnet)
+	}
+	if err != nil {
+		return source{}, devnet, errors.Join(err, f.Close())
+	}
+	return source{f, st.Size()}, devnet, nil
 }
 
 // VerifyingKey reads the key that checks proofs of a circuit.
 func (c *Cache) VerifyingKey(ctx context.Context, name string) (*groth16.Prepared, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if k, ok := c.keys[name]; ok {
+	return slotOf(&c.mu, c.keys, name).get(ctx, name+extKey, func() (*groth16.Prepared, error) {
+		vk, path, err := c.readKey(name)
+		if err != nil {
+			return nil, err
+		}
+		k, err := groth16.Prepare(vk)
+		if err != nil {
+			return nil, &DamagedError{Path: path, Reason: err.Error()}
+		}
 		return k, nil
-	}
+	})
+}
+
+// maxKey is more than the largest key has, in bytes: groth16.MaxInputs points.
+const maxKey = 16 << 20
+
+// readKey reads a key file once, so that the bytes that are used are the bytes
+// whose digest was compared. That is done every time: keys are small, and who
+// could slip in another could make us believe false proofs.
+func (c *Cache) readKey(name string) (vk *groth16.VerifyingKey, path string, err error) {
 	f, devnet, err := c.find(name, extKey)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer f.Close()
-	if err := c.trust(ctx, f, name+extKey, devnet); err != nil {
-		return nil, err
-	}
-	vk, err := groth16.ReadVerifyingKey(f)
+	raw, err := io.ReadAll(io.LimitReader(f, maxKey+1))
 	if err != nil {
-		return nil, &DamagedError{Path: f.Name(), Reason: err.Error()}
+		return nil, "", fmt.Errorf("read %s: %w", f.Name(), err)
 	}
-	k, err := groth16.Prepare(vk)
+	want, err := c.wanted(name+extKey, devnet)
 	if err != nil {
-		return nil, &DamagedError{Path: f.Name(), Reason: err.Error()}
+		return nil, "", err
 	}
-	c.keys[name] = k
-	return k, nil
+	if err := want.same(f.Name(), int64(len(raw)), digestOf(raw)); err != nil {
+		return nil, "", err
+	}
+	r := bytes.NewReader(raw)
+	vk, err = groth16.ReadVerifyingKey(r)
+	if err == nil && r.Len() != 0 {
+		err = fmt.Errorf("%d bytes follow the key", r.Len())
+	}
+	if err != nil {
+		return nil, "", &DamagedError{Path: f.Name(), Reason: err.Error()}
+	}
+	return vk, f.Name(), nil
 }
 
 // Has tells whether the key of a circuit is there, so that its proofs can be
@@ -211,18 +279,15 @@ func (c *Cache) Need(name string) error {
 	return nil
 }
 
-// Close unmaps everything that was handed out.
+// Close closes every file. A proof that is still being made with one fails.
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closed = true
 	var errs []error
-	for name, o := range c.params {
-		errs = append(errs, o.unmap())
-		delete(c.params, name)
+	for _, f := range c.files {
+		errs = append(errs, f.Close())
 	}
-	if c.srs != nil {
-		errs = append(errs, c.unmapSRS())
-		c.srs = nil
-	}
+	c.files = nil
 	return errors.Join(errs...)
 }

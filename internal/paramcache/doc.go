@@ -1,5 +1,5 @@
 // Package paramcache keeps the parameters of Filecoin's Groth16 circuits on disk
-// and hands them out, mapped into memory.
+// and hands them out; their points are read from disk while a proof is made.
 //
 // There are two kinds of parameter file. Published ones come from the ceremony of
 // the public networks; their names, sizes and digests are compiled in, and a file
@@ -10,7 +10,13 @@
 //
 //	<dir>/v28-….params, .vk          published, as rust-fil-proofs names them
 //	<dir>/devnet/v28-….params, .vk   generated here
+//	<dir>/devnet/v28-….json          what was generated: size and digest
 //	<dir>/checked/v28-….json         what a whole-file check found
+//
+// A large file is read whole the first time; what that found holds for the very
+// same file only, and is kept where nobody but this user writes: beside the
+// parameters or, where those lie in a directory of others or one that cannot be
+// written, in the user's cache. Keys are small and compared every time.
 //
 // The directory is FIL_PROOFS_PARAMETER_CACHE, else one in the user's cache.
 //

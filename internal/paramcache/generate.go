@@ -27,29 +27,65 @@ var ErrPresent = errors.New("these parameters are there already; remove the file
 // interrupted, also by kill -9, and goes on where it was when it is called again;
 // one generation runs at a time. Until it ends, a file readable by this user
 // alone holds the secret that would allow forging proofs; it is removed at the
-// end.
+// end. Files that are there, whole or not, are never replaced.
 func (c *Cache) Generate(ctx context.Context, name string, circuit r1cs.Circuit, progress Progress) (err error) {
 	if !goodName.MatchString(name) {
 		return fmt.Errorf("%q is not a name of parameters", name)
 	}
-	dir := filepath.Join(c.dir, dirDevnet)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("generate parameters: %w", err)
-	}
-	lock, err := fslock.Lock(dir, fileLock)
+	dir, unlock, err := c.begin()
 	if err != nil {
-		return fmt.Errorf("another process generates parameters in %s; wait for it: %w", dir, err)
+		return err
 	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
+	defer func() { err = errors.Join(err, unlock()) }()
 	final := filepath.Join(dir, name)
 	if c.complete(name) {
-		return errors.Join(ErrPresent, forget(final)) // after a crash in the last step the secret is still there
+		if err := forget(final); err != nil { // after a crash in the last step the secret is still there
+			return err
+		}
+		return ErrPresent
+	}
+	if err := inTheWay(final); err != nil {
+		return err
 	}
 	made, err := generateInto(ctx, final+extParams+extPart, final+extState, circuit, progress)
 	if err != nil {
-		return fmt.Errorf("generate %s: %w", name, err)
+		return fmt.Errorf("generate %s in %s: %w", name, dir, err)
 	}
 	return c.install(name, final, made)
+}
+
+// begin makes the directory of generated files and locks it.
+func (c *Cache) begin() (dir string, unlock func() error, err error) {
+	dir = filepath.Join(c.dir, dirDevnet)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", nil, fmt.Errorf("make the directory of generated parameters: %w", err)
+	}
+	lock, err := fslock.Lock(dir, fileLock)
+	var held fslock.LockedError
+	switch {
+	case errors.As(err, &held):
+		return "", nil, fmt.Errorf("another process generates parameters in %s; wait for it: %w", dir, err)
+	case err != nil:
+		return "", nil, fmt.Errorf("lock %s: %w", filepath.Join(dir, fileLock), err)
+	}
+	return dir, lock.Close, nil
+}
+
+// inTheWay finds files that only a person can judge: parameters without the
+// record that says they are whole, or a key that no interrupted generation has
+// left. Proofs that stand may depend on them.
+func inTheWay(final string) error {
+	if !absent(final + extParams) {
+		return leftover(final + extParams)
+	}
+	if !absent(final+extKey) && absent(final+extState) {
+		return leftover(final + extKey)
+	}
+	return nil
+}
+
+func leftover(path string) error {
+	return fmt.Errorf("%s is there, but not all that belongs to it (.params, .vk, and a .json beside each): put the rest back, or remove it to generate new ones; proofs made with the old ones will not verify then", path)
 }
 
 // complete tells whether both files are in place with their records.
@@ -58,7 +94,7 @@ func (c *Cache) complete(name string) bool {
 }
 
 func (c *Cache) installed(file string) bool {
-	r, err := readRecord(c.recordPath(file, true))
+	r, err := readRecord(c.madePath(file))
 	if err != nil {
 		return false
 	}
@@ -86,24 +122,25 @@ func generateInto(ctx context.Context, part, statePath string, circuit r1cs.Circ
 	return made, err
 }
 
-// install puts the files in place: first the records that make them trusted,
-// last the removal of the secret. Whatever is missing after a crash is done by
-// the next call, because the records only count together with their files.
+// install puts the files in place, each after the record that makes it trusted:
+// a record counts only together with its file. The parameters come last, so that
+// whatever is missing after a crash is done by the next call; then the secret
+// goes.
 func (c *Cache) install(name, final string, made *groth16.Generated) error {
 	key, err := encodeKey(made.VerifyingKey)
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(final+extKey, key, 0o644); err != nil {
+	if err := c.made(name+extKey, digestOf(key), int64(len(key))); err != nil {
 		return err
 	}
-	if err := c.recordFile(name+extKey, final+extKey, digestOf(key)); err != nil {
+	if err := durable.WriteFile(final+extKey, key, 0o644); err != nil {
 		return err
 	}
 	if err := os.Chmod(final+extParams+extPart, 0o644); err != nil { //nolint:gosec // parameters are public
 		return err
 	}
-	if err := c.recordFile(name+extParams, final+extParams+extPart, made.Digest); err != nil {
+	if err := c.made(name+extParams, made.Digest, made.Size); err != nil {
 		return err
 	}
 	if err := os.Rename(final+extParams+extPart, final+extParams); err != nil {
@@ -112,22 +149,33 @@ func (c *Cache) install(name, final string, made *groth16.Generated) error {
 	if err := durable.SyncDir(filepath.Dir(final)); err != nil {
 		return err
 	}
+	c.rememberMade(final+extParams, made.Digest)
 	return forget(final)
 }
 
-// forget removes the secret.
-func forget(final string) error {
-	if err := durable.Remove(final + extState); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the secret behind the parameters: %w; remove %s by hand", err, final+extState)
+// rememberMade saves the first user of new parameters from reading them whole:
+// their digest was taken while they were written.
+func (c *Cache) rememberMade(path, digest string) {
+	f, err := openRegular(path)
+	if err != nil {
+		return
 	}
-	return nil
+	defer f.Close()
+	if id, err := identify(f); err == nil {
+		c.remember(f, digest, id)
+	}
 }
 
-// recordFile notes the digest of a file just written, under the name it gets.
-func (c *Cache) recordFile(name, path, digest string) error {
-	st, err := os.Stat(path)
+// forget removes the secret, also what a crash left of writing it.
+func forget(final string) error {
+	old, err := filepath.Glob(filepath.Join(filepath.Dir(final), "."+filepath.Base(final)+extState+".tmp-*"))
 	if err != nil {
-		return err
+		return fmt.Errorf("look for the secret behind the parameters: %w", err)
 	}
-	return c.writeRecord(name, true, record{Digest: digest, Size: st.Size(), ModTime: st.ModTime()})
+	for _, path := range append(old, final+extState) {
+		if err := durable.Remove(path); err != nil {
+			return fmt.Errorf("remove the secret behind the parameters: %w; remove %s by hand", err, path)
+		}
+	}
+	return nil
 }

@@ -6,11 +6,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
-	fslock "github.com/ipfs/go-fs-lock"
 
 	"quarry/internal/durable"
 	"quarry/proofs/snarkpack"
@@ -22,34 +20,24 @@ const SRSName = "v28-fil-inner-product-v1"
 
 const extSRS = ".srs"
 
-// SRS maps the string that aggregates of seal proofs are made and checked with.
+// SRS opens the string that aggregates of seal proofs are made and checked with.
 func (c *Cache) SRS(ctx context.Context) (*snarkpack.SRSFile, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.srs != nil {
-		return c.srs, nil
-	}
-	f, devnet, err := c.find(SRSName, extSRS)
+	return c.srs.get(ctx, SRSName+extSRS, func() (*snarkpack.SRSFile, error) { return c.openSRS(ctx) })
+}
+
+func (c *Cache) openSRS(ctx context.Context) (srs *snarkpack.SRSFile, err error) {
+	src, _, err := c.checked(ctx, SRSName, extSRS)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() // a mapping outlives its descriptor
-	if err := c.trust(ctx, f, SRSName+extSRS, devnet); err != nil {
-		return nil, err
+	if srs, err = snarkpack.OpenSRS(src, src.size); err != nil {
+		err = &DamagedError{Path: src.Name(), Reason: err.Error()}
+	} else {
+		err = c.keep(src.File)
 	}
-	st, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, src.Close())
 	}
-	mem, unmap, err := mapFile(f, st.Size())
-	if err != nil {
-		return nil, err
-	}
-	srs, err := snarkpack.OpenSRS(bytes.NewReader(mem), st.Size())
-	if err != nil {
-		return nil, errors.Join(&DamagedError{Path: f.Name(), Reason: err.Error()}, unmap())
-	}
-	c.srs, c.unmapSRS = srs, unmap
 	return srs, nil
 }
 
@@ -57,17 +45,17 @@ func (c *Cache) SRS(ctx context.Context) (*snarkpack.SRSFile, error) {
 // two, for embedded devnets only. It takes about a second for a thousand proofs
 // and is not resumed; its secrets are in no file.
 func (c *Cache) GenerateSRS(ctx context.Context, maxProofs int) (err error) {
-	dir := filepath.Join(c.dir, dirDevnet)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("generate the SRS: %w", err)
-	}
-	lock, err := fslock.Lock(dir, fileLock)
+	dir, unlock, err := c.begin()
 	if err != nil {
-		return fmt.Errorf("another process generates parameters in %s; wait for it: %w", dir, err)
+		return err
 	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
+	defer func() { err = errors.Join(err, unlock()) }()
+	path := filepath.Join(dir, SRSName+extSRS)
 	if c.installed(SRSName + extSRS) {
 		return ErrPresent
+	}
+	if !absent(path) {
+		return leftover(path)
 	}
 	alpha, beta, err := secrets()
 	if err != nil {
@@ -81,11 +69,10 @@ func (c *Cache) GenerateSRS(ctx context.Context, maxProofs int) (err error) {
 	if _, err := srs.WriteTo(&b); err != nil {
 		return fmt.Errorf("generate the SRS: %w", err)
 	}
-	path := filepath.Join(dir, SRSName+extSRS)
-	if err := durable.WriteFile(path, b.Bytes(), 0o644); err != nil {
+	if err := c.made(SRSName+extSRS, digestOf(b.Bytes()), int64(b.Len())); err != nil {
 		return err
 	}
-	return c.recordFile(SRSName+extSRS, path, digestOf(b.Bytes()))
+	return durable.WriteFile(path, b.Bytes(), 0o644)
 }
 
 func secrets() (alpha, beta fr.Element, err error) {
@@ -112,11 +99,11 @@ func (c *Cache) CheckSRS(ctx context.Context, progress Progress) error {
 	}
 	srs, err := file.Read(ctx, file.MaxProofs(), 0)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s in %s: %w", SRSName+extSRS, c.dir, err)
 	}
 	ok, err := srs.Check(ctx)
 	if err == nil && !ok {
-		err = &DamagedError{Path: filepath.Join(c.dir, SRSName+extSRS), Reason: "its points are not powers of two secrets"}
+		err = fmt.Errorf("%s in %s: its points are not powers of two secrets; remove it and fetch or generate it again", SRSName+extSRS, c.dir)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 )
 
 // State is what is on disk of the parameters of one circuit.
@@ -58,17 +59,19 @@ func (c *Cache) Status(name string) (Status, error) {
 // Check reads parameters and key of a circuit whole, whatever was found before,
 // and tests every point.
 func (c *Cache) Check(ctx context.Context, name string, progress Progress) error {
-	for _, ext := range []string{extParams, extKey} {
-		if err := c.recheck(ctx, name, ext, progress); err != nil {
-			return err
-		}
+	key, path, err := c.readKey(name)
+	if err != nil {
+		return err
 	}
-	if _, err := c.VerifyingKey(ctx, name); err != nil {
+	if err := c.recheck(ctx, name, extParams, progress); err != nil {
 		return err
 	}
 	p, err := c.Params(ctx, name)
 	if err != nil {
 		return err
+	}
+	if !reflect.DeepEqual(key, p.VerifyingKey()) {
+		return &DamagedError{Path: path, Reason: "it is not the key of the parameters beside it"}
 	}
 	return p.Check(ctx, 0, func(done, total int64) {
 		if progress != nil {

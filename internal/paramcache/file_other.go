@@ -1,0 +1,22 @@
+//go:build !unix
+
+package paramcache
+
+import "os"
+
+const openNonblock = 0
+
+func identify(f *os.File) (identity, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return identity{}, err
+	}
+	return identity{Size: st.Size(), ModTime: st.ModTime()}, nil
+}
+
+// private tells whether a directory is there; who may write into it is not
+// looked at on this system.
+func private(dir string) bool {
+	st, err := os.Stat(dir)
+	return err == nil && st.IsDir()
+}
