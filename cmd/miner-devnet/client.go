@@ -82,8 +82,8 @@ func warpCmd() *cli.Command {
 		Flags: []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "allow-missed-post", Usage: "do not stop: miners may lose power"}},
 		Action: with(func(c *cli.Context, n *client.ChainAPI) error {
 			count, err := strconv.ParseInt(c.Args().First(), 10, 64)
-			if err != nil {
-				return fmt.Errorf("number of epochs: %w", err)
+			if err != nil || c.NArg() != 1 {
+				return fmt.Errorf("want one argument, the number of epochs (2880 are a day; flags go before it), not %q", c.Args().Slice())
 			}
 			h, err := n.DevnetWarp(c.Context, abi.ChainEpoch(count), c.Bool("allow-missed-post"))
 			if err != nil {

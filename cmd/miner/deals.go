@@ -41,16 +41,9 @@ func listDeals(c *cli.Context) error {
 		return err
 	}
 	defer n.Close()
-	all := []api.DealInfo{}
-	for cursor := ""; ; {
-		page, err := n.DealsList(c.Context, cursor, pageSize)
-		if err != nil {
-			return err
-		}
-		all = append(all, page.Deals...)
-		if cursor = page.Next; cursor == "" {
-			break
-		}
+	all, err := allDeals(c, n)
+	if err != nil {
+		return err
 	}
 	return show(c, all, func(w io.Writer) {
 		t := newTable(w, "Deal", "On chain", "Checkpoint", "Received", "Sector", "State", "Note")
@@ -63,6 +56,21 @@ func listDeals(c *cli.Context) error {
 		}
 		t.Render()
 	})
+}
+
+// allDeals reads every page of the list.
+func allDeals(c *cli.Context, n api.Markets) ([]api.DealInfo, error) {
+	all := []api.DealInfo{}
+	for cursor := ""; ; {
+		page, err := n.DealsList(c.Context, cursor, pageSize)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Deals...)
+		if cursor = page.Next; cursor == "" {
+			return all, nil
+		}
+	}
 }
 
 func getDeal(c *cli.Context) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -55,10 +56,12 @@ func info(c *cli.Context) error {
 		defer m.Close()
 		if p := part(c, m); p.Error != "" || slices.Contains(p.Status.Subsystems, api.SubsystemMarkets) {
 			r.Markets = &p
-			page, err := m.DealsList(c.Context, "", pageSize)
-			fail("deals", err)
-			count := len(page.Deals)
-			r.Deals = &count
+			if deals, err := allDeals(c, m); err == nil {
+				count := len(deals)
+				r.Deals = &count
+			} else {
+				fail("deals", err)
+			}
 		} else {
 			r.Errors = append(r.Errors, "markets: no markets process is named; set MARKETS_PATH or MARKETS_API_INFO")
 		}
@@ -95,8 +98,8 @@ func printInfo(w io.Writer, r infoReport) {
 	if r.Markets != nil {
 		printPart("markets", *r.Markets)
 	}
-	for s, n := range r.Sectors {
-		fmt.Fprintf(w, "sectors  %4d %s\n", n, s)
+	for _, s := range slices.Sorted(maps.Keys(r.Sectors)) {
+		fmt.Fprintf(w, "sectors  %4d %s\n", r.Sectors[s], s)
 	}
 	if m := r.Mining; m != nil {
 		fmt.Fprintf(w, "mining   %d blocks won, last epoch %d %s\n", m.BlocksWon, m.LastEpoch, m.Reason)
