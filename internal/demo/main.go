@@ -46,7 +46,7 @@ func main() {
 	flag.DurationVar(&o.every, "every", 4*time.Second, "mean time between two kills")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often everybody is killed, at most")
 	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano(), "seed of the random moments, printed so that a run can be repeated")
-	flag.DurationVar(&o.budget, "budget", 10*time.Minute, "give up after this long")
+	flag.DurationVar(&o.budget, "budget", 10*time.Minute, "give up after this long; --keep does not count")
 	flag.Parse()
 
 	ctx, stop := interrupt.Context(context.Background())
@@ -59,8 +59,6 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, o.budget)
-	defer cancel()
 	d, err := newDemo(o)
 	if err != nil {
 		return err
@@ -68,7 +66,7 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, d.procs.stopAll(20*time.Second)) }()
 	defer d.screen.close()
 
-	if err := d.story(ctx); err != nil {
+	if err := d.told(ctx); err != nil {
 		return err
 	}
 	d.screen.close()
@@ -78,4 +76,11 @@ func run(ctx context.Context, o options) (err error) {
 		<-ctx.Done()
 	}
 	return nil
+}
+
+// told is the story within its budget.
+func (d *demo) told(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, d.o.budget)
+	defer cancel()
+	return d.story(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	"quarry/api/client"
 )
@@ -37,6 +38,8 @@ func (d *demo) steps() (all []step, deal int) {
 func (d *demo) story(ctx context.Context) error {
 	steps, deal := d.steps()
 	chaosCtx, stopChaos := context.WithCancel(ctx)
+	var chaos sync.WaitGroup // whoever stops the processes must be the last to start any
+	defer chaos.Wait()
 	defer stopChaos()
 	chaosDone := make(chan error, 1)
 	for i, s := range steps {
@@ -45,7 +48,7 @@ func (d *demo) story(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		if i == deal && d.o.chaos {
-			go func() { chaosDone <- d.chaos(chaosCtx) }()
+			chaos.Go(func() { chaosDone <- d.chaos(chaosCtx) })
 		}
 		if i == len(steps)-2 && d.o.chaos {
 			// Whatever else happens, nobody reaches the end unharmed.
