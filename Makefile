@@ -23,7 +23,7 @@ test: bundle ## every test of the main module
 
 soak: build ## long: kill -9 everybody, with many seeds (SEEDS="1 2 3"), and the tests that let days of chain time pass
 	@$(GO) build -trimpath -o $(BIN)/demo ./internal/demo
-	QUARRY_LONG=1 $(GO) test -timeout 14m -run 'TestDamagedSector' -v ./node
+	QUARRY_LONG=1 $(GO) test -timeout 14m -run 'TestDamagedSector|TestSyntheticSectors' -v ./node
 	@for seed in $(SEEDS); do for size in 2KiB 8MiB; do echo "== $$size, seed $$seed"; \
 	  $(BIN)/demo --bin $(BIN) --dir $(DEMO)-$$size-$$seed --sector-size $$size --deals 3 --chaos --every 2s --rounds 10 --seed $$seed --budget 15m || exit 1; \
 	  rm -rf $(DEMO)-$$size-$$seed; done; done

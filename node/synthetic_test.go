@@ -18,6 +18,7 @@ func TestSyntheticSectors(t *testing.T) {
 	m := newMonolith(t, func(s *Settings) {
 		s.SealingOpts.Synthetic, s.SealingOpts.MarkCC = true, true
 		s.SealingOpts.PreCommitBatch, s.SealingOpts.CommitBatch = 2, 2
+		s.SealingOpts.PreCommitBatchWait, s.SealingOpts.CommitBatchWait = 2000, 2000 // longer than a busy machine takes for the other
 		s.ProvingOpts.NoBlocks = true
 	})
 	var zeros []abi.SectorID
