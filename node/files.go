@@ -9,8 +9,9 @@ import (
 	"quarry/internal/durable"
 )
 
-// writeNew writes an operator's file durably.
-func writeNew(path string, data []byte) error { return durable.WriteFile(path, data, 0o644) }
+// writeNew writes an operator's file durably. A config may hold the token of
+// another process.
+func writeNew(path string, data []byte) error { return durable.WriteFile(path, data, 0o600) }
 
 // writeStorageFile writes a storage.json that names one directory, in the form
 // Lotus writes (lotus storage/paths).

@@ -111,6 +111,9 @@ func TestInitMiner(t *testing.T) {
 	if b, err := os.ReadFile(filepath.Join(dir, repo.FileConfig)); err != nil || string(b) != "[API]\n" {
 		t.Errorf("config %q, %v", b, err)
 	}
+	if st, err := os.Stat(filepath.Join(dir, repo.FileConfig)); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("others may read the config, which may hold a token: %v, %v", st.Mode(), err)
+	}
 	if b, err := os.ReadFile(filepath.Join(dir, repo.FileStorage)); err != nil || !strings.Contains(string(b), filepath.Join(dir, "sectors")) {
 		t.Errorf("storage.json %s, %v", b, err)
 	}
