@@ -62,10 +62,10 @@ const processMemory = 384 << 20
 // not tell is not checked.
 func (n Need) Check(m Machine, dir string) error {
 	if free, ok := FreeDisk(dir); ok && free < n.Disk {
-		return fmt.Errorf("%s of disk are needed and %s has %s free; name another directory", Bytes(n.Disk), dir, Bytes(free))
+		return fmt.Errorf("%s of disk are needed and %s has %s free; name another directory (--out)", Bytes(n.Disk), dir, Bytes(free))
 	}
 	if m.RAM > 0 && m.RAM < n.Memory {
-		return fmt.Errorf("%s of memory are needed and this machine has %s; set a limit on the memory of labels, which makes them slow", Bytes(n.Memory), Bytes(m.RAM))
+		return fmt.Errorf("%s of memory are needed and this machine has %s; --memory limits that of labels, which makes them slow", Bytes(n.Memory), Bytes(m.RAM))
 	}
 	return nil
 }
