@@ -16,6 +16,9 @@ import (
 // maxConfidence is the finality (lotus policy.ChainFinality).
 const maxConfidence = 900
 
+// errReplaced says that another message took the place of the one looked for.
+var errReplaced = errors.New("message was replaced")
+
 // locate finds the canonical tipset that includes a message; nil when none.
 func (n *Node) locate(ctx context.Context, c cid.Cid) (*location, error) {
 	raw, err := n.ds.Get(ctx, datastore.RawKey(recMsg+c.String()))
@@ -45,7 +48,7 @@ func (n *Node) search(ctx context.Context, from *api.TipSet, c cid.Cid, lookback
 			return nil, err
 		}
 		if !allowReplaced {
-			return nil, fmt.Errorf("message %s was replaced by %s", c, other)
+			return nil, fmt.Errorf("%w: message %s by %s", errReplaced, c, other)
 		}
 		if loc, err = n.locate(ctx, other); err != nil || loc == nil {
 			return nil, err
@@ -111,7 +114,7 @@ func (n *Node) replacement(ctx context.Context, c cid.Cid) (cid.Cid, error) {
 		return cid.Undef, err
 	}
 	if !m.EqualCall(om) {
-		return cid.Undef, fmt.Errorf("message was replaced: found message with equal nonce as the one we are looking for, but NOT a valid replacement: %s", other)
+		return cid.Undef, fmt.Errorf("%w: found message with equal nonce as the one we are looking for, but NOT a valid replacement: %s", errReplaced, other)
 	}
 	return other, nil
 }
@@ -123,7 +126,7 @@ func (n *Node) StateSearchMsg(ctx context.Context, from api.TipSetKey, msg cid.C
 		return nil, err
 	}
 	l, err := n.search(ctx, ts, msg, lookback, allowReplaced)
-	if err != nil && l == nil && !allowReplaced {
+	if errors.Is(err, errReplaced) && !allowReplaced {
 		return nil, nil
 	}
 	return l, err

@@ -15,6 +15,7 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
+	"github.com/google/renameio/v2"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	"golang.org/x/crypto/blake2b"
@@ -163,7 +164,7 @@ func sealSector(ctx context.Context, cfg InitConfig, num abi.SectorNumber, log *
 		Sealed cid.Cid
 	}
 	if raw, err := os.ReadFile(done); err == nil {
-		if err := json.Unmarshal(raw, &rec); err == nil && rec.Proof == cfg.SealProof {
+		if err := json.Unmarshal(raw, &rec); err == nil && rec.Proof == cfg.SealProof && rec.Sealed.Defined() {
 			return rec.Sealed, nil
 		}
 	}
@@ -202,7 +203,7 @@ func sealSector(ctx context.Context, cfg InitConfig, num abi.SectorNumber, log *
 	if err != nil {
 		return cid.Undef, err
 	}
-	return rec.Sealed, os.WriteFile(done, raw, 0o644)
+	return rec.Sealed, renameio.WriteFile(done, raw, 0o644)
 }
 
 // zeros reads as that many zero bytes.

@@ -246,8 +246,8 @@ func (l *ledger) path(ctx context.Context, from, to *api.TipSet) (revert, apply 
 	return revert, apply, nil
 }
 
-// setHead makes ts the head in memory and returns the records that make it so
-// on disk. The caller commits them before anybody is told.
+// headRecords are the records that make ts the head on disk. The caller commits
+// them before it moves the head in memory and before anybody is told.
 func (l *ledger) headRecords(ts *api.TipSet, revert, apply []*api.TipSet) map[string][]byte {
 	recs := map[string][]byte{recHead: ts.Key().Bytes()}
 	for _, r := range revert {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -36,6 +37,9 @@ type verifier struct {
 	mu     sync.Mutex
 	known  map[[32]byte]bool // results by input; a message runs several times
 }
+
+// maxKnown bounds the results that are remembered; beyond it all are forgotten.
+const maxKnown = 10_000
 
 var _ fvm.ProofVerifier = (*verifier)(nil)
 
@@ -79,7 +83,7 @@ func (v *verifier) once(ctx context.Context, c claim) (bool, error) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.known) > 10_000 {
+	if len(v.known) >= maxKnown {
 		clear(v.known)
 	}
 	v.known[key] = res
@@ -93,9 +97,12 @@ func (v *verifier) decide(ctx context.Context, c claim) (ok, final bool, err err
 	switch {
 	case isEnvelope:
 		blob, err := v.blocks.Get(ctx, named)
-		if err != nil {
+		if errors.Is(err, errNoBlock) {
 			v.log.Warn("proof refused: the vanilla proof was not put on the node", "kind", c.kind, "blob", named.String())
-			return false, false, nil //nolint:nilerr // absent is an answer
+			return false, false, nil
+		}
+		if err != nil {
+			return false, false, fmt.Errorf("%s proof: %w", c.kind, err)
 		}
 		ok, err = c.vanilla(blob)
 		return ok, err == nil, err

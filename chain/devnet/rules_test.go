@@ -117,6 +117,7 @@ func TestBlockRules(t *testing.T) {
 		"height":       func(h *api.BlockHeader) { h.Height-- },
 		"messages":     func(h *api.BlockHeader) { h.Messages = h.ParentStateRoot },
 		"no signature": func(h *api.BlockHeader) { h.BlockSig = nil },
+		"no parents":   func(h *api.BlockHeader) { h.Parents = nil },
 	} {
 		h := *good.Header
 		spoil(&h)
@@ -131,6 +132,16 @@ func TestBlockRules(t *testing.T) {
 		}
 		if n.Submit(t.Context(), &api.BlockMsg{Header: &h}) == nil {
 			t.Errorf("a block with wrong %s was accepted", name)
+		}
+	}
+	for name, spoil := range map[string]func(h *api.BlockHeader){
+		"weight":   func(h *api.BlockHeader) { h.ParentWeight = big.Int{} },
+		"base fee": func(h *api.BlockHeader) { h.ParentBaseFee = big.Int{} },
+	} {
+		h := *good.Header
+		spoil(&h)
+		if n.Submit(t.Context(), &api.BlockMsg{Header: &h}) == nil {
+			t.Errorf("a block without %s was accepted", name)
 		}
 	}
 	step(t, n, 2)

@@ -32,6 +32,12 @@ func (n *Node) validate(ctx context.Context, bm *api.BlockMsg) error {
 	if h == nil || h.Ticket == nil || h.ElectionProof == nil || h.BlockSig == nil || h.BLSAggregate == nil {
 		return &api.ErrInvalid{What: "block", Reason: "header, ticket, election proof or signature is missing"}
 	}
+	if h.ParentWeight.Int == nil || h.ParentBaseFee.Int == nil {
+		return refuse(h, "it lacks the parents' weight or base fee")
+	}
+	if len(h.Parents) == 0 { // an empty key would mean the head
+		return refuse(h, "it names no parents")
+	}
 	if h.Miner.Protocol() != address.ID {
 		return refuse(h, "miner is not an ID address")
 	}
