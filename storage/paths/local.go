@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -234,6 +235,23 @@ const madeSuffix = ".made"
 // its full length long before it is whole.
 func (p Path) MadePath(s abi.SectorID, t api.FileType) (string, error) {
 	return p.inFlight(s, t, madeSuffix)
+}
+
+// Made lists the sectors of which a file of one kind lies at MadePath.
+func (p Path) Made(t api.FileType) []abi.SectorID {
+	entries, err := os.ReadDir(filepath.Join(p.Dir, t.String(), tempDir))
+	if err != nil {
+		return nil // nothing was made here, or nothing can be read
+	}
+	var out []abi.SectorID
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), madeSuffix); ok {
+			if id, err := api.ParseSectorName(name); err == nil {
+				out = append(out, id)
+			}
+		}
+	}
+	return out
 }
 
 func (p Path) inFlight(s abi.SectorID, t api.FileType, suffix string) (string, error) {

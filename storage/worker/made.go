@@ -16,6 +16,7 @@ import (
 
 	"quarry/api"
 	"quarry/internal/durable"
+	"quarry/storage/index"
 	"quarry/storage/paths"
 )
 
@@ -102,6 +103,38 @@ func (w *Worker) layersHome(s api.SectorRef, size abi.SectorSize, a api.PreCommi
 		return at, "", nil, paths.AsNoSpace(err, what, need)
 	}
 	return at, dir, release, nil
+}
+
+// sweep deletes what was left of tasks that have been done elsewhere meanwhile.
+// It is housekeeping: what is in use or cannot be asked about stays.
+func (w *Worker) sweep(ctx context.Context, except abi.SectorID) {
+	for _, p := range w.deps.Local.Paths() {
+		for _, t := range []api.FileType{api.FileCache, api.FileSealed} {
+			for _, s := range p.Made(t) {
+				if s != except && p.Meta.CanSeal {
+					w.sweepOne(ctx, p, s, t)
+				}
+			}
+		}
+	}
+}
+
+func (w *Worker) sweepOne(ctx context.Context, p paths.Path, s abi.SectorID, t api.FileType) {
+	locs, err := w.deps.Storage.StorageFindSector(ctx, s, t)
+	if err != nil || len(locs) == 0 {
+		return
+	}
+	// Whoever makes the file has it locked.
+	_, release, err := index.Hold(ctx, w.deps.Storage, api.LockRequest{Sector: s, Write: t, Holder: "tidying on " + w.info.Hostname})
+	if err != nil {
+		return
+	}
+	defer release()
+	name, err := p.MadePath(s, t)
+	if err == nil {
+		err = os.RemoveAll(name)
+	}
+	w.log.Info("what was begun of a sector file is deleted: the file has been made elsewhere", "file", name, "err", err)
 }
 
 // worthKeeping tells whether the next attempt here can use what a failed one

@@ -192,6 +192,34 @@ func sealedWithoutStop(t *testing.T) (com porep.Commitments, cache map[string]st
 	return com, contents(t, at.FilePath(plain.ID, api.FileCache)), sealed
 }
 
+// TestSweep deletes what was begun of files that exist elsewhere, and nothing
+// that is locked, lacks its file, or is about to be gone on with.
+func TestSweep(t *testing.T) {
+	w, at := newSession(t, newPathDir(t))
+	id := func(n abi.SectorNumber) abi.SectorID { return abi.SectorID{Miner: 1000, Number: n} }
+	begin := func(n abi.SectorNumber, typ api.FileType, elsewhere bool) string {
+		name, err := at.MadePath(id(n), typ)
+		require.NoError(t, err)
+		require.NoError(t, os.Mkdir(name, 0o700))
+		if elsewhere {
+			require.NoError(t, w.deps.Local.Declare(t.Context(), api.SectorFile{Sector: id(n), Type: typ, Storage: at.Meta.ID}))
+		}
+		return name
+	}
+	gone := []string{begin(1, api.FileCache, true), begin(2, api.FileSealed, true)}
+	stay := []string{begin(3, api.FileCache, false), begin(4, api.FileCache, true), begin(5, api.FileCache, true)}
+	_, release, err := index.Hold(t.Context(), w.deps.Storage, api.LockRequest{Sector: id(4), Write: api.FileCache, Holder: "test"})
+	require.NoError(t, err)
+	defer release()
+	w.sweep(t.Context(), id(5))
+	for _, name := range gone {
+		require.False(t, isFile(name), name)
+	}
+	for _, name := range stay {
+		require.True(t, isFile(name), name)
+	}
+}
+
 // TestLostTaskLeavesNothing: what belongs to another worker now only takes room.
 func TestLostTaskLeavesNothing(t *testing.T) {
 	w, at := newSession(t, newPathDir(t))

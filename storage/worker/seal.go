@@ -86,6 +86,7 @@ func (w *Worker) preCommit1(ctx context.Context, s api.SectorRef, size abi.Secto
 	if err := checkPieces(data, a.Pieces); err != nil {
 		return out, err
 	}
+	w.sweep(ctx, s.ID)
 	return w.layers(ctx, s, size, a, data, p)
 }
 
