@@ -42,7 +42,8 @@ const (
 
 var chunkLevel = level(chunkPadded)
 
-// MinPaddedSize is the smallest piece size that holds payload bytes.
+// MinPaddedSize is the smallest piece size that holds payload bytes, of which
+// there are at most 2^59.
 func MinPaddedSize(payload uint64) abi.PaddedPieceSize {
 	padded := max(fr32.PaddedLen(payload), 128)
 	if padded&(padded-1) != 0 {
@@ -68,7 +69,7 @@ func SumPadded(ctx context.Context, r io.Reader, size abi.PaddedPieceSize) (Piec
 		return Piece{}, fmt.Errorf("commp: piece size %d: %w", size, err)
 	}
 	// One byte more than fits is enough to know that it does not.
-	w, err := sumInto(ctx, io.LimitReader(r, int64(min(uint64(size.Unpadded())+1, maxPayload))))
+	w, err := sumInto(ctx, io.LimitReader(r, int64(min(uint64(size.Unpadded()), maxPayload)+1)))
 	if err != nil {
 		return Piece{}, err
 	}

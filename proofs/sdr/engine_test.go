@@ -93,6 +93,12 @@ func TestParentsOfOthersAreNotKept(t *testing.T) {
 	}
 }
 
+func TestGenerateLayersRefuses(t *testing.T) {
+	if _, err := GenerateLayers(context.Background(), nil, Node{}, 1, nil, nil); err == nil {
+		t.Error("labels without a graph")
+	}
+}
+
 // Room for labels is zeroed, whole and writable to its end.
 func TestRoom(t *testing.T) {
 	b, release, err := newRoom(16 << 20)

@@ -108,8 +108,11 @@ type LayerSink func(layer int, labels []byte) error
 // to sink. done, which may be nil, hears how many nodes over all layers are
 // computed. The last layer is also returned. It stops with ctx's error.
 func GenerateLayers(ctx context.Context, g *Graph, replicaID Node, layers int, sink LayerSink, done func(uint64)) ([]byte, error) {
-	s := &memoryStore{sink: sink, labels: make([]byte, g.nodes*nodeSize)}
 	b := Batch{Graph: g, Replicas: []Node{replicaID}, Layers: layers, Done: done}
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	s := &memoryStore{sink: sink, labels: make([]byte, g.nodes*nodeSize)}
 	if err := GenerateLayersBatch(ctx, b, s); err != nil {
 		return nil, err
 	}
