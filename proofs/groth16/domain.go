@@ -29,9 +29,8 @@ func domainSize(n int) int {
 // (A·B - C)/Z, in a; the last one is zero for a true statement. b and c are
 // spoiled. It takes no memory beyond the twiddle factors, an eighth of a vector.
 // It can be stopped between transforms only.
-func quotient(ctx context.Context, a, b, c []fr.Element, workers int, tick func(int)) error {
+func quotient(ctx context.Context, a, b, c []fr.Element, workers func() int, tick func(int)) error {
 	d := fft.NewDomain(uint64(len(a)), fft.WithoutPrecompute())
-	tasks := fft.WithNbTasks(workers)
 	var seven, inv fr.Element
 	seven.SetUint64(cosetShift)
 	inv.Inverse(&seven)
@@ -39,8 +38,9 @@ func quotient(ctx context.Context, a, b, c []fr.Element, workers int, tick func(
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		tasks := fft.WithNbTasks(workers())
 		d.FFTInverse(v, fft.DIF, tasks)
-		scaleReversed(v, seven, workers)
+		scaleReversed(v, seven, workers())
 		d.FFT(v, fft.DIT, tasks)
 		tick(i + 1)
 	}
@@ -50,13 +50,13 @@ func quotient(ctx context.Context, a, b, c []fr.Element, workers int, tick func(
 	var z, one fr.Element // 1/(7^m - 1): Z is constant on the coset
 	one.SetOne()
 	z.Exp(seven, big.NewInt(int64(len(a)))).Sub(&z, &one).Inverse(&z)
-	parallel(len(a), workers, func(from, to int) {
+	parallel(len(a), workers(), func(from, to int) {
 		for i := from; i < to; i++ {
 			a[i].Mul(&a[i], &b[i]).Sub(&a[i], &c[i]).Mul(&a[i], &z)
 		}
 	})
-	d.FFTInverse(a, fft.DIF, tasks)
-	scaleReversed(a, inv, workers)
+	d.FFTInverse(a, fft.DIF, fft.WithNbTasks(workers()))
+	scaleReversed(a, inv, workers())
 	fft.BitReverse(a)
 	tick(4)
 	return nil

@@ -98,3 +98,25 @@ func TestGolden(t *testing.T) {
 		}
 	}
 }
+
+// TestShare: how many workers a piece of work has does not change the proof.
+func TestShare(t *testing.T) {
+	v := golden(t)
+	p, err := OpenParams(BytesSource(unhex(t, v.Mini.Params)))
+	require.NoError(t, err)
+	asked := 0
+	share := func(workers int) int {
+		asked++
+		require.Equal(t, 8, workers)
+		return []int{8, 2, 0, -1, 100}[asked%5]
+	}
+	proof, err := ProveWith(context.Background(), p, goodMini, elem(v.Mini.R), elem(v.Mini.S), ProveOptions{Workers: 8, Share: share})
+	require.NoError(t, err)
+	b, err := proof.MarshalBinary()
+	require.NoError(t, err)
+	require.Equal(t, v.Mini.Proof, hex.EncodeToString(b))
+	require.Greater(t, asked, 10)
+	few := (&ProveOptions{Workers: 8, Share: func(int) int { return -3 }}).workers()
+	many := (&ProveOptions{Workers: 8, Share: func(int) int { return 100 }}).workers()
+	require.Equal(t, []int{1, 8}, []int{few(), many()})
+}

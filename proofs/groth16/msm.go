@@ -35,7 +35,7 @@ type msm[A, J any] struct {
 	sec     section
 	block   int // points of the file that are looked at together
 	chunk   int // points that are multiplied together
-	workers int
+	workers func() int
 	tick    func(done int)
 
 	buf     []byte       // of a block
@@ -119,7 +119,7 @@ func (m *msm[A, J]) decodeAll(raw []byte, which []int, out []A) ([]A, error) {
 	out = append(out, make([]A, len(which))...)
 	var mu sync.Mutex
 	var bad error
-	parallel(len(which), m.workers, func(from, to int) {
+	parallel(len(which), m.workers(), func(from, to int) {
 		for i := from; i < to; i++ {
 			if err := m.decode(&out[old+i], raw[which[i]*m.sec.size:][:m.sec.size]); err != nil {
 				mu.Lock()
@@ -134,7 +134,7 @@ func (m *msm[A, J]) decodeAll(raw []byte, which []int, out []A) ([]A, error) {
 
 func (m *msm[A, J]) addAll(points []A) {
 	var mu sync.Mutex
-	parallel(len(points), m.workers, func(from, to int) {
+	parallel(len(points), m.workers(), func(from, to int) {
 		var part J
 		m.sum(&part, points[from:to])
 		mu.Lock()
@@ -146,7 +146,7 @@ func (m *msm[A, J]) addAll(points []A) {
 // flush multiplies what was gathered.
 func (m *msm[A, J]) flush() error {
 	if len(m.points) > 0 {
-		if err := m.multi(&m.acc, m.points, m.scalars, m.workers); err != nil {
+		if err := m.multi(&m.acc, m.points, m.scalars, m.workers()); err != nil {
 			return fmt.Errorf("groth16: multiplying points of section %s: %w", m.sec.name, err)
 		}
 	}

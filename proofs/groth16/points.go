@@ -22,7 +22,8 @@ type group[A, J any] struct {
 var errFlags = errors.New("it is compressed, at infinity or not reduced")
 
 // decodeG1 reads an uncompressed point and checks that it is one, with reduced
-// coordinates and not at infinity. Whether it is on the curve is not checked.
+// coordinates and without the flag of infinity. Whether it is on the curve, which
+// (0, 0) is not, is not checked.
 func decodeG1(p *bls.G1Affine, b []byte) error {
 	var err error
 	if p.X, err = fp.BigEndian.Element((*[fp.Bytes]byte)(b)); err != nil {

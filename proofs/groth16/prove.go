@@ -19,6 +19,11 @@ type ProveOptions struct {
 	Rand io.Reader
 	// Workers is how many processors to use; 0 is all.
 	Workers int
+	// Share, if not nil, is asked before every piece of the work how many of the
+	// workers that piece may have; below 1 counts as 1. With it a long proof makes
+	// room for an urgent one. A piece takes seconds, of a circuit of 130 million
+	// constraints a minute on few processors.
+	Share func(workers int) int
 	// Progress, if not nil, is told how far a stage is: "synthesize" (1 when
 	// done), "transform" (4 transforms), "multiply" (points). It is called from
 	// one goroutine at a time and must be quick.
@@ -65,7 +70,7 @@ func randomScalar(src io.Reader) (x fr.Element, err error) {
 // prover is one proof being made.
 type prover struct {
 	params      *Params
-	workers     int
+	workers     func() int // for the next piece of work
 	progress    func(stage string, done, total int64)
 	done, total int // points
 
@@ -77,11 +82,19 @@ type prover struct {
 }
 
 func newProver(p *Params, opts ProveOptions) *prover {
-	pr := &prover{params: p, workers: workersOr(opts.Workers), progress: opts.Progress, block: blockPoints, chunk1: chunkG1, chunk2: chunkG2}
+	pr := &prover{params: p, workers: opts.workers(), progress: opts.Progress, block: blockPoints, chunk1: chunkG1, chunk2: chunkG2}
 	for _, s := range p.sections() {
 		pr.total += s.count
 	}
 	return pr
+}
+
+func (o *ProveOptions) workers() func() int {
+	n, share := workersOr(o.Workers), o.Share
+	if share == nil {
+		return func() int { return n }
+	}
+	return func() int { return max(1, min(n, share(n))) }
 }
 
 func (p *prover) report(stage string, done, total int) {

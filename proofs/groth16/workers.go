@@ -5,12 +5,15 @@ import (
 	"sync"
 )
 
+// maxWorkers is what gnark-crypto's multi-exponentiation takes at most.
+const maxWorkers = 1024
+
 // workersOr is n, or the number of processors where n is not positive.
 func workersOr(n int) int {
-	if n > 0 {
-		return n
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
 	}
-	return runtime.GOMAXPROCS(0)
+	return min(n, maxWorkers)
 }
 
 // parallel calls work for consecutive parts of [0, n), one goroutine each, and

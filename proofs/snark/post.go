@@ -25,6 +25,7 @@ func window(info proof.WindowPoStVerifyInfo) (statement, error) {
 		name:     name,
 		inputs:   func() ([][]r1cs.Element, error) { return circuit.WindowInputs(info) },
 		circuits: func(vanilla []byte) ([]r1cs.Circuit, error) { return circuit.Window(info, vanilla) },
+		urgency:  minutes,
 	}, err
 }
 
@@ -61,6 +62,7 @@ func winning(info proof.WinningPoStVerifyInfo) (statement, error) {
 		name:     name,
 		inputs:   func() ([][]r1cs.Element, error) { return circuit.WinningInputs(info) },
 		circuits: func(vanilla []byte) ([]r1cs.Circuit, error) { return circuit.Winning(info, vanilla) },
+		urgency:  seconds,
 	}, err
 }
 

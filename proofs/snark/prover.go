@@ -7,8 +7,10 @@ import (
 )
 
 // Prover makes and checks proofs with the keys it was given; it is what the
-// subsystems are handed. It is safe for several goroutines, but every proof
-// takes all of Workers: whoever calls it decides what runs side by side.
+// subsystems are handed. It is safe for several goroutines. Every proof takes all
+// of Workers, but while a winning PoSt is made by any Prover of this process the
+// others make do with a quarter, and while a window PoSt is, seal and update
+// proofs do. Memory is not shared out: whoever calls it decides what runs side by side.
 type Prover struct {
 	Keys    Keys
 	Workers int // cores for one proof, 0 = all

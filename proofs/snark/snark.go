@@ -38,6 +38,7 @@ type statement struct {
 	name     string // of the parameters
 	inputs   func() ([][]r1cs.Element, error)
 	circuits func(vanilla []byte) ([]r1cs.Circuit, error)
+	urgency  urgency
 }
 
 // prove makes one proof per partition and checks them together.
@@ -66,10 +67,11 @@ func (s statement) make(ctx context.Context, keys Keys, vanilla []byte, o Option
 	if err != nil {
 		return nil, err
 	}
+	defer s.urgency.begin()()
 	out := make([]byte, 0, len(circuits)*groth16.ProofSize)
 	proofs := make([]groth16.Proof, len(circuits))
 	for i, c := range circuits {
-		proofs[i], err = groth16.Prove(ctx, params, c, groth16.ProveOptions{Workers: o.Workers, Progress: stages(o.Progress, i, len(circuits))})
+		proofs[i], err = groth16.Prove(ctx, params, c, groth16.ProveOptions{Workers: o.Workers, Share: s.urgency.share, Progress: stages(o.Progress, i, len(circuits))})
 		if err != nil {
 			return nil, fmt.Errorf("partition %d of %d: %w", i+1, len(circuits), err)
 		}
