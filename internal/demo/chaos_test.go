@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math/rand"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,18 +17,43 @@ import (
 // commands are what the demo runs.
 var commands = []string{"miner", "miner-worker", "miner-devnet", "miner-client"}
 
-// buildCommands makes the real binaries.
-func buildCommands(t *testing.T, commands ...string) string {
+// built is the directory with the real binaries, made once for all tests. They
+// are compiled as the tests are, so that the compiler has done most of it
+// already, and linked without what only a debugger needs.
+var built struct {
+	sync.Once
+	dir string
+	err error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	_ = os.RemoveAll(built.dir)
+	os.Exit(code)
+}
+
+func buildCommands(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "bin")
-	args := []string{"build", "-trimpath", "-o", bin + "/"}
+	built.Do(func() { built.dir, built.err = build() })
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.dir
+}
+
+func build() (string, error) {
+	dir, err := os.MkdirTemp("", "quarry-demo-")
+	if err != nil {
+		return "", err
+	}
+	args := []string{"build", "-ldflags=-s -w", "-o", dir + "/"}
 	for _, c := range commands {
 		args = append(args, "quarry/cmd/"+c)
 	}
-	if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
-		t.Fatalf("build the commands: %v\n%s", err, out)
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return dir, fmt.Errorf("build the commands: %w\n%s", err, out)
 	}
-	return bin
+	return dir, nil
 }
 
 // Real processes, a real chain: devnet, both miners and the worker are killed
@@ -35,7 +63,7 @@ func TestKillEverybody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs five processes for most of a minute")
 	}
-	o := options{bin: buildCommands(t, commands...), dir: filepath.Join(t.TempDir(), "run"), sectorSize: "2KiB", deals: 2, proofs: 1,
+	o := options{bin: buildCommands(t), dir: filepath.Join(t.TempDir(), "run"), sectorSize: "2KiB", deals: 2, proofs: 1,
 		chaos: true, every: 1500 * time.Millisecond, rounds: 1, seed: time.Now().UnixNano(), budget: 4 * time.Minute,
 		marketsEnv: []string{"MINER_DEALMAKING_PUBLISHMSGPERIOD=10 epochs"}}
 	t.Logf("seed %d", o.seed)
@@ -52,7 +80,7 @@ func TestDevnetKilledFromTheStart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts the devnet twenty times")
 	}
-	o := options{bin: buildCommands(t, "miner-devnet"), dir: filepath.Join(t.TempDir(), "run"), sectorSize: "2KiB", file: "doc.go", deals: 1, budget: 3 * time.Minute}
+	o := options{bin: buildCommands(t), dir: filepath.Join(t.TempDir(), "run"), sectorSize: "2KiB", file: "doc.go", deals: 1, budget: 3 * time.Minute}
 	ctx, cancel := context.WithTimeout(t.Context(), o.budget)
 	defer cancel()
 	d, err := newDemo(o)
