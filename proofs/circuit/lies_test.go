@@ -143,6 +143,9 @@ func TestPoRepCircuitNotices(t *testing.T) {
 		"other parent":     func(_ *porepCircuit, x *porep.Challenge) { x.Exp[0] = x.Base[0] },
 		"node":             func(c *porepCircuit, _ *porep.Challenge) { c.nodes[0] ^= 1 },
 		"replica id":       func(c *porepCircuit, _ *porep.Challenge) { flip(&c.replicaID) },
+		"CommD":            func(c *porepCircuit, _ *porep.Challenge) { flip(&c.commD) },
+		"CommC":            func(c *porepCircuit, _ *porep.Challenge) { flip(&c.commC) },
+		"CommR":            func(c *porepCircuit, _ *porep.Challenge) { flip(&c.commR) },
 	} {
 		circuits, inputs := s.fill(t)
 		c := circuits[0].(*porepCircuit)
@@ -172,6 +175,8 @@ func TestUpdateCircuitNotices(t *testing.T) {
 		"old root":       func(c *updateCircuit) { flip(&c.part.Openings[0].Old.Root) },
 		"other opening":  func(c *updateCircuit) { c.part.Openings[0] = c.part.Openings[1] },
 		"new commitment": func(c *updateCircuit) { flip(&c.commRNew) },
+		"old commitment": func(c *updateCircuit) { flip(&c.commROld) },
+		"new data":       func(c *updateCircuit) { flip(&c.commDNew) },
 	} {
 		circuits, inputs := s.fill(t)
 		c := circuits[0].(*updateCircuit)
