@@ -15,11 +15,15 @@ import (
 	"quarry/internal/filcrypto"
 )
 
-// MinerGetBaseInfo implements api.Chain.
+// MinerGetBaseInfo implements api.Chain: it waits until the epoch opens, because
+// the answer has its randomness.
 func (n *Node) MinerGetBaseInfo(ctx context.Context, a address.Address, epoch abi.ChainEpoch, tsk api.TipSetKey) (*api.MiningBaseInfo, error) {
 	base, err := n.ledger.tipset(ctx, tsk)
 	if err != nil {
 		return nil, err
+	}
+	if err := n.waitEpoch(ctx, epoch); err != nil {
+		return nil, fmt.Errorf("wait for epoch %d: %w", epoch, err)
 	}
 	return n.cons.baseInfo(ctx, a, epoch, base)
 }

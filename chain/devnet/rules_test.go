@@ -2,6 +2,7 @@ package devnet
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -300,5 +301,27 @@ func TestRunStops(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Nobody learns the randomness of an epoch before it opens, and an absurd epoch
+// costs nothing.
+func TestBaseInfoWaitsForTheEpoch(t *testing.T) {
+	n := newFixture(t, "one").open(t)
+	step(t, n, 2)
+	open := n.Epoch() + 1
+	info, err := n.MinerGetBaseInfo(t.Context(), n.params.Miner, open, nil)
+	if err != nil || info == nil || len(info.BeaconEntries) == 0 {
+		t.Fatalf("the open epoch: %+v, %v", info, err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, e := range []abi.ChainEpoch{open + 1, 1 << 40, 1<<63 - 1} {
+		if info, err := n.MinerGetBaseInfo(gone, n.params.Miner, e, nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("epoch %d at %d: %+v, %v", e, open, info, err)
+		}
+	}
+	if _, err := n.MinerGetBaseInfo(t.Context(), n.params.Miner, 0, nil); err == nil {
+		t.Error("an epoch that is over was answered")
 	}
 }
