@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -176,8 +177,10 @@ func decodeReplicaUpdate(raw []byte) (*proof.ReplicaUpdateInfo, error) {
 	}
 	out.Proof = make([]byte, n)
 	if maj == cbg.MajByteString {
-		_, err = r.Read(out.Proof)
-		return &out, err
+		if _, err = io.ReadFull(r, out.Proof); err != nil {
+			return nil, fmt.Errorf("proof bytes: %w", err)
+		}
+		return &out, nil
 	}
 	for i := range out.Proof {
 		maj, v, err := r.ReadHeader()

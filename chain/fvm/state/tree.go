@@ -38,7 +38,7 @@ var ErrInTransaction = errors.New("state tree is inside a transaction")
 type undo struct {
 	id      abi.ActorID
 	actor   *Actor // nil: absent
-	loaded  bool   // false: not cached before
+	dirty   bool   // it was changed since the last flush already
 	resolve *address.Address
 }
 
@@ -176,7 +176,7 @@ func (t *Tree) set(id abi.ActorID, a *Actor) error {
 		return err
 	}
 	if t.depth > 0 {
-		t.log = append(t.log, undo{id: id, actor: old, loaded: t.cache[id].dirty})
+		t.log = append(t.log, undo{id: id, actor: old, dirty: t.cache[id].dirty})
 	}
 	t.cache[id] = entry{actor: a, dirty: true}
 	return nil
@@ -279,7 +279,7 @@ func (t *Tree) Revert(mark int) {
 			delete(t.resolve, *u.resolve)
 			continue
 		}
-		t.cache[u.id] = entry{actor: u.actor, dirty: u.loaded}
+		t.cache[u.id] = entry{actor: u.actor, dirty: u.dirty}
 	}
 	t.log = t.log[:mark]
 	t.depth--
