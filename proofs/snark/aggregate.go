@@ -22,7 +22,7 @@ import (
 const maxAggregated = 8192
 
 // Aggregate makes one proof of the seal proofs of several sectors: proofs holds
-// what ProveSeal returned for each entry of info.Infos, in the same order.
+// what ProveSealPartitions returned for each entry of info.Infos, in the same order.
 // info.Proof is ignored. The sectors must be of one seal proof type. It does not
 // check the proofs, but the aggregate that came out.
 func Aggregate(ctx context.Context, keys Keys, info proof.AggregateSealVerifyProofAndInfos, proofs [][]byte, o Options) ([]byte, error) {
@@ -94,7 +94,7 @@ func VerifyAggregate(ctx context.Context, keys Keys, info proof.AggregateSealVer
 		return false, nil //nolint:nilerr // public information that makes no statement is wrong, not undecided
 	}
 	agg, _, err := snarkpack.ParseProofPrefix(info.Proof)
-	if err != nil {
+	if err != nil || agg.Count() != snarkpack.PaddedCount(len(st.Inputs)) {
 		return false, nil //nolint:nilerr // as above
 	}
 	file, err := keys.SRS(ctx)
@@ -139,7 +139,7 @@ func aggregateStatement(info proof.AggregateSealVerifyProofAndInfos) (st snarkpa
 			include.Write(s.InteractiveRandomness)
 		}
 		include.Write(commR)
-		of, err := circuit.PoRepInputs(proof.SealVerifyInfo{SealProof: info.SealProof, SectorID: abi.SectorID{Miner: info.Miner, Number: s.Number},
+		of, err := sealInputs(proof.SealVerifyInfo{SealProof: info.SealProof, SectorID: abi.SectorID{Miner: info.Miner, Number: s.Number},
 			Randomness: s.Randomness, InteractiveRandomness: s.InteractiveRandomness, SealedCID: s.SealedCID, UnsealedCID: s.UnsealedCID})
 		if err != nil {
 			return st, "", fmt.Errorf("sector %d: %w", s.Number, err)
