@@ -129,7 +129,12 @@ func (s *Sealing) task(ctx context.Context, l *lane, r record, typ api.TaskType,
 		}
 	}
 	for st.State != api.TaskDone && st.State != api.TaskFailed {
-		if st, err = s.deps.Storage.TaskWait(ctx, st.ID); err != nil {
+		// Where storage is in this process TaskWait answers a context that has
+		// ended with the state so far.
+		if st, err = s.deps.Storage.TaskWait(ctx, st.ID); err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
 			return fmt.Errorf("wait for task %s: %w", key, err)
 		}
 	}

@@ -298,7 +298,9 @@ func (s *Sealing) unseal(ctx context.Context, t api.UnsealTarget, r record) erro
 		}
 	}
 	for err == nil && st.State != api.TaskDone && st.State != api.TaskFailed {
-		st, err = s.deps.Storage.TaskWait(ctx, st.ID)
+		if st, err = s.deps.Storage.TaskWait(ctx, st.ID); err == nil {
+			err = ctx.Err() // the state so far is no answer to a caller who is gone
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("unseal %s: %w", s.name(t.Sector), err)
