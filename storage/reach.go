@@ -94,7 +94,8 @@ func (m *Manager) canWrite(ctx context.Context, w api.WorkerInfo, t api.TaskType
 		if err != nil {
 			continue
 		}
-		if p.CanSeal || p.CanStore && (t == api.TaskFinalize || t == api.TaskFinalizeUpdate) {
+		keeps := t == api.TaskFinalize || t == api.TaskFinalizeUpdate // they end on a path for keeping
+		if keeps && p.CanStore || !keeps && p.CanSeal {
 			return true
 		}
 	}
