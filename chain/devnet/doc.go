@@ -8,6 +8,9 @@
 // when the epoch closes; no block means a null round. Time is only ever sped
 // up: by the pace, and by running null rounds back to back (warp).
 //
+// Proof fields may hold Groth16 proofs, where the node was given keys, or the name
+// of a vanilla proof that was put on the node before (ChainPutObj).
+//
 // It refuses to accept a proof that it has not verified, to take a block for a
 // closed epoch, and to talk to other nodes: there is no gossip.
 package devnet

@@ -62,7 +62,7 @@ func sizeOf(r io.ReaderAt) (size int64, known bool, err error) {
 
 // same finds two names for one file: the same value, or files of one path.
 func same(a, b any) bool {
-	if t := reflect.TypeOf(a); t == reflect.TypeOf(b) && t.Comparable() && a == b {
+	if a != nil && reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b {
 		return true
 	}
 	x, ok1 := a.(interface{ Name() string })

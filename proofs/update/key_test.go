@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -313,5 +314,25 @@ func TestSmallVectors(t *testing.T) {
 	}
 	if checked != 2 {
 		t.Errorf("%d sectors checked", checked)
+	}
+}
+
+// boxed is a reader of a type that can be compared, with content that cannot.
+type boxed struct {
+	io.ReaderAt
+	extra any
+}
+
+// Files are told apart without a panic, whatever they are.
+func TestSame(t *testing.T) {
+	f, g := poreptest.NewFile(1), poreptest.NewFile(1)
+	odd := boxed{f, []int{1}}
+	for i, x := range []struct {
+		a, b any
+		want bool
+	}{{f, f, true}, {f, g, false}, {f, odd, false}, {odd, odd, false}, {boxed{f, 1}, boxed{f, 1}, true}, {boxed{f, 1}, odd, false}, {nil, nil, false}} {
+		if got := same(x.a, x.b); got != x.want {
+			t.Errorf("pair %d: %v", i, got)
+		}
 	}
 }
