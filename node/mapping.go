@@ -55,7 +55,7 @@ func MapConfig(dir string, cfg config.Config) (Settings, error) {
 		},
 		Fees: FeeLimits{PreCommit: cfg.Fees.MaxPreCommitGasFee.Amount(), Commit: cfg.Fees.MaxCommitGasFee.Amount(),
 			WindowPoSt: cfg.Fees.MaxWindowPoStGasFee.Amount(), Publish: cfg.Fees.MaxPublishDealsFee.Amount()},
-		LocalWorker: cfg.Storage.LocalWorker, WorkerTasks: workerTasks(cfg.Storage),
+		LocalWorker: cfg.Storage.LocalWorker, WorkerTasks: workerTasks(cfg.Storage), ParentCache: cfg.Storage.ParentCacheDir,
 		Libp2pListen: cfg.Libp2p.ListenAddresses, Libp2pAnnounce: cfg.Libp2p.AnnounceAddresses,
 		RetrievalListen: cfg.Dealmaking.RetrievalListenAddress, MarketsOpts: m,
 	}, nil

@@ -22,6 +22,7 @@ import (
 	"quarry/storage"
 	"quarry/storage/fetch"
 	"quarry/storage/index"
+	"quarry/storage/parents"
 	"quarry/storage/paths"
 	"quarry/storage/worker"
 )
@@ -126,8 +127,10 @@ func (n *Node) withStorage(ctx context.Context) error {
 	if !n.set.LocalWorker {
 		return nil
 	}
+	graphs := parents.New(parents.Config{Dir: n.set.ParentCache}, parents.Deps{Log: n.log.With("part", "parents")})
+	n.onClose(func() { n.closeErr = append(n.closeErr, graphs.Close()) })
 	w, err := worker.New(ctx, worker.Config{URL: remote, TaskTypes: n.set.WorkerTasks}, worker.Deps{Storage: m, Local: n.local,
-		Store: n.repo.Datastore(repo.Worker), Token: n.ownToken, Snark: n.workerSnark(), Log: n.log.With("part", "worker")})
+		Store: n.repo.Datastore(repo.Worker), Token: n.ownToken, Snark: n.workerSnark(), Parents: graphs, Log: n.log.With("part", "worker")})
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type Settings struct {
 	ProvingOpts ProvingOptions
 	LocalWorker bool
 	WorkerTasks []api.TaskType // of the built-in worker
+	ParentCache string         // directory of its parent cache files, empty for none
 
 	Libp2pListen, Libp2pAnnounce []string
 	RetrievalListen              string         // host:port of the public HTTP server

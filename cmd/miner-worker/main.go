@@ -23,6 +23,7 @@ const (
 	flagMinerInfo = "miner-api-info"
 	flagMinerRepo = "miner-repo"
 	flagJSON      = "json"
+	flagParents   = "parent-cache"
 )
 
 func newApp(out io.Writer) *cli.App {

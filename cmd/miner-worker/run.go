@@ -21,6 +21,7 @@ import (
 	"quarry/node/serve"
 	"quarry/proofs/snark"
 	"quarry/storage/fetch"
+	"quarry/storage/parents"
 	"quarry/storage/paths"
 	"quarry/storage/worker"
 )
@@ -46,6 +47,7 @@ func runCommand() *cli.Command {
 		&cli.StringFlag{Name: "url", EnvVars: []string{"WORKER_URL"}, Usage: "http(s)://host:port that others reach --listen at; found out when empty"},
 		&cli.StringFlag{Name: "name", EnvVars: []string{"WORKER_NAME"}, Usage: "name in lists; default: the host's"},
 		&cli.StringFlag{Name: "memory", EnvVars: []string{"WORKER_MEMORY"}, Usage: "memory for tasks, for example 120GiB; default: what the machine has"},
+		&cli.StringFlag{Name: flagParents, EnvVars: []string{"WORKER_PARENT_CACHE"}, Usage: "directory for parent cache files (60 GB for 32 GiB sectors, made once); empty: parents are computed for every sector"},
 		&cli.IntFlag{Name: "cpus", EnvVars: []string{"WORKER_CPUS"}, Usage: "cores for tasks; default: all"},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"WORKER_LOG_LEVEL"}, Value: "info", Usage: "debug, info, warn or error"},
 	}
@@ -115,7 +117,7 @@ func run(c *cli.Context) (err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	ctx, stop := context.WithCancel(c.Context)
 	defer stop()
-	p := &process{log: log, miner: miner, repo: r, cfg: cfg, stop: stop}
+	p := &process{log: log, miner: miner, repo: r, cfg: cfg, parents: c.String(flagParents), stop: stop}
 	return p.run(ctx, c.String("listen"), c.String("url"))
 }
 
@@ -146,7 +148,9 @@ type process struct {
 	miner *client.MinerAPI
 	repo  *repo.Repo
 	cfg   worker.Config
-	stop  context.CancelFunc
+	// parents is the directory of parent cache files, empty for none.
+	parents string
+	stop    context.CancelFunc
 }
 
 func (p *process) run(ctx context.Context, listen, url string) error {
@@ -177,7 +181,9 @@ func (p *process) run(ctx context.Context, listen, url string) error {
 		return errors.Join(err, srv.Close())
 	}
 	defer params.Close()
-	w, err := worker.New(ctx, p.cfg, worker.Deps{Storage: p.miner, Local: local, Store: p.repo.Datastore(repo.Worker), Snark: snark.Prover{Keys: params},
+	graphs := parents.New(parents.Config{Dir: p.parents}, parents.Deps{Log: p.log.With("part", "parents")})
+	defer graphs.Close()
+	w, err := worker.New(ctx, p.cfg, worker.Deps{Storage: p.miner, Local: local, Store: p.repo.Datastore(repo.Worker), Snark: snark.Prover{Keys: params}, Parents: graphs,
 		Token: p.miner.Info().Token.Reveal, Log: p.log.With("part", "worker")})
 	if err != nil {
 		return errors.Join(err, srv.Close())

@@ -154,6 +154,9 @@ type Storage struct {
 	AllowReplicaUpdate bool
 	// AllowProveReplicaUpdate2 lets the local worker make the Groth16 proof of it.
 	AllowProveReplicaUpdate2 bool
+	// ParentCacheDir is where the local worker keeps parent cache files, 60 GB for
+	// 32 GiB sectors, made once. Empty: parents are computed for every sector.
+	ParentCacheDir string
 }
 
 // Proving is window PoSt and block production.

@@ -97,7 +97,12 @@ func (w *Worker) layers(ctx context.Context, s api.SectorRef, size abi.SectorSiz
 		return out, err
 	}
 	defer release()
-	out, err = porep.PreCommit1(ctx, porepSector(s), a.Ticket, a.Pieces, data, paths.CacheDir(dir), p.set)
+	labels, err := w.labelOptions(ctx, s, p)
+	if err != nil {
+		return out, err
+	}
+	out, err = porep.PreCommit1With(ctx, porep.PreCommit1Task{Sector: porepSector(s), Ticket: a.Ticket, Pieces: a.Pieces,
+		Unsealed: data, Cache: paths.CacheDir(dir)}, labels, p.set)
 	if worthKeeping(ctx, err) {
 		return out, err
 	}
@@ -301,7 +306,11 @@ func (w *Worker) unsealReplica(ctx context.Context, s api.SectorRef, size abi.Se
 		return err
 	}
 	defer sealed.Close() //nolint:errcheck // read only
-	return porep.Unseal(ctx, porepSector(s), a.Ticket, commD, sealed, out, a.Offset, a.Size)
+	labels, err := w.labelOptions(ctx, s, p)
+	if err != nil {
+		return err
+	}
+	return porep.UnsealWith(ctx, porepSector(s), a.Ticket, commD, sealed, out, a.Offset, a.Size, nil, labels, p.set)
 }
 
 type countWriter struct {

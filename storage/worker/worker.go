@@ -49,6 +49,7 @@ type Deps struct {
 	Store   datastore.Batching
 	Token   func() string // bearer for /remote of other processes
 	Snark   Snark         // nil: Groth16 tasks are not offered
+	Parents Parents       // nil: the parents of a graph are computed each time
 	Log     *slog.Logger
 }
 
