@@ -6,6 +6,8 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
+	"quarry/proofs/porep"
+	"quarry/proofs/update"
 )
 
 // Resources is what a task takes, or several together.
@@ -22,14 +24,56 @@ const (
 	gib = 1 << 30
 )
 
-// memory is per sector size: AP, PC1 and UNS, PC2, C1. Figures from lotus
-// storiface/resources.go, minimum plus base memory.
-var memory = map[abi.SectorSize][4]uint64{
-	2 * kib:   {2 * kib, 2 * kib, 2 * kib, 2 * kib},
-	8 * mib:   {8 * mib, 24 * mib, 24 * mib, 8 * mib},
-	512 * mib: {2 * gib, 1100 * mib, 2 * gib, 2 * gib},
-	32 * gib:  {5 * gib, 56*gib + 10*mib, 16 * gib, 2 * gib},
-	64 * gib:  {9 * gib, 112*gib + 10*mib, 31 * gib, 2 * gib},
+// What a process takes beside the working set of a task: heap not collected yet,
+// and large pages that are only partly filled (measured with 512 MiB sectors).
+const (
+	smallMargin = 16 * mib
+	largeMargin = 384 * mib
+)
+
+// mostCores bounds the estimate for tasks whose memory grows with the cores: the
+// queue does not know who will take them.
+const mostCores = 64
+
+// stated is what the proofs say they need, with the margin of the sector's size.
+func stated(size abi.SectorSize, need uint64, err error) (uint64, error) {
+	margin := uint64(smallMargin)
+	if size >= 512*mib {
+		margin = largeMargin
+	}
+	return need + margin, err
+}
+
+// memoryOf is the working set of a task that is no Groth16 proof.
+func memoryOf(t api.TaskType, p abi.RegisteredSealProof, size abi.SectorSize) (uint64, error) {
+	switch t {
+	case api.TaskPreCommit1, api.TaskUnseal:
+		n, err := porep.PreCommit1Memory(p, 1)
+		return stated(size, n, err)
+	case api.TaskPreCommit2:
+		n, err := porep.PreCommit2Memory(p, mostCores)
+		if err == nil && porep.Synthetic(p) {
+			var more uint64
+			more, err = porep.SynthesizeMemory(p, mostCores)
+			n = max(n, more)
+		}
+		return stated(size, n, err)
+	case api.TaskCommit1:
+		n, err := porep.ProveMemory(p)
+		return stated(size, n, err)
+	}
+	u, err := p.RegisteredUpdateProof()
+	if err != nil {
+		return 0, err
+	}
+	var n uint64
+	switch t {
+	case api.TaskUpdate:
+		n, err = update.Memory(u, mostCores)
+	case api.TaskProveUpdate1:
+		n, err = update.ProveMemory(u)
+	}
+	return stated(size, n, err)
 }
 
 // groth16Memory is per sector size: C2 and PR2. The prover holds the assignment, three
@@ -47,26 +91,26 @@ func Needs(t api.TaskType, p abi.RegisteredSealProof) (Resources, error) {
 	if err != nil {
 		return Resources{}, &api.ErrInvalid{What: fmt.Sprintf("seal proof type %d", p), Reason: "it does not exist"}
 	}
-	m := memory[size]
+	r := Resources{Count: 1}
 	switch t {
-	case api.TaskAddPiece:
-		return Resources{MemBytes: m[0], Threads: 1, Count: 1}, nil
-	case api.TaskPreCommit1, api.TaskUnseal:
-		return Resources{MemBytes: m[1], Threads: 1, Count: 1}, nil
-	case api.TaskPreCommit2:
-		return Resources{MemBytes: m[2], Threads: 1, Count: 1}, nil
-	case api.TaskCommit1:
-		return Resources{MemBytes: m[3], Threads: 0, Count: 1}, nil
-	case api.TaskUpdate: // tree-d and tree-r-last, as in PC2
-		return Resources{MemBytes: m[2], Threads: 1, Count: 1}, nil
-	case api.TaskProveUpdate1:
-		return Resources{MemBytes: m[3], Threads: 0, Count: 1}, nil
-	case api.TaskCommit2, api.TaskProveUpdate2:
-		return Resources{MemBytes: groth16Memory[size], Wide: 1, Count: 1}, nil
 	case api.TaskFinalize, api.TaskFinalizeUpdate:
-		return Resources{MemBytes: 0, Threads: 0, Count: 1}, nil
+		return r, nil
+	case api.TaskAddPiece: // a stream
+		r.MemBytes, r.Threads = 64*mib, 1
+		return r, nil
+	case api.TaskCommit2, api.TaskProveUpdate2:
+		r.MemBytes, r.Wide = groth16Memory[size], 1
+		return r, nil
+	case api.TaskPreCommit1, api.TaskUnseal, api.TaskPreCommit2, api.TaskUpdate:
+		r.Threads = 1
+	case api.TaskCommit1, api.TaskProveUpdate1: // reads for seconds
+	default:
+		return Resources{}, &api.ErrInvalid{What: "task type " + string(t), Reason: "it does not exist", Hint: "known are AP, PC1, PC2, C1, C2, FIN, UNS, RU, PR1, PR2 and FRU"}
 	}
-	return Resources{}, &api.ErrInvalid{What: "task type " + string(t), Reason: "it does not exist", Hint: "known are AP, PC1, PC2, C1, C2, FIN, UNS, RU, PR1, PR2 and FRU"}
+	if r.MemBytes, err = memoryOf(t, p, size); err != nil {
+		return Resources{}, &api.ErrInvalid{What: fmt.Sprintf("task %s with seal proof type %d", t, p), Reason: err.Error()}
+	}
+	return r, nil
 }
 
 func (r *Resources) add(o Resources) {

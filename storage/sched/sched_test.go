@@ -204,9 +204,9 @@ func TestOrderAndFit(t *testing.T) {
 		big.Sector.ProofType = abi.RegisteredSealProof_StackedDrg32GiBV1_1
 		submit(t, s, big)
 		small := someone(api.TaskPreCommit1)
-		small.MemBytes = 16 << 30
+		small.MemBytes = 64 << 30 // two layers alone
 		require.Nil(t, claim(t, s, small))
-		small.MemBytes = 64 << 30
+		small.MemBytes = 66 << 30
 		require.Equal(t, "big", claim(t, s, small).Spec.Key)
 	})
 }
@@ -319,4 +319,24 @@ func TestRefusals(t *testing.T) {
 	_, err = s.Wait(t.Context(), uuid.New())
 	var missing *api.ErrNotFound
 	require.ErrorAs(t, err, &missing)
+}
+
+// What a task takes is what the proofs state, never less than two layers.
+func TestStatedMemory(t *testing.T) {
+	for p, layers := range map[abi.RegisteredSealProof]uint64{
+		abi.RegisteredSealProof_StackedDrg8MiBV1_1: 16 << 20, abi.RegisteredSealProof_StackedDrg512MiBV1_1: 1 << 30,
+		abi.RegisteredSealProof_StackedDrg32GiBV1_1_Feat_SyntheticPoRep: 64 << 30, abi.RegisteredSealProof_StackedDrg64GiBV1_1: 128 << 30,
+	} {
+		for _, k := range []api.TaskType{api.TaskAddPiece, api.TaskPreCommit1, api.TaskUnseal, api.TaskPreCommit2, api.TaskCommit1, api.TaskUpdate, api.TaskProveUpdate1} {
+			r, err := Needs(k, p)
+			require.NoError(t, err, k)
+			require.NotZero(t, r.MemBytes, k)
+			if k == api.TaskPreCommit1 || k == api.TaskUnseal {
+				require.Greater(t, r.MemBytes, layers)
+				require.Less(t, r.MemBytes, layers*3+(64<<20))
+			} else {
+				require.Less(t, r.MemBytes, uint64(2<<30), k)
+			}
+		}
+	}
 }
