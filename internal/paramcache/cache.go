@@ -85,9 +85,9 @@ func New(cfg Config, deps Deps) (*Cache, error) {
 		cfg.Dir = d
 	}
 	if cfg.Hint == "" {
-		cfg.Hint = "put the published files there"
+		cfg.Hint = "put the published files there, as fetch-params of lotus and others does where " + EnvDir + " names that directory"
 		if cfg.Devnet {
-			cfg.Hint = "generate them with: miner-worker params generate"
+			cfg.Hint += "; for an embedded devnet generate them with: miner-worker params generate"
 		}
 	}
 	if deps.Log == nil {
@@ -177,6 +177,9 @@ func (c *Cache) openParams(ctx context.Context, name string) (p *groth16.Params,
 	}
 	if err != nil {
 		return nil, errors.Join(err, src.Close())
+	}
+	if published := filepath.Join(c.dir, name+extParams); devnet && !absent(published) {
+		c.log.Warn("generated parameters are used though published ones are there; only an embedded devnet takes their proofs", "used", src.Name(), "published", published)
 	}
 	c.log.Info("proof parameters opened", "file", src.Name(), "bytes", src.size, "generated here", devnet)
 	return p, nil

@@ -3,8 +3,8 @@ package groth16
 import "github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
 // MemoryEstimate is about how many bytes Prove keeps at its peak for a circuit of
-// the given size (inputs with ONE), not counting the circuit itself and mapped
-// parameters: three vectors of the evaluation domain, the values of the
+// the given size (inputs with ONE), not counting the circuit itself and
+// parameters in memory: three vectors of the evaluation domain, the values of the
 // variables, twiddle factors, and the points that are multiplied together. Go's
 // collector may let the process grow to twice that; GOMEMLIMIT bounds it.
 //
