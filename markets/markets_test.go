@@ -41,7 +41,7 @@ func TestDealToRetrieval(t *testing.T) {
 		info := w.reach(id, api.DealIndexed)
 		require.Equal(t, uint64(car.Size), info.Received)
 		require.Equal(t, 1, w.sealing.adds[id.String()])
-		require.NoFileExists(t, w.m.deals.StagedPath(id), "staging file must go once sealing has the bytes")
+		w.unstaged(id) // once sealing has the bytes
 
 		// The provider's escrow was filled for exactly this deal's collateral.
 		require.Equal(t, big.NewInt(1200), w.chain.escrow[minerAddr])
@@ -292,9 +292,20 @@ func TestWrongPieceFailsForGood(t *testing.T) {
 	require.NoError(t, err)
 	info := w.reach(id, api.DealComplete)
 	require.Contains(t, info.Err, "commp mismatch")
-	require.NoFileExists(t, w.m.deals.StagedPath(id))
+	w.unstaged(id)
 	require.Error(t, w.m.DealsRetry(ctx, id))
 	require.Zero(t, w.chain.sent[4])
+
+	// A crash between the record and the file leaves nothing for ever, and what
+	// is not ours is not touched.
+	w.stop()
+	foreign := filepath.Join(w.dir, "00112233-4455-4677-8899-aabbccddeeff.payload")
+	for _, path := range []string{w.m.deals.StagedPath(id), foreign} {
+		require.NoError(t, os.WriteFile(path, []byte("left"), 0o600))
+	}
+	w.start()
+	w.unstaged(id)
+	require.FileExists(t, foreign)
 }
 
 func TestPublishRefusalWaitsForOperator(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -144,6 +145,14 @@ func (w *world) reach(id uuid.UUID, c api.DealCheckpoint) api.DealInfo {
 		return info.Checkpoint == c
 	}, 20*time.Second, 5*time.Millisecond, "deal does not reach %s", c)
 	return info
+}
+
+// unstaged waits until a deal's staging file is gone: the record is written first.
+func (w *world) unstaged(id uuid.UUID) {
+	require.Eventually(w.t, func() bool {
+		_, err := os.Stat(w.m.deals.StagedPath(id))
+		return errors.Is(err, os.ErrNotExist)
+	}, 20*time.Second, time.Millisecond, "the staging file of %s stays", id)
 }
 
 func (w *world) settles(id uuid.UUID, s api.SectorState) {

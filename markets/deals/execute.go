@@ -135,12 +135,17 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 	if err := p.inTime(ctx, prop, p.cfg.Policy.PublishBuffer, "transfer"); err != nil {
 		return err
 	}
-	if err := acquire(ctx, p.transfers); err != nil {
-		return err
+	// A server that sends a byte a minute must not hold one of the few places
+	// longer than the deal can still be published.
+	intime, stop := p.before(ctx, prop.StartEpoch-p.cfg.Policy.PublishBuffer)
+	err := p.pull(intime, rec)
+	late := intime.Err() != nil && ctx.Err() == nil
+	stop()
+	if late {
+		if err := p.inTime(ctx, prop, p.cfg.Policy.PublishBuffer, "transfer"); err != nil {
+			return err
+		}
 	}
-	err := p.deps.Fetcher.Fetch(ctx, transfer.Request{URL: rec.TransferURL, Headers: rec.Headers, Size: rec.TransferSize,
-		Path: p.StagedPath(rec.UUID), Progress: func(n uint64) { p.deps.Store.progress(rec.UUID, n) }})
-	<-p.transfers
 	var fe *transfer.FatalError
 	if errors.As(err, &fe) {
 		return fatalError("transfer of %s: %w", rec.TransferURL, err)
@@ -152,6 +157,30 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 		return err
 	}
 	return p.reach(ctx, rec, api.DealTransferred, func(r *Record) { r.Received = r.TransferSize })
+}
+
+// pull fetches the payload, as one of a limited number.
+func (p *Provider) pull(ctx context.Context, rec *Record) error {
+	if err := acquire(ctx, p.transfers); err != nil {
+		return err
+	}
+	defer func() { <-p.transfers }()
+	return p.deps.Fetcher.Fetch(ctx, transfer.Request{URL: rec.TransferURL, Headers: rec.Headers, Size: rec.TransferSize,
+		Path: p.StagedPath(rec.UUID), Progress: func(n uint64) { p.deps.Store.progress(rec.UUID, n) }})
+}
+
+// before ends its context when the chain has passed an epoch. stop waits for its
+// goroutine.
+func (p *Provider) before(ctx context.Context, last abi.ChainEpoch) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if _, err := p.deps.Heads.WaitHeight(ctx, last+1); err == nil {
+			cancel()
+		}
+	}()
+	return ctx, func() { cancel(); <-ended }
 }
 
 // verify computes the commitment of the staged bytes once.

@@ -10,10 +10,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/google/uuid"
 	"github.com/ipfs/go-cid"
 
 	"quarry/api"
@@ -121,9 +123,11 @@ func New(cfg Config, deps Deps) (*Provider, error) {
 		started: make(chan api.UUID, 64), running: map[api.UUID]bool{}}, nil
 }
 
+const stagedSuffix = ".payload"
+
 // StagedPath is the staging file of a deal.
 func (p *Provider) StagedPath(id api.UUID) string {
-	return filepath.Join(p.cfg.StagingDir, id.String()+".payload")
+	return filepath.Join(p.cfg.StagingDir, id.String()+stagedSuffix)
 }
 
 // Propose judges a proposal and, when it is good, writes it down and starts it.
@@ -235,6 +239,7 @@ func (p *Provider) Status(ctx context.Context, req *wire.DealStatusRequest) wire
 func (p *Provider) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	p.sweep()
 	for _, rec := range p.deps.Store.List() {
 		if !rec.Final() && rec.Retry == api.DealRetryAuto || unsettled(rec) {
 			p.launch(ctx, &wg, rec.UUID)
@@ -246,6 +251,26 @@ func (p *Provider) Run(ctx context.Context) error {
 			return nil
 		case id := <-p.started:
 			p.launch(ctx, &wg, id)
+		}
+	}
+}
+
+// sweep removes what a crash left of deals that are over: the record is written
+// before the file goes.
+func (p *Provider) sweep() {
+	entries, err := os.ReadDir(p.cfg.StagingDir)
+	if err != nil {
+		p.deps.Log.Warn("cannot look for staging files that nobody needs", "error", err)
+		return
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), stagedSuffix)
+		id, err := uuid.Parse(name)
+		if !ok || err != nil {
+			continue // not ours
+		}
+		if rec, err := p.deps.Store.Get(id); err == nil && rec.Final() {
+			p.removeStaged(id)
 		}
 	}
 }
