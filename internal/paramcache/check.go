@@ -53,6 +53,9 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// tellAbove is the size in bytes of files whose check takes long enough to be told.
+const tellAbove = 1 << 30
+
 // trust is verify, unless the same file was verified before.
 func (c *Cache) trust(ctx context.Context, f *os.File, name string, devnet bool) error {
 	want, err := c.wanted(name, devnet)
@@ -61,6 +64,9 @@ func (c *Cache) trust(ctx context.Context, f *os.File, name string, devnet bool)
 	}
 	if c.remembers(f, want) {
 		return nil
+	}
+	if st, err := f.Stat(); err == nil && st.Size() > tellAbove {
+		c.log.Info("a parameter file is read whole before its first use; a proof waits about a second per gigabyte", "file", f.Name(), "bytes", st.Size())
 	}
 	return c.verify(ctx, f, name, devnet, nil)
 }
