@@ -80,7 +80,13 @@ func (n *Node) MinerCreateBlock(ctx context.Context, t *api.BlockTemplate) (*api
 // the BLS signatures.
 func (n *Node) splitMessages(ctx context.Context, msgs []*api.SignedMessage, bm *api.BlockMsg) (*crypto.Signature, error) {
 	var sigs [][]byte
-	for _, s := range msgs {
+	for i, s := range msgs {
+		if s == nil {
+			return nil, &api.ErrInvalid{What: fmt.Sprintf("message %d of the block", i), Reason: "none given"}
+		}
+		if err := complete(&s.Message); err != nil {
+			return nil, fmt.Errorf("message %d of the block: %w", i, err)
+		}
 		switch s.Signature.Type {
 		case crypto.SigTypeBLS:
 			bm.BlsMessages = append(bm.BlsMessages, s.Cid())

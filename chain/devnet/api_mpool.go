@@ -65,8 +65,8 @@ func (n *Node) pushLock(key address.Address) *sync.Mutex {
 
 // MpoolPushMessage implements api.Chain.
 func (n *Node) MpoolPushMessage(ctx context.Context, msg *api.Message, spec *api.MessageSendSpec) (*api.SignedMessage, error) {
-	if msg == nil {
-		return nil, &api.ErrInvalid{What: "message", Reason: "none given"}
+	if err := complete(msg); err != nil {
+		return nil, err
 	}
 	id := uuid.Nil
 	if spec != nil {
@@ -209,8 +209,8 @@ func (n *Node) MpoolSelect(ctx context.Context, tsk api.TipSetKey, _ float64) ([
 
 // GasEstimateMessageGas implements api.Chain.
 func (n *Node) GasEstimateMessageGas(ctx context.Context, msg *api.Message, spec *api.MessageSendSpec, tsk api.TipSetKey) (*api.Message, error) {
-	if msg == nil || msg.To == address.Undef || msg.From == address.Undef {
-		return nil, &api.ErrInvalid{What: "message", Reason: "sender or recipient is missing"}
+	if err := complete(msg); err != nil {
+		return nil, err
 	}
 	m := *msg
 	fillBigs(&m)
@@ -253,6 +253,9 @@ func capFee(m *api.Message, spec *api.MessageSendSpec) {
 
 // GasEstimateGasLimit implements api.Chain.
 func (n *Node) GasEstimateGasLimit(ctx context.Context, msg *api.Message, tsk api.TipSetKey) (int64, error) {
+	if err := complete(msg); err != nil {
+		return 0, err
+	}
 	ts, err := n.ledger.tipset(ctx, tsk)
 	if err != nil {
 		return 0, err
@@ -356,8 +359,8 @@ func (n *Node) MarketAddBalance(ctx context.Context, wallet, addr address.Addres
 
 // StateCall implements api.Chain.
 func (n *Node) StateCall(ctx context.Context, msg *api.Message, tsk api.TipSetKey) (*api.InvocResult, error) {
-	if msg == nil {
-		return nil, &api.ErrInvalid{What: "message", Reason: "none given"}
+	if err := complete(msg); err != nil {
+		return nil, err
 	}
 	ts, err := n.ledger.tipset(ctx, tsk)
 	if err != nil {

@@ -67,8 +67,8 @@ func (n *Node) WalletSign(ctx context.Context, a address.Address, data []byte) (
 
 // WalletSignMessage implements api.Chain.
 func (n *Node) WalletSignMessage(ctx context.Context, a address.Address, msg *api.Message) (*api.SignedMessage, error) {
-	if msg == nil {
-		return nil, &api.ErrInvalid{What: "message", Reason: "none given"}
+	if err := complete(msg); err != nil {
+		return nil, err
 	}
 	k, err := n.key(ctx, a)
 	if err != nil {

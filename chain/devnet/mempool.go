@@ -31,13 +31,23 @@ const (
 
 var maxValue = big.Mul(big.NewInt(2_000_000_000), big.NewInt(1e18))
 
+// complete refuses messages that have no encoding and so no CID: everything else
+// about a message can be said with it at hand.
+func complete(m *api.Message) error {
+	if m == nil {
+		return &api.ErrInvalid{What: "message", Reason: "none given"}
+	}
+	if m.To == address.Undef || m.From == address.Undef {
+		return &api.ErrInvalid{What: "message", Reason: "sender or recipient is missing"}
+	}
+	return nil
+}
+
 // checkStatic applies the rules that need no state.
 func checkStatic(m *api.Message, chainLen int) error {
 	switch {
 	case m.Version != 0:
 		return errors.New("message version unsupported")
-	case m.To == address.Undef || m.From == address.Undef:
-		return errors.New("message without sender or recipient")
 	case m.To.Protocol() == address.BLS && len(bytes.Trim(m.To.Payload(), "\x00")) == 0:
 		return errors.New("the zero address cannot receive messages")
 	case m.Value.Int == nil || m.Value.Sign() < 0 || m.Value.GreaterThan(maxValue):
@@ -112,6 +122,9 @@ type sender struct {
 // add checks a message against state and pool and keeps it.
 func (p *pool) add(ctx context.Context, s *api.SignedMessage, from sender) error {
 	m := &s.Message
+	if err := complete(m); err != nil {
+		return err
+	}
 	if err := checkStatic(m, s.ChainLength()); err != nil {
 		return &api.ErrInvalid{What: "message", Reason: err.Error()}
 	}
