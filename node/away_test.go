@@ -48,16 +48,20 @@ func newSplit(t *testing.T) (m *monolith, private *running) {
 	return m, private
 }
 
-// The full node vanishes under both nodes while a deal is on its way, stays
-// away, and comes back on the same chain: both say that it is away, keep
-// running and serving, catch up, and the deal loses nothing.
+// The full node vanishes under both nodes while one deal is on its way and the
+// sector of another is being sealed, stays away, and comes back on the same
+// chain: both say that it is away, keep running and serving, catch up, and
+// nothing is lost.
 func TestFullNodeAway(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs a chain and seals two sectors")
 	}
 	m, private := newSplit(t)
 	first := m.deal(t, 1400)
-	m.sealAt(t, private, first)
+	d := m.await(t, first.id, "is indexed", func(d api.DealInfo) bool { return d.Checkpoint == api.DealIndexed })
+	if err := private.SectorStartSealing(t.Context(), d.Placement.Sector.Number); err != nil {
+		t.Fatal(err)
+	}
 	second := m.deal(t, 1300)
 
 	for round := range 2 {
@@ -74,8 +78,10 @@ func TestFullNodeAway(t *testing.T) {
 		}
 		m.full.open(t, hostPort(m.full.info))
 	}
-	m.sealAt(t, private, second)
-	m.retrieve(t, second)
+	for _, s := range []stored{first, second} {
+		m.sealAt(t, private, s)
+		m.retrieve(t, s)
+	}
 	list, err := private.SectorsList(t.Context(), 0, 10)
 	if err != nil || len(list) != 2 {
 		t.Errorf("sectors %v, %v", list, err)
