@@ -17,6 +17,7 @@ type ErrNotServedHere struct {
 	ServedBy  string // where to go instead, a sentence
 }
 
+// Error implements error.
 func (e *ErrNotServedHere) Error() string {
 	return fmt.Sprintf("%s is not served here (subsystem %s); served by %s", e.Method, e.Subsystem, e.ServedBy)
 }
@@ -27,6 +28,7 @@ type ErrNotFound struct {
 	Hint string
 }
 
+// Error implements error.
 func (e *ErrNotFound) Error() string { return withHint(e.What+" not found", e.Hint) }
 
 // ErrInvalid refuses bad input; nothing was changed.
@@ -36,6 +38,7 @@ type ErrInvalid struct {
 	Hint   string
 }
 
+// Error implements error.
 func (e *ErrInvalid) Error() string { return withHint(e.What+": "+e.Reason, e.Hint) }
 
 // ErrBusy asks the caller to try again later; nothing was changed.
@@ -44,12 +47,14 @@ type ErrBusy struct {
 	Reason string
 }
 
+// Error implements error.
 func (e *ErrBusy) Error() string { return e.What + " is busy: " + e.Reason + " (try again later)" }
 
 // ErrPieceMismatch says that the bytes are not those of the commitment. Never
 // retry with the same bytes.
 type ErrPieceMismatch struct{ Want, Got string }
 
+// Error implements error.
 func (e *ErrPieceMismatch) Error() string {
 	return fmt.Sprintf("commp mismatch: expected=%s, actual=%s", e.Want, e.Got)
 }
@@ -61,6 +66,7 @@ type ErrUnreachable struct {
 	Reason string
 }
 
+// Error implements error.
 func (e *ErrUnreachable) Error() string {
 	return fmt.Sprintf("%s is unreachable: %s", e.Peer, e.Reason)
 }
@@ -72,6 +78,7 @@ type ErrNoSpace struct {
 	Hint      string
 }
 
+// Error implements error.
 func (e *ErrNoSpace) Error() string {
 	return withHint(fmt.Sprintf("no space for %s (%d bytes)", e.What, e.NeedBytes), e.Hint)
 }
@@ -82,6 +89,7 @@ type ErrLocked struct {
 	Holder string
 }
 
+// Error implements error.
 func (e *ErrLocked) Error() string {
 	return "files of sector " + e.Sector + " are locked by " + e.Holder
 }
@@ -90,6 +98,7 @@ func (e *ErrLocked) Error() string {
 // somebody else now; the work must be abandoned.
 type ErrLeaseLost struct{ What string }
 
+// Error implements error.
 func (e *ErrLeaseLost) Error() string { return "lease lost: " + e.What }
 
 // ErrUnsupportedProof says what this build cannot prove yet.
@@ -98,6 +107,7 @@ type ErrUnsupportedProof struct {
 	Hint string
 }
 
+// Error implements error.
 func (e *ErrUnsupportedProof) Error() string { return withHint("cannot prove "+e.What+" yet", e.Hint) }
 
 // ErrPermission names the missing permission.
@@ -106,6 +116,7 @@ type ErrPermission struct {
 	Need   Permission
 }
 
+// Error implements error.
 func (e *ErrPermission) Error() string {
 	return fmt.Sprintf("missing permission to invoke '%s' (need '%s')", e.Method, e.Need)
 }
@@ -114,6 +125,7 @@ func (e *ErrPermission) Error() string {
 // its code and by the words "actor not found" (lotus api/api_errors.go).
 type ErrActorNotFound struct{ Address string }
 
+// Error implements error.
 func (e *ErrActorNotFound) Error() string { return "resolve " + e.Address + ": actor not found" }
 
 // ErrorTable lists every error that crosses RPC with its JSON-RPC code. Codes

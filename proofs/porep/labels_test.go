@@ -273,40 +273,46 @@ func TestPreCommit1Distrusts(t *testing.T) {
 // the graph, and with parents from a file.
 func TestLabelOptions(t *testing.T) {
 	for _, v := range sectorVectors(t) {
-		if v.Size > 1<<20 && os.Getenv("QUARRY_LONG") == "" {
-			t.Logf("%s: a minute; run with QUARRY_LONG=1", v.Name)
-			continue
+		t.Run(v.Name, func(t *testing.T) {
+			if v.Size > 1<<20 && os.Getenv("QUARRY_LONG") == "" {
+				t.Skip("a minute; run with QUARRY_LONG=1")
+			}
+			v.checkLabelOptions(t)
+		})
+	}
+}
+
+func (v *sectorVector) checkLabelOptions(t *testing.T) {
+	t.Helper()
+	par := v.params(t)
+	g, err := par.graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, journal := &memFile{make([]byte, g.ParentFileSize())}, &memFile{make([]byte, 4096)}
+	if _, err := sdr.BuildParentFile(context.Background(), g, file, journal, nil); err != nil {
+		t.Fatal(err)
+	}
+	parents, err := sdr.OpenParentFile(context.Background(), g, file, int64(len(file.b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []LabelOptions{{}, {Memory: LeastPreCommit1Memory(3)}, {Parents: parents}} {
+		var caches []*memFiles
+		ts, wants := tasks(t, par, 3, func(int) Files { caches = append(caches, newMemFiles()); return caches[len(caches)-1] })
+		for i := range ts {
+			ts[i].Sector, ts[i].Ticket = v.sector(), bytes.Clone(unhex(t, v.Ticket))
+			wants[i] = node(t, v.CommD)
 		}
-		par := v.params(t)
-		g, err := par.graph()
-		if err != nil {
+		ts[0].Sector.Number += 5
+		if _, err := par.preCommit1Batch(context.Background(), ts, wants, o, nil); err != nil {
 			t.Fatal(err)
 		}
-		file, journal := &memFile{make([]byte, g.ParentFileSize())}, &memFile{make([]byte, 4096)}
-		if _, err := sdr.BuildParentFile(context.Background(), g, file, journal, nil); err != nil {
-			t.Fatal(err)
+		for _, c := range caches[1:] {
+			c.check(t, v.After1)
 		}
-		parents, err := sdr.OpenParentFile(context.Background(), g, file, int64(len(file.b)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, o := range []LabelOptions{{}, {Memory: LeastPreCommit1Memory(3)}, {Parents: parents}} {
-			var caches []*memFiles
-			ts, wants := tasks(t, par, 3, func(int) Files { caches = append(caches, newMemFiles()); return caches[len(caches)-1] })
-			for i := range ts {
-				ts[i].Sector, ts[i].Ticket = v.sector(), bytes.Clone(unhex(t, v.Ticket))
-				wants[i] = node(t, v.CommD)
-			}
-			ts[0].Sector.Number += 5
-			if _, err := par.preCommit1Batch(context.Background(), ts, wants, o, nil); err != nil {
-				t.Fatal(err)
-			}
-			for _, c := range caches[1:] {
-				c.check(t, v.After1)
-			}
-			if bytes.Equal(caches[0].m[layerName(1)].b, caches[1].m[layerName(1)].b) {
-				t.Error("two sectors have the same labels")
-			}
+		if bytes.Equal(caches[0].m[layerName(1)].b, caches[1].m[layerName(1)].b) {
+			t.Error("two sectors have the same labels")
 		}
 	}
 }

@@ -19,6 +19,7 @@ type Sector struct {
 	Custom *Custom
 }
 
+// String names the sector and how it is sealed, for errors.
 func (s Sector) String() string {
 	if s.Custom != nil {
 		return fmt.Sprintf("sector %d of prover %x (%s)", s.Number, s.Custom.ProverID, s.Custom.describe())

@@ -1,0 +1,165 @@
+package devnet
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/big"
+	"github.com/ipfs/go-cid"
+
+	"quarry/api"
+	"quarry/chain/fvm"
+)
+
+// Gas estimation constants (lotus node/impl/gasutils, chain/messagepool).
+const (
+	overestimatePct  = 125
+	minGasPremium    = 100_000
+	defaultMaxFeeFIL = 70_000_000_000_000_000 // 0.07 FIL
+	feeCapQueue      = 20
+)
+
+// GasEstimateMessageGas implements api.Chain.
+func (n *Node) GasEstimateMessageGas(ctx context.Context, msg *api.Message, spec *api.MessageSendSpec, tsk api.TipSetKey) (*api.Message, error) {
+	if err := complete(msg); err != nil {
+		return nil, err
+	}
+	m := *msg
+	fillBigs(&m)
+	var err error
+	if m.GasLimit == 0 {
+		if m.GasLimit, err = n.GasEstimateGasLimit(ctx, &m, tsk); err != nil {
+			return nil, err
+		}
+		m.GasLimit = min(m.GasLimit*overestimatePct/100, blockGasLimit)
+	}
+	if m.GasPremium.IsZero() {
+		if m.GasPremium, err = n.GasEstimateGasPremium(ctx, 10, m.From, m.GasLimit, tsk); err != nil {
+			return nil, err
+		}
+	}
+	if m.GasFeeCap.IsZero() {
+		if m.GasFeeCap, err = n.GasEstimateFeeCap(ctx, &m, feeCapQueue, tsk); err != nil {
+			return nil, err
+		}
+	}
+	capFee(&m, spec)
+	return &m, nil
+}
+
+// capFee keeps the whole cost of gas under the allowed maximum.
+func capFee(m *api.Message, spec *api.MessageSendSpec) {
+	maxFee, maximize := big.NewInt(defaultMaxFeeFIL), false
+	if spec != nil {
+		maximize = spec.MaximizeFeeCap
+		if spec.MaxFee.Int != nil && spec.MaxFee.Sign() > 0 {
+			maxFee = spec.MaxFee
+		}
+	}
+	limit := big.NewInt(m.GasLimit)
+	if maximize || big.Mul(m.GasFeeCap, limit).GreaterThan(maxFee) {
+		m.GasFeeCap = big.Div(maxFee, limit)
+		m.GasPremium = big.Min(m.GasPremium, m.GasFeeCap)
+	}
+}
+
+// GasEstimateGasLimit implements api.Chain.
+func (n *Node) GasEstimateGasLimit(ctx context.Context, msg *api.Message, tsk api.TipSetKey) (int64, error) {
+	if err := complete(msg); err != nil {
+		return 0, err
+	}
+	mach, root, err := n.trial(ctx, tsk)
+	if err != nil {
+		return 0, err
+	}
+	m := *msg
+	fillBigs(&m)
+	v, err := n.ledger.view(ctx, root)
+	if err != nil {
+		return 0, err
+	}
+	act, err := v.actor(ctx, m.From)
+	if err != nil {
+		return 0, err
+	}
+	key, err := v.accountKey(ctx, m.From)
+	if err != nil {
+		return 0, err
+	}
+	nonce := act.CallSeqNum
+	for _, p := range n.pool.of(key, nonce) {
+		pm := p.Message
+		pm.GasFeeCap, pm.GasPremium = big.Zero(), big.Zero()
+		if _, err := mach.Apply(ctx, &pm, p.ChainLength()); err != nil {
+			return 0, fmt.Errorf("apply pending message %s: %w", p.Cid(), err)
+		}
+		nonce++
+	}
+	m.Nonce, m.GasLimit, m.GasFeeCap, m.GasPremium = nonce, blockGasLimit, big.Zero(), big.Zero()
+	length := m.ChainLength()
+	if key.Protocol() == address.SECP256K1 {
+		length += 69
+	}
+	res, err := mach.Apply(ctx, &m, length)
+	if err != nil {
+		return 0, fmt.Errorf("estimate gas: %w", err)
+	}
+	if res.ExitCode != 0 {
+		return 0, fmt.Errorf("message execution failed (exit=[%s(%d)], vm error=[%s])", res.ExitCode, res.ExitCode, res.Backtrace)
+	}
+	return res.GasUsed, nil
+}
+
+// trial opens a machine as the next message on a tipset will find it, and names
+// the state it starts from.
+func (n *Node) trial(ctx context.Context, tsk api.TipSetKey) (*fvm.Machine, cid.Cid, error) {
+	ts, err := n.ledger.tipset(ctx, tsk)
+	if err != nil {
+		return nil, cid.Undef, err
+	}
+	o, err := n.exec.after(ctx, ts)
+	if err != nil {
+		return nil, cid.Undef, err
+	}
+	// On the head, null rounds since then count: the message will run in the open
+	// epoch, perhaps in another deadline.
+	root, epoch := o.State, ts.Height+1
+	if ts.Equal(n.ledger.Head()) {
+		epoch = max(epoch, n.Epoch()+1)
+		if root, err = n.exec.advanceNulls(ctx, ts, epoch-1); err != nil {
+			return nil, cid.Undef, err
+		}
+	}
+	mach, err := n.exec.machine(ctx, root, ts, epoch, big.Zero(), false)
+	return mach, root, err
+}
+
+// GasEstimateFeeCap implements api.Chain: room for twenty full blocks.
+func (n *Node) GasEstimateFeeCap(ctx context.Context, msg *api.Message, maxqueueblks int64, tsk api.TipSetKey) (abi.TokenAmount, error) {
+	ts, err := n.ledger.tipset(ctx, tsk)
+	if err != nil {
+		return big.Zero(), err
+	}
+	fee := ts.Blocks[0].ParentBaseFee
+	for range min(max(maxqueueblks, 0), 100) {
+		fee = big.Add(fee, big.Div(fee, big.NewInt(baseFeeDenominator)))
+	}
+	if msg != nil && msg.GasPremium.Int != nil {
+		fee = big.Add(fee, msg.GasPremium)
+	}
+	return fee, nil
+}
+
+// GasEstimateGasPremium implements api.Chain. Blocks are never full here, so
+// that the floor is enough.
+func (n *Node) GasEstimateGasPremium(_ context.Context, nblocksincl uint64, _ address.Address, _ int64, _ api.TipSetKey) (abi.TokenAmount, error) {
+	switch nblocksincl {
+	case 0, 1:
+		return big.NewInt(2 * minGasPremium), nil
+	case 2:
+		return big.NewInt(3 * minGasPremium / 2), nil
+	}
+	return big.NewInt(minGasPremium), nil
+}
