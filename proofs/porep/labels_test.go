@@ -275,7 +275,7 @@ func TestLabelOptions(t *testing.T) {
 	for _, v := range sectorVectors(t) {
 		t.Run(v.Name, func(t *testing.T) {
 			if v.Size > 1<<20 && os.Getenv("QUARRY_LONG") == "" {
-				t.Skip("a minute; run with QUARRY_LONG=1")
+				t.Skip("ten seconds, with -race minutes; run with QUARRY_LONG=1")
 			}
 			v.checkLabelOptions(t)
 		})
