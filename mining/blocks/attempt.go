@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -50,7 +51,13 @@ func (p *Producer) attempt(ctx context.Context, a attempt) error {
 	if err != nil {
 		return err
 	}
-	winning, err := p.prove(ctx, a, beacon, info.Sectors)
+	onBase, release := p.whileOn(ctx, a)
+	winning, err := p.prove(onBase, a, beacon, info.Sectors)
+	moved := context.Cause(onBase)
+	release()
+	if err != nil && errors.Is(moved, errTaken) {
+		return errTaken
+	}
 	if err != nil {
 		return err
 	}
@@ -162,6 +169,25 @@ func statement(miner abi.ActorID, kind abi.RegisteredPoStProof, rand []byte, sec
 }
 
 var errTaken = errors.New("won, but the chain moved on before the block was ready")
+
+// whileOn ends with the base of an attempt being the head: a proof for a base that
+// the chain has left is not worth finishing. The caller must release it.
+func (p *Producer) whileOn(ctx context.Context, a attempt) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	events := p.deps.Heads.Subscribe(ctx)
+	wg.Go(func() {
+		for range events {
+			if p.taken(a) {
+				cancel(errTaken)
+			}
+		}
+	})
+	return ctx, func() {
+		cancel(nil)
+		wg.Wait()
+	}
+}
 
 // publish makes the block of a won epoch and submits it, unless it came too
 // late or the guard forbids it.

@@ -97,16 +97,17 @@ func TestNullRounds(t *testing.T) {
 	})
 }
 
-// Won, but the head moves while the proof is made: nothing is submitted.
+// Won, but the head moves while the proof is made: it is given up at once, nothing
+// is submitted, and the next epoch is tried without waiting for it.
 func TestTooLate(t *testing.T) {
 	n := newNet(t)
 	n.proving = 80 * time.Millisecond
 	n.scene(t, devnet, func(p *Producer) {
 		n.pass(40 * time.Millisecond)
 		n.grow(1, false)
-		n.pass(50 * time.Millisecond)
-		if len(n.submitted) != 0 || !strings.Contains(p.Status().LastErr, "moved on") {
-			t.Errorf("%d blocks submitted, last error %q", len(n.submitted), p.Status().LastErr)
+		n.pass(time.Millisecond)
+		if len(n.submitted) != 0 || !strings.Contains(p.Status().LastErr, "moved on") || fmt.Sprint(n.tried) != "[1 2]" {
+			t.Errorf("%d blocks submitted, tried %v, last error %q", len(n.submitted), n.tried, p.Status().LastErr)
 		}
 		n.pass(80 * time.Millisecond)
 		if len(n.submitted) != 1 || n.submitted[0].Header.Height != 2 {
