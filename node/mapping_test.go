@@ -26,6 +26,7 @@ var validTexts = map[string]string{
 	"Addresses.DealPublishControl":      "f0100",
 	"Proving.Form":                      "groth16",
 	"Proving.ParameterDir":              "/var/parameters",
+	"Storage.ParentCacheDir":            "/var/parents",
 }
 
 // change gives v another value that Validate accepts.
