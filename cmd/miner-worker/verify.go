@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +20,13 @@ const trust = 20 * time.Second
 // maxTrusted bounds what is remembered; callers without a right could fill it.
 const maxTrusted = 1000
 
+// maxAsking bounds the questions to the private node under way: whoever can
+// reach this worker could otherwise flood that one through it.
+const maxAsking = 4
+
+// maxToken is the longest token in bytes that is worth a question.
+const maxToken = 8 << 10
+
 type tokens interface {
 	Verify(ctx context.Context, token string) ([]api.Permission, error)
 }
@@ -29,8 +38,9 @@ type authVerifier interface {
 // verifier accepts this worker's own tokens, for everything they say, and
 // tokens of the private node, for reading and removing sector files only.
 type verifier struct {
-	own   tokens
-	miner authVerifier
+	own    tokens
+	miner  authVerifier
+	asking chan struct{} // capacity maxAsking
 
 	mu    sync.Mutex
 	known map[[32]byte]known
@@ -42,7 +52,7 @@ type known struct {
 }
 
 func newVerifier(own tokens, miner authVerifier) *verifier {
-	return &verifier{own: own, miner: miner, known: map[[32]byte]known{}}
+	return &verifier{own: own, miner: miner, asking: make(chan struct{}, maxAsking), known: map[[32]byte]known{}}
 }
 
 // Verify gives what a token may do here.
@@ -57,9 +67,7 @@ func (v *verifier) Verify(ctx context.Context, token string) ([]api.Permission, 
 	if ok && time.Now().Before(k.until) {
 		return slices.Clone(k.perms), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	all, err := v.miner.AuthVerify(ctx, token)
+	all, err := v.ask(ctx, token)
 	if err != nil {
 		return nil, fmt.Errorf("neither this worker nor the private node knows the token: %w", err)
 	}
@@ -73,4 +81,19 @@ func (v *verifier) Verify(ctx context.Context, token string) ([]api.Permission, 
 	}
 	v.known[key] = known{perms, time.Now().Add(trust)}
 	return slices.Clone(perms), nil
+}
+
+func (v *verifier) ask(ctx context.Context, token string) ([]api.Permission, error) {
+	if len(token) > maxToken || strings.Count(token, ".") != 2 {
+		return nil, errors.New("it is no token at all")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	select {
+	case v.asking <- struct{}{}:
+		defer func() { <-v.asking }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return v.miner.AuthVerify(ctx, token)
 }
