@@ -59,9 +59,7 @@ func TestFullNodeAway(t *testing.T) {
 	m, private := newSplit(t)
 	first := m.deal(t, 1400)
 	d := m.await(t, first.id, "is indexed", func(d api.DealInfo) bool { return d.Checkpoint == api.DealIndexed })
-	if err := private.SectorStartSealing(t.Context(), d.Placement.Sector.Number); err != nil {
-		t.Fatal(err)
-	}
+	startSealing(t, private, d)
 	second := m.deal(t, 1300)
 
 	for round := range 2 {

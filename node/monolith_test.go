@@ -160,13 +160,19 @@ func (m *monolith) seal(t *testing.T, s stored) api.DealInfo {
 func (m *monolith) sealAt(t *testing.T, private *running, s stored) api.DealInfo {
 	t.Helper()
 	d := m.await(t, s.id, "is in a sector", func(d api.DealInfo) bool { return d.Placement != nil })
+	startSealing(t, private, d)
+	return m.await(t, s.id, "is active and its sector proves", func(d api.DealInfo) bool {
+		return d.OnChainActive && d.SealingState == api.SectorProving
+	})
+}
+
+// startSealing ends the wait for more deals, unless the sector began by itself.
+func startSealing(t *testing.T, private *running, d api.DealInfo) {
+	t.Helper()
 	var invalid *api.ErrInvalid
 	if err := private.SectorStartSealing(t.Context(), d.Placement.Sector.Number); err != nil && !errors.As(err, &invalid) {
 		t.Fatal(err)
 	}
-	return m.await(t, s.id, "is active and its sector proves", func(d api.DealInfo) bool {
-		return d.OnChainActive && d.SealingState == api.SectorProving
-	})
 }
 
 // get reads a URL of the public listener, optionally a range of it.
