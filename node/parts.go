@@ -36,15 +36,15 @@ const learnRetry = time.Second
 // node: nothing can be done without these answers. Meanwhile the operator finds
 // a process that tells what it waits for.
 func (n *Node) learnMiner(ctx context.Context) error {
-	err := n.askMiner(ctx)
-	if err == nil || !isUnreachable(err) {
-		return err
+	missing := n.askMiner(ctx)
+	if missing == nil || !isUnreachable(missing) {
+		return missing
 	}
-	n.log.Warn("waiting for the full node", "error", err)
+	n.log.Warn("waiting for the full node", "error", missing)
 	early, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
-	go func() { served <- n.srv.RunEarly(early, n.common, err) }()
-	err = errors.Join(n.repo.WriteAPI(n.srv.Multiaddr()), n.keepAsking(ctx))
+	go func() { served <- n.srv.RunEarly(early, n.common, missing) }()
+	err := errors.Join(n.repo.WriteAPI(n.srv.Multiaddr()), n.keepAsking(ctx))
 	stop()
 	return errors.Join(err, <-served)
 }
@@ -129,7 +129,7 @@ func (n *Node) withStorage(ctx context.Context) error {
 	}
 	graphs := parents.New(parents.Config{Dir: n.set.ParentCache}, parents.Deps{Log: n.log.With("part", "parents")})
 	n.onClose(func() { n.closeErr = append(n.closeErr, graphs.Close()) })
-	w, err := worker.New(ctx, worker.Config{URL: remote, TaskTypes: n.set.WorkerTasks}, worker.Deps{Storage: m, Local: n.local,
+	w, err := worker.New(ctx, worker.Config{URL: remote, TaskTypes: n.set.WorkerTasks, MemBytes: worker.SystemMemory()}, worker.Deps{Storage: m, Local: n.local,
 		Store: n.repo.Datastore(repo.Worker), Token: n.ownToken, Snark: n.workerSnark(), Parents: graphs, Log: n.log.With("part", "worker")})
 	if err != nil {
 		return err

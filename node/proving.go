@@ -34,7 +34,11 @@ func (n *Node) chooseForm(ctx context.Context) error {
 	}
 	n.onClose(func() { n.closeErr = append(n.closeErr, cache.Close()) })
 	if n.set.Mining {
-		if err := n.needParameters(cache); err != nil {
+		names, err := n.needParameters(cache)
+		if err != nil {
+			return err
+		}
+		if err := n.openParameters(cache, names); err != nil {
 			return err
 		}
 	}
@@ -110,15 +114,30 @@ func (n *Node) sealChecker() sealing.Verifier {
 	return snark.Checker{Keys: n.snark.Keys}
 }
 
-// needParameters looks for what the proofs that are made here need.
-func (n *Node) needParameters(cache *paramcache.Cache) error {
+// openParameters has files checked that are new here, which for 61 GB takes a
+// minute or more: before the first deadline instead of within it. What goes wrong
+// is said again by the proof that needs the file.
+func (n *Node) openParameters(cache *paramcache.Cache, names []string) error {
+	return n.group.Go("open parameters", func(ctx context.Context) error {
+		for _, name := range names {
+			if _, err := cache.Params(ctx, name); err != nil && ctx.Err() == nil {
+				n.log.Error("proof parameters cannot be used", "name", name, "error", err)
+			}
+		}
+		<-ctx.Done() // a part works until it is told to end
+		return ctx.Err()
+	})
+}
+
+// needParameters looks for what the proofs that are made here need, by name.
+func (n *Node) needParameters(cache *paramcache.Cache) (names []string, err error) {
 	winning, err := n.proof.RegisteredWinningPoStProof()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	window, err := n.proof.RegisteredWindowPoStProof()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var missing []error
 	for _, c := range []struct {
@@ -135,11 +154,12 @@ func (n *Node) needParameters(cache *paramcache.Cache) error {
 		}
 		name, err := c.name(c.kind)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := cache.Need(name); err != nil {
 			missing = append(missing, fmt.Errorf("%s: %w", c.what, err))
 		}
+		names = append(names, name)
 	}
-	return errors.Join(missing...)
+	return names, errors.Join(missing...)
 }

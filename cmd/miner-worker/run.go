@@ -75,7 +75,7 @@ func workerConfig(c *cli.Context) (worker.Config, error) {
 	if err != nil {
 		return worker.Config{}, err
 	}
-	cfg := worker.Config{Hostname: c.String("name"), TaskTypes: types, CPUs: c.Int("cpus"), MemBytes: systemMemory()}
+	cfg := worker.Config{Hostname: c.String("name"), TaskTypes: types, CPUs: c.Int("cpus"), MemBytes: worker.SystemMemory()}
 	if s := c.String("memory"); s != "" {
 		if cfg.MemBytes, err = humanize.ParseBytes(s); err != nil || cfg.MemBytes == 0 {
 			return cfg, fmt.Errorf("--memory %q is not an amount such as 120GiB", s)

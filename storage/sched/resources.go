@@ -76,12 +76,12 @@ func memoryOf(t api.TaskType, p abi.RegisteredSealProof, size abi.SectorSize) (u
 	return stated(size, n, err)
 }
 
-// groth16Memory is per sector size: C2 and PR2. The prover holds the assignment, three
-// evaluations over the domain and the tables of a multi-exponentiation; the
-// parameters are mapped and count as far as lotus storiface/resources.go counts
-// them (minimum plus base memory of C2) for the large sizes.
+// groth16Memory is per sector size, for C2 and PR2: twice what
+// groth16.MemoryEstimate says of the larger of the two circuits, because the
+// collector lets the heap grow to that. Parameters are read in pieces; what the
+// system keeps of them in its cache is not counted.
 var groth16Memory = map[abi.SectorSize]uint64{
-	2 * kib: 2 * gib, 8 * mib: 3 * gib, 512 * mib: 11 * gib, 32 * gib: 62 * gib, 64 * gib: 124 * gib,
+	2 * kib: 2 * gib, 8 * mib: 4 * gib, 512 * mib: 17 * gib, 32 * gib: 34 * gib, 64 * gib: 34 * gib,
 }
 
 // Needs is what one task takes; *api.ErrInvalid for a task type or seal proof
