@@ -31,9 +31,9 @@ soak: build ## long: kill -9 everybody, with many seeds (SEEDS="1 2 3"), and the
 race: bundle ## the same under the race detector (the only target that needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout 28m ./...
 
-bench: build ## speed of the proofs, with the machine named: ALL=1 every benchmark, LONG=1 a 512 MiB sector
+bench: build ## speed of the proofs, with the machine named: SHORT=1 without a 512 MiB sector, ALL=1 every benchmark
 	@$(GO) run ./internal/bench/gobench -go '$(GO)' -worker $(BIN)/miner-worker \
-		-params '$(or $(FIL_PROOFS_PARAMETER_CACHE),out/bench-params)' $(if $(ALL),-all) $(if $(LONG),-long)
+		-params '$(or $(FIL_PROOFS_PARAMETER_CACHE),out/bench-params)' $(if $(ALL),-all) $(if $(SHORT),-short)
 
 interop: build ## drive the devnet with Lotus's own RPC client (a module of its own)
 	cd interop && $(GO) test -timeout 10m ./...

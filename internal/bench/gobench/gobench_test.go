@@ -53,7 +53,7 @@ func TestTable(t *testing.T) {
 }
 
 func TestRefuses(t *testing.T) {
-	for _, args := range [][]string{{"-count", "0"}, {"-long"}, {"-worker", "x"}, {"more"}, {"-nothing"}} {
+	for _, args := range [][]string{{"-count", "0"}, {"-worker", "x"}, {"more"}, {"-nothing"}} {
 		require.Error(t, run(context.Background(), args, &bytes.Buffer{}), args)
 	}
 	require.Error(t, run(context.Background(), []string{"-go", "/nonexistent/go"}, &bytes.Buffer{}))
