@@ -71,7 +71,7 @@ type Cache struct {
 	params map[string]*slot[*groth16.Params]
 	keys   map[string]*slot[*groth16.Prepared]
 	srs    *slot[*snarkpack.SRSFile]
-	files  []*os.File // open as long as the cache
+	files  []*source // open as long as the cache
 	closed bool
 }
 
@@ -145,13 +145,13 @@ func openRegular(path string) (*os.File, error) {
 }
 
 // keep holds a file open until Close.
-func (c *Cache) keep(f *os.File) error {
+func (c *Cache) keep(src *source) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return fmt.Errorf("open %s: the parameter cache is closed", f.Name())
+		return fmt.Errorf("open %s: the parameter cache is closed", src.name)
 	}
-	c.files = append(c.files, f)
+	c.files = append(c.files, src)
 	return nil
 }
 
@@ -162,52 +162,43 @@ func (c *Cache) Params(ctx context.Context, name string) (*groth16.Params, error
 	return slotOf(&c.mu, c.params, name).get(ctx, name+extParams, func() (*groth16.Params, error) { return c.openParams(ctx, name) })
 }
 
-// openParams leaves the points on disk: they are read block by block while a
-// proof is made. A mapping would be as quick, but then a file that is cut short,
-// or a disk that fails, ends the process instead of the proof.
+// openParams leaves the points on disk: they are taken from a mapping of the
+// file, block by block, while a proof is made.
 func (c *Cache) openParams(ctx context.Context, name string) (p *groth16.Params, err error) {
 	src, devnet, err := c.checked(ctx, name, extParams)
 	if err != nil {
 		return nil, err
 	}
 	if p, err = groth16.OpenParams(src); err != nil {
-		err = &DamagedError{Path: src.Name(), Reason: err.Error()}
+		err = &DamagedError{Path: src.name, Reason: err.Error()}
 	} else {
-		err = c.keep(src.File)
+		err = c.keep(src)
 	}
 	if err != nil {
 		return nil, errors.Join(err, src.Close())
 	}
 	if published := filepath.Join(c.dir, name+extParams); devnet && !absent(published) {
-		c.log.Warn("generated parameters are used though published ones are there; only an embedded devnet takes their proofs", "used", src.Name(), "published", published)
+		c.log.Warn("generated parameters are used though published ones are there; only an embedded devnet takes their proofs", "used", src.name, "published", published)
 	}
-	c.log.Info("proof parameters opened", "file", src.Name(), "bytes", src.size, "generated here", devnet)
+	c.log.Info("proof parameters opened", "file", src.name, "bytes", src.size, "generated here", devnet)
 	return p, nil
 }
 
-// source is a file of known size.
-type source struct {
-	*os.File
-	size int64 // bytes
-}
-
-// Size implements groth16.ParamsSource.
-func (s source) Size() int64 { return s.size }
-
 // checked opens a large file that is known to be good.
-func (c *Cache) checked(ctx context.Context, name, ext string) (src source, devnet bool, err error) {
+func (c *Cache) checked(ctx context.Context, name, ext string) (src *source, devnet bool, err error) {
 	f, devnet, err := c.find(name, ext)
 	if err != nil {
-		return source{}, false, err
+		return nil, false, err
 	}
 	st, err := f.Stat()
 	if err == nil {
 		err = c.trust(ctx, f, name+ext, devnet)
 	}
 	if err != nil {
-		return source{}, devnet, errors.Join(err, f.Close())
+		return nil, devnet, errors.Join(err, f.Close())
 	}
-	return source{f, st.Size()}, devnet, nil
+	src, err = mapSource(f, st.Size())
+	return src, devnet, err
 }
 
 // VerifyingKey reads the key that checks proofs of a circuit.

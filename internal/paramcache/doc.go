@@ -1,5 +1,6 @@
 // Package paramcache keeps the parameters of Filecoin's Groth16 circuits on disk
-// and hands them out; their points are read from disk while a proof is made.
+// and hands them out, mapped into memory; a page that cannot be read fails the proof
+// that needed it and nothing else.
 //
 // There are two kinds of parameter file. Published ones come from the ceremony of
 // the public networks; their names, sizes and digests are compiled in, and a file

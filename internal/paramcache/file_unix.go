@@ -36,3 +36,17 @@ func private(dir string) bool {
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	return ok && int64(sys.Uid) == int64(os.Geteuid())
 }
+
+// mapSource maps a file read-only and closes it: the mapping outlives the
+// descriptor. The file is closed on errors too.
+func mapSource(f *os.File, size int64) (*source, error) {
+	defer f.Close() //nolint:errcheck // read only
+	if size <= 0 || int64(int(size)) != size {
+		return nil, &DamagedError{Path: f.Name(), Reason: fmt.Sprintf("%d bytes do not fit this machine's address space", size)}
+	}
+	mem, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED) //nolint:gosec // file descriptors are small
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", f.Name(), err)
+	}
+	return &source{name: f.Name(), mem: mem, size: size, close: func() error { return unix.Munmap(mem) }}, nil
+}

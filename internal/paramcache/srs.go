@@ -31,9 +31,9 @@ func (c *Cache) openSRS(ctx context.Context) (srs *snarkpack.SRSFile, err error)
 		return nil, err
 	}
 	if srs, err = snarkpack.OpenSRS(src, src.size); err != nil {
-		err = &DamagedError{Path: src.Name(), Reason: err.Error()}
+		err = &DamagedError{Path: src.name, Reason: err.Error()}
 	} else {
-		err = c.keep(src.File)
+		err = c.keep(src)
 	}
 	if err != nil {
 		return nil, errors.Join(err, src.Close())

@@ -78,8 +78,8 @@ func memoryOf(t api.TaskType, p abi.RegisteredSealProof, size abi.SectorSize) (u
 
 // groth16Memory is per sector size, for C2 and PR2: twice what
 // groth16.MemoryEstimate says of the larger of the two circuits, because the
-// collector lets the heap grow to that. Parameters are read in pieces; what the
-// system keeps of them in its cache is not counted.
+// collector lets the heap grow to that. Parameters are mapped; what the
+// system keeps of them in memory is not counted, it gives that back.
 var groth16Memory = map[abi.SectorSize]uint64{
 	2 * kib: 2 * gib, 8 * mib: 4 * gib, 512 * mib: 17 * gib, 32 * gib: 34 * gib, 64 * gib: 34 * gib,
 }
