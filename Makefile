@@ -5,7 +5,7 @@ DEMO    := out/demo
 SEEDS   ?= $(shell seq 1 10)
 export CGO_ENABLED = 0
 
-.PHONY: build bundle demo test soak race bench lint install interop generate clean help
+.PHONY: build bundle demo test long soak race bench lint install interop generate clean help
 
 build: bundle ## build every command into bin/
 	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
@@ -20,6 +20,9 @@ demo: build ## the whole line on this machine: FILE=path KEEP=1 CHAOS=1 FORM=gro
 test: bundle ## every test of the main module
 	$(GO) vet ./...
 	$(GO) test -timeout 14m ./...
+
+long: bundle ## the tests that `test` leaves out because they take minutes and gigabytes: 8 MiB sectors, real parameters, 2^27 constraints
+	QUARRY_LONG=1 $(GO) test -timeout 180m ./proofs/... ./storage/... ./node ./internal/paramcache ./cmd/miner-worker
 
 soak: build ## long: kill -9 everybody, with many seeds (SEEDS="1 2 3"), and the tests that let days of chain time pass
 	@$(GO) build -trimpath -o $(BIN)/demo ./internal/demo

@@ -90,31 +90,6 @@ func damage(t *testing.T, path string) {
 	}
 }
 
-func TestRecordIsOfThatVeryFile(t *testing.T) {
-	dir, path := generated(t)
-	if records, err := filepath.Glob(filepath.Join(dir, dirChecked, testName+"*")); err != nil || len(records) != 1 {
-		t.Fatal("the generation has recorded the digest of what it made", records, err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	c := newCache(t, dir, true)
-	want, err := c.wanted(testName+extParams, true)
-	if err != nil || !c.remembers(f, want) {
-		t.Fatal("new parameters are read again", err)
-	}
-	damage(t, path)
-	if id, _ := identify(f); id.Changed.IsZero() {
-		t.Skip("this system has no time of change, which cannot be forged")
-	}
-	var damaged *DamagedError
-	if _, err := c.Params(t.Context(), testName); !errors.As(err, &damaged) {
-		t.Fatal("a file changed behind a forged time was used", err)
-	}
-}
-
 // forge says, as anybody could who may write there, that a file is the good one.
 func forge(t *testing.T, c *Cache, path string) {
 	t.Helper()
@@ -138,41 +113,6 @@ func forge(t *testing.T, c *Cache, path string) {
 	dir := filepath.Join(c.dir, dirChecked)
 	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, recordName(path)), raw, 0o600)); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestDirectoryOfEverybody(t *testing.T) {
-	dir, path := generated(t)
-	records := filepath.Join(t.TempDir(), "records")
-	open := func() error {
-		c, err := New(Config{Dir: dir, Devnet: true, Records: records}, Deps{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		_, err = c.Params(t.Context(), testName)
-		return err
-	}
-	if err := errors.Join(os.Chmod(dir, 0o777), os.RemoveAll(filepath.Join(dir, dirChecked))); err != nil { //nolint:gosec // the point
-		t.Fatal(err)
-	}
-	if private(dir) {
-		t.Skip("this system does not tell who may write into a directory")
-	}
-	if err := open(); err != nil {
-		t.Fatal(err)
-	}
-	if found, err := os.ReadDir(records); err != nil || len(found) != 1 {
-		t.Fatal("the check was not recorded in the user's directory", found, err)
-	}
-	if !absent(filepath.Join(dir, dirChecked)) {
-		t.Fatal("the check was recorded where everybody writes")
-	}
-	damage(t, path)
-	forge(t, newCache(t, dir, true), path)
-	var damaged *DamagedError
-	if err := open(); !errors.As(err, &damaged) {
-		t.Fatal("a record that anybody could write was believed", err)
 	}
 }
 

@@ -8,37 +8,25 @@ import (
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/proof"
-	"github.com/ipfs/go-cid"
-)
 
-// flipCID changes one bit of the commitment in a CID.
-func flipCID(c cid.Cid, bit int) cid.Cid {
-	b := bytes.Clone(c.Bytes())
-	b[len(b)-32+bit/8] ^= 1 << (bit % 8)
-	out, err := cid.Cast(b)
-	if err != nil {
-		panic("a CID with another digest of the same length must parse: " + err.Error())
-	}
-	return out
-}
+	"quarry/proofs/internal/bitflip"
+)
 
 // flipped is info and blob with one random bit changed, mostly in the proof.
 func flipped(rnd *rand.Rand, info proof.SealVerifyInfo, blob []byte) (proof.SealVerifyInfo, []byte, string) {
 	bit := rnd.IntN(256)
 	switch rnd.IntN(14) {
 	case 0:
-		info.Randomness = bytes.Clone(info.Randomness)
-		info.Randomness[bit/8] ^= 1 << (bit % 8)
+		info.Randomness = bitflip.Bytes(info.Randomness, bit)
 		return info, blob, "ticket"
 	case 1:
-		info.InteractiveRandomness = bytes.Clone(info.InteractiveRandomness)
-		info.InteractiveRandomness[bit/8] ^= 1 << (bit % 8)
+		info.InteractiveRandomness = bitflip.Bytes(info.InteractiveRandomness, bit)
 		return info, blob, "seed"
 	case 2:
-		info.SealedCID = flipCID(info.SealedCID, bit)
+		info.SealedCID = bitflip.CID(info.SealedCID, bit)
 		return info, blob, "CommR"
 	case 3:
-		info.UnsealedCID = flipCID(info.UnsealedCID, bit)
+		info.UnsealedCID = bitflip.CID(info.UnsealedCID, bit)
 		return info, blob, "CommD"
 	case 4:
 		info.Miner ^= 1 << (bit % 64)
@@ -50,9 +38,7 @@ func flipped(rnd *rand.Rand, info proof.SealVerifyInfo, blob []byte) (proof.Seal
 		info.SealProof ^= 1 << (bit % 63)
 		return info, blob, "seal proof"
 	}
-	blob = bytes.Clone(blob)
-	at := rnd.IntN(len(blob) * 8)
-	blob[at/8] ^= 1 << (at % 8)
+	blob = bitflip.Bytes(blob, rnd.IntN(len(blob)*8))
 	return info, blob, "proof"
 }
 

@@ -1,26 +1,15 @@
 package post
 
 import (
-	"bytes"
 	"context"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/proof"
-	"github.com/ipfs/go-cid"
-)
 
-// flipCID changes one bit of the commitment in a CID.
-func flipCID(c cid.Cid, bit int) cid.Cid {
-	b := bytes.Clone(c.Bytes())
-	b[len(b)-32+bit/8] ^= 1 << (bit % 8)
-	out, err := cid.Cast(b)
-	if err != nil {
-		panic("a CID with another digest of the same length must parse: " + err.Error())
-	}
-	return out
-}
+	"quarry/proofs/internal/bitflip"
+)
 
 // public is what winning and window proofs are verified against.
 type public struct {
@@ -39,11 +28,10 @@ func (p public) flip(rnd *rand.Rand, blob []byte) (public, []byte, string) {
 	switch rnd.IntN(10) {
 	case 0:
 		bit %= 254
-		p.rand = bytes.Clone(p.rand)
-		p.rand[bit/8] ^= 1 << (bit % 8)
+		p.rand = bitflip.Bytes(p.rand, bit)
 		return p, blob, "randomness"
 	case 1:
-		s.SealedCID = flipCID(s.SealedCID, bit)
+		s.SealedCID = bitflip.CID(s.SealedCID, bit)
 		return p, blob, "SealedCID"
 	case 2:
 		s.SectorNumber ^= 1 << (bit % 64)
@@ -52,9 +40,7 @@ func (p public) flip(rnd *rand.Rand, blob []byte) (public, []byte, string) {
 		p.kind ^= 1 << (bit % 63)
 		return p, blob, "type"
 	}
-	blob = bytes.Clone(blob)
-	at := rnd.IntN(len(blob) * 8)
-	blob[at/8] ^= 1 << (at % 8)
+	blob = bitflip.Bytes(blob, rnd.IntN(len(blob)*8))
 	return p, blob, "proof"
 }
 

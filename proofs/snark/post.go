@@ -42,14 +42,14 @@ func ProveWindow(ctx context.Context, keys Keys, info proof.WindowPoStVerifyInfo
 
 // VerifyWindow checks the single proof of info.
 func VerifyWindow(ctx context.Context, keys Keys, info proof.WindowPoStVerifyInfo) (bool, error) {
-	switch s, err := window(info); {
-	case errors.Is(err, ErrOneProof):
+	if len(info.Proofs) != 1 {
 		return false, nil
-	case err != nil:
-		return false, err
-	default:
-		return s.verify(ctx, keys, info.Proofs[0].ProofBytes)
 	}
+	s, err := window(info)
+	if err != nil {
+		return false, err
+	}
+	return s.verify(ctx, keys, info.Proofs[0].ProofBytes)
 }
 
 func winning(info proof.WinningPoStVerifyInfo) (statement, error) {
@@ -78,12 +78,12 @@ func ProveWinning(ctx context.Context, keys Keys, info proof.WinningPoStVerifyIn
 
 // VerifyWinning checks the single proof of info.
 func VerifyWinning(ctx context.Context, keys Keys, info proof.WinningPoStVerifyInfo) (bool, error) {
-	switch s, err := winning(info); {
-	case errors.Is(err, ErrOneProof):
+	if len(info.Proofs) != 1 {
 		return false, nil
-	case err != nil:
-		return false, err
-	default:
-		return s.verify(ctx, keys, info.Proofs[0].ProofBytes)
 	}
+	s, err := winning(info)
+	if err != nil {
+		return false, err
+	}
+	return s.verify(ctx, keys, info.Proofs[0].ProofBytes)
 }
