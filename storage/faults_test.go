@@ -206,7 +206,7 @@ type deaf struct {
 	tried chan struct{}
 }
 
-func (d *deaf) WorkerDone(context.Context, api.UUID, api.UUID, json.RawMessage, string, bool) error {
+func (d *deaf) WorkerDone(context.Context, api.TaskReport) error {
 	select {
 	case d.tried <- struct{}{}:
 	default:

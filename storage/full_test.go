@@ -123,7 +123,8 @@ func sealWith(t *testing.T, do func(key string, typ api.TaskType, params any) js
 	pieces := []abi.PieceInfo{add.Piece, filler}
 	do("AP/0", api.TaskAddPiece, add)
 	do("AP/1", api.TaskAddPiece, api.AddPieceParams{Existing: pieces[:1], Piece: filler})
-	pc1 := do("PC1", api.TaskPreCommit1, api.PreCommit1Params{Ticket: ticket, Pieces: pieces})
+	var pc1 api.PreCommit1Out
+	require.NoError(t, json.Unmarshal(do("PC1", api.TaskPreCommit1, api.PreCommit1Params{Ticket: ticket, Pieces: pieces}), &pc1))
 	out := sealed{data: data, pieces: pieces}
 	require.NoError(t, json.Unmarshal(do("PC2", api.TaskPreCommit2, api.PreCommit2Params{PreCommit1Out: pc1}), &out.pc2))
 	return out

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"quarry/api"
+	"quarry/storage/blobs"
 	"quarry/storage/index"
 	"quarry/storage/paths"
 )
@@ -18,7 +19,9 @@ func TestCanWrite(t *testing.T) {
 	idx := index.New(index.Config{})
 	local, err := paths.Open(paths.Config{}, paths.Deps{Index: idx})
 	require.NoError(t, err)
-	m, err := New(Config{}, Deps{Store: dssync.MutexWrap(datastore.NewMapDatastore()), Index: idx, Local: local})
+	bulk, err := blobs.Open(blobs.Config{Dir: t.TempDir()})
+	require.NoError(t, err)
+	m, err := New(Config{}, Deps{Store: dssync.MutexWrap(datastore.NewMapDatastore()), Index: idx, Local: local, Blobs: bulk})
 	require.NoError(t, err)
 	for id, meta := range map[api.StorageID]api.PathMeta{"seals": {CanSeal: true}, "keeps": {CanStore: true}, "both": {CanSeal: true, CanStore: true}} {
 		meta.ID, meta.Weight = id, 10
