@@ -148,7 +148,7 @@ func (b *Breaker) Forget(key string) {
 	defer b.mu.Unlock()
 	if g := b.keys[key]; g != nil {
 		g.heal()
-		g.wake()
+		g.wake(len(g.line))
 		delete(b.keys, key)
 	}
 }

@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -9,9 +10,8 @@ import (
 type gate struct {
 	places  int
 	running map[*call]struct{} // probes included
-	waiting int
-	back    time.Time     // when a call last came back
-	change  chan struct{} // closed, and replaced, when those in line should look again
+	line    []chan struct{}    // of those who wait for a place; closed when they should look again
+	back    time.Time          // when a call last came back
 
 	hung   bool
 	since  time.Time
@@ -62,24 +62,28 @@ func (b *Breaker) pause(g *gate) time.Duration { return b.cfg.Retry << min(g.pro
 
 const maxDoublings = 16
 
-// queue waits for a change of the gate, or for ctx.
+// queue waits for its turn, or for ctx.
 func (b *Breaker) queue(ctx context.Context, key string, g *gate) {
-	change := g.change
-	g.waiting++
+	turn := make(chan struct{})
+	g.line = append(g.line, turn)
 	b.mu.Unlock()
 	select {
-	case <-change:
+	case <-turn:
 	case <-ctx.Done():
 	}
 	b.mu.Lock()
-	g.waiting--
+	if i := slices.Index(g.line, turn); i >= 0 {
+		g.line = slices.Delete(g.line, i, i+1)
+	} else if ctx.Err() != nil {
+		g.wake(1) // the turn goes to the next
+	}
 	b.tidy(key, g)
 }
 
 func (b *Breaker) gate(key string) *gate {
 	g := b.keys[key]
 	if g == nil {
-		g = &gate{places: b.cfg.Places, running: map[*call]struct{}{}, change: make(chan struct{})}
+		g = &gate{places: b.cfg.Places, running: map[*call]struct{}{}}
 		b.keys[key] = g
 	}
 	return g
@@ -87,7 +91,7 @@ func (b *Breaker) gate(key string) *gate {
 
 // tidy drops a gate that nothing would be remembered of.
 func (b *Breaker) tidy(key string, g *gate) {
-	if !g.hung && len(g.running) == 0 && g.waiting == 0 && b.keys[key] == g {
+	if !g.hung && len(g.running) == 0 && len(g.line) == 0 && b.keys[key] == g {
 		delete(b.keys, key)
 	}
 }
@@ -115,7 +119,7 @@ func (c *call) leave() {
 	delete(c.g.running, c)
 	c.g.back = time.Now()
 	c.g.heal()
-	c.g.wake()
+	c.g.wake(1)
 	c.b.tidy(c.key, c.g)
 }
 
@@ -155,14 +159,17 @@ func (g *gate) trip() {
 	if g.back.After(g.since) {
 		g.since = g.back
 	}
-	g.wake()
+	g.wake(len(g.line))
 }
 
 func (g *gate) heal() { g.hung, g.probes = false, 0 }
 
-func (g *gate) wake() {
-	close(g.change)
-	g.change = make(chan struct{})
+// wake tells the first n in line to look again.
+func (g *gate) wake(n int) {
+	for range min(n, len(g.line)) {
+		close(g.line[0])
+		g.line = g.line[1:]
+	}
 }
 
 // late counts the calls that are past their limit.
