@@ -40,19 +40,24 @@ func (b *Breaker) enter(ctx context.Context, key string, limit time.Duration) (*
 			return nil, err
 		}
 		g := b.gate(key)
-		switch {
-		case !g.hung && len(g.running) < g.places:
-			return b.begin(g, key, limit), nil
-		case !g.hung:
-			b.queue(ctx, key, g)
-		case time.Since(g.probed) < b.pause(g):
-			return nil, &ErrHung{Key: key, Since: g.since}
-		default:
-			g.probes++
-			g.probed = time.Now()
+		if g.hung {
+			return b.probe(g, key, limit)
+		}
+		if len(g.running) < g.places {
 			return b.begin(g, key, limit), nil
 		}
+		b.queue(ctx, key, g)
 	}
+}
+
+// probe begins a call of a hung key if it is time for one.
+func (b *Breaker) probe(g *gate, key string, limit time.Duration) (*call, error) {
+	if time.Since(g.probed) < b.pause(g) {
+		return nil, &ErrHung{Key: key, Since: g.since}
+	}
+	g.probes++
+	g.probed = time.Now()
+	return b.begin(g, key, limit), nil
 }
 
 // pause is how long to leave a hung key alone after a probe. It doubles with each
