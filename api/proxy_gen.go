@@ -2295,7 +2295,8 @@ type StorageStruct struct {
 		WorkerList           func(ctx context.Context) ([]WorkerStatus, error)                                                               `perm:"read"`
 		ProveWindow          func(ctx context.Context, r_ WindowPoStRequest) (WindowPoStResult, error)                                       `perm:"admin"`
 		ProveWinning         func(ctx context.Context, r_ WinningPoStRequest) ([]byte, error)                                                `perm:"admin"`
-		CheckProvable        func(ctx context.Context, sectors []SectorRef) (map[abi.SectorNumber]string, error)                             `perm:"admin"`
+		CheckProvable        func(ctx context.Context, r_ ProvableRequest) (ProvableResult, error)                                           `perm:"admin"`
+		ProverState          func(ctx context.Context) (ProverState, error)                                                                  `perm:"admin"`
 		RemoveSector         func(ctx context.Context, s_ abi.SectorID) error                                                                `perm:"admin"`
 	}
 }
@@ -2505,11 +2506,19 @@ func (s *StorageStruct) ProveWinning(ctx context.Context, r_ WinningPoStRequest)
 }
 
 // CheckProvable implements [Storage].
-func (s *StorageStruct) CheckProvable(ctx context.Context, sectors []SectorRef) (r map[abi.SectorNumber]string, err error) {
+func (s *StorageStruct) CheckProvable(ctx context.Context, r_ ProvableRequest) (r ProvableResult, err error) {
 	if s.Internal.CheckProvable == nil {
 		return r, notConnected("CheckProvable")
 	}
-	return s.Internal.CheckProvable(ctx, sectors)
+	return s.Internal.CheckProvable(ctx, r_)
+}
+
+// ProverState implements [Storage].
+func (s *StorageStruct) ProverState(ctx context.Context) (r ProverState, err error) {
+	if s.Internal.ProverState == nil {
+		return r, notConnected("ProverState")
+	}
+	return s.Internal.ProverState(ctx)
 }
 
 // RemoveSector implements [Storage].
@@ -2798,13 +2807,25 @@ func (s *StorageServer) ProveWinning(ctx context.Context, r_ WinningPoStRequest)
 }
 
 // CheckProvable guards the method of [Storage].
-func (s *StorageServer) CheckProvable(ctx context.Context, sectors []SectorRef) (r map[abi.SectorNumber]string, err error) {
+func (s *StorageServer) CheckProvable(ctx context.Context, r_ ProvableRequest) (r ProvableResult, err error) {
 	err = s.Guard(ctx, Method{"CheckProvable", "admin"}, func(ctx context.Context) (err error) {
-		r, err = s.Impl.CheckProvable(ctx, sectors)
+		r, err = s.Impl.CheckProvable(ctx, r_)
 		return err
 	})
 	if err != nil {
-		r = *new(map[abi.SectorNumber]string)
+		r = *new(ProvableResult)
+	}
+	return r, err
+}
+
+// ProverState guards the method of [Storage].
+func (s *StorageServer) ProverState(ctx context.Context) (r ProverState, err error) {
+	err = s.Guard(ctx, Method{"ProverState", "admin"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.ProverState(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(ProverState)
 	}
 	return r, err
 }

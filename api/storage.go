@@ -259,27 +259,6 @@ type WorkerStatus struct {
 	Running  []TaskStatus
 }
 
-// WindowPoStRequest asks for vanilla proofs of all sectors of one message.
-type WindowPoStRequest struct {
-	Miner      abi.ActorID
-	Randomness abi.PoStRandomness
-	Sectors    []proof.SectorInfo
-}
-
-// WindowPoStResult is one vanilla blob for the partition, and what could not
-// be read.
-type WindowPoStResult struct {
-	Vanilla []byte
-	Skipped []abi.SectorNumber
-}
-
-// WinningPoStRequest asks for the vanilla winning proof.
-type WinningPoStRequest struct {
-	Miner      abi.ActorID
-	Randomness abi.PoStRandomness
-	Sectors    []proof.ExtendedSectorInfo
-}
-
 // Storage is the sector storage subsystem: index, locks, tasks, proofs over
 // stored sectors.
 type Storage interface {
@@ -327,8 +306,10 @@ type Storage interface {
 
 	ProveWindow(ctx context.Context, r WindowPoStRequest) (WindowPoStResult, error) //perm:admin
 	ProveWinning(ctx context.Context, r WinningPoStRequest) ([]byte, error)         //perm:admin
-	// CheckProvable names sectors whose files are missing or wrong, with reason.
-	CheckProvable(ctx context.Context, sectors []SectorRef) (map[abi.SectorNumber]string, error) //perm:admin
+	// CheckProvable names sectors that could not be proved now, with the reason.
+	CheckProvable(ctx context.Context, r ProvableRequest) (ProvableResult, error) //perm:admin
+	// ProverState tells how far the prover can be believed.
+	ProverState(ctx context.Context) (ProverState, error) //perm:admin
 	// RemoveSector deletes every file of a sector from every path.
 	RemoveSector(ctx context.Context, s abi.SectorID) error //perm:admin
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -14,9 +13,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"quarry/api"
+	"quarry/internal/breaker"
+	"quarry/proofs/porep"
 	"quarry/storage/fetch"
 	"quarry/storage/index"
 	"quarry/storage/paths"
+	"quarry/storage/prove"
 	"quarry/storage/sched"
 )
 
@@ -24,7 +26,7 @@ import (
 type Config struct {
 	Hostname      string       // printed where the manager holds a lock; empty: the machine's
 	Tasks         sched.Config // zero values: defaults
-	ParallelReads int          // sectors opened at the same time for a window proof; 0 = 4 per core
+	ParallelReads int          // sectors read at the same time on one path for proofs; 0 = 8
 }
 
 // Deps of a Manager.
@@ -39,7 +41,8 @@ type Deps struct {
 // Manager implements api.Storage. Its methods may be called from several
 // goroutines at once.
 type Manager struct {
-	*index.Index // paths, sectors and locks
+	*index.Index  // paths, sectors and locks
+	*prove.Prover // proofs over stored sectors
 	cfg          Config
 	local        *paths.Local
 	tasks        *sched.Scheduler
@@ -57,14 +60,21 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 	if cfg.Hostname == "" {
 		cfg.Hostname, _ = os.Hostname()
 	}
-	if cfg.ParallelReads <= 0 {
-		cfg.ParallelReads = 4 * runtime.NumCPU()
-	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	m := &Manager{Index: deps.Index, cfg: cfg, local: deps.Local, client: fetch.NewClient(deps.Token), log: deps.Log}
-	var err error
+	client := fetch.NewClient(deps.Token)
+	prover, err := prove.New(prove.Config{}, prove.Deps{
+		Index:   deps.Index,
+		Local:   deps.Local,
+		Remote:  remote{client},
+		Breaker: breaker.New(breaker.Config{Places: cfg.ParallelReads}),
+		Log:     deps.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{Index: deps.Index, Prover: prover, cfg: cfg, local: deps.Local, client: client, log: deps.Log}
 	m.tasks, err = sched.New(context.Background(), cfg.Tasks, sched.Deps{Store: deps.Store, Reach: m.reach, Log: deps.Log})
 	return m, err
 }
@@ -76,6 +86,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.local.Run(ctx) })
 	g.Go(func() error { return m.tasks.Run(ctx) })
+	g.Go(func() error { return m.Prover.Run(ctx) })
 	return g.Wait()
 }
 
@@ -126,6 +137,13 @@ func (m *Manager) WorkerDone(ctx context.Context, worker, task api.UUID, result 
 func (m *Manager) WorkerList(ctx context.Context) ([]api.WorkerStatus, error) {
 	return m.tasks.Workers(ctx)
 }
+
+// remote shows the client as the prover wants it.
+type remote struct{ *fetch.Client }
+
+func (r remote) Open(ctx context.Context, url string) (porep.File, error) { return r.Client.Open(ctx, url) }
+
+func (r remote) Dir(ctx context.Context, url string) porep.Files { return r.Client.Dir(ctx, url) }
 
 // removeWait is how long RemoveSector waits for those who use the files.
 const removeWait = 20 * time.Second

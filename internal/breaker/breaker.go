@@ -154,8 +154,9 @@ func (b *Breaker) Forget(key string) {
 }
 
 // Watch probes what is hung until ctx ends, so that a key is found well before
-// somebody needs it. limit is how long it waits for one probe.
-func (b *Breaker) Watch(ctx context.Context, limit time.Duration, probe func(ctx context.Context, key string) error) {
+// somebody needs it. limit is how long it waits for one probe. Keys for which
+// probe is nil are left to their callers.
+func (b *Breaker) Watch(ctx context.Context, limit time.Duration, probe func(key string) func(context.Context) error) {
 	tick := time.NewTicker(b.cfg.Retry)
 	defer tick.Stop()
 	var probes sync.WaitGroup
@@ -167,10 +168,8 @@ func (b *Breaker) Watch(ctx context.Context, limit time.Duration, probe func(ctx
 		case <-tick.C:
 		}
 		for _, s := range b.States() {
-			if s.Hung {
-				probes.Go(func() {
-					_ = b.Do(ctx, s.Key, limit, func(ctx context.Context) error { return probe(ctx, s.Key) }) // coming back is what counts
-				})
+			if f := probe(s.Key); s.Hung && f != nil {
+				probes.Go(func() { _ = b.Do(ctx, s.Key, limit, f) }) // coming back is what counts
 			}
 		}
 	}

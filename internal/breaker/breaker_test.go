@@ -288,15 +288,24 @@ func TestWatchHealsWithoutCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMount(1)
 		<-m.start(1)
+		other := m.b.Do(t.Context(), "b", limit, func(context.Context) error { <-m.free; return nil })
+		if other == nil || m.b.Hung("b") == nil {
+			t.Fatal("b is not hung")
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		var probed []string
 		back := make(chan struct{})
 		go func() {
-			m.b.Watch(ctx, limit, func(_ context.Context, key string) error {
-				probed = append(probed, key)
-				<-back
-				return errors.New("whatever")
+			m.b.Watch(ctx, limit, func(key string) func(context.Context) error {
+				if key != "a" {
+					return nil
+				}
+				return func(context.Context) error {
+					probed = append(probed, key)
+					<-back
+					return errors.New("whatever")
+				}
 			})
 			close(ended)
 		}()
@@ -307,8 +316,8 @@ func TestWatchHealsWithoutCallers(t *testing.T) {
 		}
 		close(back)
 		synctest.Wait()
-		if m.b.Hung("a") != nil {
-			t.Error("still hung")
+		if m.b.Hung("a") != nil || m.b.Hung("b") == nil {
+			t.Error("a is still hung, or b was probed")
 		}
 		time.Sleep(10 * retry)
 		synctest.Wait()
