@@ -44,3 +44,13 @@ func JoinWindow(p abi.RegisteredSealProof, blobs ...[]byte) ([]byte, error) {
 	}
 	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(all))), bytes.Join(all, nil)...), nil
 }
+
+// WindowProofSize is the length in bytes of the part of one sector in a window
+// proof over sectors of a seal proof; a proof has 8 bytes more.
+func WindowProofSize(p abi.RegisteredSealProof) (int, error) {
+	s, err := shapeOf(p)
+	if err != nil {
+		return 0, err
+	}
+	return proofSize(windowV11, s.PoseidonForm()), nil
+}

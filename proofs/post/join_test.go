@@ -35,6 +35,12 @@ func TestJoinedProofsAreTheProofOverAll(t *testing.T) {
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("joined proof differs from the one over all (%v)", err)
 	}
+	if size, err := WindowProofSize(seal2KiB); err != nil || 8+3*size != len(want) {
+		t.Errorf("3 sectors of %d bytes are %d (%v)", size, len(want), err)
+	}
+	if _, err := WindowProofSize(-1); err == nil {
+		t.Error("a seal proof that does not exist has a size")
+	}
 	if none, err := JoinWindow(seal2KiB, nil, nil); none != nil || err != nil {
 		t.Errorf("of nothing: %x, %v", none, err)
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -124,4 +125,16 @@ type HungPath struct {
 // String names it and since when.
 func (h HungPath) String() string {
 	return fmt.Sprintf("%s (since %s)", h.Path, h.Since.UTC().Format(time.RFC3339))
+}
+
+// Prover makes proofs over the sectors that are stored.
+type Prover interface {
+	// ProveWindow proves what can be read within the limits and says why the rest
+	// could not.
+	ProveWindow(ctx context.Context, r WindowPoStRequest) (WindowPoStResult, error) //perm:prove
+	ProveWinning(ctx context.Context, r WinningPoStRequest) ([]byte, error)         //perm:prove
+	// CheckProvable names sectors that could not be proved now, with the reason.
+	CheckProvable(ctx context.Context, r ProvableRequest) (ProvableResult, error) //perm:prove
+	// ProverState tells how far the prover can be believed.
+	ProverState(ctx context.Context) (ProverState, error) //perm:prove
 }
