@@ -76,7 +76,7 @@ func (s *sim) StateMinerPartitions(_ context.Context, _ address.Address, d uint6
 func (s *sim) StateMinerSectors(_ context.Context, _ address.Address, f *bitfield.BitField, _ api.TipSetKey) ([]*miner.SectorOnChainInfo, error) {
 	var out []*miner.SectorOnChainInfo
 	err := f.ForEach(func(n uint64) error {
-		out = append(out, &miner.SectorOnChainInfo{SectorNumber: abi.SectorNumber(n), SealProof: abi.RegisteredSealProof_StackedDrg2KiBV1_1, SealedCID: sum(fmt.Sprint("sealed", n))})
+		out = append(out, &miner.SectorOnChainInfo{SectorNumber: abi.SectorNumber(n), SealProof: simSeal, SealedCID: sum(fmt.Sprint("sealed", n))})
 		return nil
 	})
 	return out, err
@@ -120,6 +120,7 @@ func (s *sim) ProveWindow(_ context.Context, r api.WindowPoStRequest) (api.Windo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.proofs++
+	s.requests = append(s.requests, r)
 	if s.failProofs > 0 {
 		s.failProofs--
 		return api.WindowPoStResult{}, errors.New("storage is restarting")
@@ -127,25 +128,51 @@ func (s *sim) ProveWindow(_ context.Context, r api.WindowPoStRequest) (api.Windo
 	var out api.WindowPoStResult
 	var list []uint64
 	for _, i := range r.Sectors {
-		if _, bad := s.broken[uint64(i.SectorNumber)]; bad {
-			out.Skipped = append(out.Skipped, i.SectorNumber)
+		n := uint64(i.SectorNumber)
+		if why, bad := s.broken[n]; bad {
+			out.Skipped = append(out.Skipped, api.SectorFault{Sector: i.SectorNumber, Reason: why})
+		} else {
+			list = append(list, n)
 		}
-		list = append(list, uint64(i.SectorNumber))
 	}
-	out.Vanilla = simProof(r.Randomness, list)
+	if len(list) > 0 {
+		out.Vanilla = simProof(r.Randomness, list)
+	}
 	return out, nil
 }
 
-func (s *sim) CheckProvable(_ context.Context, refs []api.SectorRef) (map[abi.SectorNumber]string, error) {
+func (s *sim) CheckProvable(_ context.Context, r api.ProvableRequest) (api.ProvableResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := map[abi.SectorNumber]string{}
-	for _, r := range refs {
-		if why, bad := s.broken[uint64(r.ID.Number)]; bad {
-			out[r.ID.Number] = why
+	s.checks = append(s.checks, r)
+	if s.failChecks > 0 {
+		s.failChecks--
+		return api.ProvableResult{}, errors.New("storage is restarting")
+	}
+	out := api.ProvableResult{Prints: map[abi.SectorNumber]string{}}
+	for _, r := range r.Sectors {
+		n := uint64(r.Number)
+		why, bad := s.broken[n]
+		if want := sum(fmt.Sprint("sealed", n)); !r.SealedCID.Equals(want) {
+			why, bad = api.FaultOtherSeal, true
+		}
+		switch {
+		case bad && !s.flaky[n]:
+			out.Faults = append(out.Faults, api.SectorFault{Sector: r.Number, Reason: why})
+		case r.Thorough:
+			out.Prints[r.Number] = "as ever" + s.prints[n]
 		}
 	}
 	return out, nil
+}
+
+func (s *sim) ProverState(context.Context) (api.ProverState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != nil {
+		return *s.state, nil
+	}
+	return api.ProverState{Opened: true, Readable: 1, Paths: []api.StorageID{"a"}}, nil
 }
 
 // --- the sender: keyed, and it outlives the scheduler as the real one's disk does ---
