@@ -88,7 +88,7 @@ func (d *disks) put(dir string, n abi.SectorNumber, f form, s *poreptest.Sealed)
 }
 
 func (d *disks) lay(dir string, n abi.SectorNumber, t api.FileType, s *poreptest.Sealed) {
-	name := filepath.Join(dir, fileKey(id(n), t))
+	name := dir + "/" + fileKey(id(n), t)
 	if t == api.FileSealed || t == api.FileUpdate {
 		d.replicas[name] = s.Sealed
 	} else {

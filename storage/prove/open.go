@@ -47,11 +47,14 @@ func (p *Prover) open(ctx context.Context, s sector, c replica) (*opened, error)
 		o.replica, err = p.deps.Remote.Open(ctx, c.sealed.name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the replica of sector %s: %w", api.SectorName(s.id), p.mounted(c.sealed, err))
+		return nil, fmt.Errorf("open the replica of sector %s: %w: %w", api.SectorName(s.id), errRead, p.mounted(c.sealed, err))
 	}
 	if n, err := o.replica.Size(); err != nil || n != int64(size) { //nolint:gosec // sector sizes fit
 		o.close()
-		return nil, errors.Join(fmt.Errorf("the replica of sector %s has %d bytes instead of %d", api.SectorName(s.id), n, uint64(size)), err)
+		if err != nil {
+			return nil, fmt.Errorf("length of the replica of sector %s: %w: %w", api.SectorName(s.id), errRead, err)
+		}
+		return nil, fmt.Errorf("%w: the replica of sector %s has %d bytes instead of %d", post.ErrDamaged, api.SectorName(s.id), n, uint64(size))
 	}
 	if c.cached.dir != "" {
 		o.files.Files = p.deps.FS.Cache(c.cached.name)
@@ -63,19 +66,27 @@ func (p *Prover) open(ctx context.Context, s sector, c replica) (*opened, error)
 		Sealed: observedFile{o.replica, o.files.failed},
 		Cache:  o.files,
 	}
+	if err := o.complete(s); err != nil {
+		o.close()
+		return nil, fmt.Errorf("sector %s: %w", api.SectorName(s.id), err)
+	}
+	return o, nil
+}
+
+// complete does what the proofs do not: it fills in a CommR that was not given, and
+// looks at the file of the cache that they do without.
+func (o *opened) complete(s sector) (err error) {
 	if s.info.SealedCID == cid.Undef {
 		if o.Info.SealedCID, err = recorded(o.files); err != nil {
-			o.close()
-			return nil, fmt.Errorf("sector %s: %w", api.SectorName(s.id), o.blame(err))
+			return o.blame(fmt.Errorf("%w: %w", post.ErrDamaged, err))
 		}
 	}
 	if s.thorough {
 		if err := porep.CheckTAux(s.info.SealProof, o.files); err != nil {
-			o.close()
-			return nil, fmt.Errorf("sector %s: %w", api.SectorName(s.id), o.blame(err))
+			return o.blame(fmt.Errorf("%w: %w", post.ErrDamaged, err))
 		}
 	}
-	return o, nil
+	return nil
 }
 
 // recorded is the CommR that stands beside the data: H(CommC, CommRLast).
@@ -92,7 +103,7 @@ func recorded(cache porep.Files) (cid.Cid, error) {
 }
 
 // errRead says that the system, not the content, is why a file cannot be read.
-var errRead = errors.New("the file is there but cannot be read")
+var errRead = errors.New("the file cannot be read")
 
 // blame says of an error of the proofs what the files said: they call everything
 // damaged that they cannot read.

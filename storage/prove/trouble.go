@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"syscall"
 
 	"github.com/filecoin-project/go-state-types/abi"
 
@@ -51,15 +50,14 @@ func asTrouble(at place, err error) *trouble {
 	return &trouble{at: at, reason: reasonOf(err), err: err}
 }
 
-// reasonOf tells the sector's own faults from what may be a trouble of ours.
+// reasonOf tells the sector's own faults from what may be a trouble of ours. What
+// is not known to be the sector's is taken for ours.
 func reasonOf(err error) api.FaultReason {
 	var hung *breaker.ErrHung
 	var slow *breaker.ErrSlow
 	var gone *api.ErrUnreachable
 	var denied *api.ErrPermission
 	var none *api.ErrNotFound
-	var invalid *api.ErrInvalid
-	var sys syscall.Errno
 	switch {
 	case errors.As(err, &hung):
 		return api.FaultHung
@@ -69,12 +67,14 @@ func reasonOf(err error) api.FaultReason {
 		return api.FaultAway
 	case errors.Is(err, fs.ErrNotExist), errors.As(err, &none), errors.Is(err, post.ErrMissing):
 		return api.FaultMissing
-	case errors.As(err, &sys), errors.Is(err, errRead), errors.As(err, &invalid), errors.Is(err, post.ErrSealedCID):
+	case errors.Is(err, errRead):
 		return api.FaultUnreadable
 	case errors.Is(err, post.ErrOtherSeal):
 		return api.FaultOtherSeal
+	case errors.Is(err, post.ErrDamaged):
+		return api.FaultDamaged
 	}
-	return api.FaultDamaged
+	return api.FaultUnreadable
 }
 
 // weight orders reasons: what leaves a doubt outweighs what is certain, and a copy

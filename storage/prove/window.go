@@ -70,23 +70,28 @@ func each[S, T any](list []S, f func(S) (T, *api.SectorFault)) (out []T, faults 
 	return out, faults
 }
 
-// distinct lists each sector once.
+// distinct lists each sector once. All must be of one size.
 func distinct(in []proof.SectorInfo) ([]proof.SectorInfo, error) {
 	if len(in) == 0 {
 		return nil, post.ErrNoSectors
 	}
+	size, err := in[0].SealProof.SectorSize()
+	if err != nil {
+		return nil, &api.ErrInvalid{What: fmt.Sprintf("seal proof type %d of sector %d", in[0].SealProof, in[0].SectorNumber), Reason: err.Error()}
+	}
 	seen := map[abi.SectorNumber]proof.SectorInfo{}
 	var out []proof.SectorInfo
 	for _, s := range in {
-		old, ok := seen[s.SectorNumber]
-		switch {
-		case !ok:
+		if other, err := s.SealProof.SectorSize(); err != nil || other != size {
+			return nil, fmt.Errorf("sectors %d and %d: %w", in[0].SectorNumber, s.SectorNumber, post.ErrSizes)
+		}
+		old, again := seen[s.SectorNumber]
+		if again && old != s {
+			return nil, fmt.Errorf("sector %d: %w: as %s and as %s", s.SectorNumber, post.ErrTwice, old.SealedCID, s.SealedCID)
+		}
+		if !again {
 			seen[s.SectorNumber] = s
 			out = append(out, s)
-		case old != s:
-			return nil, fmt.Errorf("sector %d: %w: as %s and as %s", s.SectorNumber, post.ErrTwice, old.SealedCID, s.SealedCID)
-		case s.SealProof != in[0].SealProof:
-			return nil, fmt.Errorf("sectors %d and %d: %w", in[0].SectorNumber, s.SectorNumber, post.ErrSizes)
 		}
 	}
 	return out, nil
