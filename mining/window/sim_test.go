@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-bitfield"
@@ -64,10 +65,13 @@ type sim struct {
 	sendError  error             // what they fail with
 	failProofs int               // proofs that fail before one works
 	failChecks int               // checks that fail before one works
+	failReads  int               // readings of partitions that fail before one works
+	failDraws  int               // the same of randomness
 	flaky      map[uint64]bool   // broken for proofs, not for checks
 	nextExit   exitcode.ExitCode // forced on the next PoSt executed
 	hold       bool              // keep messages out of blocks
-	snark      Snark             // nil: vanilla proofs
+	epochWall  func() time.Duration
+	snark      Snark // nil: vanilla proofs
 	log        *slog.Logger
 }
 
@@ -180,6 +184,19 @@ func (s *sim) reorg(n int) {
 		changes = append(changes, &api.HeadChange{Type: api.HeadApply, Val: s.head()})
 	}
 	s.tell(changes)
+}
+
+// replace puts another chain in the place of the last n tipsets, without a word of
+// what went: the node imported it, or another node answers now.
+func (s *sim) replace(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fork++
+	from := len(s.chain) - n
+	for i := from; i < len(s.chain); i++ {
+		s.chain[i] = s.tipset(s.chain[i-1], s.chain[i].Height)
+	}
+	s.tell([]*api.HeadChange{{Type: api.HeadCurrent, Val: s.head()}})
 }
 
 func (s *sim) tell(changes []*api.HeadChange) {

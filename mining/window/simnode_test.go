@@ -40,12 +40,32 @@ func (s *sim) ChainNotify(context.Context) (<-chan []*api.HeadChange, error) {
 	return c, nil
 }
 
-func (s *sim) ChainGetPath(context.Context, api.TipSetKey, api.TipSetKey) ([]*api.HeadChange, error) {
-	return nil, errors.New("not needed here")
+// ChainGetPath knows the way up only.
+func (s *sim) ChainGetPath(_ context.Context, from, to api.TipSetKey) ([]*api.HeadChange, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*api.HeadChange
+	known := false
+	for _, ts := range s.chain {
+		if known {
+			out = append(out, &api.HeadChange{Type: api.HeadApply, Val: ts})
+		}
+		if known = known || ts.Key().Equal(from); known && ts.Key().Equal(to) {
+			return out, nil
+		}
+	}
+	return nil, errors.New("no such tipset")
 }
 
-func (s *sim) ChainGetTipSet(context.Context, api.TipSetKey) (*api.TipSet, error) {
-	return nil, errors.New("not needed here")
+func (s *sim) ChainGetTipSet(_ context.Context, k api.TipSetKey) (*api.TipSet, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ts := range s.chain {
+		if ts.Key().Equal(k) {
+			return ts, nil
+		}
+	}
+	return nil, errors.New("no such tipset")
 }
 
 func (s *sim) StateMinerProvingDeadline(context.Context, address.Address, api.TipSetKey) (*dline.Info, error) {
@@ -70,6 +90,10 @@ func (s *sim) StateMinerDeadlines(context.Context, address.Address, api.TipSetKe
 func (s *sim) StateMinerPartitions(_ context.Context, _ address.Address, d uint64, _ api.TipSetKey) ([]api.Partition, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.failReads > 0 {
+		s.failReads--
+		return nil, errors.New("node is syncing")
+	}
 	return append([]api.Partition(nil), s.parts[d]...), nil
 }
 
@@ -93,6 +117,10 @@ func (s *sim) StateGetRandomnessFromBeacon(_ context.Context, tag crypto.DomainS
 func (s *sim) StateGetRandomnessFromTickets(_ context.Context, tag crypto.DomainSeparationTag, e abi.ChainEpoch, _ []byte, _ api.TipSetKey) (abi.Randomness, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.failDraws > 0 {
+		s.failDraws--
+		return nil, errors.New("node is syncing")
+	}
 	if r := s.randomness(tag, e); r != nil {
 		return r, nil
 	}
@@ -238,7 +266,7 @@ type process struct {
 func (s *sim) start(t *testing.T, store datastore.Batching) *process {
 	t.Helper()
 	f := heads.New(heads.Config{}, heads.Deps{Chain: s})
-	w, err := New(Config{Miner: s.miner, SubmitConfidence: 2, Settle: 8}, Deps{Store: store, Chain: s, Prover: s, Snark: s.snark, Heads: f, Msgs: s, Log: s.log})
+	w, err := New(Config{Miner: s.miner, SubmitConfidence: 2, Settle: 8, EpochWall: s.epochWall}, Deps{Store: store, Chain: s, Prover: s, Snark: s.snark, Heads: f, Msgs: s, Log: s.log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,3 +289,20 @@ func (s *sim) start(t *testing.T, store datastore.Batching) *process {
 }
 
 func memory() datastore.Batching { return dssync.MutexWrap(datastore.NewMapDatastore()) }
+
+// at is a head follower that stands at a height.
+type at abi.ChainEpoch
+
+func (a at) Head() *api.TipSet                            { return &api.TipSet{Height: abi.ChainEpoch(a)} }
+func (a at) Subscribe(context.Context) <-chan heads.Event { return nil }
+func (a at) WaitHeight(context.Context, abi.ChainEpoch) (*api.TipSet, error) {
+	return a.Head(), nil
+}
+
+func onChain(numbers ...uint64) map[uint64]*miner.SectorOnChainInfo {
+	out := map[uint64]*miner.SectorOnChainInfo{}
+	for _, n := range numbers {
+		out[n] = &miner.SectorOnChainInfo{SectorNumber: abi.SectorNumber(n), SealProof: simSeal}
+	}
+	return out
+}

@@ -127,12 +127,14 @@ func (p *Prover) search(ctx context.Context, id abi.SectorID, t api.FileType) (o
 			st, err := p.deps.FS.Stat(at.name)
 			return st, p.mounted(at, err)
 		})
-		switch {
-		case err == nil:
+		if err == nil {
 			out = append(out, at)
-		case ctx.Err() != nil:
+			continue
+		}
+		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
-		case !errors.Is(err, fs.ErrNotExist):
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
 			doubt = errors.Join(doubt, asTrouble(at, err))
 		}
 	}
