@@ -37,7 +37,10 @@ type Deps struct {
 	Local *paths.Local
 	Blobs *blobs.Store  // bulk results of the tasks
 	Token func() string // bearer for /remote of other processes
-	Log   *slog.Logger
+	// Breaker guards reads by the directory of a local path and by host; nil: one
+	// of the manager's own.
+	Breaker *breaker.Breaker
+	Log     *slog.Logger
 }
 
 // Manager implements api.Storage. Its methods may be called from several
@@ -67,11 +70,14 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	client := fetch.NewClient(deps.Token)
+	if deps.Breaker == nil {
+		deps.Breaker = breaker.New(breaker.Config{Places: cfg.ParallelReads})
+	}
 	prover, err := prove.New(prove.Config{}, prove.Deps{
 		Index:   deps.Index,
 		Local:   deps.Local,
 		Remote:  remote{client},
-		Breaker: breaker.New(breaker.Config{Places: cfg.ParallelReads}),
+		Breaker: deps.Breaker,
 		Log:     deps.Log,
 	})
 	if err != nil {

@@ -74,6 +74,27 @@ func TestAJumpOverPeriodsLooksAtEachDeadlineOnce(t *testing.T) {
 	})
 }
 
+// A deadline whose job was under way when the heads jumped far ahead is counted
+// once, and its job ends.
+func TestAJumpFromWithinAJobCountsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t)
+		s.partition(2, []uint64{0, 1}, nil, nil, nil)
+		p := s.start(t, memory())
+		s.tick(18)
+		s.advance(3 * simPeriod)
+		synctest.Wait()
+		time.Sleep(2 * lastLook)
+		s.expect(t, p, 0, 1)
+		p.stop()
+		for open := range p.jobs {
+			if open < 3*simPeriod {
+				t.Errorf("the job of %d is kept", open)
+			}
+		}
+	})
+}
+
 // What another process proved while no head came here was not missed.
 func TestAPassedDeadlineThatWasProvenIsNotNoted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/dline"
@@ -14,6 +15,10 @@ import (
 
 	"quarry/api"
 )
+
+// maxExam is how long the files of a partition are looked at, on the wall clock:
+// on a sick disk proofs must not wait for it. What was not seen is in doubt.
+const maxExam = 5 * time.Minute
 
 // health is what the files say against what the chain says, of a whole deadline.
 type health struct {
@@ -48,7 +53,7 @@ func (s *Scheduler) examine(ctx context.Context, index uint64, p api.Partition, 
 	if err != nil {
 		return err
 	}
-	req := api.ProvableRequest{Miner: s.actor}
+	req := api.ProvableRequest{Miner: s.actor, Limit: maxExam}
 	for _, n := range live {
 		if h.healthy[n] = !faulty[n]; recovering[n] {
 			continue

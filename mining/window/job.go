@@ -182,6 +182,9 @@ func (s *Scheduler) proveUntilClose(j *job, b batch, rand abi.Randomness) (prove
 				"deadline", j.info.Index, "partitions", b.indexes(), "closes", j.info.Close, "error", err)
 		}
 		loud = true
+		s.mu.Lock()
+		s.alerts[j.info.Index] = fmt.Sprintf("deadline %d: %s", j.info.Index, err)
+		s.mu.Unlock()
 	}
 }
 

@@ -98,9 +98,9 @@ func (s *Scheduler) failedAgain(ctx context.Context, open abi.ChainEpoch, b batc
 			if !bad || !f.Reason.Certain() && f.Reason != api.FaultUnreadable {
 				continue
 			}
-			r := old[n]
-			r.Open, r.Failed, r.Why = open, true, f.String()
-			set[n] = &r
+			if r := (recovery{Print: old[n].Print, Open: open, Failed: true, Why: f.String()}); r != old[n] {
+				set[n] = &r
+			}
 		}
 	}
 	return s.book.keepRecoveries(ctx, set)

@@ -155,6 +155,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		if err := s.schedule(ctx, ev.Head); err != nil && ctx.Err() == nil {
 			s.repeated(err, "window PoSt: scheduling", "height", ev.Head.Height)
 		}
+		s.sweep(ev.Head)
 	}
 	return ctx.Err()
 }
@@ -167,12 +168,20 @@ func (s *Scheduler) expire(ev heads.Event) {
 			s.deps.Log.Info("window PoSt: proving again after a reorganisation", "deadline", j.info.Index, "open", open)
 			j.endLife(errReverted)
 			delete(s.jobs, open)
-		case h >= j.info.Close+s.cfg.Settle+j.info.WPoStProvingPeriod:
-			delete(s.jobs, open)
 		case h >= j.info.Close+s.cfg.Settle:
 			j.endLife(errSettled)
 		case h >= j.info.Close:
 			j.closeWindow(errClosed)
+		}
+	}
+}
+
+// sweep forgets jobs that ended long ago, after those that passed unseen were told
+// from them.
+func (s *Scheduler) sweep(head *api.TipSet) {
+	for open, j := range s.jobs {
+		if head.Height >= j.info.Close+s.cfg.Settle+j.info.WPoStProvingPeriod {
+			delete(s.jobs, open)
 		}
 	}
 }
