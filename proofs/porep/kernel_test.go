@@ -93,7 +93,12 @@ func sealOn(t *testing.T, v *sectorVector, d *device) (*memFiles, *memFile, erro
 func TestSealingOnAKernel(t *testing.T) {
 	for _, v := range sectorVectors(t)[1:5] {
 		plain := seal(t, &v)
-		for _, sizes := range []kernel.TreeSizes{{}, {Leaves: 8, Nodes: 4, Columns: 1}, {Leaves: 64, Nodes: 32, Columns: 5}, {Leaves: 1 << 24, Nodes: 1 << 24, Columns: 1 << 20}} {
+		for _, sizes := range []kernel.TreeSizes{
+			{},
+			{Leaves: 8, Nodes: 4, Columns: 1},
+			{Leaves: 64, Nodes: 32, Columns: 5},
+			{Leaves: kernel.MaxLeaves, Nodes: kernel.MaxLeaves, Columns: kernel.MaxColumns},
+		} {
 			d := newDevice(sizes)
 			cache, sealed, err := sealOn(t, &v, d)
 			if err != nil {

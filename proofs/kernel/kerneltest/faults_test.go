@@ -39,12 +39,18 @@ func expect(t *testing.T, fault string, set kernel.Set, part string) {
 	}
 }
 
+type (
+	columnsFunc = func(ctx context.Context, t kernel.Trees, width int, dst, src []fr.Element) error
+	rowsFunc    = func(ctx context.Context, t kernel.Trees, rows [][]fr.Element) error
+	nodesFunc   = func(ctx context.Context, t kernel.Trees, rows [][]byte) error
+)
+
 // faultyTrees is the CPU, spoilt before or after its work.
 type faultyTrees struct {
 	kernel.Trees
-	columns  func(t kernel.Trees, ctx context.Context, width int, dst, src []fr.Element) error
-	poseidon func(t kernel.Trees, ctx context.Context, rows [][]fr.Element) error
-	sha256   func(t kernel.Trees, ctx context.Context, rows [][]byte) error
+	columns  columnsFunc
+	poseidon rowsFunc
+	sha256   nodesFunc
 	size     kernel.TreeSizes
 }
 
@@ -54,21 +60,21 @@ func (f faultyTrees) HashColumns(ctx context.Context, width int, dst, src []fr.E
 	if f.columns == nil {
 		return f.Trees.HashColumns(ctx, width, dst, src)
 	}
-	return f.columns(f.Trees, ctx, width, dst, src)
+	return f.columns(ctx, f.Trees, width, dst, src)
 }
 
 func (f faultyTrees) HashPoseidon(ctx context.Context, rows [][]fr.Element) error {
 	if f.poseidon == nil {
 		return f.Trees.HashPoseidon(ctx, rows)
 	}
-	return f.poseidon(f.Trees, ctx, rows)
+	return f.poseidon(ctx, f.Trees, rows)
 }
 
 func (f faultyTrees) HashSHA256(ctx context.Context, rows [][]byte) error {
 	if f.sha256 == nil {
 		return f.Trees.HashSHA256(ctx, rows)
 	}
-	return f.sha256(f.Trees, ctx, rows)
+	return f.sha256(ctx, f.Trees, rows)
 }
 
 func TestSuiteFindsFaultyTrees(t *testing.T) {
@@ -76,52 +82,60 @@ func TestSuiteFindsFaultyTrees(t *testing.T) {
 		fault, want string
 		trees       faultyTrees
 	}{
-		{"a hash of sixteen lanes only", "columns equal", faultyTrees{columns: func(t kernel.Trees, ctx context.Context, width int, dst, src []fr.Element) error {
-			n := len(dst)
-			if n > 16 {
-				n = n / 16 * 16
-			}
-			return t.HashColumns(ctx, width, dst[:n], src[:n*width])
-		}}},
-		{"lengths that are not looked at", "wrong lengths", faultyTrees{poseidon: func(t kernel.Trees, ctx context.Context, rows [][]fr.Element) error {
-			if kernel.CheckPoseidon(rows) != nil {
-				return nil
-			}
-			return t.HashPoseidon(ctx, rows)
-		}}},
-		{"a refusal that has written", "wrong lengths", faultyTrees{columns: func(t kernel.Trees, ctx context.Context, width int, dst, src []fr.Element) error {
-			clear(dst)
-			return t.HashColumns(ctx, width, dst, src)
-		}}},
-		{"a context that is not looked at", "end with", faultyTrees{sha256: func(t kernel.Trees, ctx context.Context, rows [][]byte) error {
-			return t.HashSHA256(context.WithoutCancel(ctx), rows)
-		}}},
-		{"the caller's leaves are used as room", "poseidon equals", faultyTrees{poseidon: func(t kernel.Trees, ctx context.Context, rows [][]fr.Element) error {
-			err := t.HashPoseidon(ctx, rows)
-			if err == nil && len(rows) > 1 && len(rows[1]) > 0 {
-				copy(rows[0], rows[1])
-			}
-			return err
-		}}},
-		{"a wrong node high up", "many leaves", faultyTrees{poseidon: func(t kernel.Trees, ctx context.Context, rows [][]fr.Element) error {
-			err := t.HashPoseidon(ctx, rows)
-			if len(rows) > 4 {
-				rows[4][len(rows[4])-1] = fr.Element{}
-			}
-			return err
-		}}},
-		{"bits that are not cleared", "sha256 equals", faultyTrees{sha256: func(t kernel.Trees, ctx context.Context, rows [][]byte) error {
-			err := t.HashSHA256(ctx, rows)
-			if err == nil && len(rows) > 1 && len(rows[1]) > 0 {
-				rows[1][31] |= 0x40
-			}
-			return err
-		}}},
+		{"a hash of sixteen lanes only", "columns equal", faultyTrees{
+			columns: func(ctx context.Context, t kernel.Trees, width int, dst, src []fr.Element) error {
+				n := len(dst)
+				if n > 16 {
+					n = n / 16 * 16
+				}
+				return t.HashColumns(ctx, width, dst[:n], src[:n*width])
+			}}},
+		{"lengths that are not looked at", "wrong lengths", faultyTrees{
+			poseidon: func(ctx context.Context, t kernel.Trees, rows [][]fr.Element) error {
+				if kernel.CheckPoseidon(rows) != nil {
+					return nil
+				}
+				return t.HashPoseidon(ctx, rows)
+			}}},
+		{"a refusal that has written", "wrong lengths", faultyTrees{
+			columns: func(ctx context.Context, t kernel.Trees, width int, dst, src []fr.Element) error {
+				clear(dst)
+				return t.HashColumns(ctx, width, dst, src)
+			}}},
+		{"a context that is not looked at", "end with", faultyTrees{
+			sha256: func(ctx context.Context, t kernel.Trees, rows [][]byte) error {
+				return t.HashSHA256(context.WithoutCancel(ctx), rows)
+			}}},
+		{"the caller's leaves are used as room", "poseidon equals", faultyTrees{
+			poseidon: func(ctx context.Context, t kernel.Trees, rows [][]fr.Element) error {
+				err := t.HashPoseidon(ctx, rows)
+				if err == nil && len(rows) > 1 && len(rows[1]) > 0 {
+					copy(rows[0], rows[1])
+				}
+				return err
+			}}},
+		{"a wrong node high up", "many leaves", faultyTrees{
+			poseidon: func(ctx context.Context, t kernel.Trees, rows [][]fr.Element) error {
+				err := t.HashPoseidon(ctx, rows)
+				if len(rows) > 4 {
+					rows[4][len(rows[4])-1] = fr.Element{}
+				}
+				return err
+			}}},
+		{"bits that are not cleared", "sha256 equals", faultyTrees{
+			sha256: func(ctx context.Context, t kernel.Trees, rows [][]byte) error {
+				err := t.HashSHA256(ctx, rows)
+				if err == nil && len(rows) > 1 && len(rows[1]) > 0 {
+					rows[1][31] |= 0x40
+				}
+				return err
+			}}},
 		{"sizes beyond the limits", "sizes", faultyTrees{size: kernel.TreeSizes{Leaves: kernel.MaxLeaves + 1}}},
 		{"sizes below zero", "sizes", faultyTrees{size: kernel.TreeSizes{Columns: -1}}},
-		{"a refusal where none is allowed", "golden roots", faultyTrees{poseidon: func(kernel.Trees, context.Context, [][]fr.Element) error {
-			return kernel.ErrUnsupported
-		}}},
+		{"a refusal where none is allowed", "golden roots", faultyTrees{
+			poseidon: func(context.Context, kernel.Trees, [][]fr.Element) error {
+				return kernel.ErrUnsupported
+			}}},
 	} {
 		c.trees.Trees = cpu.Set().Trees
 		expect(t, c.fault, kernel.Set{Trees: c.trees}, c.want)
@@ -267,7 +281,7 @@ func TestSuiteFindsFaultyLabels(t *testing.T) {
 func TestSuiteTakesRefusals(t *testing.T) {
 	picky := kernel.Set{Trees: faultyTrees{
 		Trees: cpu.Set().Trees,
-		poseidon: func(t kernel.Trees, ctx context.Context, rows [][]fr.Element) error {
+		poseidon: func(ctx context.Context, t kernel.Trees, rows [][]fr.Element) error {
 			if err := kernel.CheckPoseidon(rows); err == nil && len(rows[0]) < 1<<15 {
 				return kernel.ErrUnsupported
 			}
