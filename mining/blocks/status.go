@@ -37,8 +37,9 @@ func New(cfg Config, deps Deps) (*Producer, error) {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.MaxNulls <= 0 {
-		cfg.MaxNulls = 100
+		cfg.MaxNulls = defaultNulls
 	}
+	cfg.MaxNulls = min(cfg.MaxNulls, mostNulls)
 	entropy, err := election.Entropy(cfg.Miner)
 	if err != nil {
 		return nil, err
