@@ -22,7 +22,8 @@ import (
 type verdict int
 
 const (
-	lost       verdict = iota // nothing was won, or a block left
+	lost       verdict = iota // nothing was won
+	sent                      // the block for the base is with the node
 	ineligible                // the miner may not try
 )
 
@@ -38,7 +39,7 @@ func (e notTried) Unwrap() error { return e.error }
 // are notTried.
 func (p *Producer) attempt(ctx context.Context, a attempt, open abi.ChainEpoch) (verdict, error) {
 	if done, err := p.again(ctx, a); done {
-		return lost, err
+		return sent, err
 	}
 	if err := p.awaitEpoch(ctx, a, open); err != nil {
 		return lost, notTried{err}
@@ -54,34 +55,34 @@ func (p *Producer) attempt(ctx context.Context, a attempt, open abi.ChainEpoch) 
 		return ineligible, nil
 	}
 	p.note(a.round(), true, "")
-	return lost, p.draw(ctx, a, info, started)
+	return p.draw(ctx, a, info, started)
 }
 
 // draw plays the round of an eligible miner.
-func (p *Producer) draw(ctx context.Context, a attempt, info *api.MiningBaseInfo, started time.Time) error {
+func (p *Producer) draw(ctx context.Context, a attempt, info *api.MiningBaseInfo, started time.Time) (verdict, error) {
 	beacon := info.PrevBeaconEntry.Data
 	if n := len(info.BeaconEntries); n > 0 {
 		beacon = info.BeaconEntries[n-1].Data
 	}
 	eproof, err := p.election(ctx, a, beacon, info)
 	if err != nil || eproof.WinCount < 1 {
-		return err
+		return lost, err
 	}
 	ticket, err := p.ticket(ctx, a, beacon, info.WorkerKey)
 	if err != nil {
-		return err
+		return lost, err
 	}
 	onBase, release := p.whileOn(ctx, a)
 	winning, err := p.prove(onBase, a, beacon, info.Sectors)
 	moved := context.Cause(onBase)
 	release()
 	if err != nil && errors.Is(moved, errTaken) {
-		return errTaken
+		return lost, errTaken
 	}
 	if err != nil {
-		return err
+		return lost, err
 	}
-	return p.publish(ctx, a, &api.BlockTemplate{
+	return sent, p.publish(ctx, a, &api.BlockTemplate{
 		Miner: p.cfg.Miner, Parents: a.base.Key(), Ticket: ticket, Eproof: eproof,
 		BeaconValues: info.BeaconEntries, Epoch: a.round(), Timestamp: p.timestamp(a),
 		WinningPoStProof: winning,

@@ -108,8 +108,8 @@ func (p *Producer) step(ctx context.Context, c *pursuit) {
 	}
 	p.refrain = ""
 	c.tried(a.epoch)
-	if c.again || v == ineligible && a.epoch < open {
-		c.next = p.epochLength() // no hurry: the next one will say the same
+	if c.again || v != lost && a.epoch < open {
+		c.next = p.epochLength() // no hurry: the next round would bring the same
 	}
 }
 
@@ -137,6 +137,9 @@ func (p *Producer) stepFailed(ctx context.Context, c *pursuit, round abi.ChainEp
 		c.next = min(retryPause, p.epochLength())
 	} else {
 		c.tried(round)
+		if c.nextRound() <= c.open { // a past round has no hurry
+			c.next = min(retryPause, p.epochLength())
+		}
 	}
 	switch {
 	case early && errors.Is(err, errTaken): // nothing was lost by it
