@@ -27,6 +27,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	for {
 		n.catchUp(ctx)
+		n.tellSilence()
 		opened := time.Now()
 		if n.cfg.Mine && !n.warping.Load() && !n.idle(ctx) {
 			if _, err := n.genesis.prepare(ctx, n.ledger.Head(), n.Epoch()+1); err != nil && ctx.Err() == nil {
@@ -48,6 +49,9 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 }
 
+// silentFrom is how many null rounds in a row are worth a line.
+const silentFrom = 100
+
 // idle tells whether the genesis miner may let the open epoch pass: nothing is
 // pending, the head's messages (if any) were executed by a child already, and
 // the last block is recent.
@@ -58,6 +62,20 @@ func (n *Node) idle(ctx context.Context) bool {
 	}
 	ms, err := n.ledger.tipsetMessages(ctx, head)
 	return err == nil && len(ms) == 0
+}
+
+// tellSilence says once when blocks stay away, and once when they come again.
+func (n *Node) tellSilence() {
+	head := n.ledger.Head().Height
+	switch since := n.Epoch() - head; {
+	case since >= silentFrom && !n.silent:
+		n.silent = true
+		n.log.Warn("no miner makes blocks; the chain goes on with null rounds, and sectors that are not proven become faulty",
+			"head", head, "epoch", n.Epoch(), "genesis miner at work", n.cfg.Mine)
+	case since < silentFrom && n.silent:
+		n.silent = false
+		n.log.Info("blocks are made again", "head", head, "epoch", n.Epoch())
+	}
 }
 
 // waitSlot lets one pace interval pass since the epoch opened, so that every

@@ -29,7 +29,7 @@ type genesisMiner struct {
 	readyFor abi.ChainEpoch
 
 	mu     sync.Mutex
-	posted abi.ChainEpoch               // opening epoch of the last deadline handled
+	posted abi.ChainEpoch // opening epoch of the last deadline handled
 	// looked is when faulty sectors were last looked for. Owned by whoever drives the
 	// miner: run, or a warp, during which run rests.
 	looked abi.ChainEpoch

@@ -81,6 +81,7 @@ type Node struct {
 	// Set before Run, then owned by it.
 	reach   abi.ChainEpoch // catchUp goes to here
 	yielded bool           // to another miner, while catching up
+	silent  bool           // no blocks came for a while
 }
 
 var (

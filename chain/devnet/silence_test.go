@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/filecoin-project/go-bitfield"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
+	"github.com/filecoin-project/go-state-types/builtin"
+	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 
 	"quarry/api"
 )
@@ -58,7 +61,7 @@ func (n *Node) genesisPower(t *testing.T) abi.StoragePower {
 // blocks, and the node was stopped. With its genesis miner it goes on at the epoch
 // it had reached within seconds, and no power is lost on the way.
 func TestStoppedChainCatchesUpWithoutLosingPower(t *testing.T) {
-	for _, silence := range []abi.ChainEpoch{99, 100, 101, 1000, 6000} {
+	for _, silence := range []abi.ChainEpoch{99, 100, 101, 1000, 3000} {
 		t.Run(fmt.Sprint(silence), func(t *testing.T) {
 			f := newFixture(t, "one")
 			n := f.open(t)
@@ -85,29 +88,138 @@ func TestStoppedChainCatchesUpWithoutLosingPower(t *testing.T) {
 	}
 }
 
-// Null rounds cost what they cost everybody: they make sectors faulty whose
-// deadlines they pass. The genesis miner declares them recovered and proves them.
+// Sectors of the genesis miner that became faulty, whatever the reason, are
+// declared recovered and proven by itself, and their power comes back.
 func TestGenesisMinerRegainsItsPower(t *testing.T) {
+	n := newFixture(t, "one").open(t)
+	step(t, n, 3)
+	v, err := n.nowView(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, _, err := v.miner(t.Context(), n.params.Miner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dl, part, err := st.FindSector(v.store, n.params.Sectors[0].Number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := encodeParams(&miner.DeclareFaultsParams{Faults: []miner.FaultDeclaration{{Deadline: dl, Partition: part,
+		Sectors: bitfield.NewFromSet([]uint64{uint64(n.params.Sectors[0].Number)})}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.MpoolPushMessage(t.Context(), &api.Message{To: n.params.Miner, From: n.params.Worker,
+		Method: builtin.MethodsMiner.DeclareFaults, Params: raw}, nil); err != nil {
+		t.Fatal(err)
+	}
+	step(t, n, 4)
+	if got := n.genesisPower(t); !got.Equals(big.NewInt(2048)) {
+		t.Fatalf("with one sector of two at fault the power is %s", got)
+	}
+	if _, err := n.DevnetWarp(t.Context(), 2880+60, false); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.genesisPower(t); !got.Equals(big.NewInt(4096)) {
+		t.Errorf("after a day the power is %s", got)
+	}
+}
+
+// What a window PoSt proves of a partition: each sector in its place, those that
+// cannot be proven replaced by the first that can, and nothing where none can.
+func TestProvableSectors(t *testing.T) {
+	set := func(n ...uint64) bitfield.BitField { return bitfield.NewFromSet(n) }
+	for name, c := range map[string]struct {
+		part miner.Partition
+		want string
+	}{
+		"all healthy":          {miner.Partition{Sectors: set(1, 2, 3), Faults: set(), Recoveries: set(), Terminated: set()}, "[1 2 3]"},
+		"first faulty":         {miner.Partition{Sectors: set(1, 2, 3), Faults: set(1), Recoveries: set(), Terminated: set()}, "[2 2 3]"},
+		"recovering":           {miner.Partition{Sectors: set(1, 2, 3), Faults: set(1, 3), Recoveries: set(1), Terminated: set()}, "[1 2 1]"},
+		"terminated":           {miner.Partition{Sectors: set(1, 2, 3), Faults: set(), Recoveries: set(), Terminated: set(2, 3)}, "[1 1 1]"},
+		"all faulty":           {miner.Partition{Sectors: set(1, 2), Faults: set(1, 2), Recoveries: set(), Terminated: set()}, "[]"},
+		"faulty or terminated": {miner.Partition{Sectors: set(1, 2), Faults: set(1), Recoveries: set(), Terminated: set(2)}, "[]"},
+		"no sectors":           {miner.Partition{Sectors: set(), Faults: set(), Recoveries: set(), Terminated: set()}, "[]"},
+	} {
+		got, err := provable(&c.part)
+		if err != nil || fmt.Sprint(got) != c.want {
+			t.Errorf("%s: %v, %v; want %s", name, got, err, c.want)
+		}
+	}
+}
+
+// A message that cannot run in the open epoch any more, but could in a block for
+// an earlier one, is taken: such a block may come, when the chain was silent.
+func TestMessagesForRoundsBeforeTheOpenOneAreTaken(t *testing.T) {
 	f := newFixture(t, "one")
 	n := f.open(t)
-	step(t, n, 3)
-	for range 2880 {
+	for { // until the next round lies in a deadline of the genesis miner
+		due, err := n.genesis.due(t.Context(), n.Epoch()+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if due {
+			break
+		}
+		if _, err := n.DevnetWarp(t.Context(), 1, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step(t, n, 5)
+	head := n.ledger.Head()
+	di, open, v, st, err := n.genesis.deadline(t.Context(), n.Epoch()+1)
+	if err != nil || len(open) == 0 {
+		t.Fatalf("%d partitions, %v", len(open), err)
+	}
+	params, err := n.genesis.windowParams(t.Context(), di, open, v, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := encodeParams(params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 { // nobody mines, the deadline closes
 		if err := n.closeEpoch(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// One block over all of it, as the rules allow on a head with power.
-	if err := n.closeEpoch(t.Context(), true); err != nil {
+	if _, err := n.MpoolPushMessage(t.Context(), &api.Message{To: n.params.Miner, From: n.params.Worker,
+		Method: builtin.MethodsMiner.SubmitWindowedPoSt, Params: raw}, nil); err != nil {
 		t.Fatal(err)
 	}
-	v, err := n.headView(t.Context())
+	tmpl, err := n.genesis.elect(t.Context(), head, head.Height+1)
+	if err != nil || tmpl == nil {
+		t.Fatal("not won", err)
+	}
+	if tmpl.Messages, err = n.MpoolSelect(t.Context(), head.Key(), 1); err != nil || len(tmpl.Messages) != 1 {
+		t.Fatalf("%d messages, %v", len(tmpl.Messages), err)
+	}
+	b, err := n.MinerCreateBlock(t.Context(), tmpl)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := v.claim(t.Context(), n.params.Miner)
+	if err := n.SyncSubmitBlock(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if h := n.ledger.Head(); h.Height != head.Height+1 || n.Epoch() < head.Height+100 {
+		t.Fatalf("head %d, epoch %d", h.Height, n.Epoch())
+	}
+	l, err := n.StateSearchMsg(t.Context(), nil, tmpl.Messages[0].Cid(), -1, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("power after the silence: %s; head %d", c.QualityAdjPower, n.ledger.Head().Height)
-	_ = api.Claim{}
+	if l == nil { // executed with the next block
+		step(t, n, 1)
+		if l, err = n.StateSearchMsg(t.Context(), nil, tmpl.Messages[0].Cid(), -1, true); err != nil || l == nil {
+			t.Fatal("not on chain", err)
+		}
+	}
+	if l.Receipt.ExitCode != 0 {
+		t.Errorf("exit code %d", l.Receipt.ExitCode)
+	}
+	if got := n.genesisPower(t); !got.Equals(big.NewInt(4096)) {
+		t.Errorf("power %s", got)
+	}
 }
