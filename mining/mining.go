@@ -95,7 +95,8 @@ func New(cfg Config, deps Deps) (*Mining, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	b, err := blocks.New(blocks.Config{Miner: cfg.Miner, EpochWall: cfg.EpochWall, OpenEpoch: cfg.OpenEpoch}, blocks.Deps{
+	b, err := blocks.New(blocks.Config{Miner: cfg.Miner, EpochWall: cfg.EpochWall, OpenEpoch: cfg.OpenEpoch,
+		SubmitConfidence: cfg.SubmitConfidence}, blocks.Deps{
 		Store: namespace.Wrap(deps.Store, datastore.NewKey("/blocks")), Chain: deps.Chain, Prover: deps.Storage, Snark: deps.Snark,
 		Heads: deps.Heads, Log: deps.Log.With("part", "blocks"),
 	})

@@ -88,6 +88,22 @@ func TestStoppedChainCatchesUpWithoutLosingPower(t *testing.T) {
 	}
 }
 
+// Time stands still while the node is stopped: it goes on at the epoch where it
+// was, at once, however long it was away.
+func TestStoppedNodeGoesOnWhereItWas(t *testing.T) {
+	f := newFixture(t, "one")
+	last := abi.ChainEpoch(0)
+	for round := range 3 {
+		n := f.openAs(t, Config{Mine: true, IdleEpochs: 4, Pace: time.Millisecond})
+		if e := n.Epoch(); e > last || last-e >= idleCommitEvery {
+			t.Fatalf("round %d begins at epoch %d, the last ended at %d", round, e, last)
+		}
+		head := n.ledger.Head().Height
+		runUntil(t, n, "at work", func() bool { return n.ledger.Head().Height > head+5 })
+		last = n.Epoch()
+	}
+}
+
 // Sectors of the genesis miner that became faulty, whatever the reason, are
 // declared recovered and proven by itself, and their power comes back.
 func TestGenesisMinerRegainsItsPower(t *testing.T) {

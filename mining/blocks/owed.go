@@ -30,9 +30,10 @@ type Owing interface {
 }
 
 const (
-	// submitAfter is how deep in a deadline a head must be for window PoSts to be
-	// sent (mining/window, SubmitConfidence), and one more.
-	submitAfter = 5
+	// defaultSubmit is mining/window's default SubmitConfidence.
+	defaultSubmit = 4
+	// inclusion is how many epochs a deadline keeps for blocks that take its proofs.
+	inclusion = 10
 	// leastHold is the least time that a window PoSt is waited for; the most is the
 	// length of a deadline on the clock, where that is longer.
 	leastHold = 30 * time.Second
@@ -69,7 +70,9 @@ func (o *owed) stop(ctx context.Context, p *Producer, base *api.TipSet, to abi.C
 		if d.Close <= base.Height+1 {
 			continue
 		}
-		if d.Open+submitAfter > to {
+		// Deep enough for its window PoSts to be sent.
+		target := d.Open + min(p.cfg.SubmitConfidence+1, max(1, d.WPoStChallengeWindow-inclusion))
+		if target > to {
 			break
 		}
 		open, err := o.unproven(ctx, p, base, d)
@@ -79,7 +82,7 @@ func (o *owed) stop(ctx context.Context, p *Producer, base *api.TipSet, to abi.C
 		if len(open) == 0 {
 			continue
 		}
-		if target := d.Open + submitAfter; base.Height < target {
+		if base.Height < target {
 			return target, "", nil
 		}
 		if why := o.await(p, d, open); why != "" {

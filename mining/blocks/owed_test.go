@@ -119,7 +119,7 @@ func TestSilenceIsBridgedThroughOwnDeadlines(t *testing.T) {
 		}
 		for _, d := range []uint64{2, 5} {
 			opens := abi.ChainEpoch(d * window)
-			follow(opens + submitAfter)
+			follow(opens + defaultSubmit + 1)
 			count := len(n.submitted)
 			n.pass(5 * time.Second) // the proof takes its time
 			if len(n.submitted) != count {
@@ -132,7 +132,7 @@ func TestSilenceIsBridgedThroughOwnDeadlines(t *testing.T) {
 			n.mu.Lock()
 			n.pending, n.included = nil, map[api.CidMessage]bool{{Message: n.post(d)}: true}
 			n.mu.Unlock()
-			follow(opens + submitAfter + 1) // the block that takes it
+			follow(opens + defaultSubmit + 2) // the block that takes it
 			n.posted[opens] = true
 		}
 		n.pass(pace)

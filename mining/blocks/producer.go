@@ -65,6 +65,9 @@ type Config struct {
 	// 8191, as a header has room for the beacon entries of 8192 rounds). A longer
 	// silence is bridged by several blocks.
 	MaxNulls int
+	// SubmitConfidence is how many epochs after the opening of a deadline this miner
+	// sends its window PoSts (0 = 4, see mining/window).
+	SubmitConfidence abi.ChainEpoch
 }
 
 // Deps are the collaborators.

@@ -88,6 +88,9 @@ func (p *Producer) step(ctx context.Context, c *pursuit) {
 		p.stepFailed(ctx, c, 0, err)
 		return
 	}
+	if c.high > open+1 { // the clock was set back, or the devnet was started again
+		*c = *newPursuit(c.base, c.arrived)
+	}
 	if p.waits(ctx, c, open) {
 		return
 	}

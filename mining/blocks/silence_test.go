@@ -229,6 +229,23 @@ func TestClockBehindTheHead(t *testing.T) {
 	})
 }
 
+// The clock of the network ran ahead and is set back, as when a machine's clock was
+// wrong for a while: rounds that were planned far ahead do not hold up the next.
+func TestClockThatRanAheadIsForgotten(t *testing.T) {
+	n := newNet(t)
+	n.open, n.failures["info"] = 2880, fmt.Errorf("no randomness for that round")
+	n.scene(t, n.slept(), func(*Producer) {
+		n.pass(10 * time.Second)
+		n.mu.Lock()
+		n.open, n.failures = 3, map[string]error{}
+		n.mu.Unlock()
+		n.pass(2 * pace)
+		if len(n.submitted) != 1 || n.submitted[0].Header.Height > 3 {
+			t.Errorf("%d blocks; tried %v", len(n.submitted), n.tried)
+		}
+	})
+}
+
 // The guard has the last word also in a silence: a block that was made on a base
 // is sent again, and no second one is made on it or at a height it has.
 func TestSilenceMakesNoSecondBlockOnABase(t *testing.T) {

@@ -40,6 +40,9 @@ func New(cfg Config, deps Deps) (*Producer, error) {
 		cfg.MaxNulls = defaultNulls
 	}
 	cfg.MaxNulls = min(cfg.MaxNulls, mostNulls)
+	if cfg.SubmitConfidence <= 0 {
+		cfg.SubmitConfidence = defaultSubmit
+	}
 	entropy, err := election.Entropy(cfg.Miner)
 	if err != nil {
 		return nil, err
