@@ -73,7 +73,8 @@ func TestOnlyMinerOfANetworkGoesOnAfterASilence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := devnet.New(t.Context(), devnet.Config{Pace: 100 * time.Millisecond, SectorDir: f.dir}, devnet.Deps{Store: f.ds, Wallet: f.w, Engine: e})
+	n, err := devnet.New(t.Context(), devnet.Config{Pace: 100 * time.Millisecond, SectorDir: f.dir},
+		devnet.Deps{Store: f.ds, Wallet: f.w, Engine: e})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -116,8 +116,8 @@ func (o *owed) await(p *Producer, d *dline.Info, open map[uint64]bool) string {
 			"deadline", d.Index, "open", d.Open, "waited", limit)
 		return ""
 	}
-	return fmt.Sprintf("the chain was silent, and the window PoSt of deadline %d (open at %d) must be sent before null rounds pass it; %d partitions are missing",
-		d.Index, d.Open, missing)
+	return fmt.Sprintf("the chain was silent, and the window PoSt of deadline %d (open at %d) must be sent before null rounds pass it; "+
+		"%d partitions are missing", d.Index, d.Open, missing)
 }
 
 // unproven lists the partitions of a deadline whose sectors lose or gain power by

@@ -121,7 +121,7 @@ func (p *Producer) step(ctx context.Context, c *pursuit) {
 // has passed, such as a store that was away. They are taken slowly.
 func (p *Producer) startOver(c *pursuit) {
 	if !c.again {
-		p.deps.Log.Warn("block production: the head has as many null rounds after it as a block can bridge, and no round was won; trying them again",
+		p.deps.Log.Warn("block production: the head has as many null rounds after it as a block can bridge, and none was won; trying them again",
 			"head", c.base.Height, "rounds", mostNulls+1)
 	}
 	fresh := newPursuit(c.base, c.arrived)
@@ -170,7 +170,9 @@ func (p *Producer) openRound(ctx context.Context, c *pursuit) (abi.ChainEpoch, e
 		return c.base.Height + max(1, rounds(time.Since(c.arrived)-pace/4, pace)), nil
 	}
 	first := c.base.Height + 1
-	if age := time.Since(p.clock.at); c.high < first && age < max(time.Second, 10*pace) && p.clock.open+abi.ChainEpoch(age/pace)-first < behindFrom {
+	age := time.Since(p.clock.at)
+	near := age < max(time.Second, 10*pace) && p.clock.open+abi.ChainEpoch(age/pace)-first < behindFrom
+	if near && c.high < first {
 		return first, nil // it opened with the head, as far as is known
 	}
 	open, err := p.cfg.OpenEpoch(ctx)
