@@ -28,8 +28,10 @@ const (
 )
 
 func (n *net) SyncState(context.Context) (json.RawMessage, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.sync == "" {
-		n.sync = `{"ActiveSyncs":[]}`
+		return json.RawMessage(`{"ActiveSyncs":[]}`), n.fail("sync")
 	}
 	return json.RawMessage(n.sync), n.fail("sync")
 }
