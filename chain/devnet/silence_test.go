@@ -63,6 +63,9 @@ func (n *Node) genesisPower(t *testing.T) abi.StoragePower {
 func TestStoppedChainCatchesUpWithoutLosingPower(t *testing.T) {
 	for _, silence := range []abi.ChainEpoch{99, 100, 101, 1000, 3000} {
 		t.Run(fmt.Sprint(silence), func(t *testing.T) {
+			if testing.Short() && silence > 1000 {
+				t.Skip("more than a proving period")
+			}
 			f := newFixture(t, "one")
 			n := f.open(t)
 			step(t, n, 3)
@@ -101,6 +104,40 @@ func TestStoppedNodeGoesOnWhereItWas(t *testing.T) {
 		head := n.ledger.Head().Height
 		runUntil(t, n, "at work", func() bool { return n.ledger.Head().Height > head+5 })
 		last = n.Epoch()
+	}
+}
+
+// What a miner is told about a round far above the head: a beacon entry for each
+// round since, and the power of 900 rounds before, which is that after the head
+// where the head is older (lotus chain/stmgr, GetLookbackTipSetForRound).
+func TestBaseInfoFarAboveTheHead(t *testing.T) {
+	n := newFixture(t, "one").open(t)
+	step(t, n, 3)
+	head := n.ledger.Head()
+	after, err := n.exec.after(t.Context(), head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, nulls := range []abi.ChainEpoch{0, 1, 99, 100, winningLookback - 2, winningLookback - 1, winningLookback, 1500} {
+		round := head.Height + 1 + nulls
+		info, err := n.cons.baseInfo(t.Context(), n.params.Miner, round, head)
+		if err != nil || info == nil {
+			t.Fatalf("%d null rounds: %v, %v", nulls, info, err)
+		}
+		got := info.BeaconEntries
+		if len(got) != int(nulls)+1 || got[nulls].Round != uint64(round) || info.PrevBeaconEntry.Round != uint64(head.Height) {
+			t.Errorf("%d null rounds: %d beacon entries", nulls, len(got))
+		}
+		if !info.EligibleForMining || !info.MinerPower.Equals(big.NewInt(4096)) || len(info.Sectors) != 1 {
+			t.Errorf("%d null rounds: %+v", nulls, info)
+		}
+		root, err := n.cons.lookback(t.Context(), head, round)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if old := round-winningLookback < head.Height; old == (root == after.State) {
+			t.Errorf("%d null rounds: looks at the state after the head: %v", nulls, root == after.State)
+		}
 	}
 }
 
