@@ -174,8 +174,9 @@ func (c *Client) send(ctx context.Context, method string, to *url.URL, h http.He
 	req.Header = h
 	res, err := c.http.Do(req)
 	if err != nil {
+		e := unanswered(ctx, to.Host, err)
 		cancel(nil)
-		return nil, unanswered(ctx, to.Host, err)
+		return nil, e
 	}
 	timer := time.AfterFunc(c.cfg.Stall, func() { cancel(fmt.Errorf("no data for %s", c.cfg.Stall)) })
 	timer.Stop()
@@ -189,7 +190,7 @@ func unanswered(ctx context.Context, host string, err error) *Error {
 	if u := new(url.Error); errors.As(err, &u) {
 		err = u.Err
 	}
-	e := &Error{Fault: FaultNetwork, Host: host, Err: err}
+	e := &Error{Fault: FaultNetwork, Host: host, Err: noEOF(err)}
 	if r := new(refusedAddr); errors.As(err, &r) {
 		e.Fault, e.Permanent = FaultCaller, true
 	}
@@ -197,7 +198,7 @@ func unanswered(ctx context.Context, host string, err error) *Error {
 		e.Fault, e.verdict = FaultServer, "certificate"
 	}
 	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
-		e.Err = stopped(ctx, err)
+		e.Err = stopped(ctx, e.Err)
 	}
 	return e
 }

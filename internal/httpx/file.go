@@ -106,12 +106,13 @@ func (g *fetching) begin() error {
 
 func (g *fetching) loop(ctx context.Context) error {
 	for {
+		before := g.off
 		done, err := g.once(ctx)
 		moved := g.p.reached(g.off)
 		if err == nil && done {
 			return g.finish()
 		}
-		if err == nil && moved { // a part that ended as announced: the next at once
+		if err == nil && g.off > before { // a part that ended as announced: the next at once
 			continue
 		}
 		if err == nil {

@@ -134,7 +134,7 @@ type remote struct {
 func (r *remote) Read(b []byte) (int, error) {
 	n, err := r.Stream.Read(b)
 	e := new(httpx.Error)
-	if !errors.As(err, &e) {
+	if !errors.As(err, &e) || errors.Is(err, context.Canceled) {
 		return n, err
 	}
 	what := "piece data at " + r.host
