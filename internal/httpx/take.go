@@ -100,8 +100,12 @@ func (g *fetching) open(a *answer) *Error {
 	if a.partial {
 		g.plain = false
 	}
+	total := a.total
+	if total == unknown && g.src.Size > 0 {
+		total = g.src.Size
+	}
 	if a.start > 0 {
-		g.state.Joined = true
+		g.state.Joined, g.state.Total = true, max(total, g.state.Total)
 		return nil
 	}
 	g.off = 0
@@ -109,11 +113,8 @@ func (g *fetching) open(a *answer) *Error {
 		Version:   sidecarVersion,
 		Source:    sourceID(g.src.URL),
 		Validator: a.validator,
-		Total:     a.total,
+		Total:     total,
 		Restarted: g.state.Restarted,
-	}
-	if a.total == unknown && g.src.Size > 0 {
-		g.state.Total = g.src.Size
 	}
 	if err := g.state.write(g.f.Path); err != nil {
 		return local(g.f.Path, err)
