@@ -172,7 +172,11 @@ func (c *Client) send(ctx context.Context, method string, to *url.URL, h http.He
 	req.Host = h.Get("Host") // "" = the URL's
 	h.Del("Host")
 	req.Header = h
-	res, err := c.http.Do(req)
+	if u := to.User; u != nil && h.Get("Authorization") == "" {
+		password, _ := u.Password()
+		req.SetBasicAuth(u.Username(), password)
+	}
+	res, err := c.http.RoundTrip(req) // no client: it would follow, remember and repeat
 	if err != nil {
 		e := unanswered(ctx, to.Host, err)
 		cancel(nil)
@@ -184,12 +188,8 @@ func (c *Client) send(ctx context.Context, method string, to *url.URL, h http.He
 	return res, nil
 }
 
-// unanswered sorts why there is no answer. The URL, which may hold secrets, is
-// left out of the text.
+// unanswered sorts why there is no answer.
 func unanswered(ctx context.Context, host string, err error) *Error {
-	if u := new(url.Error); errors.As(err, &u) {
-		err = u.Err
-	}
 	e := &Error{Fault: FaultNetwork, Host: host, Err: noEOF(err)}
 	if r := new(refusedAddr); errors.As(err, &r) {
 		e.Fault, e.Permanent = FaultCaller, true

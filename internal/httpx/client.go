@@ -42,7 +42,7 @@ type Deps struct {
 // idle.
 type Client struct {
 	cfg  Config
-	http *http.Client
+	http *http.Transport
 }
 
 const maxHeader = 64 << 10 // bytes of an answer's header
@@ -54,17 +54,14 @@ func New(cfg Config, deps Deps) *Client {
 	if deps.Dial == nil {
 		deps.Dial = dialer(cfg, deps.Resolver)
 	}
-	return &Client{cfg: cfg, http: &http.Client{
-		Transport: &http.Transport{
-			DialContext:            deps.Dial,
-			TLSHandshakeTimeout:    cfg.Dial,
-			ResponseHeaderTimeout:  cfg.Header,
-			IdleConnTimeout:        30 * time.Second,
-			MaxIdleConnsPerHost:    4,
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: maxHeader,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // ask follows
+	return &Client{cfg: cfg, http: &http.Transport{
+		DialContext:            deps.Dial,
+		TLSHandshakeTimeout:    cfg.Dial,
+		ResponseHeaderTimeout:  cfg.Header,
+		IdleConnTimeout:        30 * time.Second,
+		MaxIdleConnsPerHost:    4,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeader,
 	}}
 }
 

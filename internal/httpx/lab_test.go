@@ -75,10 +75,13 @@ func inLab(t *testing.T, cfg Config, h func(k int, w http.ResponseWriter, r *htt
 	synctest.Test(t, func(t *testing.T) {
 		l := &lab{t: t, begun: time.Now(), path: filepath.Join(dir, "file")}
 		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		var handlers sync.WaitGroup
 		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != http.MethodGet || r.Header.Get("Accept-Encoding") != "identity" {
 				t.Error("asked by", r.Method, r.Header)
 			}
+			handlers.Add(1)
+			defer handlers.Done()
 			h(l.note(r), w, r)
 		})}
 		done := make(chan struct{})
@@ -88,6 +91,8 @@ func inLab(t *testing.T, cfg Config, h func(k int, w http.ResponseWriter, r *htt
 			l.client.Close()
 			_ = srv.Close()
 			<-done
+			handlers.Wait()
+			synctest.Wait()
 		}()
 		f(t, l)
 	})
