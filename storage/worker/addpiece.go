@@ -106,6 +106,8 @@ func (w *Worker) copyPiece(ctx context.Context, f *unsealed.File, off abi.Padded
 }
 
 // writePayload pads what src gives into the file, and checks it meanwhile.
+
+// writePayload pads what src gives into the file, and checks it meanwhile.
 func writePayload(ctx context.Context, src io.Reader, f *unsealed.File, off abi.PaddedPieceSize, a api.AddPieceParams, p *progress) error {
 	out := &padWriter{w: io.NewOffsetWriter(f, int64(off)), left: a.Piece.Size} //nolint:gosec // inside the sector
 	total := int64(a.Piece.Size.Unpadded())                                     //nolint:gosec // inside the sector

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"quarry/api"
@@ -85,7 +86,7 @@ func (p *puller) openShared(ref api.DataRef) (io.ReadCloser, error) {
 	}
 	root, err := os.OpenRoot(dir) // symbolic links must not lead out either
 	if err != nil {
-		return nil, fmt.Errorf("open storage path: %w", err)
+		return nil, fmt.Errorf("open storage path: %w", ofDisk(err))
 	}
 	defer root.Close() //nolint:errcheck // read only
 	f, err := root.Open(filepath.FromSlash(ref.Path))
@@ -93,9 +94,18 @@ func (p *puller) openShared(ref api.DataRef) (io.ReadCloser, error) {
 		return nil, &api.ErrNotFound{What: "piece data " + ref.Path + " on storage path " + string(ref.StorageID)}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open piece data: %w", err)
+		return nil, fmt.Errorf("open piece data: %w", ofDisk(err))
 	}
 	return &exact{ReadCloser: f, left: ref.Size, name: ref.Path}, nil
+}
+
+// ofDisk marks what the system says of a disk as passing: it is nothing about the
+// data. A path that leads out of its root is no such thing.
+func ofDisk(err error) error {
+	if no := syscall.Errno(0); errors.As(err, &no) {
+		return fmt.Errorf("%w: %w", errTransient, err)
+	}
+	return err
 }
 
 // exact ends after a number of bytes and complains when there are fewer.
@@ -118,9 +128,9 @@ func (e *exact) Read(b []byte) (int, error) {
 		return n, &api.ErrInvalid{What: "piece data " + e.name, Reason: fmt.Sprintf("it ends %d bytes early", e.left)}
 	}
 	if errors.Is(err, io.EOF) {
-		err = nil
+		return n, nil
 	}
-	return n, err
+	return n, ofDisk(err)
 }
 
 // remote is a stream from a URL.
