@@ -111,12 +111,15 @@ func (c *Client) ask(ctx context.Context, method string, s Source, extra http.He
 			return res, nil
 		}
 		_ = res.Body.Close()
+		place := res.Header.Get("Location")
 		if hops >= c.cfg.Redirects {
-			return nil, verdict(to.Host, "redirects", fmt.Errorf("more than %d redirects; the next goes to %s", c.cfg.Redirects, Quote(res.Header.Get("Location"))))
+			err := fmt.Errorf("more than %d redirects; the next goes to %s", c.cfg.Redirects, Quote(place))
+			return nil, verdict(to.Host, "redirects", err)
 		}
-		next, err := to.Parse(res.Header.Get("Location"))
+		next, err := to.Parse(place)
 		if err != nil || next.Hostname() == "" || next.Scheme != "http" && next.Scheme != "https" {
-			return nil, verdict(to.Host, "redirect", fmt.Errorf("a redirect to scheme other than http(s), or to no host: %s", Quote(res.Header.Get("Location"))))
+			err := fmt.Errorf("a redirect to scheme other than http(s), or to no host: %s", Quote(place))
+			return nil, verdict(to.Host, "redirect", err)
 		}
 		from, to = to, next
 	}

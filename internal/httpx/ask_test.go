@@ -30,10 +30,13 @@ func TestHeadersStayWithTheirServer(t *testing.T) {
 		"none": {nil, []seen{{"/0", "v.example", "Basic x", "k", "Bearer t"}}},
 		"own": {[]string{"/1", "http://source.example/2"}, []seen{
 			{"/0", "v.example", "Basic x", "k", ""}, {"/1", "v.example", "Basic x", "k", ""}, {"/2", "v.example", "Basic x", "k", ""}}},
-		"other host":         {[]string{"http://other.example/1"}, []seen{{"/0", "v.example", "Basic x", "k", ""}, {"/1", "other.example", "", "", ""}}},
-		"a part of the host": {[]string{"http://sub.source.example/1"}, []seen{{"/0", "v.example", "Basic x", "k", ""}, {"/1", "sub.source.example", "", "", ""}}},
-		"other port":         {[]string{"http://source.example:81/1"}, []seen{{"/0", "v.example", "Basic x", "k", ""}, {"/1", "source.example:81", "", "", ""}}},
-		"the virtual host":   {[]string{"http://v.example/1"}, []seen{{"/0", "v.example", "Basic x", "k", ""}, {"/1", "v.example", "", "", ""}}},
+		"other host": {[]string{"http://other.example/1"}, []seen{{"/0", "v.example", "Basic x", "k", ""}, {"/1", "other.example",
+			"", "", ""}}},
+		"a part of the host": {[]string{"http://sub.source.example/1"}, []seen{{"/0", "v.example", "Basic x", "k", ""}, {"/1",
+			"sub.source.example", "", "", ""}}},
+		"other port": {[]string{"http://source.example:81/1"}, []seen{{"/0", "v.example", "Basic x", "k", ""}, {"/1",
+			"source.example:81", "", "", ""}}},
+		"the virtual host": {[]string{"http://v.example/1"}, []seen{{"/0", "v.example", "Basic x", "k", ""}, {"/1", "v.example", "", "", ""}}},
 		"away and back": {[]string{"http://other.example/1", "http://source.example/2"}, []seen{
 			{"/0", "v.example", "Basic x", "k", ""}, {"/1", "other.example", "", "", ""}, {"/2", "source.example", "", "", ""}}},
 	} {

@@ -36,7 +36,8 @@ func TestMarksAreMadeByTime(t *testing.T) {
 			require.Equal(t, int64(10000), total)
 			s, ok := readSidecar(l.path)
 			require.True(t, ok, "before a byte is believed")
-			require.Equal(t, sidecar{Version: 1, Source: sourceID(l.source().URL), Validator: validator{ETag: `"a"`}, Total: 10000, Synced: s.Synced}, s)
+			require.Equal(t, sidecar{Version: 1, Source: sourceID(l.source().URL), Validator: validator{ETag: `"a"`}, Total: 10000,
+				Synced: s.Synced}, s)
 			require.Equal(t, int64(len(seen)+1)*1000, done)
 			seen = append(seen, s.Synced)
 		}
@@ -183,10 +184,13 @@ func TestSegmentsUnderDigest(t *testing.T) {
 		spoil map[int]func([]byte) []byte
 		asked []string
 	}{
-		"clean":        {nil, []string{"bytes=0-3999 @0", `bytes=4000-7999 "a" @0`, `bytes=8000-11999 "a" @0`}},
-		"flipped once": {map[int]func([]byte) []byte{2: flip}, []string{"bytes=0-3999 @0", `bytes=4000-7999 "a" @0`, `bytes=4000-7999 "a" @5`, `bytes=8000-11999 "a" @5`}},
-		"longer":       {map[int]func([]byte) []byte{1: func(b []byte) []byte { return append(b, 0) }}, []string{"bytes=0-3999 @0", "bytes=0-3999 @5", `bytes=4000-7999 "a" @5`, `bytes=8000-11999 "a" @5`}},
-		"shorter":      {map[int]func([]byte) []byte{3: func(b []byte) []byte { return b[:1] }}, []string{"bytes=0-3999 @0", `bytes=4000-7999 "a" @0`, `bytes=8000-11999 "a" @0`, `bytes=8000-11999 "a" @5`}},
+		"clean": {nil, []string{"bytes=0-3999 @0", `bytes=4000-7999 "a" @0`, `bytes=8000-11999 "a" @0`}},
+		"flipped once": {map[int]func([]byte) []byte{2: flip}, []string{"bytes=0-3999 @0", `bytes=4000-7999 "a" @0`,
+			`bytes=4000-7999 "a" @5`, `bytes=8000-11999 "a" @5`}},
+		"longer": {map[int]func([]byte) []byte{1: func(b []byte) []byte { return append(b, 0) }}, []string{"bytes=0-3999 @0",
+			"bytes=0-3999 @5", `bytes=4000-7999 "a" @5`, `bytes=8000-11999 "a" @5`}},
+		"shorter": {map[int]func([]byte) []byte{3: func(b []byte) []byte { return b[:1] }}, []string{"bytes=0-3999 @0",
+			`bytes=4000-7999 "a" @0`, `bytes=8000-11999 "a" @0`, `bytes=8000-11999 "a" @5`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inLab(t, Config{}, func(k int, w http.ResponseWriter, r *http.Request) {
@@ -286,10 +290,13 @@ func TestUnknownSize(t *testing.T) {
 
 func TestDecodeSidecarRefuses(t *testing.T) {
 	id := sourceID("x")
-	good := `{"Version":1,"Source":"` + id + `","Validator":{"ETag":"\"a\"","LastModified":"Mon, 02 Jan 2006 15:04:05 GMT","Dated":true},"Total":10,"Synced":10,"Done":true,"Joined":false,"Restarted":false}`
+	good := `{"Version":1,"Source":"` + id + `",` +
+		`"Validator":{"ETag":"\"a\"","LastModified":"Mon, 02 Jan 2006 15:04:05 GMT","Dated":true},` +
+		`"Total":10,"Synced":10,"Done":true,"Joined":false,"Restarted":false}`
 	s, err := decodeSidecar([]byte(good))
 	require.NoError(t, err)
-	require.Equal(t, sidecar{Version: 1, Source: id, Validator: validator{`"a"`, "Mon, 02 Jan 2006 15:04:05 GMT", true}, Total: 10, Synced: 10, Done: true}, s)
+	require.Equal(t, sidecar{Version: 1, Source: id, Validator: validator{`"a"`, "Mon, 02 Jan 2006 15:04:05 GMT", true}, Total: 10,
+		Synced: 10, Done: true}, s)
 	for old, now := range map[string]string{
 		`"Version":1`:   `"Version":2`,
 		`"Total":10`:    `"Total":9`,
@@ -319,7 +326,8 @@ func TestDecodeSidecarRefuses(t *testing.T) {
 		_, err := decodeSidecar([]byte(fine))
 		require.NoError(t, err, fine)
 	}
-	_, err = decodeSidecar([]byte(strings.Replace(good, `"Total":10,"Synced":10,"Done":true`, fmt.Sprintf(`"Total":%d,"Synced":0,"Done":false`, maxBytes+1), 1)))
+	_, err = decodeSidecar([]byte(strings.Replace(good, `"Total":10,"Synced":10,"Done":true`,
+		fmt.Sprintf(`"Total":%d,"Synced":0,"Done":false`, maxBytes+1), 1)))
 	require.Error(t, err)
 }
 

@@ -64,13 +64,17 @@ func TestFetchGoesOn(t *testing.T) {
 			[]string{all + " @0", all + " @5", all + " @12.5", "bytes=100-9999 @17.5", "bytes=100-9999 @25"}},
 		"Retry-After in seconds":   {Config{}, first(status(503, "Retry-After", "61")), []string{all + " @0", all + " @61"}},
 		"Retry-After of a refusal": {Config{}, first(status(403, "Retry-After", "61")), []string{all + " @0", all + " @61"}},
-		"Retry-After by date":      {Config{}, first(status(429, "Retry-After", "Sat, 01 Jan 2000 00:01:30 GMT")), []string{all + " @0", all + " @90"}},
-		"Retry-After by the server's clock": {Config{}, first(status(429, "Date", "Sat, 01 Jan 2033 00:00:00 GMT", "Retry-After", "Sat, 01 Jan 2033 00:00:45 GMT")),
+		"Retry-After by date": {Config{}, first(status(429, "Retry-After", "Sat, 01 Jan 2000 00:01:30 GMT")), []string{all + " @0",
+			all + " @90"}},
+		"Retry-After by the server's clock": {Config{}, first(status(429, "Date", "Sat, 01 Jan 2033 00:00:00 GMT", "Retry-After",
+			"Sat, 01 Jan 2033 00:00:45 GMT")),
 			[]string{all + " @0", all + " @45"}},
-		"Retry-After is bounded": {Config{RetryAfterMax: 100 * time.Second}, first(status(503, "Retry-After", "99999999999999999999"), status(503, "Retry-After", "101")),
+		"Retry-After is bounded": {Config{RetryAfterMax: 100 * time.Second}, first(status(503, "Retry-After", "99999999999999999999"),
+			status(503, "Retry-After", "101")),
 			[]string{all + " @0", all + " @100", all + " @200"}},
 		"Retry-After of a moment": {Config{}, first(status(503, "Retry-After", "1")), []string{all + " @0", all + " @5"}},
-		"Retry-After in the past": {Config{}, first(status(503, "Retry-After", "Sat, 01 Jan 1999 00:00:00 GMT")), []string{all + " @0", all + " @5"}},
+		"Retry-After in the past": {Config{}, first(status(503, "Retry-After", "Sat, 01 Jan 1999 00:00:00 GMT")), []string{all + " @0",
+			all + " @5"}},
 		"Retry-After of nonsense": {Config{}, first(status(503, "Retry-After", "soon")), []string{all + " @0", all + " @5"}},
 		"capped parts at once": {Config{}, func(_ int, w http.ResponseWriter, r *http.Request) { send(w, start(r), min(start(r)+4000, n)) },
 			[]string{all + " @0", "bytes=4000-9999 @0", "bytes=8000-9999 @0"}},
@@ -91,9 +95,11 @@ func TestFetchGoesOn(t *testing.T) {
 			w.Header().Set("Last-Modified", "Sat, 01 Jan 2000 00:00:00 GMT")
 			drop(0, 100)(w)
 		}), []string{all + " @0", "bytes=100-9999 @5"}},
-		"validator changed": {Config{}, first(tagged(`"a"`, drop(0, 100)), tagged(`"b"`, drop(100, n)), tagged(`"b"`, drop(0, 50)), tagged(`"b"`, drop(50, n))),
+		"validator changed": {Config{}, first(tagged(`"a"`, drop(0, 100)), tagged(`"b"`, drop(100, n)), tagged(`"b"`, drop(0, 50)),
+			tagged(`"b"`, drop(50, n))),
 			[]string{all + " @0", `bytes=100-9999 "a" @5`, all + " @5", `bytes=50-9999 "b" @12.5`}},
-		"validator gone": {Config{}, first(tagged(`"a"`, drop(0, 100)), drop(100, n)), []string{all + " @0", `bytes=100-9999 "a" @5`, all + " @5"}},
+		"validator gone": {Config{}, first(tagged(`"a"`, drop(0, 100)), drop(100, n)), []string{all + " @0", `bytes=100-9999 "a" @5`,
+			all + " @5"}},
 		"all in answer to a part": {Config{}, func(k int, w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("ETag", `"a"`)
 			if k == 1 {
@@ -113,8 +119,10 @@ func TestFetchGoesOn(t *testing.T) {
 			}
 			_, _ = w.Write(data)
 		}, []string{all + " @0", " @0"}},
-		"416 later, shorter now":      {Config{}, first(drop(0, 100), status(416, "Content-Range", "bytes */100")), []string{all + " @0", "bytes=100-9999 @5", all + " @5"}},
-		"416 later, longer now":       {Config{}, first(drop(0, 100), status(416, "Content-Range", "bytes */10001")), []string{all + " @0", "bytes=100-9999 @5", all + " @5"}},
+		"416 later, shorter now": {Config{}, first(drop(0, 100), status(416, "Content-Range", "bytes */100")), []string{all + " @0",
+			"bytes=100-9999 @5", all + " @5"}},
+		"416 later, longer now": {Config{}, first(drop(0, 100), status(416, "Content-Range", "bytes */10001")), []string{all + " @0",
+			"bytes=100-9999 @5", all + " @5"}},
 		"416 later, without a length": {Config{}, first(drop(0, 100), status(416)), []string{all + " @0", "bytes=100-9999 @5", all + " @5"}},
 		"416 later by mistake": {Config{}, first(drop(0, 100), status(416, "Content-Range", "bytes */10000")),
 			[]string{all + " @0", "bytes=100-9999 @5", "bytes=100-9999 @5"}},
@@ -188,7 +196,10 @@ func TestFetchGivesUp(t *testing.T) {
 			2, 5, FaultServer, 503, true, "after 2 attempts", 0},
 		"odd status": {Config{Refusals: 1}, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) },
 			1, 0, FaultServer, 204, true, "204", 0},
-		"redirect without a place": {Config{Refusals: 1, Redirects: 1}, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(302) },
+		"redirect without a place": {Config{Refusals: 1, Redirects: 1}, func(_ int, w http.ResponseWriter,
+			_ *http.Request) {
+			w.WriteHeader(302)
+		},
 			1, 0, FaultServer, 302, true, "302", 0},
 		"other length": {Config{Refusals: 2}, func(_ int, w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9999")
@@ -222,7 +233,10 @@ func TestFetchGivesUp(t *testing.T) {
 			3, 5, FaultServer, 0, true, `Content-Range "" is not understood`, 0},
 		"416 without a range": {Config{Refusals: 2}, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(416) },
 			3, 5, FaultServer, 416, true, "416", 0},
-		"nothing but silence": {Config{Attempts: 2, Header: 7 * time.Second}, func(_ int, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"nothing but silence": {Config{Attempts: 2, Header: 7 * time.Second}, func(_ int, _ http.ResponseWriter,
+			r *http.Request) {
+			<-r.Context().Done()
+		},
 			2, 7 + 5 + 7, FaultNetwork, 0, false, "timeout awaiting response headers", 0},
 		"silence after 100 bytes": {Config{Attempts: 2, Stall: 9 * time.Second}, func(_ int, w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "10000")
@@ -230,7 +244,8 @@ func TestFetchGivesUp(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		}, 3, 9 + 5 + 9 + 7.5 + 9, FaultNetwork, 0, true, "no data for 9s", 100},
-		"a byte a minute": {Config{Stall: 61 * time.Second, Whole: 10*time.Minute + time.Second}, func(_ int, w http.ResponseWriter, r *http.Request) {
+		"a byte a minute": {Config{Stall: 61 * time.Second, Whole: 10*time.Minute + time.Second}, func(_ int, w http.ResponseWriter,
+			r *http.Request) {
 			w.Header().Set("Content-Length", "10000")
 			for i := range data {
 				if _, err := w.Write(data[i : i+1]); err != nil || http.NewResponseController(w).Flush() != nil {

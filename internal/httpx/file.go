@@ -31,7 +31,7 @@ type File struct {
 }
 
 const (
-	syncBytes = 64 << 20         // at most so much is lost by a crash,
+	syncBytes = 128 << 20        // at most so much is lost by a crash,
 	syncTime  = 30 * time.Second // or so long
 	buffer    = 256 << 10
 )
@@ -65,7 +65,13 @@ func (c *Client) Fetch(ctx context.Context, src Source, f File) error {
 		return local(f.Path, err)
 	}
 	defer file.Close() //nolint:errcheck // synced before success
-	g := &fetching{c: c, src: src, f: f, file: file, marked: time.Now()}
+	g := &fetching{
+		c:      c,
+		src:    src,
+		f:      f,
+		file:   file,
+		marked: time.Now(),
+	}
 	if err := g.begin(); err != nil {
 		return err
 	}

@@ -19,6 +19,9 @@ const (
 // the total alone.
 type contentRange struct{ start, end, total int64 }
 
+// Span is what an answer holds: bytes [Start, End) of Total.
+type Span struct{ Start, End, Total int64 }
+
 // parseContentRange reads "bytes 0-9/10", "bytes 0-9/*" and "bytes */10". The unit
 // has no case; "=" instead of the space is written by some servers.
 func parseContentRange(h string) (contentRange, error) {
@@ -53,19 +56,20 @@ func parseContentRange(h string) (contentRange, error) {
 	return out, nil
 }
 
-// TotalOf tells the length of the whole file that an answer is of, in bytes.
-func TotalOf(res *http.Response) (int64, error) {
+// SpanOf tells which bytes an answer of Do holds, and of how many. An answer that
+// does not say is an error.
+func SpanOf(res *http.Response) (Span, error) {
 	if res.StatusCode == http.StatusPartialContent {
 		cr, err := parseContentRange(res.Header.Get("Content-Range"))
-		if err == nil && cr.total == unknown {
-			err = ErrLength
+		if err == nil && (cr.total == unknown || cr.start == unknown) {
+			err = fmt.Errorf("%w: Content-Range %s", ErrLength, Quote(res.Header.Get("Content-Range"))) //nolint:staticcheck // the header's name
 		}
-		return cr.total, err
+		return Span{Start: cr.start, End: cr.end, Total: cr.total}, err
 	}
 	if res.ContentLength < 0 || res.ContentLength > maxBytes {
-		return 0, fmt.Errorf("%w: Content-Length %d", ErrLength, res.ContentLength) //nolint:staticcheck // the header's name
+		return Span{}, fmt.Errorf("%w: Content-Length %d", ErrLength, res.ContentLength) //nolint:staticcheck // the header's name
 	}
-	return res.ContentLength, nil
+	return Span{End: res.ContentLength, Total: res.ContentLength}, nil
 }
 
 // parseLength reads digits only.

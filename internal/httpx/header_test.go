@@ -149,27 +149,28 @@ func TestValidator(t *testing.T) {
 	}
 }
 
-func TestTotalOf(t *testing.T) {
+func TestSpanOf(t *testing.T) {
 	for _, c := range []struct {
 		code    int
 		length  int64
 		span    string
-		want    int64
+		want    Span
 		refused bool
 	}{
-		{200, 7, "bytes 0-0/9", 7, false},
-		{200, 0, "", 0, false},
-		{200, maxBytes, "", maxBytes, false},
-		{200, maxBytes + 1, "", 0, true},
-		{200, -1, "", 0, true},
-		{206, 1, "bytes 0-0/9", 9, false},
-		{206, 1, "bytes 0-0/*", 0, true},
-		{206, 1, "", 0, true},
+		{200, 7, "bytes 0-0/9", Span{0, 7, 7}, false},
+		{200, 0, "", Span{}, false},
+		{200, maxBytes, "", Span{0, maxBytes, maxBytes}, false},
+		{200, maxBytes + 1, "", Span{}, true},
+		{200, -1, "", Span{}, true},
+		{206, 1, "bytes 3-4/9", Span{3, 5, 9}, false},
+		{206, 1, "bytes 0-0/*", Span{}, true},
+		{206, 1, "bytes */9", Span{}, true},
+		{206, 1, "", Span{}, true},
 	} {
-		n, err := TotalOf(&http.Response{StatusCode: c.code, ContentLength: c.length, Header: http.Header{"Content-Range": {c.span}}})
+		got, err := SpanOf(&http.Response{StatusCode: c.code, ContentLength: c.length, Header: http.Header{"Content-Range": {c.span}}})
 		require.Equal(t, c.refused, err != nil, "%+v", c)
 		if err == nil {
-			require.Equal(t, c.want, n, "%+v", c)
+			require.Equal(t, c.want, got, "%+v", c)
 		}
 	}
 }

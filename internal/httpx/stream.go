@@ -40,7 +40,13 @@ func (c *Client) Open(ctx context.Context, src Source) (*Stream, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Whole, fmt.Errorf("not finished within %s", c.cfg.Whole))
-	return &Stream{ctx: ctx, cancel: cancel, c: c, src: src, p: newPatience(c.cfg, 0)}, nil
+	return &Stream{
+		ctx:    ctx,
+		cancel: cancel,
+		c:      c,
+		src:    src,
+		p:      newPatience(c.cfg, 0),
+	}, nil
 }
 
 // Joined tells whether the bytes so far came in more than one answer.
@@ -99,7 +105,7 @@ func (s *Stream) some(b []byte) (int, *Error) {
 		return n, nil
 	}
 	err = fmt.Errorf("connection ended after %d of %d bytes: %w", s.off, s.end, noEOF(err))
-	return 0, &Error{Fault: FaultNetwork, Host: s.host, Offset: s.off, answered: true, Err: err}
+	return 0, s.broken(s.host, err)
 }
 
 // again waits before another attempt, or gives the error that ends the stream.
@@ -170,9 +176,19 @@ func (s *Stream) skip(a *answer) *Error {
 	}
 	if n, err := io.CopyN(io.Discard, a.body, s.off-a.start); err != nil {
 		err = fmt.Errorf("connection ended after %d of %d bytes that were known: %w", n, s.off, noEOF(err))
-		return &Error{Fault: FaultNetwork, Host: a.host, Offset: s.off, answered: true, Err: err}
+		return s.broken(a.host, err)
 	}
 	return nil
+}
+
+func (s *Stream) broken(host string, err error) *Error {
+	return &Error{
+		Fault:    FaultNetwork,
+		Host:     host,
+		Offset:   s.off,
+		Err:      err,
+		answered: true,
+	}
 }
 
 // noEOF keeps a broken connection from looking like the end of the bytes.

@@ -36,9 +36,11 @@ func TestStreamGoesOn(t *testing.T) {
 			}
 			whole(w)
 		}, []string{all + " @0", " @0"}, false},
-		"416 to a resume": {first(drop(0, 300), status(416, "Content-Range", "bytes */10000"), status(416, "Content-Range", "bytes */10000"), whole),
+		"416 to a resume": {first(drop(0, 300), status(416, "Content-Range", "bytes */10000"), status(416, "Content-Range", "bytes */10000"),
+			whole),
 			[]string{all + " @0", "bytes=300-9999 @5", "bytes=300-9999 @5", " @5"}, true},
-		"everything in answer to a part": {first(tagged(`"a"`, drop(0, 300)), tagged(`"a"`, whole)), []string{all + " @0", `bytes=300-9999 "a" @5`}, true},
+		"everything in answer to a part": {first(tagged(`"a"`, drop(0, 300)), tagged(`"a"`, whole)), []string{all + " @0",
+			`bytes=300-9999 "a" @5`}, true},
 		"cut while what is known goes by": {first(drop(0, 300), func(w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "10000")
 			_, _ = w.Write(data[:299])
@@ -83,17 +85,25 @@ func TestStreamGivesUp(t *testing.T) {
 		fault     Fault
 		text      string
 	}{
-		"validator changed": {first(tagged(`"a"`, drop(0, 300)), tagged(`"b"`, drop(300, 10000))), 300, 2, 5, true, false, FaultServer, "validator differs"},
-		"other bytes in answer to a part": {first(tagged(`"a"`, drop(0, 300)), tagged(`"b"`, func(w http.ResponseWriter) { _, _ = w.Write(data) })),
+		"validator changed": {first(tagged(`"a"`, drop(0, 300)), tagged(`"b"`, drop(300, 10000))), 300, 2, 5, true, false, FaultServer,
+			"validator differs"},
+		"other bytes in answer to a part": {first(tagged(`"a"`, drop(0, 300)), tagged(`"b"`, func(w http.ResponseWriter) {
+			_,
+				_ = w.Write(data)
+		})),
 			300, 2, 5, true, false, FaultServer, "validator differs"},
-		"shorter now":   {first(drop(0, 300), shrunk), 300, 2, 5, true, false, FaultServer, "it has 9999 bytes"},
-		"ends before":   {first(drop(0, 300), status(416, "Content-Range", "bytes */300")), 300, 2, 5, true, false, FaultServer, "it ends before"},
-		"always broken": {func(_ int, w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, 0, 3, 12.5, false, false, FaultNetwork, "unexpected end"},
+		"shorter now": {first(drop(0, 300), shrunk), 300, 2, 5, true, false, FaultServer, "it has 9999 bytes"},
+		"ends before": {first(drop(0, 300), status(416, "Content-Range", "bytes */300")), 300, 2, 5, true, false, FaultServer,
+			"it ends before"},
+		"always broken": {func(_ int, w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, 0, 3, 12.5, false, false,
+			FaultNetwork, "unexpected end"},
 		"cut at one place": {func(_ int, w http.ResponseWriter, r *http.Request) {
 			sendOf(w, start(r), max(300, start(r)), 10000, 10000)
 		}, 300, 4, 5 + 7.5 + 11.25, false, true, FaultNetwork, "connection ended after 300 of 10000 bytes"},
-		"refused":            {func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, 0, 2, 5, false, true, FaultServer, "403"},
-		"shorter than known": {func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data[:99]) }, 0, 2, 5, false, true, FaultServer, "99 bytes"},
+		"refused": {func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, 0, 2, 5, false, true, FaultServer,
+			"403"},
+		"shorter than known": {func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data[:99]) }, 0, 2, 5, false, true,
+			FaultServer, "99 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inLab(t, Config{Attempts: 3, Refusals: 2}, c.h, func(t *testing.T, l *lab) {

@@ -12,6 +12,7 @@ import (
 	"github.com/filecoin-project/go-state-types/builtin/v18/market"
 
 	"quarry/api"
+	"quarry/internal/httpx"
 	"quarry/markets/publish"
 	"quarry/markets/transfer"
 	"quarry/proofs/commp"
@@ -148,16 +149,19 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 	}
 	var fe *transfer.FatalError
 	if errors.As(err, &fe) {
-		return fatalError("transfer of %s: %w", rec.TransferURL, err)
+		return fatalError("transfer of %s: %w", shown(rec.TransferURL), err)
 	}
 	if err != nil {
-		return fmt.Errorf("transfer of %s: %w", rec.TransferURL, err)
+		return fmt.Errorf("transfer of %s: %w", shown(rec.TransferURL), err)
 	}
 	if err := p.verify(ctx, rec, prop); err != nil {
 		return err
 	}
 	return p.reach(ctx, rec, api.DealTransferred, func(r *Record) { r.Received = r.TransferSize })
 }
+
+// shown is a client's URL as it may reach a terminal.
+func shown(url string) string { return httpx.Escape(url, 300) }
 
 // pull fetches the payload, as one of a limited number.
 func (p *Provider) pull(ctx context.Context, rec *Record) error {
@@ -216,7 +220,8 @@ func (p *Provider) mismatch(rec *Record, wrong error) error {
 		return fmt.Errorf("begin the transfer again: %w", err)
 	}
 	if again {
-		return fmt.Errorf("the payload came in more than one part and they do not fit; it is pulled once more from its first byte (%s)", wrong.Error())
+		return fmt.Errorf("the payload came in more than one part and they do not fit; it is pulled once more from its first byte (%s)",
+			wrong.Error())
 	}
 	return fatalError("%w", wrong)
 }

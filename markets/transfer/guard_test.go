@@ -219,7 +219,8 @@ func TestRebindingIsRefused(t *testing.T) {
 	t.Cleanup(func() { _ = srv.Close(); <-done })
 	res, asked := resolver(t, map[string][]string{"rebind.example": {"127.0.0.2", "127.0.0.1"}})
 	f := guarded(t, Config{Resolver: res})
-	err = f.Fetch(t.Context(), Request{URL: "http://rebind.example:" + port + "/", Size: uint64(len(payload)), Path: filepath.Join(t.TempDir(), "staged")})
+	err = f.Fetch(t.Context(), Request{URL: "http://rebind.example:" + port + "/", Size: uint64(len(payload)),
+		Path: filepath.Join(t.TempDir(), "staged")})
 	require.ErrorIs(t, err, ErrPrivateAddress)
 	require.True(t, isFatal(err))
 	require.Equal(t, 2, asked.asked["rebind.example"])
@@ -231,7 +232,8 @@ func TestPublicNameIsPulled(t *testing.T) {
 	port := listen(t, "127.0.0.2:0", content)
 	res, _ := resolver(t, map[string][]string{"public.example": {"127.0.0.2"}})
 	f := guarded(t, Config{Resolver: res})
-	require.NoError(t, f.Fetch(t.Context(), Request{URL: "http://public.example:" + port + "/", Size: uint64(len(payload)), Path: filepath.Join(t.TempDir(), "staged")}))
+	require.NoError(t, f.Fetch(t.Context(), Request{URL: "http://public.example:" + port + "/", Size: uint64(len(payload)),
+		Path: filepath.Join(t.TempDir(), "staged")}))
 	err := f.Fetch(t.Context(), Request{URL: fmt.Sprintf("http://127.0.0.1:%s/", port), Size: 5, Path: filepath.Join(t.TempDir(), "staged")})
 	require.True(t, errors.Is(err, ErrPrivateAddress))
 }

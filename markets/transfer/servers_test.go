@@ -165,13 +165,22 @@ func TestUselessServersAreGivenUp(t *testing.T) {
 		"drops at 1000 and 2000 in turn": {Config{Attempts: 4}, 5, "after 4 attempts", func(k int32, w http.ResponseWriter, _ *http.Request) {
 			cut(w, payload[:1000+1000*int(k%2)])
 		}},
-		"always 403":    {Config{Attempts: 99}, 5, "403", func(_ int32, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }},
-		"other length":  {Config{Attempts: 99}, 5, "deal size mismatch", func(_ int32, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("1")) }},
-		"too long":      {Config{Attempts: 99}, 1, "more than", func(_ int32, w http.ResponseWriter, _ *http.Request) { tooLong(w) }},
-		"403 and 404":   {Config{Attempts: 7}, 7, "after 7 attempts", func(k int32, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403 + int(k%2)) }},
-		"always 503":    {Config{Attempts: 6}, 6, "503", func(_ int32, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }},
-		"gzip":          {Config{Attempts: 99}, 5, "Content-Encoding", func(_ int32, w http.ResponseWriter, _ *http.Request) { zipped(w) }},
-		"ranges amok":   {Config{Attempts: 99}, 6, "Content-Range", func(_ int32, w http.ResponseWriter, _ *http.Request) { part(w, "bytes 7-9/10", 7, 10) }},
+		"always 403": {Config{Attempts: 99}, 5, "403", func(_ int32, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }},
+		"other length": {Config{Attempts: 99}, 5, "deal size mismatch", func(_ int32, w http.ResponseWriter, _ *http.Request) {
+			_,
+				_ = w.Write([]byte("1"))
+		}},
+		"too long": {Config{Attempts: 99}, 1, "more than", func(_ int32, w http.ResponseWriter, _ *http.Request) { tooLong(w) }},
+		"403 and 404": {Config{Attempts: 7}, 7, "after 7 attempts", func(k int32, w http.ResponseWriter,
+			_ *http.Request) {
+			w.WriteHeader(403 + int(k%2))
+		}},
+		"always 503": {Config{Attempts: 6}, 6, "503", func(_ int32, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }},
+		"gzip":       {Config{Attempts: 99}, 5, "Content-Encoding", func(_ int32, w http.ResponseWriter, _ *http.Request) { zipped(w) }},
+		"ranges amok": {Config{Attempts: 99}, 6, "Content-Range", func(_ int32, w http.ResponseWriter, _ *http.Request) {
+			part(w,
+				"bytes 7-9/10", 7, 10)
+		}},
 		"validator new": {Config{Attempts: 3}, 6, "changed", flapping},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -323,7 +332,8 @@ func TestTextOfTheServerIsEscaped(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		_, _ = conn.Write([]byte("HTTP/1.1 404 \x1b]0;x\x07\x1b[31m\u202egone" + strings.Repeat("y", 2000) + "\r\nContent-Length: 3\r\n\r\n\x1b[m"))
+		_, _ = conn.Write([]byte("HTTP/1.1 404 \x1b]0;x\x07\x1b[31m\u202egone" + strings.Repeat("y",
+			2000) + "\r\nContent-Length: 3\r\n\r\n\x1b[m"))
 		_ = conn.Close()
 	}, nil)
 	require.ErrorContains(t, err, `404 \x1b]0;x\a\x1b[31m\u202egone`)

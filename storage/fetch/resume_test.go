@@ -241,6 +241,36 @@ func TestEmptyRemoteFileAndWrongSizes(t *testing.T) {
 	}
 }
 
+// A block is what was asked for, of the file that was opened, or an error.
+func TestRemoteBlocksAreThoseAskedFor(t *testing.T) {
+	for _, c := range []struct {
+		span string
+		fine bool
+	}{
+		{"bytes 0-9/10", true}, {"bytes 0-9/11", false}, {"bytes 0-8/10", false}, {"bytes 1-9/10", false}, {"", false},
+	} {
+		var asked []string
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.Header.Get("Range")+r.Header.Get("If-Match"))
+			w.Header().Set("ETag", `"a"`)
+			w.Header().Set("Content-Range", c.span)
+			if len(asked) == 1 {
+				w.Header().Set("Content-Range", "bytes 0-0/10")
+			}
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write([]byte("0123456789"))
+		}))
+		f, err := quick(t).Open(t.Context(), srv.URL)
+		require.NoError(t, err)
+		b := make([]byte, 10)
+		n, err := f.ReadAt(b, 0)
+		require.Equal(t, c.fine, err == nil, "%s: %v", c.span, err)
+		require.Equal(t, c.fine, n == 10 && string(b) == "0123456789")
+		require.Equal(t, []string{"bytes=0-0", `bytes=0-9"a"`}, asked)
+		srv.Close()
+	}
+}
+
 // Whose fault it is: what a peer answers, or that it does not, or our disk.
 func TestErrorsSayWhoseFault(t *testing.T) {
 	status := http.StatusOK

@@ -87,10 +87,11 @@ func TestPullErrors(t *testing.T) {
 		"gone":      {func(w http.ResponseWriter) { w.WriteHeader(410) }, 3, &api.ErrNotFound{}, ""},
 		"no token":  {func(w http.ResponseWriter) { w.WriteHeader(401) }, 3, &api.ErrPermission{}, "pull piece data from 127.0.0.1"},
 		"forbidden": {func(w http.ResponseWriter) { w.WriteHeader(403) }, 3, &api.ErrPermission{}, ""},
-		"shorter":   {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "14999"); _, _ = w.Write(pieceBytes[1:]) }, 3, &api.ErrInvalid{}, "14999 bytes"},
-		"down":      {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, 8, nil, "transfer failed"},
-		"busy":      {func(w http.ResponseWriter) { w.WriteHeader(503) }, 8, nil, "transfer failed"},
-		"redirect":  {away, 3, nil, "more than 0 redirects"},
+		"shorter": {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "14999"); _, _ = w.Write(pieceBytes[1:]) }, 3,
+			&api.ErrInvalid{}, "14999 bytes"},
+		"down":     {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, 8, nil, "transfer failed"},
+		"busy":     {func(w http.ResponseWriter) { w.WriteHeader(503) }, 8, nil, "transfer failed"},
+		"redirect": {away, 3, nil, "more than 0 redirects"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, ref, k := pulling(t, func(_ int32, w http.ResponseWriter, _ *http.Request) { c.h(w) })
@@ -117,7 +118,8 @@ func TestPullErrors(t *testing.T) {
 	require.NotErrorIs(t, err, errTransient)
 	require.NoError(t, src.Close())
 	for _, bad := range []api.DataRef{
-		{}, {URL: "ftp://x/", Size: 1}, {URL: "http://", Size: 1}, {URL: "http://x/", StorageID: "p"}, {URL: "http://x/", Size: 1 << 63}, {URL: "http://x/", Size: 1 << 50},
+		{}, {URL: "ftp://x/", Size: 1}, {URL: "http://", Size: 1}, {URL: "http://x/", StorageID: "p"}, {URL: "http://x/", Size: 1 << 63},
+		{URL: "http://x/", Size: 1 << 50},
 	} {
 		_, err := p.open(t.Context(), bad)
 		require.IsType(t, &api.ErrInvalid{}, err, "%+v", bad)
