@@ -117,7 +117,7 @@ func TestRedirectsAreFew(t *testing.T) {
 				err := l.client.Fetch(t.Context(), l.source(), l.file())
 				require.ErrorContains(t, err, c.text)
 				require.True(t, asError0(t, err).Permanent)
-				require.Len(t, l.asked, c.gets)
+				require.Len(t, l.asked(), c.gets)
 			})
 		})
 	}
@@ -175,7 +175,7 @@ func TestSourceCheck(t *testing.T) {
 				require.True(t, e.Permanent, name)
 			}
 		}
-		require.Empty(t, l.asked)
+		require.Empty(t, l.asked())
 		_, err := os.Stat(l.path)
 		require.ErrorIs(t, err, os.ErrNotExist)
 
@@ -222,7 +222,7 @@ func TestDo(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, res.Body.Close())
 		require.Equal(t, "hello", string(b))
-		require.Equal(t, []string{"bytes=1-2 @0"}, l.asked)
+		require.Equal(t, []string{"bytes=1-2 @0"}, l.asked())
 		res, err = l.client.Do(t.Context(), http.MethodGet, l.source(), nil)
 		require.NoError(t, err)
 		require.NoError(t, res.Body.Close())

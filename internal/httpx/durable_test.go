@@ -93,7 +93,7 @@ func TestRestart(t *testing.T) {
 		require.Equal(t, sidecar{Version: 1, Source: sourceID(l.source().URL), Total: 10000, Restarted: true}, s)
 
 		require.NoError(t, l.client.Fetch(t.Context(), l.source(), l.file()))
-		require.Equal(t, []string{"bytes=0-9999 @0", "bytes=100-9999 @5", "bytes=0-9999 @5", "bytes=50-9999 @10"}, l.asked)
+		require.Equal(t, []string{"bytes=0-9999 @0", "bytes=100-9999 @5", "bytes=0-9999 @5", "bytes=50-9999 @10"}, l.asked())
 		s = l.holds(data, true)
 		require.True(t, s.Joined && s.Restarted)
 		again, err = Restart(l.path)
@@ -123,7 +123,7 @@ func TestLocalTroubleIsOurs(t *testing.T) {
 		e := asError0(t, l.client.Fetch(t.Context(), l.source(), f))
 		require.Equal(t, FaultLocal, e.Fault)
 		require.False(t, e.Permanent)
-		require.Empty(t, l.asked)
+		require.Empty(t, l.asked())
 
 		require.NoError(t, os.Symlink("/dev/full", l.path))
 		err := l.client.Fetch(t.Context(), l.source(), l.file())
@@ -131,14 +131,14 @@ func TestLocalTroubleIsOurs(t *testing.T) {
 		require.ErrorContains(t, err, "free space there; it goes on from 0 bytes")
 		require.Equal(t, FaultLocal, asError0(t, err).Fault)
 		require.False(t, asError0(t, err).Permanent)
-		require.Len(t, l.asked, 1)
+		require.Len(t, l.asked(), 1)
 
 		require.NoError(t, os.Remove(l.path))
 		require.NoError(t, os.RemoveAll(l.path+Suffix))
 		require.NoError(t, os.MkdirAll(l.path+Suffix+"/in the way", 0o700))
 		err = l.client.Fetch(t.Context(), l.source(), l.file())
 		require.Equal(t, FaultLocal, asError0(t, err).Fault)
-		require.Len(t, l.asked, 2)
+		require.Len(t, l.asked(), 2)
 		st, err := os.Stat(l.path)
 		require.NoError(t, err)
 		require.Zero(t, st.Size(), "no byte before the sidecar")
@@ -203,7 +203,7 @@ func TestSegmentsUnderDigest(t *testing.T) {
 				f := l.file()
 				f.Checked = false
 				require.NoError(t, l.client.Fetch(t.Context(), digested(l), f))
-				require.Equal(t, c.asked, l.asked)
+				require.Equal(t, c.asked, l.asked())
 				l.holds(data, true)
 			})
 		})
@@ -229,7 +229,7 @@ func TestUnverifiedBytesCountNothing(t *testing.T) {
 		require.Equal(t, int64(4000), e.Offset)
 		require.ErrorContains(t, err, "(bytes 4000 to 8000)")
 		require.ErrorContains(t, err, "source.example at byte 4000: ")
-		require.Len(t, l.asked, 4)
+		require.Len(t, l.asked(), 4)
 		s, ok := readSidecar(l.path)
 		require.True(t, ok)
 		require.Equal(t, int64(4000), s.Synced)
@@ -246,7 +246,7 @@ func TestSegmentsOfAServerWithoutRanges(t *testing.T) {
 		summed(t, w, r, asIs)
 	}, func(t *testing.T, l *lab) {
 		require.NoError(t, l.client.Fetch(t.Context(), digested(l), l.file()))
-		require.Equal(t, []string{"bytes=0-3999 @0", `bytes=4000-7999 "a" @0`, "bytes=0-3999 @0"}, l.asked)
+		require.Equal(t, []string{"bytes=0-3999 @0", `bytes=4000-7999 "a" @0`, "bytes=0-3999 @0"}, l.asked())
 		l.holds(data, true)
 	})
 }
@@ -262,7 +262,7 @@ func TestEmptyFile(t *testing.T) {
 		src := l.source()
 		src.Size, src.Segment = 0, 100
 		require.NoError(t, l.client.Fetch(t.Context(), src, l.file()))
-		require.Equal(t, []string{"bytes=0-99 @0", " @0"}, l.asked)
+		require.Equal(t, []string{"bytes=0-99 @0", " @0"}, l.asked())
 		l.holds([]byte{}, true)
 	})
 }
@@ -281,7 +281,7 @@ func TestUnknownSize(t *testing.T) {
 		src := l.source()
 		src.Size = 0
 		require.NoError(t, l.client.Fetch(t.Context(), src, l.file()))
-		require.Equal(t, []string{" @0"}, l.asked)
+		require.Equal(t, []string{" @0"}, l.asked())
 		require.Equal(t, int64(10000), l.holds(data, true).Total)
 		src.URL += "other"
 		require.ErrorContains(t, l.client.Fetch(t.Context(), src, l.file()), "bytes are too many")

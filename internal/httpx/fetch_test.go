@@ -159,7 +159,7 @@ func TestFetchGoesOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inLab(t, c.cfg, c.h, func(t *testing.T, l *lab) {
 				require.NoError(t, l.client.Fetch(t.Context(), l.source(), l.file()))
-				require.Equal(t, c.asked, l.asked)
+				require.Equal(t, c.asked, l.asked())
 				s := l.holds(data, true)
 				require.Equal(t, int64(n), s.Total)
 				require.False(t, s.Restarted)
@@ -264,7 +264,7 @@ func TestFetchGivesUp(t *testing.T) {
 				err := l.client.Fetch(t.Context(), l.source(), l.file())
 				e := asError0(t, err)
 				require.Equal(t, c.seconds, time.Since(l.begun).Seconds())
-				require.Len(t, l.asked, c.gets)
+				require.Len(t, l.asked(), c.gets)
 				require.ErrorContains(t, err, c.text)
 				require.Equal(t, c.fault, e.Fault)
 				require.Equal(t, c.status, e.Status)
@@ -287,15 +287,15 @@ func TestProgressIsCountedAgainstTheBest(t *testing.T) {
 		sendOf(w, start(r), min(start(r)+500, len(data)), len(data), len(data))
 	}, func(t *testing.T, l *lab) {
 		require.NoError(t, l.client.Fetch(t.Context(), l.source(), l.file()))
-		require.Len(t, l.asked, 20)
-		require.Equal(t, "bytes=9500-9999 @19", l.asked[19])
+		require.Len(t, l.asked(), 20)
+		require.Equal(t, "bytes=9500-9999 @19", l.asked()[19])
 		require.True(t, l.holds(data, true).Joined)
 	})
 	// A refusal after progress begins to count anew.
 	h := first(status(403), drop(0, 10), status(403), status(403))
 	inLab(t, Config{Refusals: 2}, h, func(t *testing.T, l *lab) {
 		require.ErrorContains(t, l.client.Fetch(t.Context(), l.source(), l.file()), "403")
-		require.Len(t, l.asked, 4)
+		require.Len(t, l.asked(), 4)
 		l.holds(data[:10], false)
 	})
 }

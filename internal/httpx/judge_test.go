@@ -94,7 +94,7 @@ func TestUncheckedGoesOnUnderAValidator(t *testing.T) {
 		f := l.file()
 		f.Checked = false
 		require.NoError(t, l.client.Fetch(t.Context(), l.source(), f))
-		require.Equal(t, []string{`bytes=4000-9999 "a" @0`}, l.asked)
+		require.Equal(t, []string{`bytes=4000-9999 "a" @0`}, l.asked())
 		l.holds(data, true)
 	})
 }

@@ -27,7 +27,7 @@ type lab struct {
 	path   string
 
 	mu    sync.Mutex
-	asked []string // "Range If-Range @seconds since the begin"
+	notes []string // "Range If-Range @seconds since the begin"
 }
 
 var data = func() []byte {
@@ -105,8 +105,15 @@ func (l *lab) note(r *http.Request) int {
 	if v := r.Header.Get("If-Range"); v != "" {
 		s += " " + v
 	}
-	l.asked = append(l.asked, s+" @"+strconv.FormatFloat(time.Since(l.begun).Seconds(), 'f', -1, 64))
-	return len(l.asked)
+	l.notes = append(l.notes, s+" @"+strconv.FormatFloat(time.Since(l.begun).Seconds(), 'f', -1, 64))
+	return len(l.notes)
+}
+
+// asked gives what was asked for so far.
+func (l *lab) asked() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]string(nil), l.notes...)
 }
 
 func (l *lab) source() Source { return Source{URL: "http://source.example/x", Size: int64(len(data))} }

@@ -36,10 +36,10 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 			require.ErrorIs(t, err, why)
 			require.False(t, asError0(t, err).Permanent)
 			if when == "before" {
-				require.Empty(t, l.asked)
+				require.Empty(t, l.asked())
 				return
 			}
-			require.Equal(t, []string{"bytes=0-9999 @0"}, l.asked)
+			require.Equal(t, []string{"bytes=0-9999 @0"}, l.asked())
 			require.Equal(t, 3*time.Second, time.Since(l.begun))
 			l.holds(data[:700], false)
 		})
@@ -85,7 +85,7 @@ func TestFetchBelievesWhatWasSynced(t *testing.T) {
 				src := l.source()
 				src.Header = http.Header{"X-Path": {l.path}}
 				require.NoError(t, l.client.Fetch(t.Context(), src, l.file()))
-				require.Equal(t, []string{c.asked}, l.asked)
+				require.Equal(t, []string{c.asked}, l.asked())
 				require.Equal(t, c.joined, l.holds(data, true).Joined)
 			})
 		})
@@ -98,14 +98,14 @@ func TestFetchBelievesWhatWasSynced(t *testing.T) {
 			f := l.file()
 			f.Checked = false
 			require.NoError(t, l.client.Fetch(t.Context(), l.source(), f))
-			require.Equal(t, []string{all}, l.asked)
+			require.Equal(t, []string{all}, l.asked())
 		})
 	})
 	t.Run("bare file", func(t *testing.T) {
 		inLab(t, Config{}, first(), func(t *testing.T, l *lab) {
 			require.NoError(t, os.WriteFile(l.path, data, 0o600))
 			require.NoError(t, l.client.Fetch(t.Context(), l.source(), l.file()))
-			require.Equal(t, []string{all}, l.asked)
+			require.Equal(t, []string{all}, l.asked())
 		})
 	})
 }
@@ -127,7 +127,7 @@ func TestFetchUnchecked(t *testing.T) {
 	}
 	inLab(t, Config{}, h, func(t *testing.T, l *lab) {
 		require.NoError(t, l.client.Fetch(t.Context(), l.source(), unchecked(l)))
-		require.Equal(t, []string{"bytes=0-9999 @0", " @5"}, l.asked)
+		require.Equal(t, []string{"bytes=0-9999 @0", " @5"}, l.asked())
 		l.holds(data, true)
 	})
 	inLab(t, Config{Attempts: 3, RetryMin: time.Second}, func(_ int, w http.ResponseWriter, r *http.Request) {
@@ -135,7 +135,7 @@ func TestFetchUnchecked(t *testing.T) {
 	}, func(t *testing.T, l *lab) {
 		err := l.client.Fetch(t.Context(), l.source(), unchecked(l))
 		require.ErrorIs(t, err, errNoHold)
-		require.Equal(t, []string{"bytes=0-9999 @0", " @0", " @1", " @2.5"}, l.asked)
+		require.Equal(t, []string{"bytes=0-9999 @0", " @0", " @1", " @2.5"}, l.asked())
 		require.True(t, asError0(t, err).Permanent)
 	})
 	tag := `"a"`
@@ -154,13 +154,13 @@ func TestFetchUnchecked(t *testing.T) {
 		require.NoError(t, os.WriteFile(l.path, make([]byte, n), 0o600)) // what is there is not looked at,
 		tag = `"b"`                                                      // but the source is other now
 		require.NoError(t, l.client.Fetch(t.Context(), src, unchecked(l)))
-		require.Equal(t, []string{" @0", `bytes=9999- "a" @0`, `bytes=9999- "a" @0`}, l.asked)
+		require.Equal(t, []string{" @0", `bytes=9999- "a" @0`, `bytes=9999- "a" @0`}, l.asked())
 		require.Equal(t, `"b"`, l.holds(data, true).Validator.ETag)
 	})
 	inLab(t, Config{}, first(), func(t *testing.T, l *lab) { // and a checked one is not asked about
 		for range 2 {
 			require.NoError(t, l.client.Fetch(t.Context(), l.source(), l.file()))
 		}
-		require.Len(t, l.asked, 1)
+		require.Len(t, l.asked(), 1)
 	})
 }
