@@ -223,6 +223,8 @@ func TestRebindingIsRefused(t *testing.T) {
 		Path: filepath.Join(t.TempDir(), "staged")})
 	require.ErrorIs(t, err, ErrPrivateAddress)
 	require.True(t, isFatal(err))
+	asked.mu.Lock()
+	defer asked.mu.Unlock()
 	require.Equal(t, 2, asked.asked["rebind.example"])
 	require.Zero(t, hits.Load())
 }
