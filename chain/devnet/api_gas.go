@@ -70,26 +70,13 @@ func (n *Node) GasEstimateGasLimit(ctx context.Context, msg *api.Message, tsk ap
 	if err := complete(msg); err != nil {
 		return 0, err
 	}
-	mach, root, err := n.trial(ctx, tsk)
-	if err != nil {
-		return 0, err
-	}
 	m := *msg
 	fillBigs(&m)
-	v, err := n.ledger.view(ctx, root)
+	mach, key, pending, nonce, err := n.trialAfterPending(ctx, m.From, tsk)
 	if err != nil {
 		return 0, err
 	}
-	act, err := v.actor(ctx, m.From)
-	if err != nil {
-		return 0, err
-	}
-	key, err := v.accountKey(ctx, m.From)
-	if err != nil {
-		return 0, err
-	}
-	nonce := act.CallSeqNum
-	for _, p := range n.pool.of(key, nonce) {
+	for _, p := range pending {
 		pm := p.Message
 		pm.GasFeeCap, pm.GasPremium = big.Zero(), big.Zero()
 		if _, err := mach.Apply(ctx, &pm, p.ChainLength()); err != nil {
@@ -110,6 +97,30 @@ func (n *Node) GasEstimateGasLimit(ctx context.Context, msg *api.Message, tsk ap
 		return 0, fmt.Errorf("message execution failed (exit=[%s(%d)], vm error=[%s])", res.ExitCode, res.ExitCode, res.Backtrace)
 	}
 	return res.GasUsed, nil
+}
+
+// trialAfterPending opens a machine on a tipset and lists what the sender has
+// pending there, from its next nonce on. State and pool are of one moment.
+func (n *Node) trialAfterPending(ctx context.Context, from address.Address, tsk api.TipSetKey) (
+	mach *fvm.Machine, key address.Address, pending []*api.SignedMessage, nonce uint64, err error) {
+	n.headAndPool.RLock()
+	defer n.headAndPool.RUnlock()
+	mach, root, err := n.trial(ctx, tsk)
+	if err != nil {
+		return nil, key, nil, 0, err
+	}
+	v, err := n.ledger.view(ctx, root)
+	if err != nil {
+		return nil, key, nil, 0, err
+	}
+	act, err := v.actor(ctx, from)
+	if err != nil {
+		return nil, key, nil, 0, err
+	}
+	if key, err = v.accountKey(ctx, from); err != nil {
+		return nil, key, nil, 0, err
+	}
+	return mach, key, n.pool.of(key, act.CallSeqNum), act.CallSeqNum, nil
 }
 
 // trial opens a machine as the next message on a tipset will find it, and names
