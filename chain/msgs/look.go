@@ -104,23 +104,31 @@ func (p *poolView) forget() {
 	p.head, p.all = "", nil
 }
 
-// pending lists what is in the node's pool.
-func (s *Sender) pending(ctx context.Context, head *api.TipSet) ([]*api.SignedMessage, error) {
+// pending lists what is in the node's pool, and the head that it belongs to: what
+// left the pool for a block is in the ancestry of that head.
+func (s *Sender) pending(ctx context.Context) (*api.TipSet, []*api.SignedMessage, error) {
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
-	if id := string(head.Key().Bytes()); s.pool.head != id {
+	for {
+		head, err := s.deps.Chain.ChainHead(ctx)
+		if err != nil {
+			return nil, nil, fmt.Errorf("ask for the head: %w", err)
+		}
+		id := string(head.Key().Bytes())
+		if s.pool.head == id {
+			return head, s.pool.all, nil
+		}
 		all, err := s.deps.Chain.MpoolPending(ctx, nil)
 		if err != nil {
-			return nil, fmt.Errorf("ask for the message pool: %w", err)
+			return nil, nil, fmt.Errorf("ask for the message pool: %w", err)
 		}
-		s.pool.head, s.pool.all = id, all
+		s.pool.head, s.pool.all = id, all // believed when the head is still the same
 	}
-	return s.pool.all, nil
 }
 
 // holder is the pending message with a sender's nonce, nil when there is none.
-func (s *Sender) holder(ctx context.Context, head *api.TipSet, from address.Address, nonce uint64) (*api.SignedMessage, error) {
-	all, err := s.pending(ctx, head)
+func (s *Sender) holder(ctx context.Context, from address.Address, nonce uint64) (*api.SignedMessage, error) {
+	_, all, err := s.pending(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,7 @@ type model struct {
 	premium int64
 	funds   int64 // of every sender, attoFIL
 	limit   int64 // gas of every message
+	highest abi.ChainEpoch
 
 	pushFault func(m *api.Message) (before, after error) // of MpoolPushMessage
 	searchErr error
@@ -105,6 +106,7 @@ func (m *model) grow(msgs []*api.SignedMessage) {
 	c, _ := abi.CidBuilder.Sum(fmt.Append(nil, m.branch))
 	ts := &api.TipSet{Cids: []cid.Cid{c}, Height: abi.ChainEpoch(len(m.chain)), Blocks: []*api.BlockHeader{{ParentBaseFee: big.NewInt(m.baseFee)}}}
 	m.chain = append(m.chain, &modelTipset{ts, msgs, next})
+	m.highest = max(m.highest, ts.Height)
 	for _, s := range msgs {
 		m.spent[nonceOf{s.Message.From, s.Message.Nonce}] = m.head()
 	}
@@ -151,11 +153,15 @@ func (m *model) mine(take func(*api.SignedMessage) bool) {
 	}
 }
 
+// final is how many tipsets below the highest there ever was stay for ever; who
+// waits for five epochs on top of a receipt may rely on it.
+const final = 6
+
 // reorg takes back tipsets; keep says which of their messages return to the pool.
 func (m *model) reorg(depth int, keep func() bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for ; depth > 0 && len(m.chain) > 1; depth-- {
+	for ; depth > 0 && len(m.chain) > 1 && m.head().ts.Height > m.highest-final; depth-- {
 		for _, s := range m.head().msgs {
 			delete(m.spent, nonceOf{s.Message.From, s.Message.Nonce})
 			if p := m.pool[s.Message.From]; keep() && p[s.Message.Nonce] == nil {
@@ -225,6 +231,16 @@ func (m *model) executed(params string) (n int) {
 		}
 	}
 	return n
+}
+
+// params of a message that the node knows.
+func (m *model) params(c cid.Cid) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.known[c]; s != nil {
+		return string(s.Message.Params)
+	}
+	return ""
 }
 
 func (m *model) pending() (out []*api.SignedMessage) {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/filecoin-project/go-address"
-	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
@@ -189,7 +188,7 @@ func landOnce(t *testing.T, seed uint64, messages int) {
 				l, err := p.deliver(ctx, key, &api.Message{To: to, From: from[i%3], Method: 5, Params: []byte(key)})
 				if err != nil {
 					t.Errorf("%s: %v", key, err)
-				} else if m.known[l.Message] == nil || string(m.known[l.Message].Message.Params) != key {
+				} else if m.params(l.Message) != key {
 					t.Errorf("%s: the receipt is of %s", key, l.Message)
 				}
 			}
@@ -217,5 +216,3 @@ func landOnce(t *testing.T, seed uint64, messages int) {
 		t.Errorf("the weather was too good: %d processes, %v", p.runs, m.calls)
 	}
 }
-
-var _ abi.ChainEpoch

@@ -212,13 +212,13 @@ func (s *Sender) push(ctx context.Context, r record) (record, error) {
 	want := *r.Want
 	spec := &api.MessageSendSpec{MaxFee: s.limit(r), MsgUuid: r.UUID}
 	signed, err := s.deps.Chain.MpoolPushMessage(ctx, &want, spec)
+	s.pool.forget()
 	if err == nil && signed == nil {
 		err = &api.ErrUnreachable{Peer: "the full node", Reason: "it answered nothing"}
 	}
 	if err != nil {
 		return r, s.pushError(r, err)
 	}
-	s.pool.forget()
 	if !sameCall(&signed.Message, &want) {
 		// The id was used with other parameters before a crash; the message on
 		// its way is the first one, and the caller must know it by its CID.

@@ -92,7 +92,7 @@ func (s *Sender) tend(ctx context.Context, w *waiter, r record, v sight) error {
 		return nil
 	}
 	m := &v.last.Message
-	held, err := s.holder(ctx, v.head, m.From, m.Nonce)
+	held, err := s.holder(ctx, m.From, m.Nonce)
 	if err != nil {
 		w.trouble(ctx, "cannot look after a message", err)
 		return sleepQuietly(ctx, w)

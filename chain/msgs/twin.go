@@ -24,11 +24,7 @@ func (s *Sender) twin(ctx context.Context, r record) (*made, error) {
 	if err != nil {
 		return nil, fmt.Errorf("send %q: ask for the key of %s: %w", r.Key, r.Want.From, err)
 	}
-	head, err := s.deps.Chain.ChainHead(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("send %q: ask for the head: %w", r.Key, err)
-	}
-	all, err := s.pending(ctx, head)
+	head, all, err := s.pending(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("send %q: %w", r.Key, err)
 	}
