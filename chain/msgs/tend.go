@@ -82,33 +82,42 @@ func (s *Sender) postpone(ctx context.Context, r record, v sight) error {
 // it gives it back to a node that lost it, and replaces it by a dearer one when
 // it has waited long enough and paying more would help.
 func (s *Sender) tend(ctx context.Context, w *waiter, r record, v sight) error {
-	young := v.head.Height < r.Touched+s.cfg.StuckEpochs
-	if _, err := s.deps.Chain.MpoolPush(ctx, v.last); err == nil {
-		s.pool.forget()
-	} else {
-		s.deps.Log.Debug("message not pushed again", "key", w.key, "cid", v.last.Cid(), "cause", err)
-	}
-	if young {
+	m := &v.last.Message
+	if v.head.Height < r.Touched+s.cfg.StuckEpochs { // here because of an error: perhaps another node
+		_ = s.giveBack(ctx, w, v.last)
 		return nil
 	}
-	m := &v.last.Message
 	held, err := s.holder(ctx, m.From, m.Nonce)
 	if err != nil {
 		w.trouble(ctx, "cannot look after a message", err)
 		return sleepQuietly(ctx, w)
 	}
-	fee := baseFee(v.head)
 	switch {
 	case held == nil:
-		s.report(w, r, v, fmt.Sprintf("the full node does not take nonce %d of %s into its pool", m.Nonce, m.From))
+		reason := ""
+		if err := s.giveBack(ctx, w, v.last); err != nil {
+			reason = fmt.Sprintf("the full node does not take nonce %d of %s into its pool: %s", m.Nonce, m.From, err)
+		}
+		s.report(w, r, v, reason)
 	case !held.Message.EqualCall(m):
 		s.report(w, r, v, fmt.Sprintf("another message, %s, waits with nonce %d of %s", held.Cid(), m.Nonce, m.From))
-	case v.next < m.Nonce && held.Message.GasFeeCap.GreaterThanEqual(fee):
+	case v.next < m.Nonce && held.Message.GasFeeCap.GreaterThanEqual(baseFee(v.head)):
 		s.report(w, r, v, fmt.Sprintf("it waits behind the message with nonce %d of %s", v.next, m.From))
 	default:
 		return s.replace(ctx, w, r, v, &held.Message)
 	}
 	return s.postpone(ctx, r, v)
+}
+
+// giveBack pushes a message as it is. A node that has it refuses it, and nothing
+// is lost by that.
+func (s *Sender) giveBack(ctx context.Context, w *waiter, m *api.SignedMessage) error {
+	_, err := s.deps.Chain.MpoolPush(ctx, m)
+	s.pool.forget()
+	if err != nil {
+		s.deps.Log.Debug("message not pushed again", "key", w.key, "cid", m.Cid(), "cause", err)
+	}
+	return err
 }
 
 // replace makes a dearer message with the same nonce. It is on disk before it is
