@@ -208,8 +208,10 @@ func (n *Node) connectChain(ctx context.Context) (err error) {
 // name, limits are what cfg says.
 func (n *Node) sender(name string, cfg msgs.Config) *msgs.Sender {
 	cfg.Confidence = messageConfidence
-	return msgs.New(cfg, msgs.Deps{Chain: n.chain, Heads: n.heads, Log: n.log.With("part", "msgs"),
+	s := msgs.New(cfg, msgs.Deps{Chain: n.chain, Heads: n.heads, Log: n.log.With("part", "msgs"),
 		Store: namespace.Wrap(n.repo.Datastore(repo.Messages), datastore.NewKey(name))})
+	n.common.follow(s)
+	return s
 }
 
 func (n *Node) onClose(f func()) { n.closers = append(n.closers, f) }
