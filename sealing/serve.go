@@ -2,7 +2,6 @@ package sealing
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -146,8 +145,25 @@ func (s *Sealing) SectorRetry(ctx context.Context, n abi.SectorNumber) error {
 		l.rec = rec
 		s.kick(l)
 		return nil
+	case machine[l.rec.State].Effect == effNone:
+		return &api.ErrInvalid{What: "retry of " + s.name(n), Reason: fmt.Sprintf("state %s waits for no retry", l.rec.State)}
 	}
-	return &api.ErrInvalid{What: "retry of " + s.name(n), Reason: fmt.Sprintf("state %s waits for no retry", l.rec.State)}
+	s.kick(l)
+	return s.retryTask(ctx, l.rec)
+}
+
+// retryTask lets the task that a sector waits for be tried at once. One that runs
+// goes on.
+func (s *Sealing) retryTask(ctx context.Context, r record) error {
+	if r.TaskID == nil {
+		return nil
+	}
+	err := s.deps.Storage.TaskRetry(ctx, *r.TaskID)
+	var gone *api.ErrNotFound
+	if err != nil && !errors.As(err, &gone) {
+		return fmt.Errorf("retry of %s: %w", s.name(r.Number), err)
+	}
+	return nil
 }
 
 // SectorRemove deletes the files and gives the sector up. A sector that the
@@ -286,18 +302,17 @@ func (s *Sealing) unseal(ctx context.Context, t api.UnsealTarget, r record) erro
 	if u := r.Update; u != nil {
 		params.UnsealedCID, params.SectorKeyCID = api.CidString(u.CommD.String()), api.CidString(r.CommR.String())
 	}
-	raw, err := json.Marshal(params)
+	spec, err := api.Unseal.Spec(fmt.Sprintf("%s/UNS/%d+%d", s.name(t.Sector), t.Offset, t.Size), s.ref(r), params)
 	if err != nil {
-		return fmt.Errorf("encode the unseal task of %s: %w", s.name(t.Sector), err)
+		return err
 	}
-	spec := api.TaskSpec{Key: fmt.Sprintf("%s/UNS/%d+%d", s.name(t.Sector), t.Offset, t.Size), Type: api.TaskUnseal, Sector: s.ref(r), Params: raw}
 	st, err := s.deps.Storage.TaskSubmit(ctx, spec)
-	if err == nil && (st.State == api.TaskDone || st.State == api.TaskFailed) {
+	if err == nil && st.Final() {
 		if err = s.deps.Storage.TaskForget(ctx, st.ID); err == nil {
 			st, err = s.deps.Storage.TaskSubmit(ctx, spec)
 		}
 	}
-	for err == nil && st.State != api.TaskDone && st.State != api.TaskFailed {
+	for err == nil && !st.Final() {
 		if st, err = s.deps.Storage.TaskWait(ctx, st.ID); err == nil {
 			err = ctx.Err() // the state so far is no answer to a caller who is gone
 		}
@@ -308,8 +323,8 @@ func (s *Sealing) unseal(ctx context.Context, t api.UnsealTarget, r record) erro
 	if err := s.deps.Storage.TaskForget(ctx, st.ID); err != nil && !errors.Is(err, context.Canceled) {
 		s.log.Debug("unseal task not dropped", "sector", s.name(t.Sector), "err", err)
 	}
-	if st.State == api.TaskFailed {
-		return fmt.Errorf("unseal %s: task %s failed: %s", s.name(t.Sector), spec.Key, st.Error)
+	if _, err := api.Unseal.Result(st); err != nil {
+		return fmt.Errorf("unseal %s: task %s failed: %w", s.name(t.Sector), spec.Key, err)
 	}
 	return nil
 }

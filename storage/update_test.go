@@ -3,7 +3,6 @@ package storage_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"os"
 	"testing"
 
@@ -41,7 +40,7 @@ func newUpdating(t *testing.T) *updating {
 	background(t, m.Run)
 	background(t, newWorker(t, m, local, memStore()).Run)
 	u := &updating{Manager: m, local: local, t: t}
-	pc1 := do[json.RawMessage](t, m, "PC1", api.TaskPreCommit1, ref, api.PreCommit1Params{Ticket: ticket})
+	pc1 := do[api.PreCommit1Out](t, m, "PC1", api.TaskPreCommit1, ref, api.PreCommit1Params{Ticket: ticket})
 	pc2 := do[api.PreCommit2Result](t, m, "PC2", api.TaskPreCommit2, ref, api.PreCommit2Params{PreCommit1Out: pc1})
 	u.old = parse(t, pc2.SealedCID)
 	do[any](t, m, "FIN", api.TaskFinalize, ref, api.FinalizeParams{})
@@ -101,7 +100,7 @@ func (u *updating) loseUnsealed() {
 	p, ok := u.local.Find(ref.ID, api.FileUnsealed)
 	require.True(u.t, ok)
 	require.NoError(u.t, os.Remove(p.FilePath(ref.ID, api.FileUnsealed)))
-	require.NoError(u.t, u.StorageDropSector(context.Background(), api.SectorFile{Sector: ref.ID, Type: api.FileUnsealed, Storage: p.Meta.ID}))
+	require.NoError(u.t, u.StorageDropSectors(context.Background(), []api.SectorFile{{Sector: ref.ID, Type: api.FileUnsealed, Storage: p.Meta.ID}}))
 }
 
 // TestUpdatedSectorStaysProvable follows a sector through its update: before,
@@ -117,7 +116,7 @@ func TestUpdatedSectorStaysProvable(t *testing.T) {
 
 	pr := do[api.ProveUpdate1Result](t, u.Manager, "PR1", api.TaskProveUpdate1, ref, api.ProveUpdate1Params{Commitments: u.ru.Commitments})
 	info := proof.ReplicaUpdateInfo{UpdateProofType: updateProof, OldSealedSectorCID: u.old, NewSealedSectorCID: u.fresh, NewUnsealedSectorCID: u.dataID}
-	ok, err := update.Verify(context.Background(), info, pr.Vanilla)
+	ok, err := update.Verify(context.Background(), info, read(t, u.Manager, pr.Vanilla))
 	require.NoError(t, err)
 	require.True(t, ok)
 
@@ -151,8 +150,8 @@ func TestUpdatedSectorStaysProvable(t *testing.T) {
 	u.loseUnsealed()
 	st := submit(t, u.Manager, "UNS of what is gone", api.TaskUnseal, ref, unseal)
 	require.Equal(t, api.TaskFailed, st.State)
-	require.False(t, st.Retryable)
-	require.Contains(t, st.Error, "not built yet")
+	require.False(t, st.Failure.Retryable)
+	require.Contains(t, st.Failure.Text, "not built yet")
 }
 
 func TestAbortedUpdateLeavesTheSectorAsItWas(t *testing.T) {
@@ -167,7 +166,7 @@ func TestAbortedUpdateLeavesTheSectorAsItWas(t *testing.T) {
 	u.spacetime(u.old, nil)
 	st = submit(t, u.Manager, "nonsense", api.TaskFinalizeUpdate, ref, api.FinalizeUpdateParams{Do: "melt"})
 	require.Equal(t, api.TaskFailed, st.State)
-	require.Contains(t, st.Error, "melt")
+	require.Contains(t, st.Failure.Text, "melt")
 }
 
 // TestDamagedUpdateIsNoticed: neither replica may hide the faults of the other.

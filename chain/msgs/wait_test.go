@@ -586,6 +586,37 @@ func TestWhenToLook(t *testing.T) {
 	})
 }
 
+// What the chain says of a message, epoch by epoch: on both sides of the moment at
+// which a receipt, or a nonce taken by another message, is as old as it must be.
+func TestLook(t *testing.T) {
+	l := newLab(t, Config{})
+	l.send("k")
+	for _, c := range []struct {
+		epochs       int
+		landed, sure bool
+	}{{0, false, false}, {1, false, false}, {1, true, false}, {4, true, false}, {1, true, true}, {1, true, true}} {
+		l.idle(c.epochs)
+		v, err := l.s.look(t.Context(), l.record("k"))
+		if err != nil || (v.landed != nil) != c.landed || v.sure != c.sure || v.spent {
+			t.Errorf("at %d: %+v, %v", v.head.Height, v, err)
+		}
+	}
+	l = newLab(t, Config{})
+	l.send("k")
+	l.m.foreign(l.from, true)
+	for _, c := range []struct {
+		epochs int
+		next   uint64
+		spent  bool
+	}{{0, 0, false}, {1, 0, false}, {1, 1, false}, {4, 1, false}, {1, 1, true}} {
+		l.idle(c.epochs)
+		v, err := l.s.look(t.Context(), l.record("k"))
+		if err != nil || v.landed != nil || v.next != c.next || v.spent != c.spent {
+			t.Errorf("at %d: %+v, %v", v.head.Height, v, err)
+		}
+	}
+}
+
 // Waiting lists by key.
 func TestWaitingIsSorted(t *testing.T) {
 	s := New(Config{}, Deps{})
