@@ -189,19 +189,12 @@ func (n *Node) withSealing(ctx context.Context) error {
 		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing, MarkCC: o.MarkCC,
 		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.wall(o.PreCommitBatchWait),
 		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.wall(o.CommitBatchWait)},
-<<<<<<< HEAD
-		sealing.Deps{Store: n.repo.Datastore(repo.Sealing), Chain: n.chain, Storage: n.storage, Heads: n.heads,
+		sealing.Deps{Store: n.repo.Datastore(repo.Sealing), Chain: n.chain, Storage: n.stored, Heads: n.heads,
 			Msgs: preCommits, CommitMsgs: commits,
 			BatchMsgs:       func(sectors int) sealing.Messages { return preCommits.Batch(sectors) },
 			CommitBatchMsgs: func(sectors int) sealing.Messages { return commits.Batch(sectors) },
 			Verify:          n.sealChecker(),
 			Log:             n.log.With("part", "sealing")})
-=======
-		sealing.Deps{Store: n.repo.Datastore(repo.Sealing), Chain: n.chain, Storage: n.stored, Heads: n.heads,
-			Msgs: n.sender("precommit", n.set.Fees.PreCommit), CommitMsgs: n.sender("commit", n.set.Fees.Commit),
-			Verify: n.sealChecker(),
-			Log:    n.log.With("part", "sealing")})
->>>>>>> main
 	if err != nil {
 		return err
 	}
