@@ -2,20 +2,16 @@ package msgs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
-	"reflect"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/filecoin-project/go-address"
-	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
-	"github.com/google/uuid"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
@@ -250,86 +246,6 @@ func (l *lab) idle(n int) {
 	}
 }
 
-// A node that cannot be asked leaves the outcome open; nothing is pushed.
-func TestLostAnswerWhileTheNodeIsAway(t *testing.T) {
-	l := newLab(t, Config{})
-	lost := &api.ErrUnreachable{Peer: "the full node", Reason: "connection reset"}
-	l.m.pushFault = func(*api.Message) (error, error) { return nil, lost }
-	if _, err := l.s.Send(t.Context(), "k", l.message("k")); err == nil {
-		t.Fatal("no error")
-	}
-	l.m.mine(nil)
-	l.m.mine(nil)
-	for _, method := range []string{"ChainHead", "StateAccountKey", "MpoolPending", "ChainGetTipSetByHeight", "ChainGetMessagesInTipset", "StateGetActor"} {
-		l.s.deps.Chain = &away{model: l.m, method: method}
-		l.s.pool.forget()
-		pushes := l.m.calls["MpoolPushMessage"]
-		if _, err := l.s.Send(t.Context(), "k", l.message("k")); !errors.Is(err, errAway) {
-			t.Errorf("%s: %v", method, err)
-		}
-		if l.m.calls["MpoolPushMessage"] != pushes {
-			t.Errorf("%s: pushed all the same", method)
-		}
-	}
-}
-
-var errAway = errors.New("the node is away")
-
-// away fails one method.
-type away struct {
-	*model
-	method string
-}
-
-func (a *away) err(method string) error {
-	if method == a.method {
-		return errAway
-	}
-	return nil
-}
-
-func (a *away) ChainHead(ctx context.Context) (*api.TipSet, error) {
-	if err := a.err("ChainHead"); err != nil {
-		return nil, err
-	}
-	return a.model.ChainHead(ctx)
-}
-
-func (a *away) StateAccountKey(ctx context.Context, x address.Address, k api.TipSetKey) (address.Address, error) {
-	if err := a.err("StateAccountKey"); err != nil {
-		return address.Undef, err
-	}
-	return a.model.StateAccountKey(ctx, x, k)
-}
-
-func (a *away) MpoolPending(ctx context.Context, k api.TipSetKey) ([]*api.SignedMessage, error) {
-	if err := a.err("MpoolPending"); err != nil {
-		return nil, err
-	}
-	return a.model.MpoolPending(ctx, k)
-}
-
-func (a *away) ChainGetTipSetByHeight(ctx context.Context, h abi.ChainEpoch, k api.TipSetKey) (*api.TipSet, error) {
-	if err := a.err("ChainGetTipSetByHeight"); err != nil {
-		return nil, err
-	}
-	return a.model.ChainGetTipSetByHeight(ctx, h, k)
-}
-
-func (a *away) ChainGetMessagesInTipset(ctx context.Context, k api.TipSetKey) ([]api.CidMessage, error) {
-	if err := a.err("ChainGetMessagesInTipset"); err != nil {
-		return nil, err
-	}
-	return a.model.ChainGetMessagesInTipset(ctx, k)
-}
-
-func (a *away) StateGetActor(ctx context.Context, x address.Address, k api.TipSetKey) (*api.Actor, error) {
-	if err := a.err("StateGetActor"); err != nil {
-		return nil, err
-	}
-	return a.model.StateGetActor(ctx, x, k)
-}
-
 // A sender without funds and a message that fails its trial are told apart from
 // a node that is away; neither leaves a push open, and the next try is a new one.
 func TestRefusalsOfTheNode(t *testing.T) {
@@ -424,163 +340,6 @@ func TestOtherMessageUnderTheID(t *testing.T) {
 	}
 	if !strings.Contains(l.log.String(), "a different message for this key") {
 		t.Error("nothing was said")
-	}
-}
-
-func TestForget(t *testing.T) {
-	l := newLab(t, Config{})
-	first := l.send("k")
-	if err := errors.Join(l.s.Forget(t.Context(), "k"), l.s.Forget(t.Context(), "never used")); err != nil {
-		t.Fatal(err)
-	}
-	if _, known, err := l.s.keyFor(t.Context(), first); known || err != nil {
-		t.Errorf("the CID is still known: %v", err)
-	}
-	if second := l.send("k"); second == first {
-		t.Error("the key was not forgotten")
-	}
-}
-
-func TestDamagedRecordIsAnError(t *testing.T) {
-	for name, raw := range map[string]string{"json": "{", "message": `{"Key":"k","CID":{"/":"bafy2bzacedcrszfz2fyr6ftpgrt2bg76njhj6t62zhpazvlebeuvobbwy46og"},"Signed":"AAAA"}`} {
-		l := newLab(t, Config{})
-		if err := l.ds.Put(t.Context(), keyOf("k"), []byte(raw)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := l.s.Send(t.Context(), "k", l.message("k")); err == nil || !strings.Contains(err.Error(), "damaged") || l.m.calls["MpoolPushMessage"] != 0 {
-			t.Errorf("%s: %v", name, err)
-		}
-		if _, _, err := l.s.Sent(t.Context(), "k"); err == nil {
-			t.Errorf("%s: Sent says nothing", name)
-		}
-		if err := l.s.Forget(t.Context(), "k"); err != nil {
-			t.Errorf("%s: forget: %v", name, err)
-		}
-		l.send("k")
-	}
-}
-
-// Records of the version before are read: one message, or an intent.
-func TestEarlierRecords(t *testing.T) {
-	l := newLab(t, Config{})
-	sm := sign(&api.Message{To: l.from, From: l.m.key(l.from), Nonce: 3, GasLimit: 9, Value: big.NewInt(1), GasFeeCap: big.NewInt(5), GasPremium: big.NewInt(4), Method: 2, Params: []byte("p")})
-	raw, err := sm.Serialize()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, id := sm.Cid(), uuid.New()
-	old, err := json.Marshal(map[string]any{"Key": "k", "UUID": id, "CID": c, "Signed": raw})
-	if err != nil {
-		t.Fatal(err)
-	}
-	intent, err := json.Marshal(map[string]any{"Key": "i", "UUID": id})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(l.ds.Put(t.Context(), keyOf("k"), old), l.ds.Put(t.Context(), keyOf("i"), intent)); err != nil {
-		t.Fatal(err)
-	}
-	r := l.record("k")
-	want := sm.Message
-	want.Nonce, want.GasLimit, want.GasFeeCap, want.GasPremium = 0, 0, big.Zero(), big.Zero()
-	if r.open() || len(r.Made) != 1 || r.Made[0].CID != c || string(r.Made[0].Signed) != string(raw) || r.CID != nil || r.Signed != nil || !reflect.DeepEqual(*r.Want, want) {
-		t.Errorf("%+v", r)
-	}
-	if got := l.send("k"); got != c || l.m.calls["MpoolPushMessage"] != 0 {
-		t.Errorf("sent again: %v", got)
-	}
-	got := l.send("i")
-	if l.m.uuids[id] == nil || l.m.uuids[id].Cid() != got || l.m.calls["MpoolPending"] != 0 {
-		t.Error("the old intent did not keep its id")
-	}
-}
-
-func TestLockEndsWithContext(t *testing.T) {
-	l := newLab(t, Config{})
-	unlock, err := l.s.lock(t.Context(), "k")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := l.s.Send(ctx, "k", l.message("k")); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
-	if err := l.s.Forget(ctx, "k"); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
-	if len(l.s.locks) != 1 {
-		t.Errorf("%d locks", len(l.s.locks))
-	}
-	unlock()
-	if len(l.s.locks) != 0 {
-		t.Errorf("%d locks", len(l.s.locks))
-	}
-}
-
-// torn fails reads or writes.
-type torn struct {
-	datastore.Batching
-	get, put, sync, del error
-}
-
-func (d *torn) Get(ctx context.Context, k datastore.Key) ([]byte, error) {
-	if d.get != nil {
-		return nil, d.get
-	}
-	return d.Batching.Get(ctx, k)
-}
-
-func (d *torn) Put(ctx context.Context, k datastore.Key, v []byte) error {
-	return errors.Join(d.put, d.Batching.Put(ctx, k, v))
-}
-
-func (d *torn) Sync(ctx context.Context, k datastore.Key) error {
-	return errors.Join(d.sync, d.Batching.Sync(ctx, k))
-}
-
-func (d *torn) Delete(ctx context.Context, k datastore.Key) error {
-	return errors.Join(d.del, d.Batching.Delete(ctx, k))
-}
-
-// Nothing is pushed that could not be written down, and no failure of the store
-// passes for an answer.
-func TestStoreFailures(t *testing.T) {
-	bad := errors.New("input/output error")
-	for name, d := range map[string]*torn{"get": {get: bad}, "put": {put: bad}, "sync": {sync: bad}} {
-		l := newLab(t, Config{})
-		d.Batching = l.ds
-		l.s.deps.Store = d
-		if _, err := l.s.Send(t.Context(), "k", l.message("k")); !errors.Is(err, bad) || l.m.calls["MpoolPushMessage"] != 0 {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	l := newLab(t, Config{})
-	c := l.send("k")
-	d := &torn{Batching: l.ds, get: bad}
-	l.s.deps.Store = d
-	if _, _, err := l.s.Sent(t.Context(), "k"); !errors.Is(err, bad) {
-		t.Errorf("Sent: %v", err)
-	}
-	if _, err := l.s.Wait(t.Context(), c); !errors.Is(err, bad) {
-		t.Errorf("Wait: %v", err)
-	}
-	d.get, d.del = nil, bad
-	if err := l.s.Forget(t.Context(), "k"); !errors.Is(err, bad) {
-		t.Errorf("Forget: %v", err)
-	}
-	d.del = nil
-	d.sync = bad
-	if err := l.s.Forget(t.Context(), "k"); !errors.Is(err, bad) {
-		t.Errorf("Forget: %v", err)
-	}
-	// The push succeeded and its note did not: the caller must not hear of it.
-	l = newLab(t, Config{})
-	d = &torn{Batching: l.ds}
-	l.s.deps.Store = d
-	l.m.pushFault = func(*api.Message) (error, error) { d.put = bad; return nil, nil }
-	if _, err := l.s.Send(t.Context(), "k", l.message("k")); !errors.Is(err, bad) {
-		t.Errorf("Send: %v", err)
 	}
 }
 

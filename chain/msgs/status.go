@@ -38,7 +38,8 @@ func (s *Sender) report(w *waiter, r record, v sight, reason string) {
 	if reason != w.told {
 		w.told = reason
 		if reason != "" {
-			s.deps.Log.Warn("a message waits", "key", w.key, "cid", v.last.Cid(), "sender", v.last.Message.From, "nonce", v.last.Message.Nonce, "reason", reason)
+			m := &v.last.Message
+			s.deps.Log.Warn("a message waits", "key", w.key, "cid", v.last.Cid(), "sender", m.From, "nonce", m.Nonce, "reason", reason)
 		}
 	}
 	on, _ := r.last()

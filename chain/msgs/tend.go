@@ -38,7 +38,8 @@ func (s *Sender) visit(ctx context.Context, w *waiter) (*api.MsgLookup, error) {
 	case v.landed != nil:
 		s.report(w, r, v, "") // young: nothing to do but wait
 	case v.spent:
-		s.deps.Log.Warn("another message took the nonce of one of ours, which is sent again", "key", w.key, "cid", w.cid, "nonce", nonce, "sender", v.last.Message.From)
+		s.deps.Log.Warn("another message took the nonce of one of ours, which is sent again",
+			"key", w.key, "cid", w.cid, "nonce", nonce, "sender", v.last.Message.From)
 		_, err := s.start(ctx, r)
 		return nil, s.again(ctx, w, r, err)
 	case v.next > nonce:
@@ -156,7 +157,8 @@ func (s *Sender) replace(ctx context.Context, w *waiter, r record, v sight, old 
 		return sleepQuietly(ctx, w)
 	}
 	s.pool.forget()
-	s.deps.Log.Info("a stuck message is replaced by a dearer one", "key", w.key, "old", old.Cid(), "new", signed.Cid(), "nonce", next.Nonce,
+	s.deps.Log.Info("a stuck message is replaced by a dearer one",
+		"key", w.key, "old", old.Cid(), "new", signed.Cid(), "nonce", next.Nonce,
 		"premium", next.GasPremium, "cap", next.GasFeeCap, "baseFee", baseFee(v.head))
 	s.report(w, r, v, "")
 	return nil
