@@ -195,3 +195,17 @@ func TestTheHungPathOfTwoIsNamed(t *testing.T) {
 		})
 	}
 }
+
+// Only directories are probed: a probe of anything else would come back at once and
+// say that all is well.
+func TestOnlyDirectoriesAreProbed(t *testing.T) {
+	p := newProver(t, newDisks("/mnt/a", "/mnt/b"), 4)
+	both, apart := replica{sealed: place{key: "/mnt/a"}, cached: place{key: "/mnt/b"}}.key()
+	if !apart || p.probe(both) != nil || p.probe("http://far") != nil {
+		t.Errorf("%q (apart %v) or a host is probed", both, apart)
+	}
+	one, apart := replica{sealed: place{key: "/mnt/a"}, cached: place{key: "/mnt/a"}}.key()
+	if apart || one != "/mnt/a" || p.probe(one) == nil || p.probe(one)(t.Context()) != nil {
+		t.Errorf("%q (apart %v) is not probed", one, apart)
+	}
+}

@@ -38,12 +38,13 @@ type replica struct {
 	sealed, cached place
 }
 
-// keys are what the copy hangs on.
-func (r replica) keys() []string {
+// key is what the copy hangs on; apart says that its cache lies elsewhere, and both
+// together have a key of their own, which is not the name of a directory.
+func (r replica) key() (key string, apart bool) {
 	if r.sealed.key == r.cached.key {
-		return []string{r.sealed.key}
+		return r.sealed.key, false
 	}
-	return []string{r.sealed.key, r.cached.key}
+	return "a replica on " + r.sealed.key + " with its cache on " + r.cached.key, true
 }
 
 func metaName(dir string) string { return filepath.Join(dir, paths.MetaFile) }
