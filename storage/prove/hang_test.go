@@ -78,8 +78,10 @@ func TestAHungMountCostsItsOwnSectorsOnly(t *testing.T) {
 		if err != nil || len(st.Hung) != 1 || st.Hung[0].Path != "/mnt/b" || !st.Hung[0].Since.Equal(began) || st.Readable != 200 || !st.Opened {
 			t.Errorf("state %+v, %v", st, err)
 		}
-		close(back)
+		d.mu.Lock()
 		delete(d.hangs, "/mnt/b")
+		d.mu.Unlock()
+		close(back)
 		time.Sleep(retry)
 		synctest.Wait()
 		res, took := window(t, p, api.WindowPoStRequest{Sectors: infos(0, 300)})
