@@ -70,16 +70,7 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	client := fetch.NewClient(deps.Token)
-	if deps.Breaker == nil {
-		deps.Breaker = breaker.New(breaker.Config{Places: cfg.ParallelReads})
-	}
-	prover, err := prove.New(prove.Config{}, prove.Deps{
-		Index:   deps.Index,
-		Local:   deps.Local,
-		Remote:  remote{client},
-		Breaker: deps.Breaker,
-		Log:     deps.Log,
-	})
+	prover, err := newProver(cfg, deps, client)
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +83,26 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 		blobs:  deps.Blobs,
 		log:    deps.Log,
 	}
-	m.tasks, err = sched.New(context.Background(), cfg.Tasks, sched.Deps{Store: deps.Store, Reach: m.reach, Log: deps.Log})
+	m.tasks, err = sched.New(context.Background(), cfg.Tasks, sched.Deps{
+		Store: deps.Store,
+		Reach: m.reach,
+		Files: taskFiles{deps.Index},
+		Log:   deps.Log,
+	})
 	return m, err
+}
+
+func newProver(cfg Config, deps Deps, client *fetch.Client) (*prove.Prover, error) {
+	if deps.Breaker == nil {
+		deps.Breaker = breaker.New(breaker.Config{Places: cfg.ParallelReads})
+	}
+	return prove.New(prove.Config{}, prove.Deps{
+		Index:   deps.Index,
+		Local:   deps.Local,
+		Remote:  remote{client},
+		Breaker: deps.Breaker,
+		Log:     deps.Log,
+	})
 }
 
 // Run keeps the index informed of the local paths and takes tasks from silent
@@ -104,6 +113,8 @@ func (m *Manager) Run(ctx context.Context) error {
 	g.Go(func() error { return m.local.Run(ctx) })
 	g.Go(func() error { return m.tasks.Run(ctx) })
 	g.Go(func() error { return m.Prover.Run(ctx) })
+	g.Go(func() error { return m.wakeTasks(ctx) })
+	g.Go(func() error { return m.sweepBlobs(ctx) })
 	return g.Wait()
 }
 
@@ -136,6 +147,12 @@ func (m *Manager) TaskWait(ctx context.Context, id api.UUID) (api.TaskStatus, er
 func (m *Manager) TaskList(ctx context.Context, cursor string, limit int) ([]api.TaskStatus, string, error) {
 	return m.tasks.List(ctx, cursor, limit)
 }
+
+// TaskRetry lets a queued task be tried at once.
+func (m *Manager) TaskRetry(ctx context.Context, id api.UUID) error { return m.tasks.Retry(ctx, id) }
+
+// TaskAbort takes a running task from its worker.
+func (m *Manager) TaskAbort(ctx context.Context, id api.UUID) error { return m.tasks.Abort(ctx, id) }
 
 // TaskForget drops a final task.
 func (m *Manager) TaskForget(ctx context.Context, id api.UUID) error { return m.tasks.Forget(ctx, id) }

@@ -143,7 +143,7 @@ func (p *Prover) search(ctx context.Context, id abi.SectorID, t api.FileType) (o
 }
 
 // errNotMounted says that a path has lost its sectorstore.json.
-var errNotMounted = errors.New("its " + paths.MetaFile + " cannot be read; is the disk mounted?")
+var errNotMounted = errors.New("its sectorstore.json cannot be read; is the disk mounted?")
 
 // mounted tells a file that is not there from a disk that is not.
 func (p *Prover) mounted(at place, err error) error {
