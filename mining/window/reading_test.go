@@ -144,7 +144,8 @@ func TestAPassHasALimit(t *testing.T) {
 	}
 	s := newSim(t)
 	w := &Scheduler{deps: Deps{Heads: at(22)}, pace: pace{told: func() time.Duration { return time.Second }}}
-	for height, want := range map[abi.ChainEpoch]time.Duration{10: 13 * time.Second, 21: 2 * time.Second, 22: time.Second, 23: time.Second, 29: time.Second} {
+	for height, want := range map[abi.ChainEpoch]time.Duration{10: 13 * time.Second, 21: 2 * time.Second, 22: time.Second,
+		23: time.Second, 29: time.Second} {
 		w.deps.Heads = at(height)
 		if got := w.readLimit(&job{info: s.deadlineAt(25)}); got != want {
 			t.Errorf("at %d: %s, want %s", height, got, want)
@@ -182,7 +183,8 @@ func TestAPartitionThatComesBackIsProvenByItself(t *testing.T) {
 		p.stop()
 		s.expect(t, p, 2, 1)
 		last := p.Status().Recent[0]
-		if !slices.Equal(last.Partitions, []uint64{2}) || !slices.Equal(last.Skipped, []abi.SectorNumber{4, 5}) || !strings.Contains(last.Error, "none of the 2 sectors") || !strings.Contains(last.Error, "2 missing") {
+		if !slices.Equal(last.Partitions, []uint64{2}) || !slices.Equal(last.Skipped, []abi.SectorNumber{4, 5}) ||
+			!strings.Contains(last.Error, "none of the 2 sectors") || !strings.Contains(last.Error, "2 missing") {
 			t.Errorf("what was never proven: %+v", last)
 		}
 		if len(s.rejected) != 0 || len(s.declared) != 0 {
@@ -210,7 +212,8 @@ func TestANodeThatCanReadNothingSendsNothing(t *testing.T) {
 		if s.accepted != 0 || len(s.keys) != 0 || len(s.declared) != 0 {
 			t.Errorf("accepted %d, %d messages, declared %v", s.accepted, len(s.keys), s.declared)
 		}
-		if len(st.Alerts) != 2 || !strings.Contains(st.Alerts[0], "deadline 2") || !strings.Contains(st.Alerts[1], "deadline 4") || len(st.Unreadable) != 4 || st.Unreadable[3].Sector != 3 {
+		if len(st.Alerts) != 2 || !strings.Contains(st.Alerts[0], "deadline 2") || !strings.Contains(st.Alerts[1], "deadline 4") ||
+			len(st.Unreadable) != 4 || st.Unreadable[3].Sector != 3 {
 			t.Errorf("status %+v", st)
 		}
 		if !strings.Contains(log.String(), "level=ERROR") {
@@ -270,7 +273,8 @@ func TestAnEmptyProofIsNoProof(t *testing.T) {
 }
 
 func TestTellSumsUp(t *testing.T) {
-	got := tell([]api.SectorFault{{Sector: 3, Reason: api.FaultHung, Path: "b"}, {Sector: 4, Reason: api.FaultHung}, {Sector: 5, Reason: api.FaultDamaged, Detail: "p_aux"}})
+	got := tell([]api.SectorFault{{Sector: 3, Reason: api.FaultHung, Path: "b"}, {Sector: 4, Reason: api.FaultHung}, {Sector: 5,
+		Reason: api.FaultDamaged, Detail: "p_aux"}})
 	if want := "1 damaged (sector 5: damaged: p_aux); 2 hung (sector 3: hung at b)"; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}

@@ -63,8 +63,11 @@ func read[T any](ctx context.Context, p *Prover, s sector, do work[T]) (T, *trou
 	return v, worst
 }
 
+// lister gives the copies of a sector in one form.
+type lister func(ctx context.Context, id abi.SectorID, f form) ([]replica, error)
+
 // readAny tries the copies that list gives. Without any it is missing.
-func readAny[T any](ctx context.Context, p *Prover, s sector, list func(context.Context, abi.SectorID, form) ([]replica, error), do work[T]) (v T, worst *trouble) {
+func readAny[T any](ctx context.Context, p *Prover, s sector, list lister, do work[T]) (v T, worst *trouble) {
 	for _, f := range forms {
 		copies, err := list(ctx, s.id, f)
 		if err != nil {
