@@ -24,8 +24,22 @@ func (s *sim) partOf(deadline, from, to uint64) {
 }
 
 func (s *sim) breakAll(from, to uint64, why api.FaultReason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for n := from; n < to; n++ {
 		s.broken[n] = why
+	}
+}
+
+// mend makes sectors readable; none named means all.
+func (s *sim) mend(sectors ...uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(sectors) == 0 {
+		clear(s.broken)
+	}
+	for _, n := range sectors {
+		delete(s.broken, n)
 	}
 }
 
@@ -59,7 +73,7 @@ func TestAHungPathCostsNothingButItsSectors(t *testing.T) {
 				t.Errorf("record %d: %d sectors, %d skipped, %s", i, rec.Sectors, len(rec.Skipped), rec.Error)
 			}
 		}
-		clear(s.broken)
+		s.mend()
 		s.epochs(18)
 		if rec := p.Status().Recent[0]; s.accepted != 3 || rec.Sectors != 300 || len(rec.Skipped) != 0 {
 			t.Errorf("after it is back: accepted %d, %d sectors, %d skipped", s.accepted, rec.Sectors, len(rec.Skipped))
@@ -95,10 +109,11 @@ func TestSectorsThatMayComeBackAreReadAgain(t *testing.T) {
 				s.partOf(2, 0, 4)
 				p := s.start(t, memory())
 				s.epochs(12)
-				s.broken[1], s.broken[2], s.broken[3] = api.FaultHung, api.FaultDamaged, api.FaultAway
+				s.breakAll(1, 2, api.FaultHung)
+				s.breakAll(2, 3, api.FaultDamaged)
+				s.breakAll(3, 4, api.FaultAway)
 				s.epochs(c.back - 12)
-				delete(s.broken, 1)
-				delete(s.broken, 3)
+				s.mend(1, 3)
 				s.epochs(32 - c.back)
 				p.stop()
 				rec := p.Status().Recent[0]
@@ -174,7 +189,7 @@ func TestAPartitionThatComesBackIsProvenByItself(t *testing.T) {
 		if s.accepted != 1 || !slices.Equal(p.Status().Recent[0].Partitions, []uint64{1}) {
 			t.Fatalf("accepted %d: %+v", s.accepted, p.Status().Recent)
 		}
-		s.broken = map[uint64]api.FaultReason{4: api.FaultMissing, 5: api.FaultMissing}
+		s.mend(0, 1)
 		s.epochs(4)
 		if rec := p.Status().Recent[0]; s.accepted != 2 || !slices.Equal(rec.Partitions, []uint64{0}) || len(rec.Skipped) != 0 {
 			t.Errorf("accepted %d: %+v", s.accepted, rec)
@@ -219,7 +234,7 @@ func TestANodeThatCanReadNothingSendsNothing(t *testing.T) {
 		if !strings.Contains(log.String(), "level=ERROR") {
 			t.Errorf("not loud:\n%s", log.String())
 		}
-		clear(s.broken)
+		s.mend()
 		s.epochs(11)
 		st = p.Status()
 		if s.accepted != 1 || len(st.Alerts) != 1 || len(st.Unreadable) != 2 {
@@ -243,7 +258,7 @@ func TestRestartWhileAPartitionIsAway(t *testing.T) {
 			s.breakAll(0, 2, api.FaultHung)
 			for h := 13; h < 40; h++ {
 				if h == 25 {
-					clear(s.broken)
+					s.mend()
 				}
 				if h == stop {
 					p.stop()
