@@ -168,8 +168,8 @@ type Proving struct {
 	// ParameterDir holds the Groth16 parameter files. Empty:
 	// $FIL_PROOFS_PARAMETER_CACHE, else quarry/proof-parameters in the user's cache.
 	ParameterDir string
-	// ParallelCheckLimit is how many sectors are read at once for a proof; 0 for 4
-	// per core.
+	// ParallelCheckLimit is how many sectors are read at once for proofs on each
+	// storage path; 0 for 8. See docs/proving.md.
 	ParallelCheckLimit uint64
 	// DisableBuiltinWindowPoSt leaves window PoSt to somebody else. Your sectors
 	// become faulty when nobody does it.
