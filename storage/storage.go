@@ -70,16 +70,7 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	client := fetch.NewClient(deps.Token)
-	if deps.Breaker == nil {
-		deps.Breaker = breaker.New(breaker.Config{Places: cfg.ParallelReads})
-	}
-	prover, err := prove.New(prove.Config{}, prove.Deps{
-		Index:   deps.Index,
-		Local:   deps.Local,
-		Remote:  remote{client},
-		Breaker: deps.Breaker,
-		Log:     deps.Log,
-	})
+	prover, err := newProver(cfg, deps, client)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +90,19 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 		Log:   deps.Log,
 	})
 	return m, err
+}
+
+func newProver(cfg Config, deps Deps, client *fetch.Client) (*prove.Prover, error) {
+	if deps.Breaker == nil {
+		deps.Breaker = breaker.New(breaker.Config{Places: cfg.ParallelReads})
+	}
+	return prove.New(prove.Config{}, prove.Deps{
+		Index:   deps.Index,
+		Local:   deps.Local,
+		Remote:  remote{client},
+		Breaker: deps.Breaker,
+		Log:     deps.Log,
+	})
 }
 
 // Run keeps the index informed of the local paths and takes tasks from silent

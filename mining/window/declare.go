@@ -106,7 +106,8 @@ func (s *Scheduler) declareFor(ctx context.Context, di *dline.Info) error {
 	var faults miner.DeclareFaultsParams
 	for _, p := range h.parts {
 		if list := d.declarable(p.broken); len(list) > 0 {
-			faults.Faults = append(faults.Faults, miner.FaultDeclaration{Deadline: di.Index, Partition: p.partition, Sectors: bitfield.NewFromSet(list)})
+			one := miner.FaultDeclaration{Deadline: di.Index, Partition: p.partition, Sectors: bitfield.NewFromSet(list)}
+			faults.Faults = append(faults.Faults, one)
 		}
 	}
 	if len(faults.Faults) > 0 {
@@ -148,7 +149,8 @@ func (s *Scheduler) recoverable(ctx context.Context, di *dline.Info, h *health) 
 		}
 		if len(list) > 0 {
 			s.deps.Log.Info("sectors can be proven again, declaring them recovered", "deadline", di.Index, "partition", p.partition, "sectors", list)
-			out.Recoveries = append(out.Recoveries, miner.RecoveryDeclaration{Deadline: di.Index, Partition: p.partition, Sectors: bitfield.NewFromSet(list)})
+			one := miner.RecoveryDeclaration{Deadline: di.Index, Partition: p.partition, Sectors: bitfield.NewFromSet(list)}
+			out.Recoveries = append(out.Recoveries, one)
 		}
 	}
 	return out, s.book.keepRecoveries(ctx, set)

@@ -43,7 +43,8 @@ func TestDeadlinesThatPassedUnseenAreNoted(t *testing.T) {
 		var missed []uint64
 		for _, r := range p.Status().Recent[1:] {
 			missed = append(missed, r.Deadline)
-			if r.Accepted || r.Message != nil || !slices.Equal(r.Partitions, []uint64{0}) || r.Open != abi.ChainEpoch(10*r.Deadline) || !strings.Contains(r.Error, "no head came") {
+			if r.Accepted || r.Message != nil || !slices.Equal(r.Partitions, []uint64{0}) || r.Open != abi.ChainEpoch(10*r.Deadline) ||
+				!strings.Contains(r.Error, "no head came") {
 				t.Errorf("record %+v", r)
 			}
 		}

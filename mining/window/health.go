@@ -158,7 +158,8 @@ func (s *Scheduler) say(di *dline.Info, h *health, d doubts) {
 	s.unreadable[di.Index] = broken
 	delete(s.alerts, di.Index)
 	if d.all != "" && len(broken) > 0 {
-		alert := fmt.Sprintf("%d of %d sectors of deadline %d cannot be read, and no fault is declared: %s", len(broken), h.checked, di.Index, d.all)
+		alert := fmt.Sprintf("%d of %d sectors of deadline %d cannot be read, and no fault is declared: %s",
+			len(broken), h.checked, di.Index, d.all)
 		s.alerts[di.Index] = alert
 		s.mu.Unlock()
 		s.deps.Log.Error("PROVING IS IN DANGER: "+alert+"; check mounts and storage.json now", "deadline", di.Index, "reasons", tell(broken))
@@ -166,7 +167,8 @@ func (s *Scheduler) say(di *dline.Info, h *health, d doubts) {
 	}
 	s.mu.Unlock()
 	for _, f := range broken {
-		s.deps.Log.Warn("sector cannot be proven", "sector", f.Sector, "reason", f, "declared", len(d.declarable([]api.SectorFault{f})) > 0, "doubt", d.missing)
+		declared := len(d.declarable([]api.SectorFault{f})) > 0
+		s.deps.Log.Warn("sector cannot be proven", "sector", f.Sector, "reason", f, "declared", declared, "doubt", d.missing)
 	}
 }
 

@@ -44,17 +44,19 @@ func TestOnlyFaultsBeyondDoubtAreDeclared(t *testing.T) {
 		want   string
 		alert  string
 	}{
-		"missing":                         {two(api.FaultMissing), well, yes, ""},
-		"damaged":                         {two(api.FaultDamaged), well, yes, ""},
-		"files of another seal":           {two(api.FaultOtherSeal), well, yes, ""},
-		"unreadable":                      {two(api.FaultUnreadable), well, "", ""},
-		"hung":                            {two(api.FaultHung), well, "", ""},
-		"slow":                            {two(api.FaultSlow), well, "", ""},
-		"away":                            {two(api.FaultAway), well, "", ""},
-		"missing while a path hangs":      {two(api.FaultMissing), hung, "", ""},
-		"damaged while another path is":   {two(api.FaultDamaged), hung, yes, ""},
-		"missing, a path never opened":    {two(api.FaultMissing), closed, "", "not every configured storage path was opened since the start: /mnt/b"},
-		"damaged, a path never opened":    {two(api.FaultDamaged), closed, "", "not every configured storage path was opened since the start: /mnt/b"},
+		"missing":                       {two(api.FaultMissing), well, yes, ""},
+		"damaged":                       {two(api.FaultDamaged), well, yes, ""},
+		"files of another seal":         {two(api.FaultOtherSeal), well, yes, ""},
+		"unreadable":                    {two(api.FaultUnreadable), well, "", ""},
+		"hung":                          {two(api.FaultHung), well, "", ""},
+		"slow":                          {two(api.FaultSlow), well, "", ""},
+		"away":                          {two(api.FaultAway), well, "", ""},
+		"missing while a path hangs":    {two(api.FaultMissing), hung, "", ""},
+		"damaged while another path is": {two(api.FaultDamaged), hung, yes, ""},
+		"missing, a path never opened": {two(api.FaultMissing), closed, "",
+			"not every configured storage path was opened since the start: /mnt/b"},
+		"damaged, a path never opened": {two(api.FaultDamaged), closed, "",
+			"not every configured storage path was opened since the start: /mnt/b"},
 		"nothing there at all":            {all(api.FaultMissing), well, "", "not one sector of the deadline can be read here"},
 		"nothing read since the start":    {two(api.FaultDamaged), blind, "", "not one sector could be read since the start"},
 		"all damaged, but they were read": {all(api.FaultDamaged), well, everything, ""},
@@ -132,7 +134,8 @@ func TestMissingFilesMayBeOnAPathNotAttachedYet(t *testing.T) {
 		height abi.ChainEpoch
 		want   string
 	}{
-		{[]api.StorageID{"a", "b"}, 10, ""}, {[]api.StorageID{"b"}, 20, "a"}, {nil, 70, "a b"}, {nil, 71, "b"}, {[]api.StorageID{"a"}, 80, "b"}, {[]api.StorageID{"a"}, 81, ""},
+		{[]api.StorageID{"a", "b"}, 10, ""}, {[]api.StorageID{"b"}, 20, "a"}, {nil, 70, "a b"}, {nil, 71, "b"}, {[]api.StorageID{"a"},
+			80, "b"}, {[]api.StorageID{"a"}, 81, ""},
 	} {
 		gone, err := b.absent(t.Context(), step.now, step.height, simPeriod)
 		var got []string

@@ -87,7 +87,8 @@ func (s *Scheduler) strand(j *job, b batch, rand abi.Randomness) {
 			return
 		}
 		if err == nil {
-			log.Error("window PoSt: proven without partitions of which nothing can be read; trying them until the deadline closes", "left", b.indexes())
+			log.Error("window PoSt: proven without partitions of which nothing can be read; trying them until the deadline closes",
+				"left", b.indexes())
 			attempt = -1 // the rest is a batch of another name
 			continue
 		}

@@ -25,7 +25,8 @@ type errNothingProvable struct {
 
 // Error counts the reasons.
 func (e *errNothingProvable) Error() string {
-	return fmt.Sprintf("none of the %d sectors of these partitions can be proven: %s; check that their storage paths are mounted and attached", e.sectors, tell(e.why))
+	return fmt.Sprintf("none of the %d sectors of these partitions can be proven: %s; check that their storage paths are mounted and attached",
+		e.sectors, tell(e.why))
 }
 
 // proven is a proof ready for its message.

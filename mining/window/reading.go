@@ -37,7 +37,8 @@ func newReading(b batch, infos map[uint64]*miner.SectorOnChainInfo) *reading {
 	r := &reading{batch: b, infos: infos, skip: map[uint64]bool{}, why: map[uint64]api.SectorFault{}}
 	for _, p := range b {
 		for _, n := range p.prove {
-			r.todo = append(r.todo, proof.SectorInfo{SealProof: infos[n].SealProof, SectorNumber: abi.SectorNumber(n), SealedCID: infos[n].SealedCID})
+			one := proof.SectorInfo{SealProof: infos[n].SealProof, SectorNumber: abi.SectorNumber(n), SealedCID: infos[n].SealedCID}
+			r.todo = append(r.todo, one)
 		}
 	}
 	return r

@@ -24,8 +24,22 @@ func (s *sim) partOf(deadline, from, to uint64) {
 }
 
 func (s *sim) breakAll(from, to uint64, why api.FaultReason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for n := from; n < to; n++ {
 		s.broken[n] = why
+	}
+}
+
+// mend makes sectors readable; none named means all.
+func (s *sim) mend(sectors ...uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(sectors) == 0 {
+		clear(s.broken)
+	}
+	for _, n := range sectors {
+		delete(s.broken, n)
 	}
 }
 
@@ -59,7 +73,7 @@ func TestAHungPathCostsNothingButItsSectors(t *testing.T) {
 				t.Errorf("record %d: %d sectors, %d skipped, %s", i, rec.Sectors, len(rec.Skipped), rec.Error)
 			}
 		}
-		clear(s.broken)
+		s.mend()
 		s.epochs(18)
 		if rec := p.Status().Recent[0]; s.accepted != 3 || rec.Sectors != 300 || len(rec.Skipped) != 0 {
 			t.Errorf("after it is back: accepted %d, %d sectors, %d skipped", s.accepted, rec.Sectors, len(rec.Skipped))
@@ -95,10 +109,11 @@ func TestSectorsThatMayComeBackAreReadAgain(t *testing.T) {
 				s.partOf(2, 0, 4)
 				p := s.start(t, memory())
 				s.epochs(12)
-				s.broken[1], s.broken[2], s.broken[3] = api.FaultHung, api.FaultDamaged, api.FaultAway
+				s.breakAll(1, 2, api.FaultHung)
+				s.breakAll(2, 3, api.FaultDamaged)
+				s.breakAll(3, 4, api.FaultAway)
 				s.epochs(c.back - 12)
-				delete(s.broken, 1)
-				delete(s.broken, 3)
+				s.mend(1, 3)
 				s.epochs(32 - c.back)
 				p.stop()
 				rec := p.Status().Recent[0]
@@ -144,7 +159,8 @@ func TestAPassHasALimit(t *testing.T) {
 	}
 	s := newSim(t)
 	w := &Scheduler{deps: Deps{Heads: at(22)}, pace: pace{told: func() time.Duration { return time.Second }}}
-	for height, want := range map[abi.ChainEpoch]time.Duration{10: 13 * time.Second, 21: 2 * time.Second, 22: time.Second, 23: time.Second, 29: time.Second} {
+	for height, want := range map[abi.ChainEpoch]time.Duration{10: 13 * time.Second, 21: 2 * time.Second, 22: time.Second,
+		23: time.Second, 29: time.Second} {
 		w.deps.Heads = at(height)
 		if got := w.readLimit(&job{info: s.deadlineAt(25)}); got != want {
 			t.Errorf("at %d: %s, want %s", height, got, want)
@@ -173,7 +189,7 @@ func TestAPartitionThatComesBackIsProvenByItself(t *testing.T) {
 		if s.accepted != 1 || !slices.Equal(p.Status().Recent[0].Partitions, []uint64{1}) {
 			t.Fatalf("accepted %d: %+v", s.accepted, p.Status().Recent)
 		}
-		s.broken = map[uint64]api.FaultReason{4: api.FaultMissing, 5: api.FaultMissing}
+		s.mend(0, 1)
 		s.epochs(4)
 		if rec := p.Status().Recent[0]; s.accepted != 2 || !slices.Equal(rec.Partitions, []uint64{0}) || len(rec.Skipped) != 0 {
 			t.Errorf("accepted %d: %+v", s.accepted, rec)
@@ -182,7 +198,8 @@ func TestAPartitionThatComesBackIsProvenByItself(t *testing.T) {
 		p.stop()
 		s.expect(t, p, 2, 1)
 		last := p.Status().Recent[0]
-		if !slices.Equal(last.Partitions, []uint64{2}) || !slices.Equal(last.Skipped, []abi.SectorNumber{4, 5}) || !strings.Contains(last.Error, "none of the 2 sectors") || !strings.Contains(last.Error, "2 missing") {
+		if !slices.Equal(last.Partitions, []uint64{2}) || !slices.Equal(last.Skipped, []abi.SectorNumber{4, 5}) ||
+			!strings.Contains(last.Error, "none of the 2 sectors") || !strings.Contains(last.Error, "2 missing") {
 			t.Errorf("what was never proven: %+v", last)
 		}
 		if len(s.rejected) != 0 || len(s.declared) != 0 {
@@ -210,13 +227,14 @@ func TestANodeThatCanReadNothingSendsNothing(t *testing.T) {
 		if s.accepted != 0 || len(s.keys) != 0 || len(s.declared) != 0 {
 			t.Errorf("accepted %d, %d messages, declared %v", s.accepted, len(s.keys), s.declared)
 		}
-		if len(st.Alerts) != 2 || !strings.Contains(st.Alerts[0], "deadline 2") || !strings.Contains(st.Alerts[1], "deadline 4") || len(st.Unreadable) != 4 || st.Unreadable[3].Sector != 3 {
+		if len(st.Alerts) != 2 || !strings.Contains(st.Alerts[0], "deadline 2") || !strings.Contains(st.Alerts[1], "deadline 4") ||
+			len(st.Unreadable) != 4 || st.Unreadable[3].Sector != 3 {
 			t.Errorf("status %+v", st)
 		}
 		if !strings.Contains(log.String(), "level=ERROR") {
 			t.Errorf("not loud:\n%s", log.String())
 		}
-		clear(s.broken)
+		s.mend()
 		s.epochs(11)
 		st = p.Status()
 		if s.accepted != 1 || len(st.Alerts) != 1 || len(st.Unreadable) != 2 {
@@ -240,7 +258,7 @@ func TestRestartWhileAPartitionIsAway(t *testing.T) {
 			s.breakAll(0, 2, api.FaultHung)
 			for h := 13; h < 40; h++ {
 				if h == 25 {
-					clear(s.broken)
+					s.mend()
 				}
 				if h == stop {
 					p.stop()
@@ -270,7 +288,8 @@ func TestAnEmptyProofIsNoProof(t *testing.T) {
 }
 
 func TestTellSumsUp(t *testing.T) {
-	got := tell([]api.SectorFault{{Sector: 3, Reason: api.FaultHung, Path: "b"}, {Sector: 4, Reason: api.FaultHung}, {Sector: 5, Reason: api.FaultDamaged, Detail: "p_aux"}})
+	got := tell([]api.SectorFault{{Sector: 3, Reason: api.FaultHung, Path: "b"}, {Sector: 4, Reason: api.FaultHung}, {Sector: 5,
+		Reason: api.FaultDamaged, Detail: "p_aux"}})
 	if want := "1 damaged (sector 5: damaged: p_aux); 2 hung (sector 3: hung at b)"; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}

@@ -64,7 +64,8 @@ func TestARecoveryThatFailedIsNotRepeatedWithoutAChange(t *testing.T) {
 				if n := s.times(recovered); n != 1 {
 					t.Errorf("declared %d times without a change", n)
 				}
-				if r, err := p.book.recoveries(t.Context()); err != nil || !r[1].Failed || !strings.Contains(r[1].Why, string(reason)) || r[1].Print != "as ever" {
+				if r, err := p.book.recoveries(t.Context()); err != nil || !r[1].Failed || !strings.Contains(r[1].Why, string(reason)) ||
+					r[1].Print != "as ever" {
 					t.Errorf("written down %+v, %v", r, err)
 				}
 				s.prints[1] = ", replaced"
@@ -108,7 +109,8 @@ func TestAnOperatorMayHaveARecoveryTriedAgain(t *testing.T) {
 		s, _, p := again(t, api.FaultDamaged)
 		s.period()
 		var none *api.ErrNotFound
-		if err := p.RetryRecoveries(t.Context(), []abi.SectorNumber{1, 0}); !errors.As(err, &none) || !strings.Contains(err.Error(), "sector 0") {
+		if err := p.RetryRecoveries(t.Context(), []abi.SectorNumber{1, 0}); !errors.As(err, &none) || !strings.Contains(err.Error(),
+			"sector 0") {
 			t.Errorf("of a sector that was never declared: %v", err)
 		}
 		if r, err := p.book.recoveries(t.Context()); err != nil || len(r) != 1 {

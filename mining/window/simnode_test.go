@@ -97,10 +97,12 @@ func (s *sim) StateMinerPartitions(_ context.Context, _ address.Address, d uint6
 	return append([]api.Partition(nil), s.parts[d]...), nil
 }
 
-func (s *sim) StateMinerSectors(_ context.Context, _ address.Address, f *bitfield.BitField, _ api.TipSetKey) ([]*miner.SectorOnChainInfo, error) {
+func (s *sim) StateMinerSectors(_ context.Context, _ address.Address, f *bitfield.BitField,
+	_ api.TipSetKey) ([]*miner.SectorOnChainInfo, error) {
 	var out []*miner.SectorOnChainInfo
 	err := f.ForEach(func(n uint64) error {
-		out = append(out, &miner.SectorOnChainInfo{SectorNumber: abi.SectorNumber(n), SealProof: simSeal, SealedCID: sum(fmt.Sprint("sealed", n))})
+		out = append(out, &miner.SectorOnChainInfo{SectorNumber: abi.SectorNumber(n), SealProof: simSeal,
+			SealedCID: sum(fmt.Sprint("sealed", n))})
 		return nil
 	})
 	return out, err
@@ -110,11 +112,13 @@ func (s *sim) StateMinerInfo(context.Context, address.Address, api.TipSetKey) (a
 	return api.MinerInfo{Owner: s.worker, Worker: s.worker, WindowPoStProofType: abi.RegisteredPoStProof_StackedDrgWindow2KiBV1_1}, nil
 }
 
-func (s *sim) StateGetRandomnessFromBeacon(_ context.Context, tag crypto.DomainSeparationTag, e abi.ChainEpoch, _ []byte, _ api.TipSetKey) (abi.Randomness, error) {
+func (s *sim) StateGetRandomnessFromBeacon(_ context.Context, tag crypto.DomainSeparationTag, e abi.ChainEpoch, _ []byte,
+	_ api.TipSetKey) (abi.Randomness, error) {
 	return s.StateGetRandomnessFromTickets(context.Background(), tag, e, nil, nil)
 }
 
-func (s *sim) StateGetRandomnessFromTickets(_ context.Context, tag crypto.DomainSeparationTag, e abi.ChainEpoch, _ []byte, _ api.TipSetKey) (abi.Randomness, error) {
+func (s *sim) StateGetRandomnessFromTickets(_ context.Context, tag crypto.DomainSeparationTag, e abi.ChainEpoch, _ []byte,
+	_ api.TipSetKey) (abi.Randomness, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failDraws > 0 {
@@ -266,7 +270,8 @@ type process struct {
 func (s *sim) start(t *testing.T, store datastore.Batching) *process {
 	t.Helper()
 	f := heads.New(heads.Config{}, heads.Deps{Chain: s})
-	w, err := New(Config{Miner: s.miner, SubmitConfidence: 2, Settle: 8, EpochWall: s.epochWall}, Deps{Store: store, Chain: s, Prover: s, Snark: s.snark, Heads: f, Msgs: s, Log: s.log})
+	w, err := New(Config{Miner: s.miner, SubmitConfidence: 2, Settle: 8, EpochWall: s.epochWall}, Deps{Store: store, Chain: s,
+		Prover: s, Snark: s.snark, Heads: f, Msgs: s, Log: s.log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,3 +58,24 @@ func TestJoinedProofsAreTheProofOverAll(t *testing.T) {
 		}
 	}
 }
+
+// Whatever comes, it is refused or joined to as many whole parts as it holds.
+func FuzzJoinWindow(f *testing.F) {
+	size, err := WindowProofSize(seal2KiB)
+	if err != nil {
+		f.Fatal(err)
+	}
+	one := append([]byte{1, 0, 0, 0, 0, 0, 0, 0, 9}, make([]byte, size-1)...)
+	f.Add(one, []byte{})
+	f.Add(one, one)
+	f.Add(one[:20], []byte{0, 0, 0, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		out, err := JoinWindow(seal2KiB, a, b)
+		if err != nil || out == nil {
+			return
+		}
+		if n := (len(out) - 8) / size; 8+n*size != len(out) || int(out[0])|int(out[1])<<8 != n%(1<<16) {
+			t.Errorf("%d bytes of %d and %d", len(out), len(a), len(b))
+		}
+	})
+}

@@ -25,7 +25,8 @@ func TestPrints(t *testing.T) {
 	print := func(d *disks) string {
 		t.Helper()
 		p := newProver(t, d, 4)
-		res, err := p.CheckProvable(t.Context(), api.ProvableRequest{Miner: miner, Sectors: []api.ProvableSector{provable(1, true), provable(2, false)}})
+		res, err := p.CheckProvable(t.Context(), api.ProvableRequest{Miner: miner, Sectors: []api.ProvableSector{provable(1, true),
+			provable(2, false)}})
 		if err != nil || len(res.Prints) != 1 || len(res.Faults) != 1 || res.Faults[0].Sector != 2 {
 			t.Fatalf("%+v, %v", res, err)
 		}
@@ -108,10 +109,12 @@ func TestWhatIsAskedMustMakeSense(t *testing.T) {
 	if err := ask(odd); err == nil {
 		t.Error("a seal proof that does not exist was taken")
 	}
-	if _, err := p.ProveWinning(t.Context(), api.WinningPoStRequest{Miner: miner, Randomness: draw}); err == nil || !strings.Contains(err.Error(), "one sector, not 0") {
+	if _, err := p.ProveWinning(t.Context(), api.WinningPoStRequest{Miner: miner, Randomness: draw}); err == nil ||
+		!strings.Contains(err.Error(), "one sector, not 0") {
 		t.Errorf("winning proof of nothing: %v", err)
 	}
-	_, err := p.ProveWinning(t.Context(), api.WinningPoStRequest{Miner: miner, Randomness: draw, Sectors: []proof.ExtendedSectorInfo{{SealProof: seal, SectorNumber: 2, SealedCID: infoOf(2).SealedCID}}})
+	_, err := p.ProveWinning(t.Context(), api.WinningPoStRequest{Miner: miner, Randomness: draw,
+		Sectors: []proof.ExtendedSectorInfo{{SealProof: seal, SectorNumber: 2, SealedCID: infoOf(2).SealedCID}}})
 	if err == nil || !strings.Contains(err.Error(), "s-t01000-2") {
 		t.Errorf("winning proof of a sector that is not there: %v", err)
 	}
@@ -129,7 +132,8 @@ func TestWhatIsAskedMustMakeSense(t *testing.T) {
 	if err != nil || plain.cfg.SectorLimit != limit || plain.cfg.Probe != retry {
 		t.Errorf("defaults: %+v, %v", plain.cfg, err)
 	}
-	if p, err := New(Config{SectorLimit: 1, Probe: 1}, Deps{Index: d, Local: d, Breaker: breaker.New(breaker.Config{})}); err != nil || p.cfg.SectorLimit != 1 || p.cfg.Probe != 1 {
+	if p, err := New(Config{SectorLimit: 1, Probe: 1}, Deps{Index: d, Local: d,
+		Breaker: breaker.New(breaker.Config{})}); err != nil || p.cfg.SectorLimit != 1 || p.cfg.Probe != 1 {
 		t.Errorf("%+v, %v", p.cfg, err)
 	}
 	d.silent = errors.New("starting")
@@ -179,7 +183,8 @@ func TestCheckCopy(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-			} else if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "no other is deleted") || !strings.Contains(err.Error(), "s-t01000-1") {
+			} else if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "no other is deleted") ||
+				!strings.Contains(err.Error(), "s-t01000-1") {
 				t.Errorf("error %v, want one with %q", err, c.want)
 			}
 			if d.open != 0 {
@@ -187,7 +192,8 @@ func TestCheckCopy(t *testing.T) {
 			}
 		})
 	}
-	err := CheckCopy(t.Context(), nil, Copy{Sector: id(1), SealProof: seal, SealedCID: sealed().Info().SealedCID, Replica: t.TempDir() + "/none"})
+	err := CheckCopy(t.Context(), nil, Copy{Sector: id(1), SealProof: seal, SealedCID: sealed().Info().SealedCID,
+		Replica: t.TempDir() + "/none"})
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a copy that is not there: %v", err)
 	}
@@ -195,7 +201,8 @@ func TestCheckCopy(t *testing.T) {
 	d.put("/mnt/a", 1, asSealed, sealed())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err = CheckCopy(ctx, d, Copy{Sector: id(1), SealProof: seal, SealedCID: sealed().Info().SealedCID, Replica: "/mnt/a/" + fileKey(id(1), api.FileSealed), Cache: "/mnt/a/" + fileKey(id(1), api.FileCache)})
+	err = CheckCopy(ctx, d, Copy{Sector: id(1), SealProof: seal, SealedCID: sealed().Info().SealedCID,
+		Replica: "/mnt/a/" + fileKey(id(1), api.FileSealed), Cache: "/mnt/a/" + fileKey(id(1), api.FileCache)})
 	if !errors.Is(err, context.Canceled) || strings.Contains(fmt.Sprint(err), "not whole") {
 		t.Errorf("a check that was given up: %v", err)
 	}

@@ -78,8 +78,10 @@ func TestAHungMountCostsItsOwnSectorsOnly(t *testing.T) {
 		if err != nil || len(st.Hung) != 1 || st.Hung[0].Path != "/mnt/b" || !st.Hung[0].Since.Equal(began) || st.Readable != 200 || !st.Opened {
 			t.Errorf("state %+v, %v", st, err)
 		}
-		close(back)
+		d.mu.Lock()
 		delete(d.hangs, "/mnt/b")
+		d.mu.Unlock()
+		close(back)
 		time.Sleep(retry)
 		synctest.Wait()
 		res, took := window(t, p, api.WindowPoStRequest{Sectors: infos(0, 300)})
@@ -193,5 +195,19 @@ func TestTheHungPathOfTwoIsNamed(t *testing.T) {
 				synctest.Wait()
 			})
 		})
+	}
+}
+
+// Only directories are probed: a probe of anything else would come back at once and
+// say that all is well.
+func TestOnlyDirectoriesAreProbed(t *testing.T) {
+	p := newProver(t, newDisks("/mnt/a", "/mnt/b"), 4)
+	both, apart := replica{sealed: place{key: "/mnt/a"}, cached: place{key: "/mnt/b"}}.key()
+	if !apart || p.probe(both) != nil || p.probe("http://far") != nil {
+		t.Errorf("%q (apart %v) or a host is probed", both, apart)
+	}
+	one, apart := replica{sealed: place{key: "/mnt/a"}, cached: place{key: "/mnt/a"}}.key()
+	if apart || one != "/mnt/a" || p.probe(one) == nil || p.probe(one)(t.Context()) != nil {
+		t.Errorf("%q (apart %v) is not probed", one, apart)
 	}
 }

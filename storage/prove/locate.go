@@ -38,12 +38,13 @@ type replica struct {
 	sealed, cached place
 }
 
-// keys are what the copy hangs on.
-func (r replica) keys() []string {
+// key is what the copy hangs on; apart says that its cache lies elsewhere, and both
+// together have a key of their own, which is not the name of a directory.
+func (r replica) key() (key string, apart bool) {
 	if r.sealed.key == r.cached.key {
-		return []string{r.sealed.key}
+		return r.sealed.key, false
 	}
-	return []string{r.sealed.key, r.cached.key}
+	return "a replica on " + r.sealed.key + " with its cache on " + r.cached.key, true
 }
 
 func metaName(dir string) string { return filepath.Join(dir, paths.MetaFile) }
@@ -142,7 +143,7 @@ func (p *Prover) search(ctx context.Context, id abi.SectorID, t api.FileType) (o
 }
 
 // errNotMounted says that a path has lost its sectorstore.json.
-var errNotMounted = errors.New("its " + paths.MetaFile + " cannot be read; is the disk mounted?")
+var errNotMounted = errors.New("its sectorstore.json cannot be read; is the disk mounted?")
 
 // mounted tells a file that is not there from a disk that is not.
 func (p *Prover) mounted(at place, err error) error {

@@ -99,16 +99,20 @@ func New(cfg Config, deps Deps) (*Prover, error) {
 
 // Run looks now and then whether what hangs has come back, until ctx ends.
 func (p *Prover) Run(ctx context.Context) error {
-	p.deps.Breaker.Watch(ctx, p.cfg.Probe, func(key string) func(context.Context) error {
-		if !filepath.IsAbs(key) {
-			return nil // a host: its next reader finds out
-		}
-		return func(context.Context) error {
-			_, err := p.deps.FS.Stat(metaName(key))
-			return err
-		}
-	})
+	p.deps.Breaker.Watch(ctx, p.cfg.Probe, p.probe)
 	return nil
+}
+
+// probe is how to find out whether a key answers. Of a host, and of two paths
+// together, the next reader finds out.
+func (p *Prover) probe(key string) func(context.Context) error {
+	if !filepath.IsAbs(key) {
+		return nil
+	}
+	return func(context.Context) error {
+		_, err := p.deps.FS.Stat(metaName(key))
+		return err
+	}
 }
 
 // ProverState tells how far the prover can be believed.

@@ -63,8 +63,11 @@ func read[T any](ctx context.Context, p *Prover, s sector, do work[T]) (T, *trou
 	return v, worst
 }
 
+// lister gives the copies of a sector in one form.
+type lister func(ctx context.Context, id abi.SectorID, f form) ([]replica, error)
+
 // readAny tries the copies that list gives. Without any it is missing.
-func readAny[T any](ctx context.Context, p *Prover, s sector, list func(context.Context, abi.SectorID, form) ([]replica, error), do work[T]) (v T, worst *trouble) {
+func readAny[T any](ctx context.Context, p *Prover, s sector, list lister, do work[T]) (v T, worst *trouble) {
 	for _, f := range forms {
 		copies, err := list(ctx, s.id, f)
 		if err != nil {
@@ -90,15 +93,13 @@ func readAny[T any](ctx context.Context, p *Prover, s sector, list func(context.
 // readCopy does work with one copy, in a call of its path.
 func readCopy[T any](ctx context.Context, p *Prover, s sector, c replica, do work[T]) (T, *trouble) {
 	var zero T
-	keys := c.keys()
-	for i, key := range keys {
-		if hung := p.deps.Breaker.Hung(key); hung != nil && len(keys) > 1 {
-			return zero, asTrouble([]place{c.sealed, c.cached}[i], hung)
+	key, apart := c.key()
+	if apart {
+		for _, at := range []place{c.sealed, c.cached} {
+			if hung := p.deps.Breaker.Hung(at.key); hung != nil {
+				return zero, asTrouble(at, hung)
+			}
 		}
-	}
-	key := keys[0]
-	if len(keys) > 1 {
-		key += " with " + keys[1]
 	}
 	v, err := breaker.Get(ctx, p.deps.Breaker, key, p.cfg.SectorLimit, func(ctx context.Context) (T, error) {
 		o, err := p.open(ctx, s, c)
@@ -113,7 +114,7 @@ func readCopy[T any](ctx context.Context, p *Prover, s sector, c replica, do wor
 		return v, nil
 	}
 	var hung *breaker.ErrHung
-	if errors.As(err, &hung) && len(keys) > 1 {
+	if apart && errors.As(err, &hung) {
 		return zero, p.whichHangs(ctx, c, err)
 	}
 	return zero, asTrouble(c.sealed, err)

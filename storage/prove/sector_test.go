@@ -70,12 +70,18 @@ func TestReasons(t *testing.T) {
 		reason       api.FaultReason
 		path, detail string
 	}{
-		"nowhere":               {func(*disks) {}, api.FaultMissing, "", "no path has both"},
-		"declared but gone":     {func(d *disks) { d.declare("/mnt/a", 1, api.FileSealed); d.declare("/mnt/a", 1, api.FileCache) }, api.FaultMissing, "a", "does not exist"},
-		"no cache":              {func(d *disks) { d.lay("/mnt/a", 1, api.FileSealed, sealed()); d.declare("/mnt/a", 1, api.FileSealed) }, api.FaultMissing, "", "no path has both"},
-		"no p_aux":              {on(altered(t, remove("p_aux"))), api.FaultMissing, "a", "p_aux"},
-		"no tree":               {on(altered(t, remove(treeR))), api.FaultMissing, "a", treeR},
-		"short tree":            {on(altered(t, func(s *poreptest.Sealed) { f := s.Cache.File(treeR); f.Bytes = f.Bytes[:31] })), api.FaultDamaged, "a", treeR},
+		"nowhere": {func(*disks) {}, api.FaultMissing, "", "no path has both"},
+		"declared but gone": {func(d *disks) { d.declare("/mnt/a", 1, api.FileSealed); d.declare("/mnt/a", 1, api.FileCache) },
+			api.FaultMissing, "a", "does not exist"},
+		"no cache": {func(d *disks) {
+			d.lay("/mnt/a", 1, api.FileSealed, sealed())
+			d.declare("/mnt/a", 1,
+				api.FileSealed)
+		}, api.FaultMissing, "", "no path has both"},
+		"no p_aux": {on(altered(t, remove("p_aux"))), api.FaultMissing, "a", "p_aux"},
+		"no tree":  {on(altered(t, remove(treeR))), api.FaultMissing, "a", treeR},
+		"short tree": {on(altered(t, func(s *poreptest.Sealed) { f := s.Cache.File(treeR); f.Bytes = f.Bytes[:31] })),
+			api.FaultDamaged, "a", treeR},
 		"short replica":         {on(altered(t, shorter)), api.FaultDamaged, "a", "2000 bytes instead of 2048"},
 		"damaged replica":       {on(altered(t, damaged)), api.FaultDamaged, "a", "sector 1"},
 		"files of another seal": {on(other()), api.FaultOtherSeal, "a", "another seal"},
@@ -200,15 +206,25 @@ func TestCopiesStandInForEachOther(t *testing.T) {
 			d.lay("/mnt/b", 1, api.FileCache, sealed())
 			d.declare("/mnt/b", 1, api.FileCache)
 		}, "", ""},
-		"updated, as the chain has": {func(d *disks) { d.put("/mnt/a", 1, asSealed, other()); d.put("/mnt/a", 1, asUpdated, sealed()) }, "", ""},
-		"updated, not yet on chain": {func(d *disks) { d.put("/mnt/a", 1, asSealed, sealed()); d.put("/mnt/a", 1, asUpdated, other()) }, "", ""},
-		"updated one is damaged":    {func(d *disks) { d.put("/mnt/a", 1, asSealed, other()); d.put("/mnt/a", 1, asUpdated, bad) }, api.FaultDamaged, "a"},
+		"updated, as the chain has": {func(d *disks) {
+			d.put("/mnt/a", 1, asSealed, other())
+			d.put("/mnt/a", 1, asUpdated,
+				sealed())
+		}, "", ""},
+		"updated, not yet on chain": {func(d *disks) {
+			d.put("/mnt/a", 1, asSealed, sealed())
+			d.put("/mnt/a", 1, asUpdated,
+				other())
+		}, "", ""},
+		"updated one is damaged": {func(d *disks) { d.put("/mnt/a", 1, asSealed, other()); d.put("/mnt/a", 1, asUpdated, bad) },
+			api.FaultDamaged, "a"},
 		"updated one not declared": {func(d *disks) {
 			d.put("/mnt/a", 1, asSealed, other())
 			d.lay("/mnt/b", 1, api.FileUpdate, sealed())
 			d.lay("/mnt/b", 1, api.FileUpdateCache, sealed())
 		}, "", ""},
-		"neither is what chain has": {func(d *disks) { d.put("/mnt/a", 1, asSealed, other()); d.put("/mnt/a", 1, asUpdated, other()) }, api.FaultOtherSeal, "a"},
+		"neither is what chain has": {func(d *disks) { d.put("/mnt/a", 1, asSealed, other()); d.put("/mnt/a", 1, asUpdated, other()) },
+			api.FaultOtherSeal, "a"},
 		"of another, and of nothing": {func(d *disks) {
 			d.put("/mnt/a", 1, asUpdated, other())
 			d.declare("/mnt/b", 1, api.FileSealed)
@@ -228,11 +244,13 @@ func TestCopiesStandInForEachOther(t *testing.T) {
 				t.Fatalf("skipped %+v", res.Skipped)
 			}
 			verify(t, infos(1, 2), res.Vanilla)
-			blob, err := p.ProveWinning(t.Context(), api.WinningPoStRequest{Miner: miner, Randomness: draw, Sectors: []proof.ExtendedSectorInfo{{SealProof: seal, SectorNumber: 1, SealedCID: sealed().Info().SealedCID}}})
+			blob, err := p.ProveWinning(t.Context(), api.WinningPoStRequest{Miner: miner, Randomness: draw,
+				Sectors: []proof.ExtendedSectorInfo{{SealProof: seal, SectorNumber: 1, SealedCID: sealed().Info().SealedCID}}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			ok, err := post.VerifyWinning(t.Context(), proof.WinningPoStVerifyInfo{Randomness: draw, Prover: miner, ChallengedSectors: infos(1, 2)}, blob)
+			ok, err := post.VerifyWinning(t.Context(), proof.WinningPoStVerifyInfo{Randomness: draw, Prover: miner,
+				ChallengedSectors: infos(1, 2)}, blob)
 			if err != nil || !ok {
 				t.Errorf("the winning proof does not hold (%v)", err)
 			}

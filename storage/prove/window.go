@@ -77,7 +77,8 @@ func distinct(in []proof.SectorInfo) ([]proof.SectorInfo, error) {
 	}
 	size, err := in[0].SealProof.SectorSize()
 	if err != nil {
-		return nil, &api.ErrInvalid{What: fmt.Sprintf("seal proof type %d of sector %d", in[0].SealProof, in[0].SectorNumber), Reason: err.Error()}
+		what := fmt.Sprintf("seal proof type %d of sector %d", in[0].SealProof, in[0].SectorNumber)
+		return nil, &api.ErrInvalid{What: what, Reason: err.Error()}
 	}
 	seen := map[abi.SectorNumber]proof.SectorInfo{}
 	var out []proof.SectorInfo
