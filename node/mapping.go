@@ -19,6 +19,10 @@ import (
 // are shaped as the code wants it; this function is the only place that knows
 // both.
 func LoadSettings(dir string, env []string) (Settings, error) {
+	kind, err := repo.KindOf(dir)
+	if err != nil {
+		return Settings{}, err
+	}
 	cfg, err := config.Load(filepath.Join(dir, repo.FileConfig), env)
 	if err != nil {
 		return Settings{}, err
@@ -26,7 +30,11 @@ func LoadSettings(dir string, env []string) (Settings, error) {
 	if err := cfg.Validate(); err != nil {
 		return Settings{}, err
 	}
-	return MapConfig(dir, cfg)
+	set, err := MapConfig(dir, cfg)
+	if err != nil {
+		return Settings{}, err
+	}
+	return set, set.fits(kind)
 }
 
 // MapConfig is LoadSettings without the file.

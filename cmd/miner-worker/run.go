@@ -188,7 +188,7 @@ func (p *process) run(ctx context.Context, listen, url string) error {
 	if err != nil {
 		return errors.Join(err, srv.Close())
 	}
-	self := &self{worker: w, local: local, stop: p.stop, tokens: p.repo.Tokens(), started: time.Now()}
+	self := &self{worker: w, local: local, stop: p.stop, tokens: p.repo.Tokens(), repo: p.repo.ID(), started: time.Now()}
 	srv.RegisterCommon(self)
 	srv.RegisterStorage(&ownStorage{self: self})
 	srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(local))
