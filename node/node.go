@@ -32,13 +32,14 @@ const messageConfidence = 5
 // Node is a process being composed; its fields are filled from top to bottom
 // and read only afterwards.
 type Node struct {
-	set   Settings
-	log   *slog.Logger
-	repo  *repo.Repo
-	group *lifecycle.Group
-	srv   *serve.Server
-	base  string // URL of the API as others reach it
-	token string // role worker: shown to processes that serve sector files
+	set    Settings
+	budget time.Duration // of a stop
+	log    *slog.Logger
+	repo   *repo.Repo
+	group  *lifecycle.Group
+	srv    *serve.Server
+	base   string // URL of the API as others reach it
+	token  string // role worker: shown to processes that serve sector files
 
 	maddr    address.Address
 	mid      abi.ActorID
@@ -81,11 +82,12 @@ func newNode(set Settings) *Node {
 	if set.Level == nil {
 		set.Level = new(slog.LevelVar)
 	}
-	if set.StopBudget <= 0 {
-		set.StopBudget = defaultBudget
+	budget := set.StopBudget
+	if budget <= 0 {
+		budget = defaultBudget
 	}
 	// The parts have most of the budget, what they stood on has the rest.
-	return &Node{set: set, log: set.Log, group: lifecycle.New(set.StopBudget*2/3, set.Log)}
+	return &Node{set: set, budget: budget, log: set.Log, group: lifecycle.New(budget*2/3, set.Log)}
 }
 
 // Run composes the process and works until ctx ends, Shutdown is called, or a
@@ -235,7 +237,7 @@ func (n *Node) bind(ctx context.Context) (err error) {
 		Listen:          n.set.Listen,
 		MaxRequestBytes: n.set.MaxRequestBytes,
 		Absent:          n.absent(),
-		StopBudget:      min(10*time.Second, n.set.StopBudget/3),
+		StopBudget:      min(10*time.Second, n.budget/3),
 		Instance:        n.common.session.String(),
 	}
 	n.srv, err = serve.New(cfg, serve.Deps{Verify: n.repo.Tokens().Verify, Log: n.log.With("part", "api")})
@@ -294,7 +296,7 @@ func (n *Node) keep(ctx context.Context, name string, run func(context.Context) 
 // close stops the parts and takes down the rest, in reverse, within the budget.
 // What hangs is named and left to end with the process.
 func (n *Node) close() error {
-	limit, cancel := context.WithTimeout(context.Background(), n.set.StopBudget)
+	limit, cancel := context.WithTimeout(context.Background(), n.budget)
 	defer cancel()
 	errs := []error{n.group.Stop()}
 	for i := len(n.closers) - 1; i >= 0; i-- {
@@ -305,7 +307,7 @@ func (n *Node) close() error {
 		case err := <-done:
 			errs = append(errs, err)
 		case <-limit.Done():
-			errs = append(errs, fmt.Errorf("%s was not closed within the stop budget of %s", c.name, n.set.StopBudget))
+			errs = append(errs, fmt.Errorf("%s was not closed within the stop budget of %s", c.name, n.budget))
 		}
 	}
 	return errors.Join(errs...)

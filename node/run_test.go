@@ -48,6 +48,8 @@ func fakeNode(t *testing.T) (info string) {
 	var chain api.ChainStruct
 	in := &chain.Internal
 	in.ChainHead = func(context.Context) (*api.TipSet, error) { return head, nil }
+	in.StateNetworkName = func(context.Context) (string, error) { return "fake", nil }
+	in.ChainGetGenesis = func(context.Context) (*api.TipSet, error) { return head, nil }
 	in.ChainGetTipSet = func(context.Context, api.TipSetKey) (*api.TipSet, error) { return head, nil }
 	in.ChainNotify = func(ctx context.Context) (<-chan []*api.HeadChange, error) {
 		out := make(chan []*api.HeadChange, 1)
@@ -347,7 +349,8 @@ func TestStopWhileWaiting(t *testing.T) {
 	if err := Run(ctx, set); err != nil || ctx.Err() == nil {
 		t.Fatalf("run ended with %v", err)
 	}
-	if err := Run(t.Context(), Settings{RepoDir: set.RepoDir, Listen: "127.0.0.1:0"}); err == nil || !strings.Contains(err.Error(), "FULLNODE_API_INFO") {
+	set.FullNodeInfo = ""
+	if err := Run(t.Context(), set); err == nil || !strings.Contains(err.Error(), "FULLNODE_API_INFO") {
 		t.Errorf("no full node named: %v", err)
 	}
 }
