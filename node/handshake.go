@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -127,6 +128,15 @@ func place(dir string) string {
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // other systems have none
 	sum := sha256.Sum256([]byte(host + "\n" + string(boot) + "\n" + dir))
 	return hex.EncodeToString(sum[:16])
+}
+
+// newCallers is the register of those that introduce themselves; they do so at
+// every poll.
+func newCallers(poll time.Duration) *holder.Register {
+	if poll <= 0 {
+		poll = defaultPoll
+	}
+	return holder.NewRegister(holder.RegisterConfig{Silence: max(3*poll, minSilence)})
 }
 
 // identity is what this process says of itself.

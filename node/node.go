@@ -17,7 +17,6 @@ import (
 	"quarry/api/client"
 	"quarry/chain/heads"
 	"quarry/chain/msgs"
-	"quarry/internal/holder"
 	"quarry/internal/lifecycle"
 	"quarry/node/repo"
 	"quarry/node/serve"
@@ -115,17 +114,13 @@ func Run(ctx context.Context, set Settings) (err error) {
 
 // compose is the order of things: what a part needs is built above it.
 func (n *Node) compose(ctx context.Context, stop context.CancelFunc) error {
-	poll := n.set.PeerPoll
-	if poll <= 0 {
-		poll = defaultPoll
-	}
 	n.common = &common{
 		session:    newSession(),
 		started:    time.Now(),
 		subsystems: n.subsystems(),
 		level:      n.set.Level,
 		stop:       stop,
-		callers:    holder.NewRegister(holder.RegisterConfig{Silence: max(3*poll, minSilence)}),
+		callers:    newCallers(n.set.PeerPoll),
 		parts:      n.group.Status,
 	}
 	for _, step := range []struct {

@@ -37,7 +37,14 @@ func TestMain(m *testing.M) {
 
 // fakeNode serves a full node whose chain stands still; what a part asks
 // beyond this answers an error, which parts must live with.
-func fakeNode(t *testing.T) (info string) {
+func fakeNode(t *testing.T) (info string) { return fakeNodeOf(t, "fake") }
+
+func fakeNodeOf(t *testing.T, network string) (info string) {
+	t.Helper()
+	return serveFakeNode(t, network, "").Info(apitest.AdminToken)
+}
+
+func serveFakeNode(t *testing.T, network, listen string) *apitest.Server {
 	t.Helper()
 	block := &api.BlockHeader{Miner: minerID, Ticket: &api.Ticket{VRFProof: []byte{1}}, Height: 100, ParentWeight: big.Zero(), ParentBaseFee: big.Zero(),
 		ParentStateRoot: anyCID, ParentMessageReceipts: anyCID, Messages: anyCID, Parents: api.TipSetKey{anyCID}}
@@ -48,7 +55,7 @@ func fakeNode(t *testing.T) (info string) {
 	var chain api.ChainStruct
 	in := &chain.Internal
 	in.ChainHead = func(context.Context) (*api.TipSet, error) { return head, nil }
-	in.StateNetworkName = func(context.Context) (string, error) { return "fake", nil }
+	in.StateNetworkName = func(context.Context) (string, error) { return network, nil }
 	in.ChainGetGenesis = func(context.Context) (*api.TipSet, error) { return head, nil }
 	in.ChainGetTipSet = func(context.Context, api.TipSetKey) (*api.TipSet, error) { return head, nil }
 	in.ChainNotify = func(ctx context.Context) (<-chan []*api.HeadChange, error) {
@@ -67,8 +74,7 @@ func fakeNode(t *testing.T) (info string) {
 	dev.Internal.DevnetStatus = func(context.Context) (api.NodeStatusDevnet, error) {
 		return api.NodeStatusDevnet{PaceMillis: 100, ProofKinds: []string{"vanilla"}}, nil
 	}
-	s := apitest.Serve(t, apitest.Parts{Chain: &chain, Node: &self, Devnet: &dev})
-	return s.Info(apitest.AdminToken)
+	return apitest.Serve(t, apitest.Parts{Chain: &chain, Node: &self, Devnet: &dev, Listen: listen})
 }
 
 var anyCID = api.TipSetKey{}.Cid()
