@@ -18,22 +18,12 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
-	"go.uber.org/goleak"
 
 	"quarry/api"
 	"quarry/api/apitest"
 	"quarry/api/client"
 	"quarry/node/repo"
 )
-
-// The RPC library leaves one goroutine behind when a websocket closes while a
-// message is coming in (go-jsonrpc v0.10.2 websocket.go, nextMessage sends on a
-// channel nobody reads any more); nothing of ours can end it.
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
-		goleak.IgnoreTopFunction("github.com/ipfs/go-log/writer.(*MirrorWriter).logRoutine"), // started by an init, for ever
-		goleak.IgnoreTopFunction("github.com/filecoin-project/go-jsonrpc.(*wsConn).nextMessage"))
-}
 
 // fakeNode serves a full node whose chain stands still; what a part asks
 // beyond this answers an error, which parts must live with.
