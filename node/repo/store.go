@@ -91,11 +91,14 @@ func (e *ErrUnflushed) Error() string {
 	return fmt.Sprintf("the datastore could not write its tables within %s (is the disk full?); what it acknowledged is in its log and is read at the next start", e.After)
 }
 
-// Close flushes and closes within closeBudget. What is left of it after
-// *ErrUnflushed ends with the process, which must end.
-func (s *store) Close() error {
+// Close flushes and closes within closeBudget.
+func (s *store) Close() error { return closeWithin(s.Datastore.Close) }
+
+// closeWithin calls run. What is left of it after *ErrUnflushed ends with the
+// process, which must end.
+func closeWithin(run func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- s.Datastore.Close() }()
+	go func() { done <- run() }()
 	limit := time.NewTimer(closeBudget)
 	defer limit.Stop()
 	select {
