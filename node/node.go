@@ -21,6 +21,7 @@ import (
 	"quarry/node/repo"
 	"quarry/node/serve"
 	"quarry/proofs/snark"
+	"quarry/storage"
 	"quarry/storage/paths"
 )
 
@@ -55,6 +56,7 @@ type Node struct {
 	heads    *heads.Follower
 	local    *paths.Local
 	storage  api.Storage
+	stored   *storage.Manager // nil where sector storage runs elsewhere
 	sealing  api.Sealing
 	peers    []*peerWatch // full first
 	halvesMu sync.Mutex

@@ -18,6 +18,7 @@ import (
 	"quarry/node/repo"
 	"quarry/sealing"
 	"quarry/storage"
+	"quarry/storage/blobs"
 	"quarry/storage/fetch"
 	"quarry/storage/index"
 	"quarry/storage/parents"
@@ -109,24 +110,31 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 	if err := n.holdPaths(); err != nil {
 		return err
 	}
+	bulk, err := blobs.Open(blobs.Config{Dir: n.repo.Path(repo.DirBlobs)})
+	if err != nil {
+		return err
+	}
 	m, err := storage.New(storage.Config{ParallelReads: n.set.ProvingOpts.ParallelReads}, storage.Deps{
 		Store: n.repo.Datastore(repo.Storage),
 		Index: idx,
 		Local: n.local,
+		Blobs: bulk,
 		Token: n.ownToken,
 		Log:   n.log.With("part", "storage"),
 	})
 	if err != nil {
 		return err
 	}
-	n.storage = m
+	n.storage, n.stored = m, m
+	n.srv.Handle("GET "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
+	n.srv.Handle("PUT "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
 	n.srv.RegisterStorage(m)
 	n.srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(n.local))
 	n.srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(n.local))
 	if err := n.group.Go("storage", m.Run); err != nil {
 		return err
 	}
-	return n.withWorker(ctx, remote)
+	return n.withWorker(ctx, remote, bulk)
 }
 
 // holdFile is the lock of a directory of sectors: one private node at a time
@@ -155,7 +163,7 @@ func (n *Node) holdPaths() error {
 	return err
 }
 
-func (n *Node) withWorker(ctx context.Context, remote string) error {
+func (n *Node) withWorker(ctx context.Context, remote string, bulk *blobs.Store) error {
 	if !n.set.LocalWorker {
 		return nil
 	}
@@ -163,8 +171,9 @@ func (n *Node) withWorker(ctx context.Context, remote string) error {
 	n.onClose("parent graphs", graphs.Close)
 	run := func(ctx context.Context, up func()) error {
 		w, err := worker.New(ctx, worker.Config{URL: remote, TaskTypes: n.set.WorkerTasks, MemBytes: worker.SystemMemory()}, worker.Deps{
-			Storage: n.storage,
+			Storage: n.stored,
 			Local:   n.local,
+			Blobs:   bulk,
 			Store:   n.repo.Datastore(repo.Worker),
 			Token:   n.ownToken,
 			Snark:   n.workerSnark(),
@@ -185,6 +194,9 @@ func (n *Node) withSealing(ctx context.Context) error {
 		n.sealing = n.sealer
 		return nil
 	}
+	if n.stored == nil {
+		return errors.New("sealing needs sector storage in the same process: set EnableSectorStorage = true")
+	}
 	o, proof := n.set.SealingOpts, n.proof
 	if o.Synthetic {
 		var err error
@@ -200,7 +212,7 @@ func (n *Node) withSealing(ctx context.Context) error {
 	deps := sealing.Deps{
 		Store:      n.repo.Datastore(repo.Sealing),
 		Chain:      n.chain,
-		Storage:    n.storage,
+		Storage:    n.stored,
 		Heads:      n.heads,
 		Msgs:       n.sender("precommit", n.set.Fees.PreCommit),
 		CommitMsgs: n.sender("commit", n.set.Fees.Commit),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/filecoin-project/go-state-types/abi"
 
@@ -67,9 +66,13 @@ func (s *Sealing) placeNext(ctx context.Context, l *lane, r record) (event, erro
 		return event{Kind: evPlaced, Seq: r.NextSeq}, nil // nothing to do: the machine moves on
 	}
 	p := r.Pieces[i]
-	work := fmt.Sprintf("AP%d", p.Seq)
-	params := api.AddPieceParams{Existing: r.infos()[:i], Piece: p.Info, Data: p.Data}
-	err := s.task(ctx, l, r, api.TaskAddPiece, work, fmt.Sprint(p.Seq), params, nil)
+	add := job{kind: jobAddPiece, piece: p.Seq}
+	_, err := run(ctx, s, l, r, keyed[api.AddPieceParams, abi.PieceInfo]{
+		task:   api.AddPiece,
+		job:    add,
+		rest:   fmt.Sprint(p.Seq),
+		params: api.AddPieceParams{Existing: r.infos()[:i], Piece: p.Info, Data: p.Data},
+	})
 	if err == nil {
 		return event{Kind: evPlaced, Seq: p.Seq, Reason: p.Info.PieceCID.String()}, nil
 	}
@@ -77,10 +80,10 @@ func (s *Sealing) placeNext(ctx context.Context, l *lane, r record) (event, erro
 	if !errors.As(err, &t) || p.filler() {
 		return event{}, asFailure(err)
 	}
-	if t.retryable && r.Attempts[work]+1 < pieceTries {
+	if t.failure.Retryable && r.Attempts[add]+1 < pieceTries {
 		return event{}, asFailure(err)
 	}
-	return event{Kind: evDropped, Seq: p.Seq, Filler: commp.ZeroPiece(p.Info.Size), Reason: t.text}, nil
+	return event{Kind: evDropped, Seq: p.Seq, Filler: commp.ZeroPiece(p.Info.Size), Reason: t.failure.Text, Failure: t.failure}, nil
 }
 
 // pack fills the sector up with zeros and has them written.
@@ -120,7 +123,7 @@ func (s *Sealing) settle(before, after record, ev event) {
 		for _, p := range before.Pieces {
 			if p.Seq == ev.Seq {
 				delete(s.keys, p.Key)
-				s.answer(p.Key, pieceError{err: s.dropError(before, p, ev.Reason)})
+				s.answer(p.Key, pieceError{err: s.dropError(before, p, ev.Failure)})
 			}
 		}
 	case evRemove, evFatal, evAbort:
@@ -165,13 +168,13 @@ func (s *Sealing) placement(r record, p piece) api.PiecePlacement {
 }
 
 // dropError is the typed reason for which a piece was given back.
-func (s *Sealing) dropError(r record, p piece, text string) error {
-	if _, rest, ok := strings.Cut(text, "commp mismatch: expected="); ok {
-		_, got, _ := strings.Cut(rest, "actual=")
-		return &api.ErrPieceMismatch{Want: p.Info.PieceCID.String(), Got: strings.TrimSpace(got)}
+func (s *Sealing) dropError(r record, p piece, f *api.Failure) error {
+	var mismatch *api.ErrPieceMismatch
+	switch {
+	case errors.As(f, &mismatch):
+		return mismatch
+	case r.Attempts[job{kind: jobAddPiece, piece: p.Seq}]+1 >= pieceTries:
+		return &api.ErrBusy{What: "piece " + p.Key, Reason: fmt.Sprintf("its data could not be had in %d tries: %s", pieceTries, f.Text)}
 	}
-	if r.Attempts[fmt.Sprintf("AP%d", p.Seq)]+1 >= pieceTries {
-		return &api.ErrBusy{What: "piece " + p.Key, Reason: fmt.Sprintf("its data could not be had in %d tries: %s", pieceTries, text)}
-	}
-	return &api.ErrInvalid{What: "piece " + p.Key, Reason: text, Hint: "offer it again with data that can be read"}
+	return &api.ErrInvalid{What: "piece " + p.Key, Reason: f.Text, Hint: "offer it again with data that can be read"}
 }
