@@ -11,6 +11,8 @@ type WorkerInfo struct {
 	ID        UUID // fixed per worker repo
 	Session   UUID // new per process start
 	Hostname  string
+	PID       int    // of the process; for people
+	Place     string // machine and repo, which tell a restart from a copy; see holder.Place
 	TaskTypes []TaskType
 	MemBytes  uint64
 	CPUs      int
@@ -39,6 +41,11 @@ type TaskProgress struct {
 	Attempt int
 	Stage   string
 	Percent float64
+	// Spent is how long the worker has computed. A worker whose claim ran out while
+	// it could not reach the node gets the task back from one that spent less on it.
+	Spent time.Duration
+	// Computed says that nothing but publishing is left.
+	Computed bool
 }
 
 // TaskClaim is the claim as it stands after a progress report.

@@ -2,11 +2,8 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -121,15 +118,6 @@ func (want peerNeeds) meet(ctx context.Context, p handshaker, me api.Introductio
 	return got, "", err
 }
 
-// place tells a restart from a copy: the repo's lock lets one process at a time
-// have a directory of a machine.
-func place(dir string) string {
-	host, _ := os.Hostname()                                  // an empty one is as good as another
-	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // other systems have none
-	sum := sha256.Sum256([]byte(host + "\n" + string(boot) + "\n" + dir))
-	return hex.EncodeToString(sum[:16])
-}
-
 // newCallers is the register of those that introduce themselves; they do so at
 // every poll.
 func newCallers(poll time.Duration) *holder.Register {
@@ -186,7 +174,7 @@ func (n *Node) introduce() {
 			Libp2p:      libp2p,
 			APIVersions: versions,
 		}
-		in.Host, in.PID, in.Place = who.Host, who.PID, place(n.repo.Dir())
+		in.Host, in.PID, in.Place = who.Host, who.PID, holder.Place(n.repo.Dir())
 		in.Started = n.common.started
 	})
 }

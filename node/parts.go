@@ -128,7 +128,7 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 	n.storage, n.stored = m, m
 	n.srv.Handle("GET "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
 	n.srv.Handle("PUT "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
-	n.srv.RegisterStorage(m)
+	n.srv.RegisterStorage(newFleet(m))
 	n.srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(n.local))
 	n.srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(n.local))
 	if err := n.group.Go("storage", m.Run); err != nil {

@@ -16,6 +16,7 @@ import (
 	"quarry/api"
 	"quarry/api/client"
 	"quarry/build"
+	"quarry/internal/holder"
 	"quarry/internal/paramcache"
 	"quarry/node/repo"
 	"quarry/node/serve"
@@ -118,6 +119,7 @@ func run(c *cli.Context) (err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	ctx, stop := context.WithCancel(c.Context)
 	defer stop()
+	cfg.Place = holder.Place(r.Dir())
 	p := &process{log: log, miner: miner, repo: r, cfg: cfg, parents: c.String(flagParents), stop: stop}
 	return p.run(ctx, c.String("listen"), c.String("url"))
 }

@@ -1,6 +1,8 @@
 package holder
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"strings"
@@ -54,3 +56,13 @@ type ErrHeld struct {
 
 // Error implements error.
 func (e *ErrHeld) Error() string { return fmt.Sprintf("%s is held by %s", e.Path, e.Holder) }
+
+// Place names a directory of this machine, since it was booted: two processes that
+// lock the directory cannot be in one place at once, so that what comes from the
+// same place later is a restart. It tells neither.
+func Place(dir string) string {
+	host, _ := os.Hostname()                                  // an empty one is as good as another
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // other systems have none
+	sum := sha256.Sum256([]byte(host + "\n" + string(boot) + "\n" + dir))
+	return hex.EncodeToString(sum[:16])
+}

@@ -171,6 +171,14 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
+// A place is the same for the same directory only, and says nothing of it.
+func TestPlace(t *testing.T) {
+	a := Place("/var/lib/miner")
+	if a != Place("/var/lib/miner") || a == Place("/var/lib/markets") || len(a) != 32 || strings.Contains(a, "var") {
+		t.Error(a)
+	}
+}
+
 func claimant(pid int, place string) Claimant {
 	return Claimant{Holder: Holder{PID: pid, Host: "h"}, Instance: uuid.New(), Place: place}
 }
