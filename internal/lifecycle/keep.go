@@ -82,12 +82,13 @@ func (g *Group) keep(ctx context.Context, p *part, k Keep, first chan error) {
 		if time.Since(began) > steady {
 			pause = firstPause
 		}
-		tell(err)
 		if k.Must && !ever {
 			p.set(false, err, time.Time{})
+			tell(err)
 			return // the caller of Keep ends the start
 		}
 		p.set(false, err, time.Now().Add(pause))
+		tell(err)
 		g.log.Error("part failed, it is started again", "part", p.name, "err", err, "in", pause)
 		if !sleep(ctx, pause) {
 			return

@@ -36,6 +36,7 @@ func TestKeptPartIsStartedAgain(t *testing.T) {
 			t.Errorf("after the first failure: %+v", s)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		want := []time.Duration{0, 1, 3, 7, 15, 31, 63, 123, 183, 243}
 		for i := range want {
 			want[i] *= time.Second
@@ -93,6 +94,7 @@ func TestKeptPartThatWorked(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(time.Hour)
+				synctest.Wait()
 				if got := started.Sub(ended); got != c.pause {
 					t.Errorf("paused for %v", got)
 				}
@@ -116,6 +118,7 @@ func TestMustThatDoesNotStart(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if s := g.Status()[0]; n != 1 || s.Up || !s.Next.IsZero() || s.Err == nil {
 			t.Errorf("%d starts, %+v", n, s)
 		}
