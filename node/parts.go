@@ -7,9 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/filecoin-project/go-state-types/builtin"
-
 	"quarry/api"
 	"quarry/api/client"
 	"quarry/internal/holder"
@@ -75,20 +72,14 @@ func (n *Node) askMiner(ctx context.Context) error {
 	if n.proof, err = sealing.SealProofType(info); err != nil {
 		return err
 	}
-	st, err := n.chain.DevnetStatus(ctx)
-	var absent *api.ErrNotServedHere
-	switch {
-	case err == nil:
-		for _, k := range st.ProofKinds {
-			n.vanilla, n.groth16 = n.vanilla || k == "vanilla", n.groth16 || k == "groth16"
-		}
-		n.devnet, n.epoch = true, time.Duration(st.PaceMillis)*time.Millisecond
-	case isUnreachable(err):
+	n.epochs, err = learnEpochs(ctx, n.chain)
+	if err != nil {
 		return err
-	case errors.As(err, &absent):
-	default:
-		n.log.Debug("not an embedded devnet", "error", err)
 	}
+	for _, k := range n.epochs.proofKinds {
+		n.vanilla, n.groth16 = n.vanilla || k == "vanilla", n.groth16 || k == "groth16"
+	}
+	n.devnet = n.epochs.devnet
 	return n.belong(ctx)
 }
 
@@ -207,8 +198,8 @@ func (n *Node) withSealing(ctx context.Context) error {
 	cfg := sealing.Config{Miner: n.maddr, ProofType: proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
 		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
 		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing, MarkCC: o.MarkCC,
-		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.wall(o.PreCommitBatchWait),
-		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.wall(o.CommitBatchWait)}
+		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.epochs.span(o.PreCommitBatchWait),
+		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.epochs.span(o.CommitBatchWait)}
 	deps := sealing.Deps{
 		Store:      n.repo.Datastore(repo.Sealing),
 		Chain:      n.chain,
@@ -233,23 +224,6 @@ func (n *Node) withSealing(ctx context.Context) error {
 	}})
 }
 
-// wall is how long a number of epochs takes on the clock.
-func (n *Node) wall(epochs abi.ChainEpoch) time.Duration {
-	epoch := builtin.EpochDurationSeconds * time.Second
-	if n.devnet {
-		epoch = n.epoch
-	}
-	return time.Duration(epochs) * epoch
-}
-
-// epochWall is nil on networks that keep their block delay.
-func (n *Node) epochWall() func() time.Duration {
-	if !n.devnet {
-		return nil
-	}
-	return func() time.Duration { return n.epoch }
-}
-
 // withMining is a must when the process starts: without it there is nobody who
 // proves. A failure later is no reason to stop either.
 func (n *Node) withMining(ctx context.Context) error {
@@ -257,7 +231,7 @@ func (n *Node) withMining(ctx context.Context) error {
 		return nil
 	}
 	o := n.set.ProvingOpts
-	cfg := mining.Config{Miner: n.maddr, VanillaAccepted: n.vanilla, EpochWall: n.epochWall(),
+	cfg := mining.Config{Miner: n.maddr, VanillaAccepted: n.vanilla, EpochWall: n.epochs.wall(), OpenEpoch: n.epochs.openEpoch(),
 		DisableBlocks: o.NoBlocks, DisableWindow: o.NoWindow, MaxPartitionsPerPoStMessage: o.MaxPartitions}
 	deps := mining.Deps{
 		Store:   n.repo.Datastore(repo.Mining),
