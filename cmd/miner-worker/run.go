@@ -71,12 +71,16 @@ func taskTypes(c *cli.Context) ([]api.TaskType, error) {
 	return out, nil
 }
 
+// takeover is how long another process may have this worker's identity: longer
+// than a private node believes in the former process of a worker that was killed.
+const takeover = 45 * time.Second
+
 func workerConfig(c *cli.Context) (worker.Config, error) {
 	types, err := taskTypes(c)
 	if err != nil {
 		return worker.Config{}, err
 	}
-	cfg := worker.Config{Hostname: c.String("name"), TaskTypes: types, CPUs: c.Int("cpus"), MemBytes: worker.SystemMemory()}
+	cfg := worker.Config{Hostname: c.String("name"), TaskTypes: types, CPUs: c.Int("cpus"), MemBytes: worker.SystemMemory(), Takeover: takeover}
 	if s := c.String("memory"); s != "" {
 		if cfg.MemBytes, err = humanize.ParseBytes(s); err != nil || cfg.MemBytes == 0 {
 			return cfg, fmt.Errorf("--memory %q is not an amount such as 120GiB", s)
@@ -189,8 +193,21 @@ func (p *process) run(ctx context.Context, listen, url string) error {
 		return errors.Join(err, srv.Close())
 	}
 	defer bulk.Close()
-	w, err := worker.New(ctx, p.cfg, worker.Deps{Storage: p.miner, Local: local, Blobs: bulk, Store: p.repo.Datastore(repo.Worker), Snark: snark.Prover{Keys: params}, Parents: graphs,
-		Token: p.miner.Info().Token.Reveal, Log: p.log.With("part", "worker")})
+	own, err := blobs.Open(blobs.Config{Dir: p.repo.Path(repo.DirBlobs)})
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	w, err := worker.New(ctx, p.cfg, worker.Deps{
+		Storage:   p.miner,
+		Local:     local,
+		Store:     p.repo.Datastore(repo.Worker),
+		Blobs:     own,
+		NodeBlobs: bulk,
+		Token:     p.miner.Info().Token.Reveal,
+		Snark:     snark.Prover{Keys: params},
+		Parents:   graphs,
+		Log:       p.log.With("part", "worker"),
+	})
 	if err != nil {
 		return errors.Join(err, srv.Close())
 	}

@@ -1,11 +1,10 @@
-package worker
+package tasks
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/proof"
@@ -23,34 +22,26 @@ type Snark interface {
 	Update(ctx context.Context, info proof.ReplicaUpdateInfo, vanilla []byte, progress func(stage string, done, total int64)) ([]byte, error)
 }
 
-// snarkTasks are the tasks that only a worker with a Snark can do.
-var snarkTasks = []api.TaskType{api.TaskCommit2, api.TaskProveUpdate2}
-
-// offered leaves out of types what cannot be done without a Snark.
-func offered(types []api.TaskType, s Snark) []api.TaskType {
-	return slices.DeleteFunc(slices.Clone(types), func(t api.TaskType) bool { return s == nil && slices.Contains(snarkTasks, t) })
-}
-
 // commit2 turns the vanilla proof of a sealed sector into the proof that goes
 // on chain. It touches no file of the sector.
-func (w *Worker) commit2(ctx context.Context, s api.SectorRef, a api.Commit2Params, p *progress) (none api.Commit2Result, err error) {
-	if w.deps.Snark == nil {
+func (j *job) commit2(ctx context.Context, a api.Commit2Params) (none api.Commit2Result, err error) {
+	if j.snark == nil {
 		return none, errNoSnark()
 	}
-	if a.Info.SectorID != s.ID || a.Info.SealProof != s.ProofType {
-		return none, &api.ErrInvalid{What: "C2 of sector " + s.String(), Reason: "its parameters speak of sector " +
+	if a.Info.SectorID != j.sector.ID || a.Info.SealProof != j.sector.ProofType {
+		return none, &api.ErrInvalid{What: "C2 of sector " + j.String(), Reason: "its parameters speak of sector " +
 			api.SectorRef{ID: a.Info.SectorID, ProofType: a.Info.SealProof}.String() + " or of another seal proof"}
 	}
-	vanilla, err := w.bulk(ctx, a.Vanilla)
+	vanilla, err := j.bulk(ctx, a.Vanilla)
 	if err != nil {
 		return none, err
 	}
-	p.set("groth16", 0, 0)
-	out, err := w.deps.Snark.Seal(ctx, a.Info, vanilla, p.set)
+	j.Set("groth16", 0, 0)
+	out, err := j.snark.Seal(ctx, a.Info, vanilla, j.Set)
 	if err != nil {
 		return none, err
 	}
-	want, err := sealProofSize(s.ProofType)
+	want, err := sealProofSize(j.sector.ProofType)
 	if err != nil {
 		return none, err
 	}
@@ -58,37 +49,38 @@ func (w *Worker) commit2(ctx context.Context, s api.SectorRef, a api.Commit2Para
 }
 
 // proveUpdate2 is commit2 for an update.
-func (w *Worker) proveUpdate2(ctx context.Context, s api.SectorRef, a api.ProveUpdate2Params, p *progress) (none api.ProveUpdate2Result, err error) {
-	if w.deps.Snark == nil {
+func (j *job) proveUpdate2(ctx context.Context, a api.ProveUpdate2Params) (none api.ProveUpdate2Result, err error) {
+	if j.snark == nil {
 		return none, errNoSnark()
 	}
-	typ, err := updateProof(s)
+	typ, err := updateProof(j.sector)
 	if err != nil {
 		return none, err
 	}
 	if a.Info.UpdateProofType != typ {
-		return none, &api.ErrInvalid{What: "PR2 of sector " + s.String(), Reason: fmt.Sprintf("its parameters speak of update proof %d, not %d", a.Info.UpdateProofType, typ)}
+		return none, &api.ErrInvalid{What: "PR2 of sector " + j.String(), Reason: fmt.Sprintf("its parameters speak of update proof %d, not %d", a.Info.UpdateProofType, typ)}
 	}
-	vanilla, err := w.bulk(ctx, a.Vanilla)
+	vanilla, err := j.bulk(ctx, a.Vanilla)
 	if err != nil {
 		return none, err
 	}
-	p.set("groth16", 0, 0)
-	out, err := w.deps.Snark.Update(ctx, a.Info, vanilla, p.set)
+	j.Set("groth16", 0, 0)
+	out, err := j.snark.Update(ctx, a.Info, vanilla, j.Set)
 	if err != nil {
 		return none, err
 	}
 	return api.ProveUpdate2Result{Proof: out}, checkSize(out, updatePartitions(typ)*groth16Size)
 }
 
-// bulk reads a bulk result whole.
-func (w *Worker) bulk(ctx context.Context, ref api.BlobRef) ([]byte, error) {
-	f, err := w.deps.Blobs.BlobOpen(ctx, ref)
+// bulk reads a bulk result whole, which is checked at its end.
+func (j *job) bulk(ctx context.Context, ref api.BlobRef) ([]byte, error) {
+	f, err := j.Open(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(f)
-	return b, errors.Join(err, f.Close())
+	b := bytes.NewBuffer(make([]byte, 0, ref.Size+bytes.MinRead)) // one copy, no growing
+	_, err = b.ReadFrom(f)
+	return b.Bytes(), errors.Join(err, f.Close())
 }
 
 // updatePartitions is from storage-proofs-update/src/constants.rs,

@@ -1,11 +1,10 @@
-package worker
+package tasks
 
 import (
 	"context"
 
 	"github.com/filecoin-project/go-state-types/abi"
 
-	"quarry/api"
 	"quarry/proofs/porep"
 	"quarry/proofs/sdr"
 )
@@ -17,9 +16,9 @@ type Parents interface {
 }
 
 // labelOptions is how labels of a sector are computed here.
-func (w *Worker) labelOptions(ctx context.Context, s api.SectorRef, p *progress) (o porep.LabelOptions, err error) {
-	if w.deps.Parents != nil {
-		o.Parents, err = w.deps.Parents.For(ctx, s.ProofType, p.set)
+func (j *job) labelOptions(ctx context.Context) (o porep.LabelOptions, err error) {
+	if j.parents != nil {
+		o.Parents, err = j.parents.For(ctx, j.sector.ProofType, j.Set)
 	}
 	return o, err
 }

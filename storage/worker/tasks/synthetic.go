@@ -1,12 +1,10 @@
-package worker
+package tasks
 
 import (
 	"bytes"
 	"context"
 	"fmt"
 	"strings"
-
-	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
 	"quarry/proofs/merkle"
@@ -18,8 +16,8 @@ import (
 // as dropping layers, after which it can only be done: replica, trees and
 // synthetic proofs were whole and published before. That they still are is
 // proven.
-func (w *Worker) synthesized(ctx context.Context, s api.SectorRef, size abi.SectorSize, pc1 porep.PreCommit1Out, dir paths.CacheDir, p *progress) (com porep.Commitments, done bool, err error) {
-	if !porep.Synthetic(s.ProofType) {
+func (j *job) synthesized(ctx context.Context, pc1 porep.PreCommit1Out, dir paths.CacheDir) (com porep.Commitments, done bool, err error) {
+	if !porep.Synthetic(j.sector.ProofType) {
 		return com, false, nil
 	}
 	names, err := dir.List()
@@ -35,8 +33,8 @@ func (w *Worker) synthesized(ctx context.Context, s api.SectorRef, size abi.Sect
 	if layers >= pc1.Layers {
 		return com, false, nil
 	}
-	p.set("check synthetic proofs", 0, 0)
-	if com, err = w.proveSynthesized(ctx, s, size, pc1, dir, p); err != nil {
+	j.Set("check synthetic proofs", 0, 0)
+	if com, err = j.proveSynthesized(ctx, pc1, dir); err != nil {
 		return com, false, fmt.Errorf("layers are missing, and what was made of them is not whole; PC1 must be done again: %w", err)
 	}
 	return com, true, nil
@@ -44,7 +42,7 @@ func (w *Worker) synthesized(ctx context.Context, s api.SectorRef, size abi.Sect
 
 // proveSynthesized rebuilds the result of PC2 and makes a proof for any seed, which
 // is verified as it is made.
-func (w *Worker) proveSynthesized(ctx context.Context, s api.SectorRef, size abi.SectorSize, pc1 porep.PreCommit1Out, dir paths.CacheDir, p *progress) (com porep.Commitments, err error) {
+func (j *job) proveSynthesized(ctx context.Context, pc1 porep.PreCommit1Out, dir paths.CacheDir) (com porep.Commitments, err error) {
 	com.CommD = pc1.CommD
 	if com.CommC, com.CommRLast, err = porep.ReadAux(dir); err != nil {
 		return com, err
@@ -52,12 +50,12 @@ func (w *Worker) proveSynthesized(ctx context.Context, s api.SectorRef, size abi
 	if com.CommR, err = merkle.HashNodes(com.CommC, com.CommRLast); err != nil {
 		return com, err
 	}
-	f, err := w.openFile(ctx, s, api.FileSealed, size, p)
+	f, err := j.openFile(ctx, api.FileSealed)
 	if err != nil {
 		return com, err
 	}
 	defer f.Close() //nolint:errcheck // read only
 	req := porep.ProveRequest{Ticket: pc1.Ticket[:], Seed: bytes.Repeat([]byte{1}, 32), Commitments: com}
-	_, err = porep.Prove(ctx, porepSector(s), req, f, dir)
+	_, err = porep.Prove(ctx, j.porep(), req, f, dir)
 	return com, err
 }
