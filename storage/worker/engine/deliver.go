@@ -36,6 +36,7 @@ func (d *delivery) keep() {
 func (d *delivery) run(ctx context.Context) {
 	o := outage{log: d.e.log, what: "the result of task " + d.Key + " is delivered"}
 	waited := false
+	d.c.Set("deliver", 0, 0)
 	for ctx.Err() == nil {
 		err := d.once(ctx)
 		if ctx.Err() != nil && err != nil {
@@ -71,7 +72,6 @@ func (d *delivery) run(ctx context.Context) {
 func (d *delivery) once(ctx context.Context) error {
 	if d.Failure == nil {
 		for _, ref := range d.Bulk {
-			d.c.Set("deliver", 0, 0)
 			if err := d.e.deps.Bulk.Upload(ctx, ref); err != nil {
 				return err
 			}
