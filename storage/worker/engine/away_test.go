@@ -116,7 +116,9 @@ func TestTaskGivenAwayComesBack(t *testing.T) {
 					require.Equal(t, 1, begun)
 					require.Len(t, got.reports, 1)
 					require.Equal(t, 3, got.reports[0].Attempt)
-					require.Equal(t, 3, got.progress[len(got.progress)-1].Attempt)
+					if name == "while it computes" {
+						require.Equal(t, 3, got.progress[len(got.progress)-1].Attempt)
+					}
 				})
 			})
 		}

@@ -16,6 +16,9 @@ type Claim struct {
 	ctx    context.Context //nolint:containedctx // of the task: it ends with the claim
 	cancel context.CancelCauseFunc
 	began  time.Time
+	// reporting is held by whoever reports: of two at once the second could speak of
+	// a fencing number that the first has just replaced.
+	reporting chan struct{}
 
 	mu       sync.Mutex
 	task     api.TaskStatus // Attempts is the fencing number to use
@@ -27,7 +30,7 @@ type Claim struct {
 
 func (e *Engine) newClaim(ctx context.Context, t api.TaskStatus) *Claim {
 	t.Stage = "prepare"
-	c := &Claim{e: e, task: t, began: time.Now()}
+	c := &Claim{e: e, task: t, began: time.Now(), reporting: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	return c
 }
@@ -76,6 +79,12 @@ func (c *Claim) Confirm(ctx context.Context) error {
 
 // report tells the private node how far the task is, which keeps the claim.
 func (c *Claim) report(ctx context.Context) error {
+	select {
+	case c.reporting <- struct{}{}:
+		defer func() { <-c.reporting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	c.mu.Lock()
 	p := api.TaskProgress{
 		Worker:   c.e.info.ID,
