@@ -148,7 +148,7 @@ func modified(t *testing.T, dir, name string) int64 {
 	return st.ModTime().UnixNano()
 }
 
-// contents are all files of a directory, less those that tasks keep for themselves.
+// contents are the files of a directory, by their hashes.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	names, err := paths.CacheDir(dir).List()
@@ -157,7 +157,7 @@ func contents(t *testing.T, dir string) map[string]string {
 	for _, n := range names {
 		b, err := os.ReadFile(filepath.Join(dir, n))
 		require.NoError(t, err)
-		out[n] = string(b)
+		out[n] = sumOf(b)
 	}
 	require.NotContains(t, strings.Join(names, " "), ".done")
 	return out
