@@ -69,12 +69,12 @@ func (e *Engine) ask(ctx context.Context, what string, waiting func(bool), call 
 	o := outage{log: e.log, what: what}
 	for {
 		err := e.once(ctx, call)
-		switch {
-		case err == nil || definite(err):
+		if err == nil || definite(err) {
 			o.over()
 			waiting(false)
 			return err
-		case ctx.Err() != nil:
+		}
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		waiting(true)

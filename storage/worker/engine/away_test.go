@@ -61,7 +61,6 @@ func awayDuring(t *testing.T, away error, length time.Duration, typ api.TaskType
 		published = time.Now()
 		return someResult, ctx.Err()
 	})
-	defer w.halt() //nolint:errcheck // asserted below
 	start := time.Now()
 	time.Sleep(4*time.Minute + 50*time.Second) // the outage begins shortly before the work ends
 	n.mu.Lock()
@@ -103,7 +102,6 @@ func TestTaskGivenAwayComesBack(t *testing.T) {
 						sleep(ctx, 30*time.Minute)
 						return someResult, errors.Join(ctx.Err(), c.Confirm(ctx))
 					})
-					defer w.halt() //nolint:errcheck // asserted below
 					time.Sleep(time.Minute)
 					n.set(ways["unreachable"])
 					time.Sleep(14 * time.Minute)
@@ -137,7 +135,6 @@ func TestOnlyTheWordOfTheNodeStopsWork(t *testing.T) {
 			cause = context.Cause(ctx)
 			return nil, fmt.Errorf("stopped: %w", ctx.Err())
 		})
-		defer w.halt() //nolint:errcheck // asserted below
 		time.Sleep(12 * time.Second)
 		n.end(id)
 		time.Sleep(30 * time.Second)
@@ -165,7 +162,6 @@ func TestUnconfirmedWorkIsNotPublished(t *testing.T) {
 			said = c.Confirm(ctx)
 			return nil, said
 		})
-		defer w.halt() //nolint:errcheck // asserted below
 		time.Sleep(time.Second)
 		n.set(ways["busy"])
 		time.Sleep(5 * time.Minute)
@@ -199,7 +195,6 @@ func TestCallsOfATaskWaitForTheNode(t *testing.T) {
 			sleep(ctx, time.Minute)
 			return someResult, err
 		})
-		defer w.halt() //nolint:errcheck // asserted below
 		time.Sleep(70 * time.Second)
 		require.Equal(t, WaitsForNode, w.Tasks()[0].Stage)
 		time.Sleep(55 * time.Second)

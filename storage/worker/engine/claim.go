@@ -147,11 +147,11 @@ func (c *Claim) Open(ctx context.Context, ref api.BlobRef) (r io.ReadCloser, err
 	defer func() { c.waiting(&waited, false) }()
 	for { // no time limit of a call: it is a transfer, which has limits of its own
 		r, err = c.e.deps.Bulk.BlobOpen(ctx, ref)
-		switch {
-		case err == nil || definite(err):
+		if err == nil || definite(err) {
 			o.over()
 			return r, err
-		case ctx.Err() != nil:
+		}
+		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		c.waiting(&waited, true)

@@ -18,6 +18,7 @@ type delivery struct {
 	c *Claim
 	outcome
 	kept bool
+	told bool // that it could not be kept
 }
 
 // keep stores the outcome, whatever else ends meanwhile.
@@ -25,7 +26,8 @@ func (d *delivery) keep() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.c.ctx), keepTime)
 	defer cancel()
 	err := d.e.outbox.put(ctx, d.outcome)
-	if err != nil && !d.kept {
+	if err != nil && !d.told {
+		d.told = true
 		d.e.log.Error("result cannot be stored; it is reported all the same, and storing it is tried again", "task", d.Key, "err", err)
 	}
 	d.kept = err == nil
@@ -39,33 +41,38 @@ func (d *delivery) run(ctx context.Context) {
 	d.c.Set("deliver", 0, 0)
 	for ctx.Err() == nil {
 		err := d.once(ctx)
-		if ctx.Err() != nil && err != nil {
-			return
-		}
-		switch {
-		case err == nil:
+		if err == nil || definite(err) {
 			o.over()
-			d.forget()
-			return
-		case isLeaseLost(err):
-			d.e.log.Warn("a result is not wanted any more: the task is another worker's, or has ended", "task", d.Key)
-			d.forget()
-			return
-		case definite(err) && d.Refused:
-			d.e.log.Error("the private node refuses a result and the report of that too; both are dropped", "task", d.Key, "err", err)
-			d.forget()
-			return
-		case definite(err):
-			o.over()
-			d.refuse(err)
-		default:
-			if !d.kept {
-				d.keep()
+			if d.settled(err) {
+				d.forget()
+				return
 			}
-			d.c.waiting(&waited, true)
-			sleep(ctx, o.failed(err, d.e.cfg.Retry, d.e.cfg.RetryMax))
+			continue
 		}
+		if !d.kept {
+			d.keep()
+		}
+		d.c.waiting(&waited, true)
+		sleep(ctx, o.failed(err, d.e.cfg.Retry, d.e.cfg.RetryMax))
 	}
+}
+
+// settled tells whether a definite answer is the end of the delivery. A result
+// that is refused becomes a failure, which is still to be reported.
+func (d *delivery) settled(err error) bool {
+	if err == nil {
+		return true
+	}
+	if isLeaseLost(err) {
+		d.e.log.Warn("a result is not wanted any more: the task is another worker's, or has ended", "task", d.Key)
+		return true
+	}
+	if d.Refused {
+		d.e.log.Error("the private node refuses a result and the report of that too; both are dropped", "task", d.Key, "err", err)
+		return true
+	}
+	d.refuse(err)
+	return false
 }
 
 // once sends the bulk and then the report.
@@ -117,7 +124,7 @@ func (e *Engine) resume(ctx context.Context, wg *sync.WaitGroup) error {
 	}
 	for _, o := range all {
 		c := e.add(ctx, api.TaskStatus{ID: o.Task, Spec: api.TaskSpec{Key: o.Key}, State: api.TaskRunning, Attempts: o.Attempt})
-		c.computed, c.kept, c.began = true, o.Bulk, c.began.Add(-o.Spent)
+		c.computed, c.kept = true, o.Bulk
 		d := delivery{e: e, c: c, outcome: o, kept: true}
 		wg.Go(func() {
 			defer e.drop(c)

@@ -52,12 +52,10 @@ func TestResultOfTheLastMomentIsKept(t *testing.T) {
 		require.Len(t, kept, 1)
 		require.Equal(t, id, kept[0].Task)
 		require.Equal(t, 1, kept[0].Attempt)
-		require.Equal(t, time.Minute, kept[0].Spent)
 		require.Len(t, kept[0].Bulk, 1)
 
 		n.set(ways["unreachable"])
 		w = run(t, Config{}, n, store, b, nobody(t))
-		defer w.halt() //nolint:errcheck // asserted below
 		time.Sleep(time.Minute)
 		require.Equal(t, WaitsForNode, w.Tasks()[0].Stage)
 		n.set(nil)
@@ -394,6 +392,62 @@ func soleTask(n *node) (id api.UUID) {
 	return id
 }
 
+// TestStoreThatHeals: a result that could not be stored is stored when that works
+// again, and the trouble is told once.
+func TestStoreThatHeals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, inner := newNode(15*time.Minute, task("t", api.TaskCommit1)), memStore()
+		_, err := identity(t.Context(), inner)
+		require.NoError(t, err)
+		n.refuse = func(api.TaskReport) error { return ways["busy"] }
+		f := &fragile{Batching: inner}
+		w := run(t, Config{}, n, f, newBulk(), proving)
+		time.Sleep(time.Minute)
+		require.Equal(t, 1, w.log.count("ERROR result cannot be stored"))
+		require.Empty(t, outcomes(t, inner))
+		f.mu.Lock()
+		f.left = 2 // put and sync: storing it once is enough
+		f.mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		require.NoError(t, w.halt())
+		require.Len(t, outcomes(t, inner), 1)
+		require.Equal(t, 1, w.log.count("ERROR result cannot be stored"))
+	})
+}
+
+// TestDeliveredAtTheLastMoment: the worker is stopped while the node takes the
+// result, which is not delivered again.
+func TestDeliveredAtTheLastMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(15*time.Minute, task("t", api.TaskCommit1))
+		var w *bench
+		n.refuse = func(api.TaskReport) error { w.stop(); return nil }
+		w = run(t, Config{}, n, memStore(), newBulk(), func(ctx context.Context, st api.TaskStatus, c *Claim) (json.RawMessage, error) {
+			sleep(ctx, time.Second)
+			return proving(ctx, st, c)
+		})
+		time.Sleep(time.Minute)
+		require.NoError(t, w.halt())
+		require.Len(t, n.snapshot().reports, 1)
+		require.Empty(t, outcomes(t, w.store))
+		require.Zero(t, w.log.count("WARN"))
+	})
+}
+
+// TestDeliveredButNotDropped is told: it will be delivered again.
+func TestDeliveredButNotDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := memStore()
+		_, err := identity(t.Context(), inner)
+		require.NoError(t, err)
+		w := run(t, Config{}, newNode(15*time.Minute, task("t", api.TaskCommit1)), &fragile{Batching: inner, left: 2}, newBulk(), proving)
+		time.Sleep(time.Minute)
+		require.NoError(t, w.halt())
+		require.Len(t, outcomes(t, inner), 1)
+		require.Equal(t, 1, w.log.count("WARN a delivered result could not be dropped"))
+	})
+}
+
 // TestDamagedOutcomeIsDropped: its task is done again.
 func TestDamagedOutcomeIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -438,7 +492,7 @@ func TestUnreadableOutboxEndsTheRun(t *testing.T) {
 			s.Batching = memStore()
 			require.NoError(t, s.Put(t.Context(), outboxKey.ChildString("x"), []byte("{")))
 			w := run(t, Config{}, newNode(time.Minute), s, newBulk(), nobody(t))
-			require.ErrorIs(t, <-w.ended, bad)
+			require.ErrorIs(t, w.ended(), bad)
 			require.Empty(t, w.node.snapshot().held)
 		})
 	}

@@ -261,7 +261,8 @@ type bench struct {
 	store datastore.Batching
 	log   *logged
 	stop  context.CancelFunc
-	ended chan error
+	done  chan struct{}
+	err   error // of Run, when done is closed
 }
 
 func memStore() datastore.Batching { return dssync.MutexWrap(datastore.NewMapDatastore()) }
@@ -269,23 +270,31 @@ func memStore() datastore.Batching { return dssync.MutexWrap(datastore.NewMapDat
 // run starts a worker; stop it before the test ends.
 func run(t *testing.T, cfg Config, n *node, store datastore.Batching, b *bulk, work Work) *bench {
 	t.Helper()
-	w := &bench{node: n, bulk: b, store: store, log: &logged{}, ended: make(chan error, 1)}
+	w := &bench{node: n, bulk: b, store: store, log: &logged{}, done: make(chan struct{})}
 	var err error
 	cfg.TaskTypes = []api.TaskType{api.TaskPreCommit1, api.TaskCommit1}
 	w.Engine, err = New(t.Context(), cfg, Deps{Node: n, Work: work, Store: store, Bulk: b, Log: slog.New(w.log)})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop = stop
-	go func() { w.ended <- w.Run(ctx) }()
+	go func() {
+		defer close(w.done)
+		w.err = w.Run(ctx)
+	}()
+	t.Cleanup(func() { _ = w.halt() })
 	return w
 }
 
 // halt stops the worker and gives what Run returned.
 func (w *bench) halt() error {
 	w.stop()
-	err := <-w.ended
-	w.ended <- err
-	return err
+	return w.ended()
+}
+
+// ended waits for the end of Run and gives what it returned.
+func (w *bench) ended() error {
+	<-w.done
+	return w.err
 }
 
 // outcomes are what lies in the outbox of a store.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
@@ -21,7 +20,6 @@ type outcome struct {
 	Result  json.RawMessage `json:",omitempty"`
 	Bulk    []api.BlobRef   `json:",omitempty"` // that Result names
 	Failure *api.Failure    `json:",omitempty"`
-	Spent   time.Duration   `json:",omitempty"`
 	Refused bool            `json:",omitempty"` // Failure says why the result was not taken
 }
 

@@ -29,26 +29,29 @@ func (e *Engine) Run(ctx context.Context) error {
 	var taken time.Time // since when the identity is another's
 	for ctx.Err() == nil {
 		t, err := e.claim(ctx)
-		switch {
-		case ctx.Err() != nil:
-		case err == nil:
+		if err == nil {
 			o.over()
 			taken = time.Time{}
 			if t != nil {
 				e.start(ctx, &wg, *t)
 			}
-		case e.isTaken(err):
-			if taken.IsZero() {
-				taken = time.Now()
-				e.log.Warn("no task is given to this worker: its identity is in use, by its own former process for some seconds, or by one with a copy of its repo", "err", err)
-			}
-			if e.cfg.Takeover > 0 && time.Since(taken) >= e.cfg.Takeover {
-				return fmt.Errorf("claim tasks: %w", err)
-			}
-			sleep(ctx, e.cfg.Retry)
-		default:
-			sleep(ctx, o.failed(err, e.cfg.Retry, e.cfg.RetryMax))
+			continue
 		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !e.isTaken(err) {
+			sleep(ctx, o.failed(err, e.cfg.Retry, e.cfg.RetryMax))
+			continue
+		}
+		if taken.IsZero() {
+			taken = time.Now()
+			e.log.Warn("no task is given to this worker: its identity is in use, by its own former process for some seconds, or by one with a copy of its repo", "err", err)
+		}
+		if e.cfg.Takeover > 0 && time.Since(taken) >= e.cfg.Takeover {
+			return fmt.Errorf("claim tasks: %w", err)
+		}
+		sleep(ctx, e.cfg.Retry)
 	}
 	return nil
 }
@@ -122,7 +125,7 @@ func (e *Engine) perform(run context.Context, c *Claim) {
 		}
 		return // stopped: it is queued again at our next claim, or after the lease
 	}
-	o := outcome{Task: t.ID, Key: t.Spec.Key, Attempt: c.attempt(), Spent: time.Since(c.began)}
+	o := outcome{Task: t.ID, Key: t.Spec.Key, Attempt: c.attempt()}
 	if err == nil && len(result) > api.MaxResult {
 		err = &api.ErrInvalid{What: "result of task " + t.Spec.Key, Reason: fmt.Sprintf("it has %d bytes, more than the %d of a message", len(result), api.MaxResult)}
 	}
@@ -131,7 +134,7 @@ func (e *Engine) perform(run context.Context, c *Claim) {
 		log.Error("task failed", "retryable", o.Failure.Retryable, "err", err)
 	} else {
 		o.Result, o.Bulk = result, c.bulk(false)
-		log.Info("task done", "took", o.Spent.Round(time.Millisecond))
+		log.Info("task done", "took", time.Since(c.began).Round(time.Millisecond))
 	}
 	d := delivery{e: e, c: c, outcome: o}
 	d.keep()
@@ -167,12 +170,12 @@ func (e *Engine) beat(ctx context.Context, c *Claim) {
 		case <-tick.C:
 		}
 		err := e.once(ctx, c.report)
-		switch {
-		case ctx.Err() != nil || isLeaseLost(err):
+		if ctx.Err() != nil || isLeaseLost(err) {
 			return
-		case err == nil || definite(err):
+		}
+		if err == nil || definite(err) {
 			o.over()
-		default:
+		} else {
 			o.failed(err, e.cfg.Retry, e.cfg.RetryMax)
 		}
 	}

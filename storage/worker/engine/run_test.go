@@ -56,7 +56,7 @@ func TestIdentityOfTwo(t *testing.T) {
 				n.set(nil)
 				time.Sleep(time.Minute)
 				if c.ends {
-					require.ErrorContains(t, <-w.ended, "host7")
+					require.ErrorContains(t, w.ended(), "host7")
 					require.Empty(t, n.snapshot().reports)
 					return
 				}
@@ -96,7 +96,7 @@ func TestReportsOfProgress(t *testing.T) {
 		w := run(t, Config{Progress: 10 * time.Second}, n, memStore(), newBulk(), func(ctx context.Context, _ api.TaskStatus, c *Claim) (json.RawMessage, error) {
 			require.Equal(t, id, c.ID())
 			sleep(ctx, 15*time.Second)
-			c.Set("layers", 1, 4)
+			c.Set("layers", 3, 4)
 			sleep(ctx, 10*time.Second)
 			c.Set("trees", 7, 0)
 			sleep(ctx, 10*time.Second)
@@ -109,7 +109,7 @@ func TestReportsOfProgress(t *testing.T) {
 		me, s := w.Info().ID, time.Second
 		require.Equal(t, []api.TaskProgress{
 			{Worker: me, Task: id, Attempt: 1, Stage: "prepare", Spent: 10 * s},
-			{Worker: me, Task: id, Attempt: 1, Stage: "layers", Percent: 25, Spent: 20 * s},
+			{Worker: me, Task: id, Attempt: 1, Stage: "layers", Percent: 75, Spent: 20 * s},
 			{Worker: me, Task: id, Attempt: 1, Stage: "trees", Spent: 30 * s},
 			{Worker: me, Task: id, Attempt: 1, Stage: "trees", Spent: 35 * s, Computed: true},
 			{Worker: me, Task: id, Attempt: 1, Stage: "trees", Spent: 40 * s, Computed: true},
