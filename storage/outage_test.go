@@ -166,23 +166,7 @@ func TestNodeIsAwayAtEveryStep(t *testing.T) {
 
 	step := func(spec api.TaskSpec, err error) api.TaskStatus {
 		require.NoError(t, err)
-		st, err := m.TaskSubmit(t.Context(), spec)
-		require.NoError(t, err)
-		require.Eventually(t, func() bool {
-			st, err = m.TaskGet(t.Context(), st.ID)
-			return err == nil && st.State != api.TaskQueued
-		}, time.Minute, 100*time.Microsecond)
-		l.connect(nil)
-		lost := l.lost()
-		require.Eventually(t, func() bool { return l.lost() > lost+3 }, time.Minute, time.Millisecond)
-		l.connect(m)
-		for !st.Final() {
-			st, err = m.TaskWait(t.Context(), st.ID)
-			require.NoError(t, err)
-		}
-		require.Equal(t, api.TaskDone, st.State, "%s: %v", spec.Key, st.Failure)
-		require.Equal(t, 1, st.Attempts, spec.Key)
-		return st
+		return l.cutDuring(t, m, spec)
 	}
 	_, add := piece(t, 1000, 1024)
 	pieces := []abi.PieceInfo{add.Piece, {PieceCID: commp.ZeroPiece(1024), Size: 1024}}
@@ -197,6 +181,29 @@ func TestNodeIsAwayAtEveryStep(t *testing.T) {
 	require.NotEmpty(t, read(t, m, c1.Vanilla))
 	step(api.Finalize.Spec("FIN", ref, api.FinalizeParams{}))
 	step(api.Unseal.Spec("UNS", ref, api.UnsealParams{Ticket: ticket, UnsealedCID: pc2.UnsealedCID, Size: 1024}))
+}
+
+// cutDuring submits a task, cuts the line when it has been claimed, mends it later,
+// and waits for the end.
+func (l *line) cutDuring(t *testing.T, m *storage.Manager, spec api.TaskSpec) api.TaskStatus {
+	t.Helper()
+	st, err := m.TaskSubmit(t.Context(), spec)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		st, err = m.TaskGet(t.Context(), st.ID)
+		return err == nil && st.State != api.TaskQueued
+	}, time.Minute, 100*time.Microsecond)
+	l.connect(nil)
+	lost := l.lost()
+	require.Eventually(t, func() bool { return l.lost() > lost+3 }, time.Minute, time.Millisecond)
+	l.connect(m)
+	for !st.Final() {
+		st, err = m.TaskWait(t.Context(), st.ID)
+		require.NoError(t, err)
+	}
+	require.Equal(t, api.TaskDone, st.State, "%s: %v", spec.Key, st.Failure)
+	require.Equal(t, 1, st.Attempts, spec.Key)
+	return st
 }
 
 var _ paths.Index = (*line)(nil)

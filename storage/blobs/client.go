@@ -112,7 +112,11 @@ func (c *Client) Put(ctx context.Context, ref api.BlobRef, body io.Reader) error
 	err = statusError(resp, ref)
 	var missing *api.ErrNotFound
 	if errors.As(err, &missing) {
-		return &api.ErrInvalid{What: "bulk result " + string(ref.CID), Reason: "the process asked keeps none", Hint: "is this the address of the private node, and of this version?"}
+		return &api.ErrInvalid{
+			What:   "bulk result " + string(ref.CID),
+			Reason: "the process asked keeps none",
+			Hint:   "is this the address of the private node, and of this version?",
+		}
 	}
 	return err
 }

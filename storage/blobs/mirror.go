@@ -75,7 +75,10 @@ func (m *Mirror) BlobPut(ctx context.Context, r io.Reader) (api.BlobRef, error) 
 // when it is not there. *api.ErrInvalid for a reference that cannot be.
 func (m *Mirror) BlobOpen(ctx context.Context, ref api.BlobRef) (io.ReadCloser, error) {
 	if ref.Size < 0 || ref.Size > m.own.cfg.Max {
-		return nil, &api.ErrInvalid{What: fmt.Sprintf("bulk result %.80q", ref.CID), Reason: fmt.Sprintf("it is said to have %d bytes; the most is %d", ref.Size, m.own.cfg.Max)}
+		return nil, &api.ErrInvalid{
+			What:   fmt.Sprintf("bulk result %.80q", ref.CID),
+			Reason: fmt.Sprintf("it is said to have %d bytes; the most is %d", ref.Size, m.own.cfg.Max),
+		}
 	}
 	f, err := m.own.BlobOpen(ctx, ref)
 	var missing *api.ErrNotFound

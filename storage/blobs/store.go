@@ -166,7 +166,10 @@ func (s *Store) file(c api.CidString) (*os.File, int64, error) {
 	}
 	f, err := os.Open(s.path(c))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, &api.ErrNotFound{What: "bulk result " + string(c), Hint: "the task that made it was forgotten; it is made again by a new one"}
+		return nil, 0, &api.ErrNotFound{
+			What: "bulk result " + string(c),
+			Hint: "the task that made it was forgotten; it is made again by a new one",
+		}
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("open bulk result %s: %w", c, err)
@@ -191,7 +194,10 @@ func (s *Store) BlobOpen(_ context.Context, ref api.BlobRef) (io.ReadCloser, err
 }
 
 func damaged(ref api.BlobRef, why string) error {
-	return &api.ErrNotFound{What: fmt.Sprintf("bulk result %s of %d bytes", ref.CID, ref.Size), Hint: "what is kept under the name is damaged: " + why}
+	return &api.ErrNotFound{
+		What: fmt.Sprintf("bulk result %s of %d bytes", ref.CID, ref.Size),
+		Hint: "what is kept under the name is damaged: " + why,
+	}
 }
 
 // SweepUnnamed deletes the blobs that named does not list and that were neither

@@ -75,6 +75,11 @@ func Conform(t *testing.T, open func(t *testing.T) api.Blobs) {
 		wg.Wait()
 		require.True(t, bytes.Equal(b, Read(t, s, Ref(t, b))))
 	})
+	t.Run("what is not there", func(t *testing.T) { absent(t, open) })
+	t.Run("what does not come whole", func(t *testing.T) { broken(t, open) })
+}
+
+func absent(t *testing.T, open func(t *testing.T) api.Blobs) {
 	t.Run("not kept", func(t *testing.T) { missing(t, open(t), Ref(t, []byte("nobody put this"))) })
 	t.Run("other size", func(t *testing.T) {
 		s := open(t)
@@ -92,11 +97,14 @@ func Conform(t *testing.T, open func(t *testing.T) api.Blobs) {
 			require.ErrorAs(t, err, &invalid, "%q", name)
 		}
 	})
+}
+
+func broken(t *testing.T, open func(t *testing.T) api.Blobs) {
 	t.Run("a source that breaks", func(t *testing.T) {
 		s := open(t)
-		broken := errors.New("the proof could not be read")
-		_, err := s.BlobPut(t.Context(), io.MultiReader(bytes.NewReader(Bytes(5000)), failing{broken}))
-		require.ErrorIs(t, err, broken)
+		failed := errors.New("the proof could not be read")
+		_, err := s.BlobPut(t.Context(), io.MultiReader(bytes.NewReader(Bytes(5000)), failing{failed}))
+		require.ErrorIs(t, err, failed)
 		missing(t, s, Ref(t, Bytes(5000)))
 	})
 	t.Run("a caller that leaves", func(t *testing.T) {

@@ -46,7 +46,8 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		if taken.IsZero() {
 			taken = time.Now()
-			e.log.Warn("no task is given to this worker: its identity is in use, by its own former process for some seconds, or by one with a copy of its repo", "err", err)
+			e.log.Warn("no task is given to this worker: its identity is in use, for some seconds by its own former process, "+
+				"or by one with a copy of its repo", "err", err)
 		}
 		if e.cfg.Takeover > 0 && time.Since(taken) >= e.cfg.Takeover {
 			return fmt.Errorf("claim tasks: %w", err)
@@ -127,7 +128,10 @@ func (e *Engine) perform(run context.Context, c *Claim) {
 	}
 	o := outcome{Task: t.ID, Key: t.Spec.Key, Attempt: c.attempt()}
 	if err == nil && len(result) > api.MaxResult {
-		err = &api.ErrInvalid{What: "result of task " + t.Spec.Key, Reason: fmt.Sprintf("it has %d bytes, more than the %d of a message", len(result), api.MaxResult)}
+		err = &api.ErrInvalid{
+			What:   "result of task " + t.Spec.Key,
+			Reason: fmt.Sprintf("it has %d bytes, more than the %d of a message", len(result), api.MaxResult),
+		}
 	}
 	if err != nil {
 		o.Failure = failure(err)

@@ -53,7 +53,11 @@ func (j *job) addPiece(ctx context.Context, a api.AddPieceParams) (abi.PieceInfo
 		return a.Piece, err
 	}
 	if uint64(off)+uint64(a.Piece.Size) > uint64(j.size) || a.Data.Size > uint64(a.Piece.Size.Unpadded()) {
-		return a.Piece, &api.ErrInvalid{What: "piece " + a.Piece.PieceCID.String(), Reason: "it does not fit", Hint: "check its padded size against the sector and against the payload"}
+		return a.Piece, &api.ErrInvalid{
+			What:   "piece " + a.Piece.PieceCID.String(),
+			Reason: "it does not fit",
+			Hint:   "check its padded size against the sector and against the payload",
+		}
 	}
 	input, err := inputOf(j.sector, a.Existing, a.Piece)
 	if err != nil {
@@ -89,7 +93,9 @@ func (j *job) unsealedHome(ctx context.Context, input string, must bool) (unseal
 		return unsealedFile{home: home{at, at.FilePath(j.sector.ID, api.FileUnsealed), func() {}}}, err
 	}
 	need := paths.Need(api.FileUnsealed, j.size, true)
-	h, ok := j.begun(api.FileUnsealed, need, func(name string) bool { return exists(name) && loadFinished(name+inputSuffix, input, new(bool)) })
+	h, ok := j.begun(api.FileUnsealed, need, func(name string) bool {
+		return exists(name) && loadFinished(name+inputSuffix, input, new(bool))
+	})
 	if !ok {
 		if h.at, h.release, err = j.room(ctx, "unsealed", need, true); err != nil {
 			return unsealedFile{}, err

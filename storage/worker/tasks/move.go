@@ -91,7 +91,7 @@ func (j *job) copyFile(ctx context.Context, src, dst string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	if err := unix.Fallocate(int(out.Fd()), 0, 0, max(st.Size(), 1)); err != nil && errors.Is(err, unix.ENOSPC) { //nolint:gosec // a descriptor
+	if err := unix.Fallocate(int(out.Fd()), 0, 0, max(st.Size(), 1)); errors.Is(err, unix.ENOSPC) { //nolint:gosec // a descriptor
 		return err // better now than after an hour
 	}
 	c := &counter{r: ctxReader{in, ctx}, f: func(n int64) { j.Set("move", n, st.Size()) }}

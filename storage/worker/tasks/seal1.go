@@ -184,7 +184,9 @@ func (j *job) computeLayers(ctx context.Context, h home, a api.PreCommit1Params,
 }
 
 // layersOf computes the layers of data, and keeps what came out beside them.
-func (j *job) layersOf(ctx context.Context, h home, data io.ReaderAt, a api.PreCommit1Params, input string) (out porep.PreCommit1Out, err error) {
+func (j *job) layersOf(
+	ctx context.Context, h home, data io.ReaderAt, a api.PreCommit1Params, input string,
+) (out porep.PreCommit1Out, err error) {
 	labels, err := j.labelOptions(ctx)
 	if err != nil {
 		return out, err

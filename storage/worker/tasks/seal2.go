@@ -111,7 +111,9 @@ func firstError(steps ...func() error) error {
 
 // makeReplica makes the replica where an earlier attempt at it lies, on the path
 // where its cache is, or elsewhere when that is full.
-func (j *job) makeReplica(ctx context.Context, pc1 porep.PreCommit1Out, cache paths.Path, need uint64, input string) (com porep.Commitments, at paths.Path, err error) {
+func (j *job) makeReplica(
+	ctx context.Context, pc1 porep.PreCommit1Out, cache paths.Path, need uint64, input string,
+) (com porep.Commitments, at paths.Path, err error) {
 	h, err := j.besideOf(ctx, cache, need)
 	if err != nil {
 		return com, at, err
@@ -183,7 +185,9 @@ func (j *job) replicate(ctx context.Context, pc1 porep.PreCommit1Out, dir paths.
 
 // seal2 is the second phase, and for synthetic seal proofs what comes between it
 // and the pre-commitment.
-func (j *job) seal2(ctx context.Context, pc1 porep.PreCommit1Out, data io.ReaderAt, f *os.File, dir paths.CacheDir) (com porep.Commitments, err error) {
+func (j *job) seal2(
+	ctx context.Context, pc1 porep.PreCommit1Out, data io.ReaderAt, f *os.File, dir paths.CacheDir,
+) (com porep.Commitments, err error) {
 	if err := f.Truncate(int64(j.size)); err != nil { //nolint:gosec // sector sizes fit
 		return com, fmt.Errorf("size replica: %w", err)
 	}

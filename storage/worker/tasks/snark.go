@@ -58,7 +58,10 @@ func (j *job) proveUpdate2(ctx context.Context, a api.ProveUpdate2Params) (none 
 		return none, err
 	}
 	if a.Info.UpdateProofType != typ {
-		return none, &api.ErrInvalid{What: "PR2 of sector " + j.String(), Reason: fmt.Sprintf("its parameters speak of update proof %d, not %d", a.Info.UpdateProofType, typ)}
+		return none, &api.ErrInvalid{
+			What:   "PR2 of sector " + j.String(),
+			Reason: fmt.Sprintf("its parameters speak of update proof %d, not %d", a.Info.UpdateProofType, typ),
+		}
 	}
 	vanilla, err := j.bulk(ctx, a.Vanilla)
 	if err != nil {
@@ -96,7 +99,10 @@ func updatePartitions(p abi.RegisteredUpdateProof) int {
 }
 
 func errNoSnark() error {
-	return &api.ErrUnsupportedProof{What: "Groth16 proofs by this worker", Hint: "give it the proof parameters, or take its C2 and PR2 tasks away"}
+	return &api.ErrUnsupportedProof{
+		What: "Groth16 proofs by this worker",
+		Hint: "give it the proof parameters, or take its C2 and PR2 tasks away",
+	}
 }
 
 // groth16Size is the length of one compressed proof in bytes.

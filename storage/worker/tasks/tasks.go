@@ -186,7 +186,9 @@ func (j *job) do(ctx context.Context, spec api.TaskSpec) (json.RawMessage, error
 }
 
 // run decodes a task's parameters, hands them on and encodes the result.
-func run[P, R any](ctx context.Context, spec api.TaskSpec, t api.Task[P, R], work func(context.Context, P) (R, error)) (json.RawMessage, error) {
+func run[P, R any](
+	ctx context.Context, spec api.TaskSpec, t api.Task[P, R], work func(context.Context, P) (R, error),
+) (json.RawMessage, error) {
 	a, err := t.Params(spec)
 	if err != nil {
 		return nil, err
@@ -204,7 +206,11 @@ func opaque[T any](raw json.RawMessage) (T, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&v); err != nil {
-		return v, &api.ErrInvalid{What: "what an earlier task handed on", Reason: err.Error(), Hint: "the worker that made it may be of another version"}
+		return v, &api.ErrInvalid{
+			What:   "what an earlier task handed on",
+			Reason: err.Error(),
+			Hint:   "the worker that made it may be of another version",
+		}
 	}
 	return v, nil
 }

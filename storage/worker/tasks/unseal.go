@@ -50,8 +50,9 @@ func (j *job) unsealInto(ctx context.Context, f *unsealed.File, commD cid.Cid, a
 	if ok, err := f.Has(a.Offset, a.Size); err != nil || ok {
 		return err // done before
 	}
-	total := int64(a.Size)                                                                                         //nolint:gosec // inside the sector
-	out := &countWriter{w: io.NewOffsetWriter(f, int64(a.Offset)), f: func(n int64) { j.Set("unseal", n, total) }} //nolint:gosec // inside the sector
+	total := int64(a.Size)                       //nolint:gosec // inside the sector
+	to := io.NewOffsetWriter(f, int64(a.Offset)) //nolint:gosec // inside the sector
+	out := &countWriter{w: to, f: func(n int64) { j.Set("unseal", n, total) }}
 	j.Set("unseal", 0, total)
 	decode := j.unsealReplica
 	if a.SectorKeyCID != "" {
