@@ -157,11 +157,12 @@ func (j *job) fill(ctx context.Context, to unsealedFile, at span, write func(*un
 }
 
 func (j *job) copyPiece(ctx context.Context, f *unsealed.File, off abi.PaddedPieceSize, a api.AddPieceParams) error {
-	src, err := j.payload(ctx, a.Data)
-	if err != nil {
-		return err
-	}
-	defer src.Close()                                                           //nolint:errcheck // read only
+	open := func() (io.ReadCloser, error) { return j.payload(ctx, a.Data) }
+	return throughout(open, func(src io.Reader) error { return j.writePayload(ctx, src, f, off, a) })
+}
+
+// writePayload pads what src gives into the file, and checks it meanwhile.
+func (j *job) writePayload(ctx context.Context, src io.Reader, f *unsealed.File, off abi.PaddedPieceSize, a api.AddPieceParams) error {
 	out := &padWriter{w: io.NewOffsetWriter(f, int64(off)), left: a.Piece.Size} //nolint:gosec // inside the sector
 	total := int64(a.Piece.Size.Unpadded())                                     //nolint:gosec // inside the sector
 	counted := &counter{r: src, f: func(n int64) { j.Set("add piece", n, total) }}

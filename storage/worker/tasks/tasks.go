@@ -152,7 +152,8 @@ func (t *Tasks) Do(ctx context.Context, spec api.TaskSpec, c Claim) (json.RawMes
 	j := &job{Tasks: t, Claim: c, sector: spec.Sector, size: size}
 	result, err := j.do(ctx, spec)
 	if err != nil {
-		return nil, fmt.Errorf("%s of sector %s: %w", spec.Type, spec.Sector, temporary(err))
+		err = paths.AsNoSpace(temporary(err), "files of sector "+j.String(), uint64(size))
+		return nil, fmt.Errorf("%s of sector %s: %w", spec.Type, spec.Sector, err)
 	}
 	return result, nil
 }
