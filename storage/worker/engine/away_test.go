@@ -62,6 +62,7 @@ func awayDuring(t *testing.T, away error, length time.Duration, typ api.TaskType
 	n.away, n.hang = away, away == nil
 	n.mu.Unlock()
 	time.Sleep(length)
+	synctest.Wait()
 	require.True(t, published.IsZero() == (length > 10*time.Second))
 	require.Equal(t, WaitsForNode, w.Tasks()[0].Stage)
 	require.Empty(t, n.snapshot().reports)
@@ -69,6 +70,7 @@ func awayDuring(t *testing.T, away error, length time.Duration, typ api.TaskType
 	n.away, n.hang = nil, false
 	n.mu.Unlock()
 	time.Sleep(2 * time.Minute)
+	synctest.Wait()
 	require.False(t, published.Before(start.Add(4*time.Minute+50*time.Second+length)))
 	require.NoError(t, w.halt())
 	got := n.snapshot()
@@ -133,6 +135,7 @@ func TestOnlyTheWordOfTheNodeStopsWork(t *testing.T) {
 		time.Sleep(12 * time.Second)
 		n.end(id)
 		time.Sleep(30 * time.Second)
+		synctest.Wait()
 		require.True(t, isLeaseLost(cause), cause)
 		require.Empty(t, w.Tasks())
 		require.Empty(t, outcomes(t, w.store))
@@ -163,8 +166,8 @@ func TestUnconfirmedWorkIsNotPublished(t *testing.T) {
 		n.giveAway(t, id, time.Hour)
 		n.set(nil)
 		time.Sleep(time.Minute)
-		require.True(t, isLeaseLost(said), said)
 		require.NoError(t, w.halt())
+		require.True(t, isLeaseLost(said), said)
 		require.Empty(t, n.snapshot().reports)
 		require.Empty(t, outcomes(t, w.store))
 	})
@@ -195,6 +198,7 @@ func TestCallsOfATaskWaitForTheNode(t *testing.T) {
 		time.Sleep(55 * time.Second)
 		require.Equal(t, "found", w.Tasks()[0].Stage)
 		s := time.Second
+		synctest.Wait()
 		require.Equal(t, []time.Duration{0, 2 * s, 6 * s, 14 * s, 30 * s, 60 * s, 90 * s, 120 * s}, calls)
 		time.Sleep(time.Minute)
 		require.NoError(t, w.halt())

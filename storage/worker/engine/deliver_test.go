@@ -195,11 +195,13 @@ func TestDeliveredAtTheLastMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(15*time.Minute, task("t", api.TaskCommit1))
 		var w *bench
+		ready := make(chan struct{})
 		n.refuse = func(api.TaskReport) error { w.stop(); return nil }
 		w = run(t, Config{}, n, memStore(), newBulk(), func(ctx context.Context, st api.TaskStatus, c *Claim) (json.RawMessage, error) {
-			sleep(ctx, time.Second)
+			<-ready
 			return proving(ctx, st, c)
 		})
+		close(ready)
 		time.Sleep(time.Minute)
 		require.NoError(t, w.halt())
 		require.Len(t, n.snapshot().reports, 1)
