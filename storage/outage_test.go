@@ -136,9 +136,10 @@ func TestNodeRestartsWhileATaskEnds(t *testing.T) {
 	st := submit(t, m, "PC1", api.TaskPreCommit1, ref, api.PreCommit1Params{Ticket: ticket, Pieces: pieces})
 	require.Equal(t, api.TaskDone, st.State, "%v", st.Failure)
 	require.Equal(t, 1, st.Attempts, "it is not done twice")
-	locs, err := m.StorageFindSector(t.Context(), ref.ID, api.FileCache)
-	require.NoError(t, err)
-	require.Len(t, locs, 1)
+	require.Eventually(t, func() bool { // the path is attached again by the next heartbeat
+		locs, err := m.StorageFindSector(t.Context(), ref.ID, api.FileCache)
+		return err == nil && len(locs) == 1
+	}, time.Minute, time.Millisecond)
 	out, err := api.PreCommit1.Result(st)
 	require.NoError(t, err)
 	do[api.PreCommit2Result](t, m, "PC2", api.TaskPreCommit2, ref, api.PreCommit2Params{PreCommit1Out: out})

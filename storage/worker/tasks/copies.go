@@ -127,16 +127,8 @@ func (j *job) proveFiles(ctx context.Context, sealed porep.File, cache porep.Fil
 	if err != nil {
 		return err
 	}
-	aux, err := cache.Open("t_aux")
-	if err != nil {
+	if err := porep.CheckTAux(j.sector.ProofType, cache); err != nil {
 		return fmt.Errorf("%s: %w", j.name(f.cache), err)
-	}
-	n, err = aux.Size()
-	if err = errors.Join(err, aux.Close()); err == nil && n == 0 {
-		err = fmt.Errorf("%s: t_aux is empty", j.name(f.cache))
-	}
-	if err != nil {
-		return err
 	}
 	info := proof.SectorInfo{SealProof: j.sector.ProofType, SectorNumber: j.sector.ID.Number, SealedCID: commR}
 	return post.SelfCheck(ctx, j.sector.ID.Miner, post.SectorAccess{Info: info, Sealed: sealed, Cache: cache})
