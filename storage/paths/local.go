@@ -56,8 +56,10 @@ type Local struct {
 	deps Deps
 	log  *slog.Logger
 
+	fileMu sync.Mutex // held while storage.json is rewritten
+
 	mu     sync.Mutex
-	places []*place // in the order in which they were configured
+	places []*place      // in the order in which they were configured
 	grown  chan struct{} // a signal: a place has come
 	mute   bool          // the index refuses declarations from us: another process makes them
 }
