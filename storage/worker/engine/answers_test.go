@@ -63,6 +63,7 @@ func TestRetryable(t *testing.T) {
 		&api.ErrLeaseLost{}:        true,
 		&api.ErrUnsupportedProof{}: false,
 		&api.ErrPermission{}:       false,
+		&api.ErrInUse{}:            true,
 	}
 	require.Len(t, again, len(api.ErrorTable()), "an error is missing here")
 	for err, want := range again {

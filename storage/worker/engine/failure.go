@@ -33,7 +33,8 @@ func failure(err error) *api.Failure {
 func retryable(err error) bool {
 	_, typed := api.Typed(err)
 	switch typed.(type) { //nolint:errorlint // Typed has unwrapped it
-	case *api.ErrUnreachable, *api.ErrBusy, *api.ErrNoSpace, *api.ErrLocked, *api.ErrLeaseLost, *api.ErrNotFound, *api.ErrNotServedHere:
+	case *api.ErrUnreachable, *api.ErrBusy, *api.ErrNoSpace, *api.ErrLocked, *api.ErrLeaseLost, *api.ErrNotFound, *api.ErrNotServedHere,
+		*api.ErrInUse:
 		return true
 	case nil:
 		var path *fs.PathError
