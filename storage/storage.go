@@ -123,6 +123,11 @@ func (m *Manager) StorageAddLocal(ctx context.Context, path string) error {
 	return m.local.Add(ctx, path)
 }
 
+// StorageDetachLocal detaches a path from this process.
+func (m *Manager) StorageDetachLocal(ctx context.Context, id api.StorageID) error {
+	return m.local.Detach(ctx, id)
+}
+
 // BlobOpen reads a bulk result of a task; see [api.Blobs].
 func (m *Manager) BlobOpen(ctx context.Context, ref api.BlobRef) (io.ReadCloser, error) {
 	return m.blobs.BlobOpen(ctx, ref)
