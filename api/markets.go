@@ -53,7 +53,9 @@ type DealInfo struct {
 	Retry             DealRetry
 	Err               string
 	PublishCid        *cid.Cid
+	OnChain           bool // ChainDealID is that of the published deal
 	ChainDealID       abi.DealID
+	Attempt           int `json:",omitempty"` // how many placements were given up before this one
 	Placement         *PiecePlacement
 	SealingState      SectorState
 	OnChainActive     bool

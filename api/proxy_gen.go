@@ -2828,6 +2828,7 @@ type SealingStruct struct {
 		SectorsList          func(ctx context.Context, cursor abi.SectorNumber, limit int) ([]SectorInfo, error) `perm:"read"`
 		SectorsStatus        func(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)         `perm:"read"`
 		SectorsSummary       func(ctx context.Context) (map[SectorState]int, error)                              `perm:"read"`
+		SectorsFaults        func(ctx context.Context) ([]SectorFault, error)                                    `perm:"read"`
 		PledgeSector         func(ctx context.Context) (abi.SectorID, error)                                     `perm:"write"`
 		SectorStartSealing   func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"write"`
 		SectorRetry          func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"write"`
@@ -2894,6 +2895,14 @@ func (s *SealingStruct) SectorsSummary(ctx context.Context) (r map[SectorState]i
 		return r, notConnected("SectorsSummary")
 	}
 	return s.Internal.SectorsSummary(ctx)
+}
+
+// SectorsFaults implements [Sealing].
+func (s *SealingStruct) SectorsFaults(ctx context.Context) (r []SectorFault, err error) {
+	if s.Internal.SectorsFaults == nil {
+		return r, notConnected("SectorsFaults")
+	}
+	return s.Internal.SectorsFaults(ctx)
 }
 
 // PledgeSector implements [Sealing].
@@ -3039,6 +3048,18 @@ func (s *SealingServer) SectorsSummary(ctx context.Context) (r map[SectorState]i
 	})
 	if err != nil {
 		r = *new(map[SectorState]int)
+	}
+	return r, err
+}
+
+// SectorsFaults guards the method of [Sealing].
+func (s *SealingServer) SectorsFaults(ctx context.Context) (r []SectorFault, err error) {
+	err = s.Guard(ctx, Method{"SectorsFaults", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.SectorsFaults(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new([]SectorFault)
 	}
 	return r, err
 }

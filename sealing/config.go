@@ -99,8 +99,14 @@ type Verifier interface {
 	Update(ctx context.Context, info proof.ReplicaUpdateInfo) (bool, error)
 }
 
-// Deps are the parts sealing works with; all but Log, CommitMsgs and Verify are
-// needed.
+// Faults knows which sectors the chain counts as faulty.
+type Faults interface {
+	List() []api.SectorFault
+	Fault(n abi.SectorNumber) *api.SectorFault // nil when it is not faulty
+}
+
+// Deps are the parts sealing works with; all but Log, CommitMsgs, Verify and
+// Faults are needed.
 type Deps struct {
 	Store      datastore.Batching // sealing's own prefix
 	Chain      Chain
@@ -109,6 +115,7 @@ type Deps struct {
 	Msgs       Messages // pre-commitments, and commitments too when CommitMsgs is nil
 	CommitMsgs Messages // sender with the fee limit for commitments
 	Verify     Verifier // of proofs that workers made, before they are sent; nil: unchecked
+	Faults     Faults   // shown with the sectors; nil: none are known
 	Log        *slog.Logger
 }
 

@@ -125,7 +125,10 @@ func (s *Sealing) join(ctx context.Context, r api.AddPieceRequest) (ch chan piec
 	defer s.mu.Unlock()
 	l, p, ok := s.planned(r.Key)
 	if !ok {
-		return nil, at, false, nil
+		if err := s.gone(r.Key); err != nil {
+			return nil, at, true, err
+		}
+		return nil, at, false, s.elsewhere(r)
 	}
 	if p.Info != r.Piece {
 		return nil, at, true, &api.ErrInvalid{What: "piece " + r.Key, Reason: fmt.Sprintf("the key was used before for %s of %d bytes", p.Info.PieceCID, p.Info.Size)}

@@ -22,17 +22,6 @@ func (s *Sealing) ActorAddress(context.Context) (string, error) { return s.cfg.M
 // ActorSectorSize is the miner's sector size in bytes.
 func (s *Sealing) ActorSectorSize(context.Context) (abi.SectorSize, error) { return s.size, nil }
 
-// SectorPlacement says where the piece of a key is, once its bytes are there.
-func (s *Sealing) SectorPlacement(_ context.Context, key string) (api.PiecePlacement, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l, p, ok := s.planned(key)
-	if !ok || !p.Placed {
-		return api.PiecePlacement{}, &api.ErrNotFound{What: "placement of piece " + key}
-	}
-	return s.placement(l.rec, p), nil
-}
-
 // SectorsList lists sectors from number cursor on, at most limit (0 = 1000).
 func (s *Sealing) SectorsList(_ context.Context, cursor abi.SectorNumber, limit int) ([]api.SectorInfo, error) {
 	if limit <= 0 || limit > maxPage {
@@ -83,6 +72,14 @@ func (s *Sealing) SectorsSummary(context.Context) (map[api.SectorState]int, erro
 		out[l.rec.State]++
 	}
 	return out, nil
+}
+
+// SectorsFaults lists the faulty sectors, also those of no record here.
+func (s *Sealing) SectorsFaults(context.Context) ([]api.SectorFault, error) {
+	if s.deps.Faults == nil {
+		return []api.SectorFault{}, nil
+	}
+	return append([]api.SectorFault{}, s.deps.Faults.List()...), nil
 }
 
 // PledgeSector starts a sector of zeros.
@@ -205,6 +202,9 @@ func (s *Sealing) info(r record, log bool) api.SectorInfo {
 		CommD: r.CommD, CommR: r.CommR, PreCommitMsg: r.PreCommitMsg, CommitMsg: r.CommitMsg,
 		Expiration: r.Expiration, Retries: r.Retries, LastErr: r.LastErr, NextRetry: r.NextRetry,
 		Created: r.Created, Updated: r.Updated, Pieces: []api.SectorPiece{},
+	}
+	if s.deps.Faults != nil {
+		out.Fault = s.deps.Faults.Fault(r.Number)
 	}
 	if u := r.Update; u != nil {
 		out.UpdateSealed, out.UpdateUnsealed, out.UpdateMsg = u.CommR, u.CommD, u.Msg

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/filecoin-project/go-state-types/abi"
 
@@ -97,81 +96,4 @@ func (s *Sealing) pack(ctx context.Context, l *lane, r record) (event, error) {
 		return s.placeNext(ctx, l, r)
 	}
 	return event{Kind: evPacked}, nil
-}
-
-// pieceError is the outcome for the callers of one key; nil err = placed.
-type pieceError struct {
-	at  api.PiecePlacement
-	err error
-}
-
-// settle keeps the key index true and answers waiting callers. Holds mu.
-func (s *Sealing) settle(before, after record, ev event) {
-	switch ev.Kind {
-	case evReserved, evUpdateLanded:
-		s.indexKeys(after)
-	case evPlaced:
-		for _, p := range after.Pieces {
-			if p.Seq == ev.Seq && !p.filler() {
-				s.answer(p.Key, pieceError{at: s.placement(after, p)})
-			}
-		}
-	case evDropped:
-		for _, p := range before.Pieces {
-			if p.Seq == ev.Seq {
-				delete(s.keys, p.Key)
-				s.answer(p.Key, pieceError{err: s.dropError(before, p, ev.Reason)})
-			}
-		}
-	case evRemove, evFatal, evAbort:
-		s.disown(after, ev)
-	}
-}
-
-// disown makes the pieces of a sector that will never be proven homeless, so
-// that their owners can place them again.
-func (s *Sealing) disown(r record, ev event) {
-	for _, p := range r.Pieces {
-		if p.filler() {
-			continue
-		}
-		delete(s.keys, p.Key)
-		s.answer(p.Key, pieceError{err: &api.ErrBusy{What: "piece " + p.Key,
-			Reason: fmt.Sprintf("sector %s was given up (%s)", s.name(r.Number), ev.Kind)}})
-	}
-}
-
-func (s *Sealing) answer(key string, res pieceError) {
-	for _, ch := range s.waiters[key] {
-		ch <- res // buffered, one answer each
-	}
-	delete(s.waiters, key)
-}
-
-func (s *Sealing) indexKeys(r record) {
-	switch r.State {
-	case api.SectorRemoving, api.SectorRemoved, api.SectorFailedForGood, api.SectorAbortUpgrade:
-		return
-	}
-	for _, p := range r.Pieces {
-		if !p.filler() {
-			s.keys[p.Key] = r.Number
-		}
-	}
-}
-
-func (s *Sealing) placement(r record, p piece) api.PiecePlacement {
-	return api.PiecePlacement{Sector: s.id(r.Number), Offset: p.Offset, Size: p.Info.Size}
-}
-
-// dropError is the typed reason for which a piece was given back.
-func (s *Sealing) dropError(r record, p piece, text string) error {
-	if _, rest, ok := strings.Cut(text, "commp mismatch: expected="); ok {
-		_, got, _ := strings.Cut(rest, "actual=")
-		return &api.ErrPieceMismatch{Want: p.Info.PieceCID.String(), Got: strings.TrimSpace(got)}
-	}
-	if r.Attempts[fmt.Sprintf("AP%d", p.Seq)]+1 >= pieceTries {
-		return &api.ErrBusy{What: "piece " + p.Key, Reason: fmt.Sprintf("its data could not be had in %d tries: %s", pieceTries, text)}
-	}
-	return &api.ErrInvalid{What: "piece " + p.Key, Reason: text, Hint: "offer it again with data that can be read"}
 }

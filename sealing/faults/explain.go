@@ -1,0 +1,38 @@
+package faults
+
+import (
+	"fmt"
+	"slices"
+
+	"quarry/api"
+)
+
+// reason is what the last window PoSt of the sector's deadline says; empty when
+// it is not among those remembered, or went well.
+func reason(f api.SectorFault, recent []api.PoStRecord) string {
+	for _, p := range recent { // newest first
+		if p.Deadline != f.Deadline {
+			continue
+		}
+		switch {
+		case slices.Contains(p.Skipped, f.Sector):
+			return fmt.Sprintf("its files could not be read for the window PoSt of deadline %d, epoch %d", p.Deadline, p.Open)
+		case p.Error != "":
+			return fmt.Sprintf("the window PoSt of deadline %d, epoch %d, failed: %s", p.Deadline, p.Open, p.Error)
+		}
+		return ""
+	}
+	return ""
+}
+
+// explain is what is shown: the reason, and what the operator can do.
+func explain(f api.SectorFault, why string) (string, string) {
+	if why == "" {
+		why = "the chain has no valid window PoSt of it; this node does not remember why"
+	}
+	if f.Recovering {
+		return why, fmt.Sprintf("nothing: it was declared recovered, the next window PoSt of deadline %d decides", f.Deadline)
+	}
+	return why, "see `miner storage list` for its files and `miner proving info` for the proofs; " +
+		"once it can be read again the node declares it recovered by itself"
+}
