@@ -66,6 +66,7 @@ type Chain interface {
 	StateSectorPartition(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (*api.SectorLocation, error)
 	StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64, tsk api.TipSetKey) ([]api.Partition, error)
 	StateMinerProvingDeadline(ctx context.Context, a address.Address, tsk api.TipSetKey) (*dline.Info, error)
+	StateMarketStorageDeal(ctx context.Context, id abi.DealID, tsk api.TipSetKey) (*api.MarketDeal, error)
 	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
 	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
 }

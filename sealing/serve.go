@@ -164,8 +164,12 @@ func (s *Sealing) SectorRemove(ctx context.Context, n abi.SectorNumber) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.rec.State == api.SectorRemoved || l.rec.State == api.SectorRemoving {
+	switch l.rec.State {
+	case api.SectorRemoved, api.SectorRemoving:
 		return nil
+	case api.SectorSubmitCommit, api.SectorCommitWait: // its deals would be active, and its files gone
+		return &api.ErrInvalid{What: "removal of " + s.name(n), Reason: "its proof may be on its way to the chain",
+			Hint: "wait until the message has landed or failed"}
 	}
 	if err := s.outside(ctx, l, event{Kind: evRemove, Reason: "asked for"}); err != nil {
 		return err

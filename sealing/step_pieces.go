@@ -54,7 +54,11 @@ func (s *Sealing) packReason(r record) (string, abi.ChainEpoch) {
 	}
 	at := r.FirstPiece + s.cfg.WaitDealsDelay
 	if start, _, ok := r.dealSpan(); ok {
-		at = min(at, start-s.cfg.StartEpochSealingBuffer)
+		before := s.cfg.StartEpochSealingBuffer
+		if r.Update != nil {
+			before = max(before, r.Update.Lead)
+		}
+		at = min(at, start-before)
 	}
 	return "", max(at, 0)
 }

@@ -64,8 +64,31 @@ func (r *record) dataPieces() []abi.PieceInfo {
 	return r.infos()
 }
 
-func (s *Sealing) preCommit1(ctx context.Context, l *lane, r record) (event, error) {
+// inTime gives a sector up before hours of work when a deal in it starts before
+// it could be proven: the others can still go elsewhere.
+func (s *Sealing) inTime(ctx context.Context, r record) (*api.TipSet, error) {
 	head, err := s.head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	start, _, ok := r.dealSpan()
+	if !ok {
+		return head, nil
+	}
+	delay := abi.ChainEpoch(0)
+	if r.Update == nil {
+		if delay, err = s.challengeDelay(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if start <= head.Height+delay {
+		return nil, fatal("a deal starts at epoch %d, it is %d: the sector cannot be proven in time", start, head.Height)
+	}
+	return head, nil
+}
+
+func (s *Sealing) preCommit1(ctx context.Context, l *lane, r record) (event, error) {
+	head, err := s.inTime(ctx, r)
 	if err != nil {
 		return event{}, err
 	}
@@ -81,6 +104,9 @@ func (s *Sealing) preCommit1(ctx context.Context, l *lane, r record) (event, err
 }
 
 func (s *Sealing) preCommit2(ctx context.Context, l *lane, r record) (event, error) {
+	if _, err := s.inTime(ctx, r); err != nil {
+		return event{}, err
+	}
 	var out api.PreCommit2Result
 	// The key names the PC1 run too: computing that again makes this new.
 	rest := fmt.Sprintf("%x/%d", r.Ticket, r.Attempts["PC1"])
@@ -116,7 +142,16 @@ func (s *Sealing) finalize(ctx context.Context, l *lane, r record) (event, error
 	return event{Kind: evFinalized}, nil
 }
 
+// remove looks once more before it deletes: what the chain has taken meanwhile
+// has to be proven.
 func (s *Sealing) remove(ctx context.Context, r record) (event, error) {
+	o, err := s.look(ctx, r.Number, nil)
+	switch {
+	case err != nil:
+		return event{}, err
+	case o.sector != nil && r.CommR != nil && o.sector.SealedCID == *r.CommR && o.sector.Expiration > o.head.Height:
+		return activated(r, o)
+	}
 	if err := s.deps.Storage.RemoveSector(ctx, s.id(r.Number)); err != nil {
 		return event{}, fmt.Errorf("remove the files of %s: %w", s.name(r.Number), err)
 	}

@@ -13,6 +13,9 @@ import (
 
 // updateReplica has the data encoded into the sector.
 func (s *Sealing) updateReplica(ctx context.Context, l *lane, r record) (event, error) {
+	if _, err := s.inTime(ctx, r); err != nil {
+		return event{}, err
+	}
 	var out api.UpdateReplicaResult
 	work := r.updateWork("RU")
 	if err := s.task(ctx, l, r, api.TaskUpdate, work, fmt.Sprint(r.Update.Round), api.UpdateReplicaParams{Pieces: r.infos()}, &out); err != nil {
@@ -38,6 +41,9 @@ func (s *Sealing) updateReplica(ctx context.Context, l *lane, r record) (event, 
 
 // proveUpdate has the vanilla proof made and turned into the proof field.
 func (s *Sealing) proveUpdate(ctx context.Context, l *lane, r record) (event, error) {
+	if _, err := s.inTime(ctx, r); err != nil {
+		return event{}, err
+	}
 	var out api.ProveUpdate1Result
 	work := r.updateWork("PR1")
 	// The key names the RU run too: encoding again makes this new.
