@@ -52,6 +52,7 @@ type DealInfo struct {
 	Checkpoint        DealCheckpoint
 	Retry             DealRetry
 	Err               string
+	Fault             Fault `json:",omitempty"` // whose trouble Err is
 	PublishCid        *cid.Cid
 	OnChain           bool // ChainDealID is that of the published deal
 	ChainDealID       abi.DealID

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/filecoin-project/go-address"
@@ -30,7 +29,7 @@ type Policy struct {
 	MinSealing           abi.ChainEpoch // expected time to seal
 	MaxStartDelay        abi.ChainEpoch
 	PublishBuffer        abi.ChainEpoch // before the start epoch nothing is sent any more
-	MaxStagingBytes      uint64         // 0: unlimited
+	MaxStagingBytes      uint64         // of deals that are not active yet; 0: as much as the disk has
 	ConsiderOnline       bool
 	ConsiderVerified     bool
 	ConsiderUnverified   bool
@@ -284,32 +283,4 @@ func considered(pol Policy, p market.DealProposal, head abi.ChainEpoch) error {
 		return refuse("deal start epoch is too far in the future: %d > %d", p.StartEpoch, latest)
 	}
 	return nil
-}
-
-// staging checks E2 against the deals in hand: what they hold or will hold.
-func staging(pol Policy, size uint64) func(live []*Record) error {
-	return func(live []*Record) error {
-		if pol.MaxStagingBytes == 0 {
-			return nil
-		}
-		var used uint64
-		for _, r := range live {
-			if stagesBytes(r.Checkpoint) {
-				used += r.TransferSize
-			}
-		}
-		if used+size > pol.MaxStagingBytes {
-			return errors.New("server error: provider has no space left for storage deals")
-		}
-		return nil
-	}
-}
-
-// stagesBytes tells whether a deal at this checkpoint still has a staging file.
-func stagesBytes(c api.DealCheckpoint) bool {
-	switch c {
-	case api.DealIndexed, api.DealComplete:
-		return false
-	}
-	return true
 }

@@ -223,6 +223,9 @@ func TestStagingCountsLiveDeals(t *testing.T) {
 	require.Contains(t, p.Propose(context.Background(), &f.params, "peer").Message, "no space left")
 	_, err := p.deps.Store.Update(context.Background(), id, func(r *Record) { r.Checkpoint = api.DealIndexed })
 	require.NoError(t, err)
+	require.Contains(t, p.Propose(context.Background(), &f.params, "peer").Message, "no space left", "the bytes stay until the deal is active")
+	_, err = p.deps.Store.Update(context.Background(), id, func(r *Record) { r.Checkpoint = api.DealComplete })
+	require.NoError(t, err)
 	require.True(t, p.Propose(context.Background(), &f.params, "peer").Accepted)
 }
 

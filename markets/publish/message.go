@@ -172,7 +172,7 @@ func (p *Publisher) simulate(ctx context.Context, b *batch, from address.Address
 		if err == nil {
 			err = p.simulateOne(ctx, msg)
 		}
-		var bad *simulationError
+		var bad *RefusedError
 		switch {
 		case errors.As(err, &bad):
 			failed[d.UUID] = err
@@ -195,9 +195,12 @@ func (p *Publisher) simulate(ctx context.Context, b *batch, from address.Address
 	return p.deps.Store.Delete(ctx, datastore.NewKey("/batch/"+b.ID))
 }
 
-type simulationError struct{ text string }
+// RefusedError says that the market actor does not take a deal, as a simulation of
+// its message showed; nothing was sent.
+type RefusedError struct{ Reason string }
 
-func (e *simulationError) Error() string { return e.text }
+// Error implements error.
+func (e *RefusedError) Error() string { return e.Reason }
 
 func (p *Publisher) simulateOne(ctx context.Context, msg *api.Message) error {
 	res, err := p.deps.Chain.StateCall(ctx, msg, nil)
@@ -205,7 +208,7 @@ func (p *Publisher) simulateOne(ctx context.Context, msg *api.Message) error {
 		return fmt.Errorf("simulating deal publish message: %w", err)
 	}
 	if res.MsgRct != nil && res.MsgRct.ExitCode != 0 {
-		return &simulationError{fmt.Sprintf("simulating deal publish message: non-zero exitcode %d; message: %s", res.MsgRct.ExitCode, res.Error)}
+		return &RefusedError{fmt.Sprintf("simulating deal publish message: non-zero exitcode %d; message: %s", res.MsgRct.ExitCode, res.Error)}
 	}
 	return nil
 }
