@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/builtin/v18/market"
@@ -14,8 +15,13 @@ import (
 	"quarry/chain/msgs"
 )
 
-// DroppedError says that the message was executed but did not publish the deal.
-type DroppedError struct{ Reason string }
+// DroppedError says that the message is over and did not publish the deal. Where
+// the message failed as a whole, no deal in it is to blame: after Release each
+// may be published again.
+type DroppedError struct {
+	Reason  string
+	Message bool // the message failed, not the deal
+}
 
 func (e *DroppedError) Error() string { return e.Reason }
 
@@ -24,7 +30,7 @@ func (e *DroppedError) Error() string { return e.Reason }
 func (p *Publisher) Confirm(ctx context.Context, id api.UUID, signed []byte, c cid.Cid) (cid.Cid, abi.DealID, error) {
 	lookup, err := p.deps.Msgs.Wait(ctx, c)
 	if errors.Is(err, msgs.ErrReplaced) {
-		return c, 0, &DroppedError{fmt.Sprintf("publish message %s: %s", c, err)}
+		return c, 0, &DroppedError{Reason: fmt.Sprintf("publish message %s: %s", c, err), Message: true}
 	}
 	if err != nil {
 		return c, 0, fmt.Errorf("wait for publish message %s: %w", c, err)
@@ -34,7 +40,7 @@ func (p *Publisher) Confirm(ctx context.Context, id api.UUID, signed []byte, c c
 	}
 	final := lookup.Message
 	if lookup.Receipt.ExitCode != 0 {
-		return final, 0, &DroppedError{fmt.Sprintf("publish message %s failed with exit code %d", final, lookup.Receipt.ExitCode)}
+		return final, 0, &DroppedError{Reason: fmt.Sprintf("publish message %s failed with exit code %d", final, lookup.Receipt.ExitCode), Message: true}
 	}
 	msg, err := p.deps.Chain.ChainGetMessage(ctx, final)
 	if err != nil {
@@ -45,6 +51,25 @@ func (p *Publisher) Confirm(ctx context.Context, id api.UUID, signed []byte, c c
 		return final, 0, fmt.Errorf("publish message %s: %w", final, err)
 	}
 	return final, dealID, p.compare(ctx, dealID, signed, lookup.TipSet)
+}
+
+// Release takes a deal out of the message that failed, so that Publish puts it
+// into another one. Repeating it changes nothing.
+func (p *Publisher) Release(ctx context.Context, id api.UUID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b, ok := p.batches[p.byDeal[id]]
+	if !ok {
+		return nil
+	}
+	next := *b
+	next.Deals = slices.DeleteFunc(slices.Clone(b.Deals), func(e entry) bool { return e.UUID == id })
+	if err := p.save(ctx, &next); err != nil {
+		return err
+	}
+	*b = next
+	delete(p.byDeal, id)
+	return nil
 }
 
 func (p *Publisher) settle(ctx context.Context, id api.UUID) error {
@@ -78,7 +103,7 @@ func MatchDeal(params, ret, signed []byte) (abi.DealID, error) {
 			return rank(out, uint64(i))
 		}
 	}
-	return 0, &DroppedError{"the deal is not in the message"}
+	return 0, &DroppedError{Reason: "the deal is not in the message"}
 }
 
 func rank(out market.PublishStorageDealsReturn, index uint64) (abi.DealID, error) {
@@ -95,7 +120,7 @@ func rank(out market.PublishStorageDealsReturn, index uint64) (abi.DealID, error
 		return 0, fmt.Errorf("read valid deals: %w", err)
 	}
 	if !found {
-		return 0, &DroppedError{"deal was invalid at publication"}
+		return 0, &DroppedError{Reason: "deal was invalid at publication"}
 	}
 	if n >= len(out.IDs) {
 		return 0, fmt.Errorf("return value names %d deals, wanted number %d", len(out.IDs), n)
@@ -126,7 +151,7 @@ func (p *Publisher) compare(ctx context.Context, id abi.DealID, signed []byte, a
 		return err
 	}
 	if !bytes.Equal(a.Bytes(), b.Bytes()) {
-		return &DroppedError{fmt.Sprintf("deal %d on chain is another proposal", id)}
+		return &DroppedError{Reason: fmt.Sprintf("deal %d on chain is another proposal", id)}
 	}
 	return nil
 }
