@@ -17,10 +17,12 @@ const (
 	PermSealingPeer Permission = "sealing-peer" // add piece, placement, sector status, unseal
 	PermStorageRead Permission = "storage-read" // find sectors, attach shared paths, read unsealed bytes
 	PermWorker      Permission = "worker"       // claim tasks, declare sectors, move sector files
+	PermTasks       Permission = "tasks"        // have work done on sectors, remove them
+	PermProve       Permission = "prove"        // have proofs made over stored sectors
 )
 
 // AllPermissions lists every permission; an admin token carries them all.
-var AllPermissions = []Permission{PermRead, PermWrite, PermSign, PermAdmin, PermSealingPeer, PermStorageRead, PermWorker}
+var AllPermissions = []Permission{PermRead, PermWrite, PermSign, PermAdmin, PermSealingPeer, PermStorageRead, PermWorker, PermTasks, PermProve}
 
 // RolePermissions is what a role's token carries.
 func RolePermissions(r Role) ([]Permission, bool) {

@@ -2267,83 +2267,67 @@ func (s *NetServer) NetConnect(ctx context.Context, p PeerInfo) (err error) {
 	return err
 }
 
-// StorageStruct is Storage as function fields, filled by a client.
-type StorageStruct struct {
+// IndexStruct is Index as function fields, filled by a client.
+type IndexStruct struct {
 	Internal struct {
-		StorageAttach        func(ctx context.Context, p PathMeta, url string, stat FsStat) error                                            `perm:"storage-read"`
-		StorageDetach        func(ctx context.Context, id StorageID, url string) error                                                       `perm:"storage-read"`
-		StorageReportHealth  func(ctx context.Context, id StorageID, stat FsStat, errText string) error                                      `perm:"storage-read"`
-		StorageList          func(ctx context.Context) ([]StoragePath, error)                                                                `perm:"read"`
-		StorageGet           func(ctx context.Context, id StorageID) (StoragePath, error)                                                    `perm:"read"`
-		StorageFiles         func(ctx context.Context, id StorageID, cursor string, limit int) (Page[SectorFile], error)                     `perm:"read"`
-		StorageDeclareSector func(ctx context.Context, f SectorFile) error                                                                   `perm:"worker"`
-		StorageDropSector    func(ctx context.Context, f SectorFile) error                                                                   `perm:"worker"`
-		StorageFindSector    func(ctx context.Context, s_ abi.SectorID, t FileType) ([]SectorLocationInfo, error)                            `perm:"storage-read"`
-		StorageBestAlloc     func(ctx context.Context, t FileType, size abi.SectorSize, sealing bool) ([]StoragePath, error)                 `perm:"worker"`
-		StorageAddLocal      func(ctx context.Context, path string) error                                                                    `perm:"admin"`
-		StorageLock          func(ctx context.Context, r_ LockRequest) (LockLease, error)                                                    `perm:"storage-read"`
-		StorageRenewLock     func(ctx context.Context, id UUID, ttl time.Duration) (LockLease, error)                                        `perm:"storage-read"`
-		StorageUnlock        func(ctx context.Context, id UUID) error                                                                        `perm:"storage-read"`
-		TaskSubmit           func(ctx context.Context, spec TaskSpec) (TaskStatus, error)                                                    `perm:"admin"`
-		TaskGet              func(ctx context.Context, id UUID) (TaskStatus, error)                                                          `perm:"read"`
-		TaskWait             func(ctx context.Context, id UUID) (TaskStatus, error)                                                          `perm:"read"`
-		TaskList             func(ctx context.Context, cursor string, limit int) (Page[TaskStatus], error)                                   `perm:"read"`
-		TaskForget           func(ctx context.Context, id UUID) error                                                                        `perm:"admin"`
-		WorkerClaim          func(ctx context.Context, w WorkerInfo, running []UUID) (*TaskStatus, error)                                    `perm:"worker"`
-		WorkerProgress       func(ctx context.Context, worker UUID, task UUID, stage string, percent float64) error                          `perm:"worker"`
-		WorkerDone           func(ctx context.Context, worker UUID, task UUID, result json.RawMessage, errText string, retryable bool) error `perm:"worker"`
-		WorkerList           func(ctx context.Context) ([]WorkerStatus, error)                                                               `perm:"read"`
-		ProveWindow          func(ctx context.Context, r_ WindowPoStRequest) (WindowPoStResult, error)                                       `perm:"admin"`
-		ProveWinning         func(ctx context.Context, r_ WinningPoStRequest) ([]byte, error)                                                `perm:"admin"`
-		CheckProvable        func(ctx context.Context, sectors []SectorRef) (map[abi.SectorNumber]string, error)                             `perm:"admin"`
-		RemoveSector         func(ctx context.Context, s_ abi.SectorID) error                                                                `perm:"admin"`
+		StorageAttach         func(ctx context.Context, p PathMeta, url string, stat FsStat) error                            `perm:"storage-read"`
+		StorageDetach         func(ctx context.Context, id StorageID, url string) error                                       `perm:"storage-read"`
+		StorageReportHealth   func(ctx context.Context, id StorageID, stat FsStat, errText string) error                      `perm:"storage-read"`
+		StorageList           func(ctx context.Context) ([]StoragePath, error)                                                `perm:"read"`
+		StorageGet            func(ctx context.Context, id StorageID) (StoragePath, error)                                    `perm:"read"`
+		StorageFiles          func(ctx context.Context, id StorageID, cursor string, limit int) (Page[SectorFile], error)     `perm:"read"`
+		StorageDeclareSectors func(ctx context.Context, files []SectorFile) error                                             `perm:"worker"`
+		StorageDropSectors    func(ctx context.Context, files []SectorFile) error                                             `perm:"worker"`
+		StorageFindSector     func(ctx context.Context, s_ abi.SectorID, t FileType) ([]SectorLocationInfo, error)            `perm:"storage-read"`
+		StorageBestAlloc      func(ctx context.Context, t FileType, size abi.SectorSize, sealing bool) ([]StoragePath, error) `perm:"worker"`
+		StorageAddLocal       func(ctx context.Context, path string) error                                                    `perm:"admin"`
 	}
 }
 
-var _ Storage = (*StorageStruct)(nil)
+var _ Index = (*IndexStruct)(nil)
 
-// StorageAttach implements [Storage].
-func (s *StorageStruct) StorageAttach(ctx context.Context, p PathMeta, url string, stat FsStat) (err error) {
+// StorageAttach implements [Index].
+func (s *IndexStruct) StorageAttach(ctx context.Context, p PathMeta, url string, stat FsStat) (err error) {
 	if s.Internal.StorageAttach == nil {
 		return notConnected("StorageAttach")
 	}
 	return s.Internal.StorageAttach(ctx, p, url, stat)
 }
 
-// StorageDetach implements [Storage].
-func (s *StorageStruct) StorageDetach(ctx context.Context, id StorageID, url string) (err error) {
+// StorageDetach implements [Index].
+func (s *IndexStruct) StorageDetach(ctx context.Context, id StorageID, url string) (err error) {
 	if s.Internal.StorageDetach == nil {
 		return notConnected("StorageDetach")
 	}
 	return s.Internal.StorageDetach(ctx, id, url)
 }
 
-// StorageReportHealth implements [Storage].
-func (s *StorageStruct) StorageReportHealth(ctx context.Context, id StorageID, stat FsStat, errText string) (err error) {
+// StorageReportHealth implements [Index].
+func (s *IndexStruct) StorageReportHealth(ctx context.Context, id StorageID, stat FsStat, errText string) (err error) {
 	if s.Internal.StorageReportHealth == nil {
 		return notConnected("StorageReportHealth")
 	}
 	return s.Internal.StorageReportHealth(ctx, id, stat, errText)
 }
 
-// StorageList implements [Storage].
-func (s *StorageStruct) StorageList(ctx context.Context) (r []StoragePath, err error) {
+// StorageList implements [Index].
+func (s *IndexStruct) StorageList(ctx context.Context) (r []StoragePath, err error) {
 	if s.Internal.StorageList == nil {
 		return r, notConnected("StorageList")
 	}
 	return s.Internal.StorageList(ctx)
 }
 
-// StorageGet implements [Storage].
-func (s *StorageStruct) StorageGet(ctx context.Context, id StorageID) (r StoragePath, err error) {
+// StorageGet implements [Index].
+func (s *IndexStruct) StorageGet(ctx context.Context, id StorageID) (r StoragePath, err error) {
 	if s.Internal.StorageGet == nil {
 		return r, notConnected("StorageGet")
 	}
 	return s.Internal.StorageGet(ctx, id)
 }
 
-// StorageFiles implements [Storage].
-func (s *StorageStruct) StorageFiles(ctx context.Context, id StorageID, cursor string, limit int) (r []SectorFile, next string, err error) {
+// StorageFiles implements [Index].
+func (s *IndexStruct) StorageFiles(ctx context.Context, id StorageID, cursor string, limit int) (r []SectorFile, next string, err error) {
 	if s.Internal.StorageFiles == nil {
 		return r, next, notConnected("StorageFiles")
 	}
@@ -2351,184 +2335,55 @@ func (s *StorageStruct) StorageFiles(ctx context.Context, id StorageID, cursor s
 	return page.Items, page.Next, err
 }
 
-// StorageDeclareSector implements [Storage].
-func (s *StorageStruct) StorageDeclareSector(ctx context.Context, f SectorFile) (err error) {
-	if s.Internal.StorageDeclareSector == nil {
-		return notConnected("StorageDeclareSector")
+// StorageDeclareSectors implements [Index].
+func (s *IndexStruct) StorageDeclareSectors(ctx context.Context, files []SectorFile) (err error) {
+	if s.Internal.StorageDeclareSectors == nil {
+		return notConnected("StorageDeclareSectors")
 	}
-	return s.Internal.StorageDeclareSector(ctx, f)
+	return s.Internal.StorageDeclareSectors(ctx, files)
 }
 
-// StorageDropSector implements [Storage].
-func (s *StorageStruct) StorageDropSector(ctx context.Context, f SectorFile) (err error) {
-	if s.Internal.StorageDropSector == nil {
-		return notConnected("StorageDropSector")
+// StorageDropSectors implements [Index].
+func (s *IndexStruct) StorageDropSectors(ctx context.Context, files []SectorFile) (err error) {
+	if s.Internal.StorageDropSectors == nil {
+		return notConnected("StorageDropSectors")
 	}
-	return s.Internal.StorageDropSector(ctx, f)
+	return s.Internal.StorageDropSectors(ctx, files)
 }
 
-// StorageFindSector implements [Storage].
-func (s *StorageStruct) StorageFindSector(ctx context.Context, s_ abi.SectorID, t FileType) (r []SectorLocationInfo, err error) {
+// StorageFindSector implements [Index].
+func (s *IndexStruct) StorageFindSector(ctx context.Context, s_ abi.SectorID, t FileType) (r []SectorLocationInfo, err error) {
 	if s.Internal.StorageFindSector == nil {
 		return r, notConnected("StorageFindSector")
 	}
 	return s.Internal.StorageFindSector(ctx, s_, t)
 }
 
-// StorageBestAlloc implements [Storage].
-func (s *StorageStruct) StorageBestAlloc(ctx context.Context, t FileType, size abi.SectorSize, sealing bool) (r []StoragePath, err error) {
+// StorageBestAlloc implements [Index].
+func (s *IndexStruct) StorageBestAlloc(ctx context.Context, t FileType, size abi.SectorSize, sealing bool) (r []StoragePath, err error) {
 	if s.Internal.StorageBestAlloc == nil {
 		return r, notConnected("StorageBestAlloc")
 	}
 	return s.Internal.StorageBestAlloc(ctx, t, size, sealing)
 }
 
-// StorageAddLocal implements [Storage].
-func (s *StorageStruct) StorageAddLocal(ctx context.Context, path string) (err error) {
+// StorageAddLocal implements [Index].
+func (s *IndexStruct) StorageAddLocal(ctx context.Context, path string) (err error) {
 	if s.Internal.StorageAddLocal == nil {
 		return notConnected("StorageAddLocal")
 	}
 	return s.Internal.StorageAddLocal(ctx, path)
 }
 
-// StorageLock implements [Storage].
-func (s *StorageStruct) StorageLock(ctx context.Context, r_ LockRequest) (r LockLease, err error) {
-	if s.Internal.StorageLock == nil {
-		return r, notConnected("StorageLock")
-	}
-	return s.Internal.StorageLock(ctx, r_)
-}
-
-// StorageRenewLock implements [Storage].
-func (s *StorageStruct) StorageRenewLock(ctx context.Context, id UUID, ttl time.Duration) (r LockLease, err error) {
-	if s.Internal.StorageRenewLock == nil {
-		return r, notConnected("StorageRenewLock")
-	}
-	return s.Internal.StorageRenewLock(ctx, id, ttl)
-}
-
-// StorageUnlock implements [Storage].
-func (s *StorageStruct) StorageUnlock(ctx context.Context, id UUID) (err error) {
-	if s.Internal.StorageUnlock == nil {
-		return notConnected("StorageUnlock")
-	}
-	return s.Internal.StorageUnlock(ctx, id)
-}
-
-// TaskSubmit implements [Storage].
-func (s *StorageStruct) TaskSubmit(ctx context.Context, spec TaskSpec) (r TaskStatus, err error) {
-	if s.Internal.TaskSubmit == nil {
-		return r, notConnected("TaskSubmit")
-	}
-	return s.Internal.TaskSubmit(ctx, spec)
-}
-
-// TaskGet implements [Storage].
-func (s *StorageStruct) TaskGet(ctx context.Context, id UUID) (r TaskStatus, err error) {
-	if s.Internal.TaskGet == nil {
-		return r, notConnected("TaskGet")
-	}
-	return s.Internal.TaskGet(ctx, id)
-}
-
-// TaskWait implements [Storage].
-func (s *StorageStruct) TaskWait(ctx context.Context, id UUID) (r TaskStatus, err error) {
-	if s.Internal.TaskWait == nil {
-		return r, notConnected("TaskWait")
-	}
-	return s.Internal.TaskWait(ctx, id)
-}
-
-// TaskList implements [Storage].
-func (s *StorageStruct) TaskList(ctx context.Context, cursor string, limit int) (r []TaskStatus, next string, err error) {
-	if s.Internal.TaskList == nil {
-		return r, next, notConnected("TaskList")
-	}
-	page, err := s.Internal.TaskList(ctx, cursor, limit)
-	return page.Items, page.Next, err
-}
-
-// TaskForget implements [Storage].
-func (s *StorageStruct) TaskForget(ctx context.Context, id UUID) (err error) {
-	if s.Internal.TaskForget == nil {
-		return notConnected("TaskForget")
-	}
-	return s.Internal.TaskForget(ctx, id)
-}
-
-// WorkerClaim implements [Storage].
-func (s *StorageStruct) WorkerClaim(ctx context.Context, w WorkerInfo, running []UUID) (r *TaskStatus, err error) {
-	if s.Internal.WorkerClaim == nil {
-		return r, notConnected("WorkerClaim")
-	}
-	return s.Internal.WorkerClaim(ctx, w, running)
-}
-
-// WorkerProgress implements [Storage].
-func (s *StorageStruct) WorkerProgress(ctx context.Context, worker UUID, task UUID, stage string, percent float64) (err error) {
-	if s.Internal.WorkerProgress == nil {
-		return notConnected("WorkerProgress")
-	}
-	return s.Internal.WorkerProgress(ctx, worker, task, stage, percent)
-}
-
-// WorkerDone implements [Storage].
-func (s *StorageStruct) WorkerDone(ctx context.Context, worker UUID, task UUID, result json.RawMessage, errText string, retryable bool) (err error) {
-	if s.Internal.WorkerDone == nil {
-		return notConnected("WorkerDone")
-	}
-	return s.Internal.WorkerDone(ctx, worker, task, result, errText, retryable)
-}
-
-// WorkerList implements [Storage].
-func (s *StorageStruct) WorkerList(ctx context.Context) (r []WorkerStatus, err error) {
-	if s.Internal.WorkerList == nil {
-		return r, notConnected("WorkerList")
-	}
-	return s.Internal.WorkerList(ctx)
-}
-
-// ProveWindow implements [Storage].
-func (s *StorageStruct) ProveWindow(ctx context.Context, r_ WindowPoStRequest) (r WindowPoStResult, err error) {
-	if s.Internal.ProveWindow == nil {
-		return r, notConnected("ProveWindow")
-	}
-	return s.Internal.ProveWindow(ctx, r_)
-}
-
-// ProveWinning implements [Storage].
-func (s *StorageStruct) ProveWinning(ctx context.Context, r_ WinningPoStRequest) (r []byte, err error) {
-	if s.Internal.ProveWinning == nil {
-		return r, notConnected("ProveWinning")
-	}
-	return s.Internal.ProveWinning(ctx, r_)
-}
-
-// CheckProvable implements [Storage].
-func (s *StorageStruct) CheckProvable(ctx context.Context, sectors []SectorRef) (r map[abi.SectorNumber]string, err error) {
-	if s.Internal.CheckProvable == nil {
-		return r, notConnected("CheckProvable")
-	}
-	return s.Internal.CheckProvable(ctx, sectors)
-}
-
-// RemoveSector implements [Storage].
-func (s *StorageStruct) RemoveSector(ctx context.Context, s_ abi.SectorID) (err error) {
-	if s.Internal.RemoveSector == nil {
-		return notConnected("RemoveSector")
-	}
-	return s.Internal.RemoveSector(ctx, s_)
-}
-
-// StorageServer serves Storage: every call goes through Guard, which may refuse it
+// IndexServer serves Index: every call goes through Guard, which may refuse it
 // before Impl (nil where the part is absent) is touched.
-type StorageServer struct {
-	Impl  Storage
+type IndexServer struct {
+	Impl  Index
 	Guard Guard
 }
 
-// StorageAttach guards the method of [Storage].
-func (s *StorageServer) StorageAttach(ctx context.Context, p PathMeta, url string, stat FsStat) (err error) {
+// StorageAttach guards the method of [Index].
+func (s *IndexServer) StorageAttach(ctx context.Context, p PathMeta, url string, stat FsStat) (err error) {
 	err = s.Guard(ctx, Method{"StorageAttach", "storage-read"}, func(ctx context.Context) (err error) {
 		err = s.Impl.StorageAttach(ctx, p, url, stat)
 		return err
@@ -2536,8 +2391,8 @@ func (s *StorageServer) StorageAttach(ctx context.Context, p PathMeta, url strin
 	return err
 }
 
-// StorageDetach guards the method of [Storage].
-func (s *StorageServer) StorageDetach(ctx context.Context, id StorageID, url string) (err error) {
+// StorageDetach guards the method of [Index].
+func (s *IndexServer) StorageDetach(ctx context.Context, id StorageID, url string) (err error) {
 	err = s.Guard(ctx, Method{"StorageDetach", "storage-read"}, func(ctx context.Context) (err error) {
 		err = s.Impl.StorageDetach(ctx, id, url)
 		return err
@@ -2545,8 +2400,8 @@ func (s *StorageServer) StorageDetach(ctx context.Context, id StorageID, url str
 	return err
 }
 
-// StorageReportHealth guards the method of [Storage].
-func (s *StorageServer) StorageReportHealth(ctx context.Context, id StorageID, stat FsStat, errText string) (err error) {
+// StorageReportHealth guards the method of [Index].
+func (s *IndexServer) StorageReportHealth(ctx context.Context, id StorageID, stat FsStat, errText string) (err error) {
 	err = s.Guard(ctx, Method{"StorageReportHealth", "storage-read"}, func(ctx context.Context) (err error) {
 		err = s.Impl.StorageReportHealth(ctx, id, stat, errText)
 		return err
@@ -2554,8 +2409,8 @@ func (s *StorageServer) StorageReportHealth(ctx context.Context, id StorageID, s
 	return err
 }
 
-// StorageList guards the method of [Storage].
-func (s *StorageServer) StorageList(ctx context.Context) (r []StoragePath, err error) {
+// StorageList guards the method of [Index].
+func (s *IndexServer) StorageList(ctx context.Context) (r []StoragePath, err error) {
 	err = s.Guard(ctx, Method{"StorageList", "read"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.StorageList(ctx)
 		return err
@@ -2566,8 +2421,8 @@ func (s *StorageServer) StorageList(ctx context.Context) (r []StoragePath, err e
 	return r, err
 }
 
-// StorageGet guards the method of [Storage].
-func (s *StorageServer) StorageGet(ctx context.Context, id StorageID) (r StoragePath, err error) {
+// StorageGet guards the method of [Index].
+func (s *IndexServer) StorageGet(ctx context.Context, id StorageID) (r StoragePath, err error) {
 	err = s.Guard(ctx, Method{"StorageGet", "read"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.StorageGet(ctx, id)
 		return err
@@ -2578,8 +2433,8 @@ func (s *StorageServer) StorageGet(ctx context.Context, id StorageID) (r Storage
 	return r, err
 }
 
-// StorageFiles guards the method of [Storage].
-func (s *StorageServer) StorageFiles(ctx context.Context, id StorageID, cursor string, limit int) (r Page[SectorFile], err error) {
+// StorageFiles guards the method of [Index].
+func (s *IndexServer) StorageFiles(ctx context.Context, id StorageID, cursor string, limit int) (r Page[SectorFile], err error) {
 	err = s.Guard(ctx, Method{"StorageFiles", "read"}, func(ctx context.Context) (err error) {
 		r.Items, r.Next, err = s.Impl.StorageFiles(ctx, id, cursor, limit)
 		return err
@@ -2590,26 +2445,26 @@ func (s *StorageServer) StorageFiles(ctx context.Context, id StorageID, cursor s
 	return r, err
 }
 
-// StorageDeclareSector guards the method of [Storage].
-func (s *StorageServer) StorageDeclareSector(ctx context.Context, f SectorFile) (err error) {
-	err = s.Guard(ctx, Method{"StorageDeclareSector", "worker"}, func(ctx context.Context) (err error) {
-		err = s.Impl.StorageDeclareSector(ctx, f)
+// StorageDeclareSectors guards the method of [Index].
+func (s *IndexServer) StorageDeclareSectors(ctx context.Context, files []SectorFile) (err error) {
+	err = s.Guard(ctx, Method{"StorageDeclareSectors", "worker"}, func(ctx context.Context) (err error) {
+		err = s.Impl.StorageDeclareSectors(ctx, files)
 		return err
 	})
 	return err
 }
 
-// StorageDropSector guards the method of [Storage].
-func (s *StorageServer) StorageDropSector(ctx context.Context, f SectorFile) (err error) {
-	err = s.Guard(ctx, Method{"StorageDropSector", "worker"}, func(ctx context.Context) (err error) {
-		err = s.Impl.StorageDropSector(ctx, f)
+// StorageDropSectors guards the method of [Index].
+func (s *IndexServer) StorageDropSectors(ctx context.Context, files []SectorFile) (err error) {
+	err = s.Guard(ctx, Method{"StorageDropSectors", "worker"}, func(ctx context.Context) (err error) {
+		err = s.Impl.StorageDropSectors(ctx, files)
 		return err
 	})
 	return err
 }
 
-// StorageFindSector guards the method of [Storage].
-func (s *StorageServer) StorageFindSector(ctx context.Context, s_ abi.SectorID, t FileType) (r []SectorLocationInfo, err error) {
+// StorageFindSector guards the method of [Index].
+func (s *IndexServer) StorageFindSector(ctx context.Context, s_ abi.SectorID, t FileType) (r []SectorLocationInfo, err error) {
 	err = s.Guard(ctx, Method{"StorageFindSector", "storage-read"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.StorageFindSector(ctx, s_, t)
 		return err
@@ -2620,8 +2475,8 @@ func (s *StorageServer) StorageFindSector(ctx context.Context, s_ abi.SectorID, 
 	return r, err
 }
 
-// StorageBestAlloc guards the method of [Storage].
-func (s *StorageServer) StorageBestAlloc(ctx context.Context, t FileType, size abi.SectorSize, sealing bool) (r []StoragePath, err error) {
+// StorageBestAlloc guards the method of [Index].
+func (s *IndexServer) StorageBestAlloc(ctx context.Context, t FileType, size abi.SectorSize, sealing bool) (r []StoragePath, err error) {
 	err = s.Guard(ctx, Method{"StorageBestAlloc", "worker"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.StorageBestAlloc(ctx, t, size, sealing)
 		return err
@@ -2632,8 +2487,8 @@ func (s *StorageServer) StorageBestAlloc(ctx context.Context, t FileType, size a
 	return r, err
 }
 
-// StorageAddLocal guards the method of [Storage].
-func (s *StorageServer) StorageAddLocal(ctx context.Context, path string) (err error) {
+// StorageAddLocal guards the method of [Index].
+func (s *IndexServer) StorageAddLocal(ctx context.Context, path string) (err error) {
 	err = s.Guard(ctx, Method{"StorageAddLocal", "admin"}, func(ctx context.Context) (err error) {
 		err = s.Impl.StorageAddLocal(ctx, path)
 		return err
@@ -2641,8 +2496,50 @@ func (s *StorageServer) StorageAddLocal(ctx context.Context, path string) (err e
 	return err
 }
 
-// StorageLock guards the method of [Storage].
-func (s *StorageServer) StorageLock(ctx context.Context, r_ LockRequest) (r LockLease, err error) {
+// LeasesStruct is Leases as function fields, filled by a client.
+type LeasesStruct struct {
+	Internal struct {
+		StorageLock      func(ctx context.Context, r_ LockRequest) (LockLease, error)             `perm:"storage-read"`
+		StorageRenewLock func(ctx context.Context, id UUID, ttl time.Duration) (LockLease, error) `perm:"storage-read"`
+		StorageUnlock    func(ctx context.Context, id UUID) error                                 `perm:"storage-read"`
+	}
+}
+
+var _ Leases = (*LeasesStruct)(nil)
+
+// StorageLock implements [Leases].
+func (s *LeasesStruct) StorageLock(ctx context.Context, r_ LockRequest) (r LockLease, err error) {
+	if s.Internal.StorageLock == nil {
+		return r, notConnected("StorageLock")
+	}
+	return s.Internal.StorageLock(ctx, r_)
+}
+
+// StorageRenewLock implements [Leases].
+func (s *LeasesStruct) StorageRenewLock(ctx context.Context, id UUID, ttl time.Duration) (r LockLease, err error) {
+	if s.Internal.StorageRenewLock == nil {
+		return r, notConnected("StorageRenewLock")
+	}
+	return s.Internal.StorageRenewLock(ctx, id, ttl)
+}
+
+// StorageUnlock implements [Leases].
+func (s *LeasesStruct) StorageUnlock(ctx context.Context, id UUID) (err error) {
+	if s.Internal.StorageUnlock == nil {
+		return notConnected("StorageUnlock")
+	}
+	return s.Internal.StorageUnlock(ctx, id)
+}
+
+// LeasesServer serves Leases: every call goes through Guard, which may refuse it
+// before Impl (nil where the part is absent) is touched.
+type LeasesServer struct {
+	Impl  Leases
+	Guard Guard
+}
+
+// StorageLock guards the method of [Leases].
+func (s *LeasesServer) StorageLock(ctx context.Context, r_ LockRequest) (r LockLease, err error) {
 	err = s.Guard(ctx, Method{"StorageLock", "storage-read"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.StorageLock(ctx, r_)
 		return err
@@ -2653,8 +2550,8 @@ func (s *StorageServer) StorageLock(ctx context.Context, r_ LockRequest) (r Lock
 	return r, err
 }
 
-// StorageRenewLock guards the method of [Storage].
-func (s *StorageServer) StorageRenewLock(ctx context.Context, id UUID, ttl time.Duration) (r LockLease, err error) {
+// StorageRenewLock guards the method of [Leases].
+func (s *LeasesServer) StorageRenewLock(ctx context.Context, id UUID, ttl time.Duration) (r LockLease, err error) {
 	err = s.Guard(ctx, Method{"StorageRenewLock", "storage-read"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.StorageRenewLock(ctx, id, ttl)
 		return err
@@ -2665,8 +2562,8 @@ func (s *StorageServer) StorageRenewLock(ctx context.Context, id UUID, ttl time.
 	return r, err
 }
 
-// StorageUnlock guards the method of [Storage].
-func (s *StorageServer) StorageUnlock(ctx context.Context, id UUID) (err error) {
+// StorageUnlock guards the method of [Leases].
+func (s *LeasesServer) StorageUnlock(ctx context.Context, id UUID) (err error) {
 	err = s.Guard(ctx, Method{"StorageUnlock", "storage-read"}, func(ctx context.Context) (err error) {
 		err = s.Impl.StorageUnlock(ctx, id)
 		return err
@@ -2674,9 +2571,79 @@ func (s *StorageServer) StorageUnlock(ctx context.Context, id UUID) (err error) 
 	return err
 }
 
-// TaskSubmit guards the method of [Storage].
-func (s *StorageServer) TaskSubmit(ctx context.Context, spec TaskSpec) (r TaskStatus, err error) {
-	err = s.Guard(ctx, Method{"TaskSubmit", "admin"}, func(ctx context.Context) (err error) {
+// TasksStruct is Tasks as function fields, filled by a client.
+type TasksStruct struct {
+	Internal struct {
+		TaskSubmit   func(ctx context.Context, spec TaskSpec) (TaskStatus, error)                  `perm:"tasks"`
+		TaskGet      func(ctx context.Context, id UUID) (TaskStatus, error)                        `perm:"read"`
+		TaskWait     func(ctx context.Context, id UUID) (TaskStatus, error)                        `perm:"read"`
+		TaskList     func(ctx context.Context, cursor string, limit int) (Page[TaskStatus], error) `perm:"read"`
+		TaskForget   func(ctx context.Context, id UUID) error                                      `perm:"tasks"`
+		RemoveSector func(ctx context.Context, s_ abi.SectorID) error                              `perm:"tasks"`
+	}
+}
+
+var _ Tasks = (*TasksStruct)(nil)
+
+// TaskSubmit implements [Tasks].
+func (s *TasksStruct) TaskSubmit(ctx context.Context, spec TaskSpec) (r TaskStatus, err error) {
+	if s.Internal.TaskSubmit == nil {
+		return r, notConnected("TaskSubmit")
+	}
+	return s.Internal.TaskSubmit(ctx, spec)
+}
+
+// TaskGet implements [Tasks].
+func (s *TasksStruct) TaskGet(ctx context.Context, id UUID) (r TaskStatus, err error) {
+	if s.Internal.TaskGet == nil {
+		return r, notConnected("TaskGet")
+	}
+	return s.Internal.TaskGet(ctx, id)
+}
+
+// TaskWait implements [Tasks].
+func (s *TasksStruct) TaskWait(ctx context.Context, id UUID) (r TaskStatus, err error) {
+	if s.Internal.TaskWait == nil {
+		return r, notConnected("TaskWait")
+	}
+	return s.Internal.TaskWait(ctx, id)
+}
+
+// TaskList implements [Tasks].
+func (s *TasksStruct) TaskList(ctx context.Context, cursor string, limit int) (r []TaskStatus, next string, err error) {
+	if s.Internal.TaskList == nil {
+		return r, next, notConnected("TaskList")
+	}
+	page, err := s.Internal.TaskList(ctx, cursor, limit)
+	return page.Items, page.Next, err
+}
+
+// TaskForget implements [Tasks].
+func (s *TasksStruct) TaskForget(ctx context.Context, id UUID) (err error) {
+	if s.Internal.TaskForget == nil {
+		return notConnected("TaskForget")
+	}
+	return s.Internal.TaskForget(ctx, id)
+}
+
+// RemoveSector implements [Tasks].
+func (s *TasksStruct) RemoveSector(ctx context.Context, s_ abi.SectorID) (err error) {
+	if s.Internal.RemoveSector == nil {
+		return notConnected("RemoveSector")
+	}
+	return s.Internal.RemoveSector(ctx, s_)
+}
+
+// TasksServer serves Tasks: every call goes through Guard, which may refuse it
+// before Impl (nil where the part is absent) is touched.
+type TasksServer struct {
+	Impl  Tasks
+	Guard Guard
+}
+
+// TaskSubmit guards the method of [Tasks].
+func (s *TasksServer) TaskSubmit(ctx context.Context, spec TaskSpec) (r TaskStatus, err error) {
+	err = s.Guard(ctx, Method{"TaskSubmit", "tasks"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.TaskSubmit(ctx, spec)
 		return err
 	})
@@ -2686,8 +2653,8 @@ func (s *StorageServer) TaskSubmit(ctx context.Context, spec TaskSpec) (r TaskSt
 	return r, err
 }
 
-// TaskGet guards the method of [Storage].
-func (s *StorageServer) TaskGet(ctx context.Context, id UUID) (r TaskStatus, err error) {
+// TaskGet guards the method of [Tasks].
+func (s *TasksServer) TaskGet(ctx context.Context, id UUID) (r TaskStatus, err error) {
 	err = s.Guard(ctx, Method{"TaskGet", "read"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.TaskGet(ctx, id)
 		return err
@@ -2698,8 +2665,8 @@ func (s *StorageServer) TaskGet(ctx context.Context, id UUID) (r TaskStatus, err
 	return r, err
 }
 
-// TaskWait guards the method of [Storage].
-func (s *StorageServer) TaskWait(ctx context.Context, id UUID) (r TaskStatus, err error) {
+// TaskWait guards the method of [Tasks].
+func (s *TasksServer) TaskWait(ctx context.Context, id UUID) (r TaskStatus, err error) {
 	err = s.Guard(ctx, Method{"TaskWait", "read"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.TaskWait(ctx, id)
 		return err
@@ -2710,8 +2677,8 @@ func (s *StorageServer) TaskWait(ctx context.Context, id UUID) (r TaskStatus, er
 	return r, err
 }
 
-// TaskList guards the method of [Storage].
-func (s *StorageServer) TaskList(ctx context.Context, cursor string, limit int) (r Page[TaskStatus], err error) {
+// TaskList guards the method of [Tasks].
+func (s *TasksServer) TaskList(ctx context.Context, cursor string, limit int) (r Page[TaskStatus], err error) {
 	err = s.Guard(ctx, Method{"TaskList", "read"}, func(ctx context.Context) (err error) {
 		r.Items, r.Next, err = s.Impl.TaskList(ctx, cursor, limit)
 		return err
@@ -2722,19 +2689,79 @@ func (s *StorageServer) TaskList(ctx context.Context, cursor string, limit int) 
 	return r, err
 }
 
-// TaskForget guards the method of [Storage].
-func (s *StorageServer) TaskForget(ctx context.Context, id UUID) (err error) {
-	err = s.Guard(ctx, Method{"TaskForget", "admin"}, func(ctx context.Context) (err error) {
+// TaskForget guards the method of [Tasks].
+func (s *TasksServer) TaskForget(ctx context.Context, id UUID) (err error) {
+	err = s.Guard(ctx, Method{"TaskForget", "tasks"}, func(ctx context.Context) (err error) {
 		err = s.Impl.TaskForget(ctx, id)
 		return err
 	})
 	return err
 }
 
-// WorkerClaim guards the method of [Storage].
-func (s *StorageServer) WorkerClaim(ctx context.Context, w WorkerInfo, running []UUID) (r *TaskStatus, err error) {
+// RemoveSector guards the method of [Tasks].
+func (s *TasksServer) RemoveSector(ctx context.Context, s_ abi.SectorID) (err error) {
+	err = s.Guard(ctx, Method{"RemoveSector", "tasks"}, func(ctx context.Context) (err error) {
+		err = s.Impl.RemoveSector(ctx, s_)
+		return err
+	})
+	return err
+}
+
+// FleetStruct is Fleet as function fields, filled by a client.
+type FleetStruct struct {
+	Internal struct {
+		WorkerClaim    func(ctx context.Context, w WorkerInfo, held []HeldTask) (*TaskStatus, error) `perm:"worker"`
+		WorkerProgress func(ctx context.Context, p TaskProgress) (TaskClaim, error)                  `perm:"worker"`
+		WorkerDone     func(ctx context.Context, r_ TaskReport) error                                `perm:"worker"`
+		WorkerList     func(ctx context.Context) ([]WorkerStatus, error)                             `perm:"read"`
+	}
+}
+
+var _ Fleet = (*FleetStruct)(nil)
+
+// WorkerClaim implements [Fleet].
+func (s *FleetStruct) WorkerClaim(ctx context.Context, w WorkerInfo, held []HeldTask) (r *TaskStatus, err error) {
+	if s.Internal.WorkerClaim == nil {
+		return r, notConnected("WorkerClaim")
+	}
+	return s.Internal.WorkerClaim(ctx, w, held)
+}
+
+// WorkerProgress implements [Fleet].
+func (s *FleetStruct) WorkerProgress(ctx context.Context, p TaskProgress) (r TaskClaim, err error) {
+	if s.Internal.WorkerProgress == nil {
+		return r, notConnected("WorkerProgress")
+	}
+	return s.Internal.WorkerProgress(ctx, p)
+}
+
+// WorkerDone implements [Fleet].
+func (s *FleetStruct) WorkerDone(ctx context.Context, r_ TaskReport) (err error) {
+	if s.Internal.WorkerDone == nil {
+		return notConnected("WorkerDone")
+	}
+	return s.Internal.WorkerDone(ctx, r_)
+}
+
+// WorkerList implements [Fleet].
+func (s *FleetStruct) WorkerList(ctx context.Context) (r []WorkerStatus, err error) {
+	if s.Internal.WorkerList == nil {
+		return r, notConnected("WorkerList")
+	}
+	return s.Internal.WorkerList(ctx)
+}
+
+// FleetServer serves Fleet: every call goes through Guard, which may refuse it
+// before Impl (nil where the part is absent) is touched.
+type FleetServer struct {
+	Impl  Fleet
+	Guard Guard
+}
+
+// WorkerClaim guards the method of [Fleet].
+func (s *FleetServer) WorkerClaim(ctx context.Context, w WorkerInfo, held []HeldTask) (r *TaskStatus, err error) {
 	err = s.Guard(ctx, Method{"WorkerClaim", "worker"}, func(ctx context.Context) (err error) {
-		r, err = s.Impl.WorkerClaim(ctx, w, running)
+		r, err = s.Impl.WorkerClaim(ctx, w, held)
 		return err
 	})
 	if err != nil {
@@ -2743,26 +2770,29 @@ func (s *StorageServer) WorkerClaim(ctx context.Context, w WorkerInfo, running [
 	return r, err
 }
 
-// WorkerProgress guards the method of [Storage].
-func (s *StorageServer) WorkerProgress(ctx context.Context, worker UUID, task UUID, stage string, percent float64) (err error) {
+// WorkerProgress guards the method of [Fleet].
+func (s *FleetServer) WorkerProgress(ctx context.Context, p TaskProgress) (r TaskClaim, err error) {
 	err = s.Guard(ctx, Method{"WorkerProgress", "worker"}, func(ctx context.Context) (err error) {
-		err = s.Impl.WorkerProgress(ctx, worker, task, stage, percent)
+		r, err = s.Impl.WorkerProgress(ctx, p)
 		return err
 	})
-	return err
+	if err != nil {
+		r = *new(TaskClaim)
+	}
+	return r, err
 }
 
-// WorkerDone guards the method of [Storage].
-func (s *StorageServer) WorkerDone(ctx context.Context, worker UUID, task UUID, result json.RawMessage, errText string, retryable bool) (err error) {
+// WorkerDone guards the method of [Fleet].
+func (s *FleetServer) WorkerDone(ctx context.Context, r_ TaskReport) (err error) {
 	err = s.Guard(ctx, Method{"WorkerDone", "worker"}, func(ctx context.Context) (err error) {
-		err = s.Impl.WorkerDone(ctx, worker, task, result, errText, retryable)
+		err = s.Impl.WorkerDone(ctx, r_)
 		return err
 	})
 	return err
 }
 
-// WorkerList guards the method of [Storage].
-func (s *StorageServer) WorkerList(ctx context.Context) (r []WorkerStatus, err error) {
+// WorkerList guards the method of [Fleet].
+func (s *FleetServer) WorkerList(ctx context.Context) (r []WorkerStatus, err error) {
 	err = s.Guard(ctx, Method{"WorkerList", "read"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.WorkerList(ctx)
 		return err
@@ -2773,9 +2803,51 @@ func (s *StorageServer) WorkerList(ctx context.Context) (r []WorkerStatus, err e
 	return r, err
 }
 
-// ProveWindow guards the method of [Storage].
-func (s *StorageServer) ProveWindow(ctx context.Context, r_ WindowPoStRequest) (r WindowPoStResult, err error) {
-	err = s.Guard(ctx, Method{"ProveWindow", "admin"}, func(ctx context.Context) (err error) {
+// ProverStruct is Prover as function fields, filled by a client.
+type ProverStruct struct {
+	Internal struct {
+		ProveWindow   func(ctx context.Context, r_ WindowPoStRequest) (WindowPoStResult, error)           `perm:"prove"`
+		ProveWinning  func(ctx context.Context, r_ WinningPoStRequest) ([]byte, error)                    `perm:"prove"`
+		CheckProvable func(ctx context.Context, sectors []SectorRef) (map[abi.SectorNumber]string, error) `perm:"prove"`
+	}
+}
+
+var _ Prover = (*ProverStruct)(nil)
+
+// ProveWindow implements [Prover].
+func (s *ProverStruct) ProveWindow(ctx context.Context, r_ WindowPoStRequest) (r WindowPoStResult, err error) {
+	if s.Internal.ProveWindow == nil {
+		return r, notConnected("ProveWindow")
+	}
+	return s.Internal.ProveWindow(ctx, r_)
+}
+
+// ProveWinning implements [Prover].
+func (s *ProverStruct) ProveWinning(ctx context.Context, r_ WinningPoStRequest) (r []byte, err error) {
+	if s.Internal.ProveWinning == nil {
+		return r, notConnected("ProveWinning")
+	}
+	return s.Internal.ProveWinning(ctx, r_)
+}
+
+// CheckProvable implements [Prover].
+func (s *ProverStruct) CheckProvable(ctx context.Context, sectors []SectorRef) (r map[abi.SectorNumber]string, err error) {
+	if s.Internal.CheckProvable == nil {
+		return r, notConnected("CheckProvable")
+	}
+	return s.Internal.CheckProvable(ctx, sectors)
+}
+
+// ProverServer serves Prover: every call goes through Guard, which may refuse it
+// before Impl (nil where the part is absent) is touched.
+type ProverServer struct {
+	Impl  Prover
+	Guard Guard
+}
+
+// ProveWindow guards the method of [Prover].
+func (s *ProverServer) ProveWindow(ctx context.Context, r_ WindowPoStRequest) (r WindowPoStResult, err error) {
+	err = s.Guard(ctx, Method{"ProveWindow", "prove"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.ProveWindow(ctx, r_)
 		return err
 	})
@@ -2785,9 +2857,9 @@ func (s *StorageServer) ProveWindow(ctx context.Context, r_ WindowPoStRequest) (
 	return r, err
 }
 
-// ProveWinning guards the method of [Storage].
-func (s *StorageServer) ProveWinning(ctx context.Context, r_ WinningPoStRequest) (r []byte, err error) {
-	err = s.Guard(ctx, Method{"ProveWinning", "admin"}, func(ctx context.Context) (err error) {
+// ProveWinning guards the method of [Prover].
+func (s *ProverServer) ProveWinning(ctx context.Context, r_ WinningPoStRequest) (r []byte, err error) {
+	err = s.Guard(ctx, Method{"ProveWinning", "prove"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.ProveWinning(ctx, r_)
 		return err
 	})
@@ -2797,9 +2869,9 @@ func (s *StorageServer) ProveWinning(ctx context.Context, r_ WinningPoStRequest)
 	return r, err
 }
 
-// CheckProvable guards the method of [Storage].
-func (s *StorageServer) CheckProvable(ctx context.Context, sectors []SectorRef) (r map[abi.SectorNumber]string, err error) {
-	err = s.Guard(ctx, Method{"CheckProvable", "admin"}, func(ctx context.Context) (err error) {
+// CheckProvable guards the method of [Prover].
+func (s *ProverServer) CheckProvable(ctx context.Context, sectors []SectorRef) (r map[abi.SectorNumber]string, err error) {
+	err = s.Guard(ctx, Method{"CheckProvable", "prove"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.CheckProvable(ctx, sectors)
 		return err
 	})
@@ -2807,15 +2879,6 @@ func (s *StorageServer) CheckProvable(ctx context.Context, sectors []SectorRef) 
 		r = *new(map[abi.SectorNumber]string)
 	}
 	return r, err
-}
-
-// RemoveSector guards the method of [Storage].
-func (s *StorageServer) RemoveSector(ctx context.Context, s_ abi.SectorID) (err error) {
-	err = s.Guard(ctx, Method{"RemoveSector", "admin"}, func(ctx context.Context) (err error) {
-		err = s.Impl.RemoveSector(ctx, s_)
-		return err
-	})
-	return err
 }
 
 // SealingStruct is Sealing as function fields, filled by a client.

@@ -10,7 +10,7 @@ import (
 
 func proxies() []any {
 	return []any{new(ChainStruct), new(NodeStruct), new(DevnetStruct), new(CommonStruct), new(NetStruct),
-		new(StorageStruct), new(SealingStruct), new(MiningStruct), new(MarketsStruct)}
+		new(IndexStruct), new(LeasesStruct), new(TasksStruct), new(FleetStruct), new(ProverStruct), new(SealingStruct), new(MiningStruct), new(MarketsStruct)}
 }
 
 func TestEveryMethodHasPermission(t *testing.T) {

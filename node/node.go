@@ -20,6 +20,7 @@ import (
 	"quarry/node/repo"
 	"quarry/node/serve"
 	"quarry/proofs/snark"
+	"quarry/storage"
 	"quarry/storage/paths"
 )
 
@@ -51,6 +52,7 @@ type Node struct {
 	heads    *heads.Follower
 	local    *paths.Local
 	storage  api.Storage
+	stored   *storage.Manager // nil where sector storage runs elsewhere
 	sealing  api.Sealing
 	peers    []*peerWatch
 	common   *common

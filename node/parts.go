@@ -20,6 +20,7 @@ import (
 	"quarry/node/repo"
 	"quarry/sealing"
 	"quarry/storage"
+	"quarry/storage/blobs"
 	"quarry/storage/fetch"
 	"quarry/storage/index"
 	"quarry/storage/parents"
@@ -112,12 +113,24 @@ func (n *Node) withStorage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := storage.New(storage.Config{ParallelReads: n.set.ProvingOpts.ParallelReads}, storage.Deps{Store: n.repo.Datastore(repo.Storage), Index: idx, Local: local,
-		Token: n.ownToken, Log: n.log.With("part", "storage")})
+	bulk, err := blobs.Open(blobs.Config{Dir: n.repo.Path(repo.DirBlobs)})
 	if err != nil {
 		return err
 	}
-	n.storage, n.local = m, local
+	m, err := storage.New(storage.Config{ParallelReads: n.set.ProvingOpts.ParallelReads}, storage.Deps{
+		Store: n.repo.Datastore(repo.Storage),
+		Index: idx,
+		Local: local,
+		Blobs: bulk,
+		Token: n.ownToken,
+		Log:   n.log.With("part", "storage"),
+	})
+	if err != nil {
+		return err
+	}
+	n.storage, n.stored, n.local = m, m, local
+	n.srv.Handle("GET "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
+	n.srv.Handle("PUT "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
 	n.srv.RegisterStorage(m)
 	n.srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(n.local))
 	n.srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(n.local))
@@ -129,7 +142,7 @@ func (n *Node) withStorage(ctx context.Context) error {
 	}
 	graphs := parents.New(parents.Config{Dir: n.set.ParentCache}, parents.Deps{Log: n.log.With("part", "parents")})
 	n.onClose(func() { n.closeErr = append(n.closeErr, graphs.Close()) })
-	w, err := worker.New(ctx, worker.Config{URL: remote, TaskTypes: n.set.WorkerTasks, MemBytes: worker.SystemMemory()}, worker.Deps{Storage: m, Local: n.local,
+	w, err := worker.New(ctx, worker.Config{URL: remote, TaskTypes: n.set.WorkerTasks, MemBytes: worker.SystemMemory()}, worker.Deps{Storage: m, Local: n.local, Blobs: bulk,
 		Store: n.repo.Datastore(repo.Worker), Token: n.ownToken, Snark: n.workerSnark(), Parents: graphs, Log: n.log.With("part", "worker")})
 	if err != nil {
 		return err
@@ -160,6 +173,9 @@ func (n *Node) withSealing(ctx context.Context) error {
 		n.sealing = peer
 		return nil
 	}
+	if n.stored == nil {
+		return errors.New("sealing needs sector storage in the same process: set EnableSectorStorage = true")
+	}
 	o, proof := n.set.SealingOpts, n.proof
 	if o.Synthetic {
 		var err error
@@ -172,7 +188,7 @@ func (n *Node) withSealing(ctx context.Context) error {
 		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing, MarkCC: o.MarkCC,
 		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.wall(o.PreCommitBatchWait),
 		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.wall(o.CommitBatchWait)},
-		sealing.Deps{Store: n.repo.Datastore(repo.Sealing), Chain: n.chain, Storage: n.storage, Heads: n.heads,
+		sealing.Deps{Store: n.repo.Datastore(repo.Sealing), Chain: n.chain, Storage: n.stored, Heads: n.heads,
 			Msgs: n.sender("precommit", n.set.Fees.PreCommit), CommitMsgs: n.sender("commit", n.set.Fees.Commit),
 			Verify: n.sealChecker(),
 			Log:    n.log.With("part", "sealing")})

@@ -2,7 +2,6 @@ package sealing
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -15,20 +14,20 @@ import (
 // stepError is a failure that the machine knows: of this step (retry later,
 // under a new key where one is named) or of the sector for good.
 type stepError struct {
-	kind    kind
-	attempt string
-	err     error
+	kind kind
+	job  job // whose next try needs a new key
+	err  error
 }
 
 func (e *stepError) Error() string { return e.err.Error() }
 func (e *stepError) Unwrap() error { return e.err }
 
-func failed(attempt, format string, a ...any) error {
-	return &stepError{evFailed, attempt, fmt.Errorf(format, a...)}
+func failed(j job, format string, a ...any) error {
+	return &stepError{evFailed, j, fmt.Errorf(format, a...)}
 }
 
 func fatal(format string, a ...any) error {
-	return &stepError{evFatal, "", fmt.Errorf(format, a...)}
+	return &stepError{evFatal, job{}, fmt.Errorf(format, a...)}
 }
 
 // eventOf turns an error of a visit into an event: what is not a known failure
@@ -37,7 +36,7 @@ func (s *Sealing) eventOf(r record, err error) event {
 	ev := event{Kind: evStuck, Reason: err.Error(), Backoff: s.backoff(r.Retries)}
 	var step *stepError
 	if errors.As(err, &step) {
-		ev.Kind, ev.Attempt = step.kind, step.attempt
+		ev.Kind, ev.Job = step.kind, step.job
 	}
 	return ev
 }
@@ -106,48 +105,55 @@ func (s *Sealing) act(ctx context.Context, l *lane, eff effect, r record) (event
 	return event{}, fmt.Errorf("state %s has no work", r.State)
 }
 
-// task runs one keyed task to its end and decodes its result. work names the
-// kind whose attempt number makes the key new after a failure; rest is what
-// else makes the task what it is (a ticket, a seed).
-func (s *Sealing) task(ctx context.Context, l *lane, r record, typ api.TaskType, work, rest string, params, result any) error {
-	raw, err := json.Marshal(params)
+// keyed is one task of a sector. Its key is made of the job with its failed
+// tries, and of rest: what else makes the task what it is (a ticket, a seed).
+type keyed[P, R any] struct {
+	task   api.Task[P, R]
+	job    job
+	rest   string
+	params P
+}
+
+// run has the task done and gives its result. A task that failed is a
+// *taskError, and what it failed of is in its chain.
+func run[P, R any](ctx context.Context, s *Sealing, l *lane, r record, k keyed[P, R]) (out R, err error) {
+	key := fmt.Sprintf("%s/%s/%s/%d", s.name(r.Number), k.task.Type, k.rest, r.Attempts[k.job])
+	spec, err := k.task.Spec(key, s.ref(r), k.params)
 	if err != nil {
-		return fmt.Errorf("encode %s task of %s: %w", typ, s.name(r.Number), err)
+		return out, err
 	}
-	key := fmt.Sprintf("%s/%s/%s/%d", s.name(r.Number), typ, rest, r.Attempts[work])
-	st, err := s.deps.Storage.TaskSubmit(ctx, api.TaskSpec{Key: key, Type: typ, Sector: s.ref(r), Params: raw})
+	st, err := s.deps.Storage.TaskSubmit(ctx, spec)
 	var invalid *api.ErrInvalid
 	if errors.As(err, &invalid) { // refused as it is: only another key can help
-		return failed(work, "submit task %s: %w", key, err)
+		return out, failed(k.job, "submit task %s: %w", key, err)
 	}
 	if err != nil {
-		return fmt.Errorf("submit task %s: %w", key, err)
+		return out, fmt.Errorf("submit task %s: %w", key, err)
 	}
 	if r.TaskID == nil || *r.TaskID != st.ID {
 		if err := s.amend(ctx, l, func(r *record) { r.remember(st.ID) }); err != nil {
-			return err
+			return out, err
 		}
 	}
-	for st.State != api.TaskDone && st.State != api.TaskFailed {
+	for !st.Final() {
 		// Where storage is in this process TaskWait answers a context that has
 		// ended with the state so far.
 		if st, err = s.deps.Storage.TaskWait(ctx, st.ID); err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return fmt.Errorf("wait for task %s: %w", key, err)
+			return out, fmt.Errorf("wait for task %s: %w", key, err)
 		}
 	}
-	if st.State == api.TaskFailed {
-		return &taskError{key: key, work: work, text: st.Error, retryable: st.Retryable}
+	out, err = k.task.Result(st)
+	var failure *api.Failure
+	switch {
+	case errors.As(err, &failure):
+		return out, &taskError{key: key, job: k.job, failure: failure}
+	case err != nil:
+		return out, failed(k.job, "task %s gave a result that cannot be read: %w", key, err)
 	}
-	if result == nil {
-		return nil
-	}
-	if err := json.Unmarshal(st.Result, result); err != nil {
-		return failed(work, "task %s gave a result that cannot be read: %w", key, err)
-	}
-	return nil
+	return out, nil
 }
 
 func (r *record) remember(id api.UUID) {
@@ -162,11 +168,13 @@ func (r *record) remember(id api.UUID) {
 
 // taskError is a task that ended in failure.
 type taskError struct {
-	key, work, text string
-	retryable       bool
+	key     string
+	job     job
+	failure *api.Failure
 }
 
-func (e *taskError) Error() string { return fmt.Sprintf("task %s failed: %s", e.key, e.text) }
+func (e *taskError) Error() string { return fmt.Sprintf("task %s failed: %s", e.key, e.failure.Text) }
+func (e *taskError) Unwrap() error { return e.failure }
 
 // isFailure tells whether err is a failure of the step, rather than something
 // that cannot be reached.
@@ -179,7 +187,7 @@ func isFailure(err error) bool {
 func asFailure(err error) error {
 	var t *taskError
 	if errors.As(err, &t) {
-		return &stepError{evFailed, t.work, err}
+		return &stepError{evFailed, t.job, err}
 	}
 	return err
 }

@@ -65,7 +65,7 @@ type member struct {
 // enough, when the first has waited long enough, or when one is pressed.
 type batcher struct {
 	s    *Sealing
-	work string
+	work jobKind
 	via  Messages
 	max  int // sectors
 	room int // bytes of parameters
@@ -78,7 +78,7 @@ type batcher struct {
 // dispatch sends the sector's part, with others where that is wanted. A zero
 // answer without an error means that the visit ended first.
 func (s *Sealing) dispatch(ctx context.Context, l *lane, r record, b *batcher, head *api.TipSet, pressed bool, build func(context.Context, *api.TipSet) (part, error)) (sent, error) {
-	key := s.msgKey(r, b.work)
+	key := s.msgKey(r, job{kind: b.work})
 	if old := s.batches.of(key); old != nil { // sent, as far as we know
 		out := s.resend(ctx, b, old, key)
 		if !isFailure(out.err) {
@@ -102,7 +102,7 @@ func (s *Sealing) dispatch(ctx context.Context, l *lane, r record, b *batcher, h
 		return sent{}, err
 	}
 	method, value, params := b.assemble([]part{p})
-	c, err := s.send(ctx, b.via, r, b.work, method, value, params, head)
+	c, err := s.send(ctx, b.via, r, job{kind: b.work}, method, value, params, head)
 	return sent{msg: c, expiration: p.preCommit.Expiration}, err
 }
 

@@ -166,7 +166,7 @@ func TestPartOfABatchFails(t *testing.T) {
 		out, err := w.compute(spec)
 		if spec.Type == api.TaskCommit1 && spec.Sector.ID.Number == 3 && bad {
 			bad = false // once: the next proof is right
-			return api.Commit1Result{Vanilla: []byte("wrong")}, nil
+			return api.Commit1Result{Vanilla: putBulk([]byte("wrong"))}, nil
 		}
 		return out, err
 	}

@@ -18,7 +18,7 @@ import (
 // kept until each of them has noted its CID or is past needing it.
 type bundle struct {
 	ID      api.UUID
-	Work    string
+	Work    jobKind
 	Numbers []abi.SectorNumber
 	Keys    []string // of the messages that the sectors would have sent alone, in the order of the message
 	Message *api.Message
@@ -115,9 +115,9 @@ func (bs *batches) all() []*bundle {
 
 // asking are the states from which a sector may still come to ask for its
 // message.
-var asking = map[string][]api.SectorState{
-	"precommit": {api.SectorPreCommitting, api.SectorPreCommitFailed},
-	"commit":    {api.SectorWaitSeed, api.SectorCommitting, api.SectorSubmitCommit, api.SectorCommitFailed, api.SectorComputeFailed},
+var asking = map[jobKind][]api.SectorState{
+	jobPreCommit: {api.SectorPreCommitting, api.SectorPreCommitFailed},
+	jobCommit:    {api.SectorWaitSeed, api.SectorCommitting, api.SectorSubmitCommit, api.SectorCommitFailed, api.SectorComputeFailed},
 }
 
 // tidyBatches drops the batches that no sector will ask for. It is
@@ -134,5 +134,5 @@ func (s *Sealing) tidyBatches(ctx context.Context) {
 
 func (s *Sealing) asks(n abi.SectorNumber, b *bundle) bool {
 	r, err := s.get(n)
-	return err == nil && slices.Contains(asking[b.Work], r.State) && slices.Contains(b.Keys, s.msgKey(r, b.Work))
+	return err == nil && slices.Contains(asking[b.Work], r.State) && slices.Contains(b.Keys, s.msgKey(r, job{kind: b.Work}))
 }

@@ -1,7 +1,6 @@
 package sealing
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -69,15 +68,17 @@ type event struct {
 	Seq         uint64 // evPlaced, evDropped
 	Filler      cid.Cid
 	Random      []byte // ticket or seed
-	PC1Out      json.RawMessage
+	PC1Out      api.PreCommit1Out
 	CommD       *cid.Cid
 	CommR       *cid.Cid
-	Commitments json.RawMessage
+	Commitments api.SealCommitments   // evPC2
+	UpdateOut   api.UpdateCommitments // evUpdated
 	Msg         *cid.Cid
 	Expiration  abi.ChainEpoch
 	Proof       []byte
 	Index       uint64        // evCommitSent: place within the message
-	Attempt     string        // kind of keyed work whose next try needs a new key
+	Job         job           // whose next try needs a new key
+	Failure     *api.Failure  // evDropped: why
 	Backoff     time.Duration // until the next try
 }
 
@@ -215,7 +216,7 @@ func retryState(r record, row rule) (api.SectorState, bool) {
 		to = api.SectorAddPiece
 	case r.State == api.SectorSealFailed && len(r.Ticket) == 0:
 		to = api.SectorGetTicket
-	case r.State == api.SectorSeal2Failed && r.Attempts["PC2"] > pc2Tries:
+	case r.State == api.SectorSeal2Failed && r.Attempts[job{kind: jobPC2}] > pc2Tries:
 		to = api.SectorPreCommit1
 	case r.State == api.SectorSnapAddPieceFailed && r.FailedFrom != api.SectorSnapPacking:
 		to = api.SectorSnapAddPiece
@@ -267,8 +268,8 @@ func (r *record) take(e event, from api.SectorState) {
 		r.LastErr, r.NextRetry = e.Reason, e.Now.Add(e.Backoff)
 		if e.Kind == evFailed {
 			r.FailedFrom = from
-			r.bump(e.Attempt)
-			r.Alone = r.Alone && e.Attempt == ""
+			r.bump(e.Job)
+			r.Alone = r.Alone && e.Job == (job{})
 		}
 		return
 	case evFatal:
@@ -278,10 +279,10 @@ func (r *record) take(e event, from api.SectorState) {
 	case evRetry:
 		r.NextRetry = time.Time{}
 		if from == api.SectorSeal2Failed && r.State == api.SectorPreCommit1 {
-			r.bump("PC1")
+			r.bump(job{kind: jobPC1})
 		}
 		if from == api.SectorUpdateFailed && r.State == api.SectorUpdateReplica && r.FailedFrom != api.SectorUpdateReplica {
-			r.bump(r.updateWork("RU"))
+			r.bump(r.updateJob(jobUpdate))
 		}
 		return // the last error stays visible until something succeeds
 	case evReserved, evPlanned:
@@ -301,7 +302,7 @@ func (r *record) take(e event, from api.SectorState) {
 		r.takeBack()
 	case evTicket, evTicketExpired:
 		r.TicketEpoch, r.Ticket = e.Epoch, e.Random
-		r.PC1Out, r.CommD, r.CommR, r.Commitments = nil, nil, nil, nil
+		r.PC1Out, r.CommD, r.CommR, r.Commitments = api.PreCommit1Out{}, nil, nil, api.SealCommitments{}
 	case evPC1:
 		r.PC1Out = e.PC1Out
 	case evPC2:
@@ -332,21 +333,21 @@ func (r *record) succeed(k kind) {
 	}
 }
 
-func (r *record) bump(work string) {
-	if work == "" {
+func (r *record) bump(j job) {
+	if j == (job{}) {
 		return
 	}
 	if r.Attempts == nil {
-		r.Attempts = map[string]int{}
+		r.Attempts = map[job]int{}
 	}
-	r.Attempts[work]++
-	if work == "commit" && r.Attempts[work] > 1 {
-		r.Attempts["C1"]++ // the chain refused this proof twice: make another
+	r.Attempts[j]++
+	if j.kind == jobCommit && r.Attempts[j] > 1 {
+		r.Attempts[job{kind: jobC1}]++ // the chain refused this proof twice: make another
 	}
-	if work == "C2" && r.Attempts[work]%c2Tries == 0 {
-		r.Attempts["C1"]++ // perhaps it is what the proof is made of
+	if j.kind == jobC2 && r.Attempts[j]%c2Tries == 0 {
+		r.Attempts[job{kind: jobC1}]++ // perhaps it is what the proof is made of
 	}
-	r.bumpUpdate(work)
+	r.bumpUpdate(j)
 }
 
 func (r *record) place(seq uint64) {

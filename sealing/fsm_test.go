@@ -74,12 +74,12 @@ func TestTransitions(t *testing.T) {
 		{"packing again", record{State: api.SectorAddPieceFailed, FailedFrom: api.SectorPacking}, event{Kind: evRetry}, api.SectorPacking, effPack},
 		{"PC1 again", record{State: api.SectorSealFailed, Ticket: []byte{1}}, event{Kind: evRetry}, api.SectorPreCommit1, effPC1},
 		{"ticket again", record{State: api.SectorSealFailed}, event{Kind: evRetry}, api.SectorGetTicket, effTicket},
-		{"PC2 again", record{State: api.SectorSeal2Failed, Attempts: map[string]int{"PC2": 3}}, event{Kind: evRetry}, api.SectorPreCommit2, effPC2},
-		{"PC2 too often", record{State: api.SectorSeal2Failed, Attempts: map[string]int{"PC2": 4}}, event{Kind: evRetry}, api.SectorPreCommit1, effPC1},
+		{"PC2 again", record{State: api.SectorSeal2Failed, Attempts: map[job]int{{kind: jobPC2}: 3}}, event{Kind: evRetry}, api.SectorPreCommit2, effPC2},
+		{"PC2 too often", record{State: api.SectorSeal2Failed, Attempts: map[job]int{{kind: jobPC2}: 4}}, event{Kind: evRetry}, api.SectorPreCommit1, effPC1},
 		{"pre-commit again", record{State: api.SectorPreCommitFailed}, event{Kind: evRetry}, api.SectorPreCommitting, effPreCommit},
 		{"prove again", record{State: api.SectorComputeFailed}, event{Kind: evRetry}, api.SectorCommitting, effProve},
 		{"commit again", record{State: api.SectorCommitFailed}, event{Kind: evRetry}, api.SectorWaitSeed, effSeed},
-		{"C2 fails", record{State: api.SectorCommitting}, event{Kind: evFailed, Attempt: "C2"}, api.SectorComputeFailed, effRetry},
+		{"C2 fails", record{State: api.SectorCommitting}, event{Kind: evFailed, Job: job{kind: jobC2}}, api.SectorComputeFailed, effRetry},
 		{"FIN again", record{State: api.SectorFinalizeFailed}, event{Kind: evRetry}, api.SectorFinalizeSector, effFinalize},
 
 		{"unreachable", record{State: api.SectorCommitWait}, event{Kind: evStuck}, api.SectorCommitWait, effCommitWait},
@@ -138,10 +138,10 @@ func TestEveryStateHasAWayOut(t *testing.T) {
 }
 
 func TestApplyIsPure(t *testing.T) {
-	r := record{State: api.SectorAddPiece, Attempts: map[string]int{"AP0": 1},
+	r := record{State: api.SectorAddPiece, Attempts: map[job]int{{kind: jobAddPiece}: 1},
 		Pieces: []piece{{Key: "a", Data: api.DataRef{URL: "u"}}, {Seq: 1, Key: "b"}}, NextSeq: 2}
 	before := r.clone()
-	for _, ev := range []event{{Kind: evPlaced}, {Kind: evDropped}, {Kind: evFailed, Attempt: "AP0"}} {
+	for _, ev := range []event{{Kind: evPlaced}, {Kind: evDropped}, {Kind: evFailed, Job: job{kind: jobAddPiece}}} {
 		if _, _, err := apply(r, ev); err != nil {
 			t.Fatal(err)
 		}

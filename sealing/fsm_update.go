@@ -1,9 +1,6 @@
 package sealing
 
 import (
-	"encoding/json"
-	"fmt"
-
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/ipfs/go-cid"
 
@@ -13,15 +10,15 @@ import (
 // replicaUpdate is what the update of a sector adds to its record. The sector
 // as it was sealed stays in the other fields.
 type replicaUpdate struct {
-	Round       int             // counts the updates begun; part of every key
-	Lead        abi.ChainEpoch  `json:",omitempty"` // a deal that starts sooner than this might miss the deadline's mutable time
-	CommD       *cid.Cid        `json:",omitempty"`
-	CommR       *cid.Cid        `json:",omitempty"`
-	Commitments json.RawMessage `json:",omitempty"`
-	Proof       []byte          `json:",omitempty"` // the proof field of the message
-	Sending     bool            // a message may be on its way: nothing must be given up
-	Msg         *cid.Cid        `json:",omitempty"`
-	Landed      abi.ChainEpoch  // when it was seen on chain, 0 until then
+	Round       int                   // counts the updates begun; part of every key
+	Lead        abi.ChainEpoch        `json:",omitempty"` // a deal that starts sooner than this might miss the deadline's mutable time
+	CommD       *cid.Cid              `json:",omitempty"`
+	CommR       *cid.Cid              `json:",omitempty"`
+	Commitments api.UpdateCommitments `json:",omitzero"`
+	Proof       []byte                `json:",omitempty"` // the proof field of the message
+	Sending     bool                  // a message may be on its way: nothing must be given up
+	Msg         *cid.Cid              `json:",omitempty"`
+	Landed      abi.ChainEpoch        // when it was seen on chain, 0 until then
 }
 
 // updateMachine are the rows of machine for a sector of zeros that takes data
@@ -64,13 +61,12 @@ var updateMachine = map[api.SectorState]rule{
 // updateTries is after how many failures of PR1 the replica is encoded afresh.
 const updateTries = 3
 
-// updateWork names a kind of work of this round of the update, as the key of
-// its attempts.
-func (r *record) updateWork(work string) string {
+// updateJob is a kind of work of this round of the update.
+func (r *record) updateJob(kind jobKind) job {
 	if r.Update == nil {
-		return work
+		return job{kind: kind}
 	}
-	return fmt.Sprintf("%s.%d", work, r.Update.Round)
+	return job{kind: kind, round: r.Update.Round}
 }
 
 // encodeAgain tells whether a failed update must go back to the encoding: it
@@ -81,27 +77,27 @@ func (r *record) encodeAgain() bool {
 	case api.SectorUpdateReplica, api.SectorUpdateActivating:
 		return true
 	case api.SectorProveUpdate:
-		return r.Attempts[r.updateWork("PR1")] > updateTries
+		return r.Attempts[r.updateJob(jobPR1)] > updateTries
 	}
 	return false
 }
 
 // bumpUpdate makes earlier work new when later work keeps failing, and notes
 // that a message that failed is not on its way any more.
-func (r *record) bumpUpdate(work string) {
+func (r *record) bumpUpdate(j job) {
 	if r.Update == nil {
 		return
 	}
-	n := r.Attempts[work]
-	switch work {
-	case r.updateWork("update"):
+	n := r.Attempts[j]
+	switch j {
+	case r.updateJob(jobSendUpdate):
 		r.Update.Sending = false
 		if n > 1 {
-			r.Attempts[r.updateWork("PR1")]++ // the chain refused this proof twice
+			r.Attempts[r.updateJob(jobPR1)]++ // the chain refused this proof twice
 		}
-	case r.updateWork("PR2"):
+	case r.updateJob(jobPR2):
 		if n%c2Tries == 0 {
-			r.Attempts[r.updateWork("PR1")]++
+			r.Attempts[r.updateJob(jobPR1)]++
 		}
 	}
 }
@@ -119,7 +115,7 @@ func (r *record) takeUpdate(e event) {
 		r.Update = &replicaUpdate{Round: r.Rounds, Lead: e.Epoch}
 		r.StartRequested = false
 	case evUpdated:
-		r.Update.CommD, r.Update.CommR, r.Update.Commitments = e.CommD, e.CommR, e.Commitments
+		r.Update.CommD, r.Update.CommR, r.Update.Commitments = e.CommD, e.CommR, e.UpdateOut
 	case evUpdateProved:
 		r.Update.Proof = e.Proof
 	case evUpdateSent:
@@ -128,7 +124,7 @@ func (r *record) takeUpdate(e event) {
 		r.Update.Landed = e.Epoch
 		r.takeBack()
 	case evKeyReleased:
-		r.Update.Commitments, r.Update.Sending = nil, false
+		r.Update.Commitments, r.Update.Sending = api.UpdateCommitments{}, false
 	case evAborted:
 		r.Update, r.Pieces, r.StartRequested = nil, nil, false
 	}

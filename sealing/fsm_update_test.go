@@ -15,7 +15,7 @@ func TestUpdateTransitions(t *testing.T) {
 	up := func(st api.SectorState) record {
 		return record{State: st, CC: true, Update: &replicaUpdate{Round: 1}}
 	}
-	failedFrom := func(from api.SectorState, attempts map[string]int) record {
+	failedFrom := func(from api.SectorState, attempts map[job]int) record {
 		r := up(api.SectorUpdateFailed)
 		r.FailedFrom, r.Attempts = from, attempts
 		return r
@@ -63,9 +63,9 @@ func TestUpdateTransitions(t *testing.T) {
 		}(), event{Kind: evRetry}, api.SectorSnapAddPiece, effPlace},
 		{"packing again", func() record { r := up(api.SectorSnapAddPieceFailed); r.FailedFrom = api.SectorSnapPacking; return r }(), event{Kind: evRetry}, api.SectorSnapPacking, effPack},
 		{"RU again", failedFrom(api.SectorUpdateReplica, nil), event{Kind: evRetry}, api.SectorUpdateReplica, effUpdate},
-		{"PR1 again", failedFrom(api.SectorProveUpdate, map[string]int{"PR1.1": 3}), event{Kind: evRetry}, api.SectorProveUpdate, effProveUpdate},
-		{"PR1 too often", failedFrom(api.SectorProveUpdate, map[string]int{"PR1.1": 4}), event{Kind: evRetry}, api.SectorUpdateReplica, effUpdate},
-		{"PR1 too often in another round", failedFrom(api.SectorProveUpdate, map[string]int{"PR1.2": 4}), event{Kind: evRetry}, api.SectorProveUpdate, effProveUpdate},
+		{"PR1 again", failedFrom(api.SectorProveUpdate, map[job]int{{kind: jobPR1, round: 1}: 3}), event{Kind: evRetry}, api.SectorProveUpdate, effProveUpdate},
+		{"PR1 too often", failedFrom(api.SectorProveUpdate, map[job]int{{kind: jobPR1, round: 1}: 4}), event{Kind: evRetry}, api.SectorUpdateReplica, effUpdate},
+		{"PR1 too often in another round", failedFrom(api.SectorProveUpdate, map[job]int{{kind: jobPR1, round: 2}: 4}), event{Kind: evRetry}, api.SectorProveUpdate, effProveUpdate},
 		{"message again", failedFrom(api.SectorUpdateWait, nil), event{Kind: evRetry}, api.SectorProveUpdate, effProveUpdate},
 		{"after a reorganisation", failedFrom(api.SectorUpdateActivating, nil), event{Kind: evRetry}, api.SectorUpdateReplica, effUpdate},
 		{"keep again", up(api.SectorFinalUpdateFailed), event{Kind: evRetry}, api.SectorFinalizeUpdate, effKeepUpdate},
@@ -92,14 +92,14 @@ func TestMessagesOnTheirWayForbidTheEnd(t *testing.T) {
 }
 
 func TestUpdateIsClonedWithItsRecord(t *testing.T) {
-	r := record{State: api.SectorUpdateReplica, Update: &replicaUpdate{Round: 1}, Attempts: map[string]int{"update.1": 1}}
-	got, _, err := apply(r, event{Kind: evUpdated, Commitments: []byte(`1`)})
-	if err != nil || r.Update.Commitments != nil || got.Update.Commitments == nil {
+	r := record{State: api.SectorUpdateReplica, Update: &replicaUpdate{Round: 1}, Attempts: map[job]int{{kind: jobSendUpdate, round: 1}: 1}}
+	got, _, err := apply(r, event{Kind: evUpdated, UpdateOut: api.UpdateCommitments{RawMessage: []byte(`1`)}})
+	if err != nil || r.Update.Commitments.RawMessage != nil || got.Update.Commitments.RawMessage == nil {
 		t.Errorf("before %+v, after %+v (%v)", r.Update, got.Update, err)
 	}
-	r = record{State: api.SectorUpdateWait, Update: &replicaUpdate{Round: 1, Sending: true}, Attempts: map[string]int{"update.1": 1}}
-	got, _, err = apply(r, event{Kind: evFailed, Attempt: "update.1"})
-	if err != nil || !r.Update.Sending || got.Update.Sending || got.Attempts["PR1.1"] != 1 || r.Attempts["PR1.1"] != 0 {
+	r = record{State: api.SectorUpdateWait, Update: &replicaUpdate{Round: 1, Sending: true}, Attempts: map[job]int{{kind: jobSendUpdate, round: 1}: 1}}
+	got, _, err = apply(r, event{Kind: evFailed, Job: job{kind: jobSendUpdate, round: 1}})
+	if err != nil || !r.Update.Sending || got.Update.Sending || got.Attempts[job{kind: jobPR1, round: 1}] != 1 || r.Attempts[job{kind: jobPR1, round: 1}] != 0 {
 		t.Errorf("before %+v, after %+v (%v)", r, got, err)
 	}
 }

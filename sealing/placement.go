@@ -2,9 +2,9 @@ package sealing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"quarry/api"
@@ -123,7 +123,7 @@ func (s *Sealing) settle(before, after record, ev event) {
 		for _, p := range before.Pieces {
 			if p.Seq == ev.Seq {
 				delete(s.keys, p.Key)
-				s.answer(p.Key, pieceError{err: s.dropError(before, p, ev.Reason)})
+				s.answer(p.Key, pieceError{err: s.dropError(before, p, ev.Failure)})
 			}
 		}
 	case evRemove, evFatal, evAbort:
@@ -180,11 +180,11 @@ func (s *Sealing) placement(r record, p piece) api.PiecePlacement {
 // dropError is the typed reason for which a piece was given back. Only bytes
 // that are not those of the commitment are held against the piece; whatever
 // else went wrong is a trouble of this side, and the piece may be offered again.
-func (s *Sealing) dropError(r record, p piece, text string) error {
-	if _, rest, ok := strings.Cut(text, "commp mismatch: expected="); ok {
-		_, got, _ := strings.Cut(rest, "actual=")
-		return &api.ErrPieceMismatch{Want: p.Info.PieceCID.String(), Got: strings.TrimSpace(got)}
+func (s *Sealing) dropError(r record, p piece, f *api.Failure) error {
+	var mismatch *api.ErrPieceMismatch
+	if errors.As(f, &mismatch) {
+		return mismatch
 	}
-	tries := r.Attempts[fmt.Sprintf("AP%d", p.Seq)] + 1
-	return &api.ErrBusy{What: "piece " + p.Key, Reason: fmt.Sprintf("its data could not be put into a sector (%d tries): %s", tries, text)}
+	tries := r.Attempts[job{kind: jobAddPiece, piece: p.Seq}] + 1
+	return &api.ErrBusy{What: "piece " + p.Key, Reason: fmt.Sprintf("its data could not be put into a sector (%d tries): %s", tries, f.Text)}
 }

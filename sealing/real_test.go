@@ -66,7 +66,7 @@ func (b *bench) compute(spec api.TaskSpec) (any, error) {
 		if err := json.Unmarshal(spec.Params, &p); err != nil {
 			return nil, err
 		}
-		if err := json.Unmarshal(p.PreCommit1Out, &pc1); err != nil {
+		if err := json.Unmarshal(p.PreCommit1Out.RawMessage, &pc1); err != nil {
 			return nil, err
 		}
 		c, err := porep.PreCommit2(ctx, id, pc1, bytes.NewReader(sec.unsealed), sec.sealed, sec.cache, nil)
@@ -79,18 +79,18 @@ func (b *bench) compute(spec api.TaskSpec) (any, error) {
 			}
 		}
 		raw, err := json.Marshal(c)
-		return api.PreCommit2Result{SealedCID: api.CidString(c.SealedCID().String()), UnsealedCID: api.CidString(c.UnsealedCID().String()), Commitments: raw}, err
+		return api.PreCommit2Result{SealedCID: api.CidString(c.SealedCID().String()), UnsealedCID: api.CidString(c.UnsealedCID().String()), Commitments: api.SealCommitments{RawMessage: raw}}, err
 	case api.TaskCommit1:
 		var p api.Commit1Params
 		if err := json.Unmarshal(spec.Params, &p); err != nil {
 			return nil, err
 		}
 		req := porep.ProveRequest{Ticket: p.Ticket, Seed: p.Seed}
-		if err := json.Unmarshal(p.Commitments, &req.Commitments); err != nil {
+		if err := json.Unmarshal(p.Commitments.RawMessage, &req.Commitments); err != nil {
 			return nil, err
 		}
 		blob, err := porep.Prove(ctx, id, req, sec.sealed, sec.cache)
-		return api.Commit1Result{Vanilla: blob}, err
+		return api.Commit1Result{Vanilla: putBulk(blob)}, err
 	case api.TaskUpdate, api.TaskProveUpdate1:
 		return sec.update(ctx, spec)
 	}

@@ -35,15 +35,15 @@ func (s *benchSector) update(ctx context.Context, spec api.TaskSpec) (any, error
 			return nil, err
 		}
 		raw, err := json.Marshal(c)
-		return api.UpdateReplicaResult{SealedCID: api.CidString(c.SealedCID().String()), UnsealedCID: api.CidString(c.UnsealedCID().String()), Commitments: raw}, err
+		return api.UpdateReplicaResult{SealedCID: api.CidString(c.SealedCID().String()), UnsealedCID: api.CidString(c.UnsealedCID().String()), Commitments: api.UpdateCommitments{RawMessage: raw}}, err
 	}
 	var p api.ProveUpdate1Params
 	var c update.Commitments
-	if err := errors.Join(json.Unmarshal(spec.Params, &p), json.Unmarshal(p.Commitments, &c)); err != nil {
+	if err := errors.Join(json.Unmarshal(spec.Params, &p), json.Unmarshal(p.Commitments.RawMessage, &c)); err != nil {
 		return nil, err
 	}
 	blob, err := update.Prove(ctx, typ, c, old, update.Replica{Sealed: s.updated, Cache: s.updateCache})
-	return api.ProveUpdate1Result{Vanilla: blob}, err
+	return api.ProveUpdate1Result{Vanilla: putBulk(blob)}, err
 }
 
 // verifyUpdate is the proof system call of the miner actor.

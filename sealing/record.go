@@ -44,11 +44,11 @@ type record struct {
 	StartRequested bool           // pack now, whatever else
 
 	TicketEpoch abi.ChainEpoch
-	Ticket      []byte          `json:",omitempty"`
-	PC1Out      json.RawMessage `json:",omitempty"`
-	CommD       *cid.Cid        `json:",omitempty"`
-	CommR       *cid.Cid        `json:",omitempty"`
-	Commitments json.RawMessage `json:",omitempty"`
+	Ticket      []byte              `json:",omitempty"`
+	PC1Out      api.PreCommit1Out   `json:",omitzero"`
+	CommD       *cid.Cid            `json:",omitempty"`
+	CommR       *cid.Cid            `json:",omitempty"`
+	Commitments api.SealCommitments `json:",omitzero"`
 
 	Expiration     abi.ChainEpoch
 	PreCommitMsg   *cid.Cid `json:",omitempty"`
@@ -65,7 +65,7 @@ type record struct {
 
 	GivenUp []givenUp `json:",omitempty"` // pieces whose place in this sector is no more
 
-	Attempts   map[string]int `json:",omitempty"` // failed tries by kind of keyed work
+	Attempts   map[job]int `json:",omitempty"` // failed tries
 	FailedFrom api.SectorState
 	Retries    int
 	LastErr    string

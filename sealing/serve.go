@@ -2,7 +2,6 @@ package sealing
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -290,18 +289,17 @@ func (s *Sealing) unseal(ctx context.Context, t api.UnsealTarget, r record) erro
 	if u := r.Update; u != nil {
 		params.UnsealedCID, params.SectorKeyCID = api.CidString(u.CommD.String()), api.CidString(r.CommR.String())
 	}
-	raw, err := json.Marshal(params)
+	spec, err := api.Unseal.Spec(fmt.Sprintf("%s/UNS/%d+%d", s.name(t.Sector), t.Offset, t.Size), s.ref(r), params)
 	if err != nil {
-		return fmt.Errorf("encode the unseal task of %s: %w", s.name(t.Sector), err)
+		return err
 	}
-	spec := api.TaskSpec{Key: fmt.Sprintf("%s/UNS/%d+%d", s.name(t.Sector), t.Offset, t.Size), Type: api.TaskUnseal, Sector: s.ref(r), Params: raw}
 	st, err := s.deps.Storage.TaskSubmit(ctx, spec)
-	if err == nil && (st.State == api.TaskDone || st.State == api.TaskFailed) {
+	if err == nil && st.Final() {
 		if err = s.deps.Storage.TaskForget(ctx, st.ID); err == nil {
 			st, err = s.deps.Storage.TaskSubmit(ctx, spec)
 		}
 	}
-	for err == nil && st.State != api.TaskDone && st.State != api.TaskFailed {
+	for err == nil && !st.Final() {
 		if st, err = s.deps.Storage.TaskWait(ctx, st.ID); err == nil {
 			err = ctx.Err() // the state so far is no answer to a caller who is gone
 		}
@@ -312,8 +310,8 @@ func (s *Sealing) unseal(ctx context.Context, t api.UnsealTarget, r record) erro
 	if err := s.deps.Storage.TaskForget(ctx, st.ID); err != nil && !errors.Is(err, context.Canceled) {
 		s.log.Debug("unseal task not dropped", "sector", s.name(t.Sector), "err", err)
 	}
-	if st.State == api.TaskFailed {
-		return fmt.Errorf("unseal %s: task %s failed: %s", s.name(t.Sector), spec.Key, st.Error)
+	if _, err := api.Unseal.Result(st); err != nil {
+		return fmt.Errorf("unseal %s: task %s failed: %w", s.name(t.Sector), spec.Key, err)
 	}
 	return nil
 }

@@ -164,7 +164,7 @@ func (s *Sealing) challengeDelay(ctx context.Context) (abi.ChainEpoch, error) {
 
 // send pushes a message of the sector under a key that changes with every
 // failed try, so that a repeated visit finds the message it already sent.
-func (s *Sealing) send(ctx context.Context, via Messages, r record, work string, method abi.MethodNum, value abi.TokenAmount, params cbg.CBORMarshaler, head *api.TipSet) (cid.Cid, error) {
+func (s *Sealing) send(ctx context.Context, via Messages, r record, work job, method abi.MethodNum, value abi.TokenAmount, params cbg.CBORMarshaler, head *api.TipSet) (cid.Cid, error) {
 	m, err := s.message(ctx, method, value, params, head)
 	if err != nil {
 		return cid.Undef, err
@@ -172,7 +172,7 @@ func (s *Sealing) send(ctx context.Context, via Messages, r record, work string,
 	return push(ctx, via, s.msgKey(r, work), m)
 }
 
-func (s *Sealing) msgKey(r record, work string) string {
+func (s *Sealing) msgKey(r record, work job) string {
 	return fmt.Sprintf("%s/%s/%d-%d/%d", s.name(r.Number), work, r.TicketEpoch, r.SeedEpoch, r.Attempts[work])
 }
 
@@ -200,12 +200,12 @@ func push(ctx context.Context, via Messages, key string, m *api.Message) (cid.Ci
 	}
 	// The node refused it, most often because gas estimation ran the message
 	// and it failed. Nothing was sent; the same key may be used again.
-	return cid.Undef, failed("", "the node refused %s: %w", key, err)
+	return cid.Undef, failed(job{}, "the node refused %s: %w", key, err)
 }
 
 // await waits for a message. One that another message took the place of will
 // never come: the next visit looks at the chain and sends again if need be.
-func await(ctx context.Context, via Messages, work string, c cid.Cid) (*api.MsgLookup, error) {
+func await(ctx context.Context, via Messages, work job, c cid.Cid) (*api.MsgLookup, error) {
 	m, err := via.Wait(ctx, c)
 	if errors.Is(err, msgs.ErrReplaced) {
 		return nil, failed(work, "wait for %s message %s: %w", work, c, err)
@@ -217,7 +217,7 @@ func await(ctx context.Context, via Messages, work string, c cid.Cid) (*api.MsgL
 }
 
 func (s *Sealing) preCommitWait(ctx context.Context, r record) (event, error) {
-	m, err := await(ctx, s.deps.Msgs, "precommit", *r.PreCommitMsg)
+	m, err := await(ctx, s.deps.Msgs, job{kind: jobPreCommit}, *r.PreCommitMsg)
 	if err != nil {
 		return event{}, err
 	}
@@ -229,9 +229,9 @@ func (s *Sealing) preCommitWait(ctx context.Context, r record) (event, error) {
 	case o.mine(r):
 		return landed(o), nil
 	case !m.Receipt.ExitCode.IsSuccess():
-		return event{}, failed("precommit", "pre-commit message %s failed with exit code %s", r.PreCommitMsg, m.Receipt.ExitCode)
+		return event{}, failed(job{kind: jobPreCommit}, "pre-commit message %s failed with exit code %s", r.PreCommitMsg, m.Receipt.ExitCode)
 	}
-	return event{}, failed("precommit", "pre-commit message %s succeeded and yet the chain has no pre-commitment", r.PreCommitMsg)
+	return event{}, failed(job{kind: jobPreCommit}, "pre-commit message %s succeeded and yet the chain has no pre-commitment", r.PreCommitMsg)
 }
 
 // seed waits until the interactive challenge is drawn and settled.
@@ -271,5 +271,5 @@ func (s *Sealing) preCommitGone(ctx context.Context, r record, o onChain) error 
 	if allocated && o.head.Height > r.PreCommitEpoch+maxProveCommit {
 		return fatal("the pre-commitment of epoch %d expired unproven; its number cannot be used again", r.PreCommitEpoch)
 	}
-	return failed("precommit", "the chain no longer has the pre-commitment of epoch %d", r.PreCommitEpoch)
+	return failed(job{kind: jobPreCommit}, "the chain no longer has the pre-commitment of epoch %d", r.PreCommitEpoch)
 }

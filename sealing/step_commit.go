@@ -31,7 +31,7 @@ func (s *Sealing) commit(ctx context.Context, l *lane, r record) (event, error) 
 	case o.sector != nil:
 		return activated(r, o)
 	case !o.mine(r):
-		return event{}, failed("", "the chain has no pre-commitment to prove")
+		return event{}, failed(job{}, "the chain has no pre-commitment to prove")
 	}
 	out, err := s.dispatch(ctx, l, r, s.commits, o.head, s.pressing(r, o), func(ctx context.Context, head *api.TipSet) (part, error) {
 		return s.commitPart(ctx, r, o, head)
@@ -143,7 +143,7 @@ func manifests(r record, silent map[uint64]bool) ([]miner.PieceActivationManifes
 }
 
 func (s *Sealing) commitWait(ctx context.Context, r record) (event, error) {
-	m, err := await(ctx, s.deps.CommitMsgs, "commit", *r.CommitMsg)
+	m, err := await(ctx, s.deps.CommitMsgs, job{kind: jobCommit}, *r.CommitMsg)
 	if err != nil {
 		return event{}, err
 	}
@@ -160,16 +160,16 @@ func (s *Sealing) commitWait(ctx context.Context, r record) (event, error) {
 // commitFailure reads why the sector is not on chain.
 func commitFailure(r record, m *api.MsgLookup) error {
 	if !m.Receipt.ExitCode.IsSuccess() {
-		return failed("commit", "commit message %s failed with exit code %s", r.CommitMsg, m.Receipt.ExitCode)
+		return failed(job{kind: jobCommit}, "commit message %s failed with exit code %s", r.CommitMsg, m.Receipt.ExitCode)
 	}
 	var ret miner.ProveCommitSectors3Return
 	if err := ret.UnmarshalCBOR(bytes.NewReader(m.Receipt.Return)); err != nil {
-		return failed("commit", "commit message %s returned what cannot be read: %w", r.CommitMsg, err)
+		return failed(job{kind: jobCommit}, "commit message %s returned what cannot be read: %w", r.CommitMsg, err)
 	}
 	for _, f := range ret.FailCodes {
 		if uint64(f.Idx) == r.CommitIndex {
-			return failed("commit", "the sector was refused in commit message %s with exit code %s", r.CommitMsg, f.Code)
+			return failed(job{kind: jobCommit}, "the sector was refused in commit message %s with exit code %s", r.CommitMsg, f.Code)
 		}
 	}
-	return failed("commit", "commit message %s succeeded and yet the chain has no sector %d", r.CommitMsg, r.Number)
+	return failed(job{kind: jobCommit}, "commit message %s succeeded and yet the chain has no sector %d", r.CommitMsg, r.Number)
 }

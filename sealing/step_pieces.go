@@ -70,9 +70,13 @@ func (s *Sealing) placeNext(ctx context.Context, l *lane, r record) (event, erro
 		return event{Kind: evPlaced, Seq: r.NextSeq}, nil // nothing to do: the machine moves on
 	}
 	p := r.Pieces[i]
-	work := fmt.Sprintf("AP%d", p.Seq)
-	params := api.AddPieceParams{Existing: r.infos()[:i], Piece: p.Info, Data: p.Data}
-	err := s.task(ctx, l, r, api.TaskAddPiece, work, fmt.Sprint(p.Seq), params, nil)
+	add := job{kind: jobAddPiece, piece: p.Seq}
+	_, err := run(ctx, s, l, r, keyed[api.AddPieceParams, abi.PieceInfo]{
+		task:   api.AddPiece,
+		job:    add,
+		rest:   fmt.Sprint(p.Seq),
+		params: api.AddPieceParams{Existing: r.infos()[:i], Piece: p.Info, Data: p.Data},
+	})
 	if err == nil {
 		return event{Kind: evPlaced, Seq: p.Seq, Reason: p.Info.PieceCID.String()}, nil
 	}
@@ -80,10 +84,10 @@ func (s *Sealing) placeNext(ctx context.Context, l *lane, r record) (event, erro
 	if !errors.As(err, &t) || p.filler() {
 		return event{}, asFailure(err)
 	}
-	if t.retryable && r.Attempts[work]+1 < pieceTries {
+	if t.failure.Retryable && r.Attempts[add]+1 < pieceTries {
 		return event{}, asFailure(err)
 	}
-	return event{Kind: evDropped, Seq: p.Seq, Filler: commp.ZeroPiece(p.Info.Size), Reason: t.text}, nil
+	return event{Kind: evDropped, Seq: p.Seq, Filler: commp.ZeroPiece(p.Info.Size), Reason: t.failure.Text, Failure: t.failure}, nil
 }
 
 // pack fills the sector up with zeros and has them written.

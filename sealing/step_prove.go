@@ -2,7 +2,9 @@ package sealing
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/proof"
@@ -15,9 +17,13 @@ import (
 // commitment. Both tasks keep their results under their keys, so a visit that
 // is repeated picks up what is there.
 func (s *Sealing) prove(ctx context.Context, l *lane, r record) (event, error) {
-	var out api.Commit1Result
-	params := api.Commit1Params{Ticket: r.Ticket, Seed: r.Seed, Commitments: r.Commitments}
-	if err := s.task(ctx, l, r, api.TaskCommit1, "C1", fmt.Sprintf("%x", r.Seed), params, &out); err != nil {
+	out, err := run(ctx, s, l, r, keyed[api.Commit1Params, api.Commit1Result]{
+		task:   api.Commit1,
+		job:    job{kind: jobC1},
+		rest:   fmt.Sprintf("%x", r.Seed),
+		params: api.Commit1Params{Ticket: r.Ticket, Seed: r.Seed, Commitments: r.Commitments},
+	})
+	if err != nil {
 		return event{}, asFailure(err)
 	}
 	if s.cfg.Groth16 {
@@ -29,7 +35,11 @@ func (s *Sealing) prove(ctx context.Context, l *lane, r record) (event, error) {
 
 // wrap puts a vanilla proof on the node, where the proof field of the message
 // will point.
-func (s *Sealing) wrap(ctx context.Context, r record, vanilla []byte) (field []byte, name string, err error) {
+func (s *Sealing) wrap(ctx context.Context, r record, ref api.BlobRef) (field []byte, name string, err error) {
+	vanilla, err := s.blob(ctx, ref)
+	if err != nil {
+		return nil, "", fmt.Errorf("vanilla proof of %s: %w", s.name(r.Number), err)
+	}
 	field, c := envelope.Wrap(vanilla)
 	if err := s.deps.Chain.ChainPutObj(ctx, api.ObjBlock{Cid: c, Data: vanilla}); err != nil {
 		return nil, "", fmt.Errorf("put the proof of %s on the full node: %w", s.name(r.Number), err)
@@ -37,13 +47,28 @@ func (s *Sealing) wrap(ctx context.Context, r record, vanilla []byte) (field []b
 	return field, c.String(), nil
 }
 
+// blob reads a bulk result whole.
+func (s *Sealing) blob(ctx context.Context, ref api.BlobRef) ([]byte, error) {
+	f, err := s.deps.Storage.BlobOpen(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(f)
+	return b, errors.Join(err, f.Close())
+}
+
 // groth16 has a worker make the short proof. Its key names the vanilla proof
 // that it starts from.
-func (s *Sealing) groth16(ctx context.Context, l *lane, r record, vanilla []byte) (event, error) {
+func (s *Sealing) groth16(ctx context.Context, l *lane, r record, vanilla api.BlobRef) (event, error) {
 	info := s.sealInfo(r)
-	var out api.Commit2Result
-	rest := fmt.Sprintf("%x/%d", r.Seed, r.Attempts["C1"])
-	if err := s.task(ctx, l, r, api.TaskCommit2, "C2", rest, api.Commit2Params{Info: info, Vanilla: vanilla}, &out); err != nil {
+	c2 := job{kind: jobC2}
+	out, err := run(ctx, s, l, r, keyed[api.Commit2Params, api.Commit2Result]{
+		task:   api.Commit2,
+		job:    c2,
+		rest:   fmt.Sprintf("%x/%d", r.Seed, r.Attempts[job{kind: jobC1}]),
+		params: api.Commit2Params{Info: info, Vanilla: vanilla},
+	})
+	if err != nil {
 		return event{}, asFailure(err)
 	}
 	if s.deps.Verify != nil {
@@ -52,7 +77,7 @@ func (s *Sealing) groth16(ctx context.Context, l *lane, r record, vanilla []byte
 		case err != nil:
 			return event{}, fmt.Errorf("check the proof of %s: %w", s.name(r.Number), err)
 		case !ok:
-			return event{}, failed("C2", "the Groth16 proof that was made does not verify; it was not sent")
+			return event{}, failed(c2, "the Groth16 proof that was made does not verify; it was not sent")
 		}
 	}
 	return event{Kind: evProved, Proof: out.Proof, Reason: fmt.Sprintf("Groth16, %d bytes", len(out.Proof))}, nil

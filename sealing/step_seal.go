@@ -3,7 +3,6 @@ package sealing
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/filecoin-project/go-address"
@@ -95,9 +94,13 @@ func (s *Sealing) preCommit1(ctx context.Context, l *lane, r record) (event, err
 	if ticketTooOld(r, head.Height) {
 		return event{Kind: evTicketExpired, Reason: fmt.Sprintf("ticket of epoch %d is too old at %d", r.TicketEpoch, head.Height)}, nil
 	}
-	var out json.RawMessage
-	params := api.PreCommit1Params{Ticket: r.Ticket, Pieces: r.dataPieces()}
-	if err := s.task(ctx, l, r, api.TaskPreCommit1, "PC1", fmt.Sprintf("%x", r.Ticket), params, &out); err != nil {
+	out, err := run(ctx, s, l, r, keyed[api.PreCommit1Params, api.PreCommit1Out]{
+		task:   api.PreCommit1,
+		job:    job{kind: jobPC1},
+		rest:   fmt.Sprintf("%x", r.Ticket),
+		params: api.PreCommit1Params{Ticket: r.Ticket, Pieces: r.dataPieces()},
+	})
+	if err != nil {
 		return event{}, asFailure(err)
 	}
 	return event{Kind: evPC1, PC1Out: out}, nil
@@ -107,33 +110,42 @@ func (s *Sealing) preCommit2(ctx context.Context, l *lane, r record) (event, err
 	if _, err := s.inTime(ctx, r); err != nil {
 		return event{}, err
 	}
-	var out api.PreCommit2Result
-	// The key names the PC1 run too: computing that again makes this new.
-	rest := fmt.Sprintf("%x/%d", r.Ticket, r.Attempts["PC1"])
-	if err := s.task(ctx, l, r, api.TaskPreCommit2, "PC2", rest, api.PreCommit2Params{PreCommit1Out: r.PC1Out}, &out); err != nil {
+	pc2 := job{kind: jobPC2}
+	out, err := run(ctx, s, l, r, keyed[api.PreCommit2Params, api.PreCommit2Result]{
+		task: api.PreCommit2,
+		job:  pc2,
+		// The key names the PC1 run too: computing that again makes this new.
+		rest:   fmt.Sprintf("%x/%d", r.Ticket, r.Attempts[job{kind: jobPC1}]),
+		params: api.PreCommit2Params{PreCommit1Out: r.PC1Out},
+	})
+	if err != nil {
 		return event{}, asFailure(err)
 	}
 	commR, err := cid.Decode(string(out.SealedCID))
 	if err != nil {
-		return event{}, failed("PC2", "PC2 gave the sealed CID %q: %w", out.SealedCID, err)
+		return event{}, failed(pc2, "PC2 gave the sealed CID %q: %w", out.SealedCID, err)
 	}
 	commD, err := cid.Decode(string(out.UnsealedCID))
 	if err != nil {
-		return event{}, failed("PC2", "PC2 gave the unsealed CID %q: %w", out.UnsealedCID, err)
+		return event{}, failed(pc2, "PC2 gave the unsealed CID %q: %w", out.UnsealedCID, err)
 	}
 	want, err := commp.CommD(r.ProofType, r.dataPieces())
 	if err != nil {
 		return event{}, fatal("the pieces of the sector have no data commitment: %w", err)
 	}
 	if commD != want {
-		return event{}, failed("PC2", "the sealed data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
+		return event{}, failed(pc2, "the sealed data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
 	}
 	return event{Kind: evPC2, CommD: &commD, CommR: &commR, Commitments: out.Commitments, Reason: commR.String()}, nil
 }
 
 func (s *Sealing) finalize(ctx context.Context, l *lane, r record) (event, error) {
-	params := api.FinalizeParams{KeepUnsealed: r.keepUnsealed(s.cfg.AlwaysKeepUnsealed)}
-	if err := s.task(ctx, l, r, api.TaskFinalize, "FIN", "", params, nil); err != nil {
+	_, err := run(ctx, s, l, r, keyed[api.FinalizeParams, api.Nothing]{
+		task:   api.Finalize,
+		job:    job{kind: jobFinalize},
+		params: api.FinalizeParams{KeepUnsealed: r.keepUnsealed(s.cfg.AlwaysKeepUnsealed)},
+	})
+	if err != nil {
 		return event{}, asFailure(err)
 	}
 	if s.cfg.MarkCC && r.CC && r.Update == nil {

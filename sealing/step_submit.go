@@ -33,7 +33,7 @@ func (s *Sealing) submitUpdate(ctx context.Context, l *lane, r record) (event, e
 			return event{}, fatal("the update was given up: %s", why)
 		}
 	} else if o.sector == nil {
-		return event{}, failed(r.updateWork("update"), "the sector is no longer on chain")
+		return event{}, failed(r.updateJob(jobSendUpdate), "the sector is no longer on chain")
 	}
 	at, err := s.deps.Chain.StateSectorPartition(ctx, s.cfg.Miner, r.Number, o.head.Key())
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *Sealing) sendUpdate(ctx context.Context, l *lane, r record, o onChain, 
 	if err != nil {
 		return event{}, err
 	}
-	c, err := s.send(ctx, s.deps.CommitMsgs, r, r.updateWork("update"), builtin.MethodsMiner.ProveReplicaUpdates3, value, params, o.head)
+	c, err := s.send(ctx, s.deps.CommitMsgs, r, r.updateJob(jobSendUpdate), builtin.MethodsMiner.ProveReplicaUpdates3, value, params, o.head)
 	if err == nil {
 		return event{Kind: evUpdateSent, Msg: &c, Reason: c.String()}, nil
 	}
@@ -195,7 +195,7 @@ func (s *Sealing) waitMutable(ctx context.Context, r record) (event, error) {
 }
 
 func (s *Sealing) updateWait(ctx context.Context, r record) (event, error) {
-	work := r.updateWork("update")
+	work := r.updateJob(jobSendUpdate)
 	m, err := await(ctx, s.deps.CommitMsgs, work, *r.Update.Msg)
 	if err != nil {
 		return event{}, err
@@ -211,7 +211,7 @@ func (s *Sealing) updateWait(ctx context.Context, r record) (event, error) {
 }
 
 // updateFailure reads why the chain has no update.
-func updateFailure(r record, work string, m *api.MsgLookup) error {
+func updateFailure(r record, work job, m *api.MsgLookup) error {
 	msg := r.Update.Msg
 	if !m.Receipt.ExitCode.IsSuccess() {
 		return failed(work, "update message %s failed with exit code %s", msg, m.Receipt.ExitCode)

@@ -16,27 +16,32 @@ func (s *Sealing) updateReplica(ctx context.Context, l *lane, r record) (event, 
 	if _, err := s.inTime(ctx, r); err != nil {
 		return event{}, err
 	}
-	var out api.UpdateReplicaResult
-	work := r.updateWork("RU")
-	if err := s.task(ctx, l, r, api.TaskUpdate, work, fmt.Sprint(r.Update.Round), api.UpdateReplicaParams{Pieces: r.infos()}, &out); err != nil {
+	encode := r.updateJob(jobUpdate)
+	out, err := run(ctx, s, l, r, keyed[api.UpdateReplicaParams, api.UpdateReplicaResult]{
+		task:   api.UpdateReplica,
+		job:    encode,
+		rest:   fmt.Sprint(r.Update.Round),
+		params: api.UpdateReplicaParams{Pieces: r.infos()},
+	})
+	if err != nil {
 		return event{}, asFailure(err)
 	}
 	commR, err := cid.Decode(string(out.SealedCID))
 	if err != nil {
-		return event{}, failed(work, "RU gave the sealed CID %q: %w", out.SealedCID, err)
+		return event{}, failed(encode, "RU gave the sealed CID %q: %w", out.SealedCID, err)
 	}
 	commD, err := cid.Decode(string(out.UnsealedCID))
 	if err != nil {
-		return event{}, failed(work, "RU gave the unsealed CID %q: %w", out.UnsealedCID, err)
+		return event{}, failed(encode, "RU gave the unsealed CID %q: %w", out.UnsealedCID, err)
 	}
 	want, err := commp.CommD(r.ProofType, r.infos())
 	if err != nil {
 		return event{}, fatal("the pieces of the sector have no data commitment: %w", err)
 	}
 	if commD != want {
-		return event{}, failed(work, "the encoded data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
+		return event{}, failed(encode, "the encoded data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
 	}
-	return event{Kind: evUpdated, CommD: &commD, CommR: &commR, Commitments: out.Commitments, Reason: commR.String()}, nil
+	return event{Kind: evUpdated, CommD: &commD, CommR: &commR, UpdateOut: out.Commitments, Reason: commR.String()}, nil
 }
 
 // proveUpdate has the vanilla proof made and turned into the proof field.
@@ -44,28 +49,38 @@ func (s *Sealing) proveUpdate(ctx context.Context, l *lane, r record) (event, er
 	if _, err := s.inTime(ctx, r); err != nil {
 		return event{}, err
 	}
-	var out api.ProveUpdate1Result
-	work := r.updateWork("PR1")
+	pr1 := r.updateJob(jobPR1)
 	// The key names the RU run too: encoding again makes this new.
-	rest := fmt.Sprintf("%d/%d", r.Update.Round, r.Attempts[r.updateWork("RU")])
-	if err := s.task(ctx, l, r, api.TaskProveUpdate1, work, rest, api.ProveUpdate1Params{Commitments: r.Update.Commitments}, &out); err != nil {
+	rest := fmt.Sprintf("%d/%d", r.Update.Round, r.Attempts[r.updateJob(jobUpdate)])
+	out, err := run(ctx, s, l, r, keyed[api.ProveUpdate1Params, api.ProveUpdate1Result]{
+		task:   api.ProveUpdate1,
+		job:    pr1,
+		rest:   rest,
+		params: api.ProveUpdate1Params{Commitments: r.Update.Commitments},
+	})
+	if err != nil {
 		return event{}, asFailure(err)
 	}
 	if s.cfg.Groth16 {
-		return s.updateGroth16(ctx, l, r, fmt.Sprintf("%s/%d", rest, r.Attempts[work]), out.Vanilla)
+		return s.updateGroth16(ctx, l, r, fmt.Sprintf("%s/%d", rest, r.Attempts[pr1]), out.Vanilla)
 	}
 	field, name, err := s.wrap(ctx, r, out.Vanilla)
 	return event{Kind: evUpdateProved, Proof: field, Reason: name}, err
 }
 
-func (s *Sealing) updateGroth16(ctx context.Context, l *lane, r record, rest string, vanilla []byte) (event, error) {
+func (s *Sealing) updateGroth16(ctx context.Context, l *lane, r record, rest string, vanilla api.BlobRef) (event, error) {
 	info, err := updateInfo(r)
 	if err != nil {
 		return event{}, err
 	}
-	work := r.updateWork("PR2")
-	var out api.ProveUpdate2Result
-	if err := s.task(ctx, l, r, api.TaskProveUpdate2, work, rest, api.ProveUpdate2Params{Info: info, Vanilla: vanilla}, &out); err != nil {
+	pr2 := r.updateJob(jobPR2)
+	out, err := run(ctx, s, l, r, keyed[api.ProveUpdate2Params, api.ProveUpdate2Result]{
+		task:   api.ProveUpdate2,
+		job:    pr2,
+		rest:   rest,
+		params: api.ProveUpdate2Params{Info: info, Vanilla: vanilla},
+	})
+	if err != nil {
 		return event{}, asFailure(err)
 	}
 	if s.deps.Verify != nil {
@@ -74,7 +89,7 @@ func (s *Sealing) updateGroth16(ctx context.Context, l *lane, r record, rest str
 		case err != nil:
 			return event{}, fmt.Errorf("check the update proof of %s: %w", s.name(r.Number), err)
 		case !ok:
-			return event{}, failed(work, "the Groth16 proof that was made does not verify; it was not sent")
+			return event{}, failed(pr2, "the Groth16 proof that was made does not verify; it was not sent")
 		}
 	}
 	return event{Kind: evUpdateProved, Proof: out.Proof, Reason: fmt.Sprintf("Groth16, %d bytes", len(out.Proof))}, nil
@@ -110,9 +125,15 @@ func (s *Sealing) releaseKey(ctx context.Context, l *lane, r record) (event, err
 func (s *Sealing) updateFiles(ctx context.Context, l *lane, r record, do api.UpdateFiles) error {
 	rest := fmt.Sprintf("%d/%s", r.Update.Round, do)
 	if do == api.UpdateKeep { // what is kept may have been encoded anew
-		rest += fmt.Sprintf("/%d", r.Attempts[r.updateWork("RU")])
+		rest += fmt.Sprintf("/%d", r.Attempts[r.updateJob(jobUpdate)])
 	}
-	return asFailure(s.task(ctx, l, r, api.TaskFinalizeUpdate, r.updateWork("FRU-"+string(do)), rest, api.FinalizeUpdateParams{Do: do}, nil))
+	_, err := run(ctx, s, l, r, keyed[api.FinalizeUpdateParams, api.Nothing]{
+		task:   api.FinalizeUpdate,
+		job:    job{kind: jobUpdateFiles, round: r.Update.Round, files: do},
+		rest:   rest,
+		params: api.FinalizeUpdateParams{Do: do},
+	})
+	return asFailure(err)
 }
 
 // abort drops what the update made, unless it turns out to have landed.
@@ -143,7 +164,7 @@ func (s *Sealing) updateActive(ctx context.Context, r record) (event, error) {
 	case err != nil:
 		return event{}, err
 	case o.sector != nil && !o.updated(r):
-		return event{}, failed(r.updateWork("update"), "the chain took the update of epoch %d back", r.Update.Landed)
+		return event{}, failed(r.updateJob(jobSendUpdate), "the chain took the update of epoch %d back", r.Update.Landed)
 	}
 	return event{Kind: evUpdateSettled, Reason: fmt.Sprintf("epoch %d", epoch)}, nil
 }

@@ -322,9 +322,9 @@ func FuzzUpdateReturn(f *testing.F) {
 	f.Fuzz(func(t *testing.T, ret []byte, exit int64) {
 		c := (&api.Message{To: testMiner(), From: testMiner()}).Cid()
 		r := record{Update: &replicaUpdate{Round: 2, Msg: &c}}
-		err := updateFailure(r, r.updateWork("update"), &api.MsgLookup{Receipt: api.MessageReceipt{ExitCode: exitcode.ExitCode(exit), Return: bytes.Clone(ret)}})
+		err := updateFailure(r, r.updateJob(jobSendUpdate), &api.MsgLookup{Receipt: api.MessageReceipt{ExitCode: exitcode.ExitCode(exit), Return: bytes.Clone(ret)}})
 		var step *stepError
-		if !errors.As(err, &step) || step.kind != evFailed || step.attempt != "update.2" {
+		if !errors.As(err, &step) || step.kind != evFailed || step.job.String() != "update.2" {
 			t.Errorf("got %v, want a failure of the step", err)
 		}
 	})

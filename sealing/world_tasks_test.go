@@ -88,7 +88,7 @@ func (w *world) TaskWait(ctx context.Context, id api.UUID) (api.TaskStatus, erro
 func (w *world) work(t *api.TaskStatus) {
 	if q := w.taskFails[t.Spec.Type]; len(q) > 0 {
 		w.taskFails[t.Spec.Type] = q[1:]
-		t.State, t.Error, t.Retryable = api.TaskFailed, q[0].text, q[0].retryable
+		t.State, t.Failure = api.TaskFailed, &api.Failure{Text: q[0].text, Retryable: q[0].retryable}
 		return
 	}
 	compute := w.compute
@@ -97,7 +97,7 @@ func (w *world) work(t *api.TaskStatus) {
 	}
 	res, err := compute(t.Spec)
 	if err != nil {
-		t.State, t.Error = api.TaskFailed, err.Error()
+		t.State, t.Failure = api.TaskFailed, api.NewFailure(err, false)
 		return
 	}
 	t.State = api.TaskDone
@@ -135,19 +135,19 @@ func (w *world) compute(spec api.TaskSpec) (any, error) {
 	case api.TaskPreCommit2:
 		var p api.PreCommit2Params
 		var in fakePC1
-		if err := errors.Join(json.Unmarshal(spec.Params, &p), json.Unmarshal(p.PreCommit1Out, &in)); err != nil {
+		if err := errors.Join(json.Unmarshal(spec.Params, &p), json.Unmarshal(p.PreCommit1Out.RawMessage, &in)); err != nil {
 			return nil, err
 		}
 		h := blake2b.Sum256(fmt.Appendf(nil, "%s %x %s", spec.Sector, in.Ticket, in.CommD))
 		h[31] &= 0x3f
 		r, err := commcid.ReplicaCommitmentV1ToCID(h[:])
-		return api.PreCommit2Result{SealedCID: api.CidString(r.String()), UnsealedCID: api.CidString(in.CommD), Commitments: json.RawMessage(`{}`)}, err
+		return api.PreCommit2Result{SealedCID: api.CidString(r.String()), UnsealedCID: api.CidString(in.CommD), Commitments: api.SealCommitments{RawMessage: json.RawMessage(`{}`)}}, err
 	case api.TaskCommit1:
 		var p api.Commit1Params
 		if err := json.Unmarshal(spec.Params, &p); err != nil {
 			return nil, err
 		}
-		return api.Commit1Result{Vanilla: fmt.Appendf(nil, "vanilla %x", p.Seed)}, nil
+		return api.Commit1Result{Vanilla: putBulk(fmt.Appendf(nil, "vanilla %x", p.Seed))}, nil
 	case api.TaskCommit2:
 		var p api.Commit2Params
 		if err := json.Unmarshal(spec.Params, &p); err != nil {
@@ -156,7 +156,7 @@ func (w *world) compute(spec api.TaskSpec) (any, error) {
 		if p.Info.SectorID != spec.Sector.ID || !p.Info.SealedCID.Defined() || !p.Info.UnsealedCID.Defined() || len(p.Info.Randomness) != 32 || len(p.Info.InteractiveRandomness) != 32 {
 			return nil, fmt.Errorf("C2 of %+v", p.Info)
 		}
-		return api.Commit2Result{Proof: fakeGroth16(p.Vanilla)}, nil
+		return api.Commit2Result{Proof: fakeGroth16(getBulk(p.Vanilla))}, nil
 	case api.TaskUpdate, api.TaskProveUpdate1, api.TaskProveUpdate2, api.TaskFinalizeUpdate:
 		return computeUpdate(spec)
 	}

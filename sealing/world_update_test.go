@@ -145,14 +145,14 @@ func computeUpdate(spec api.TaskSpec) (any, error) {
 		}
 		r := fakeUpdate(d)
 		return api.UpdateReplicaResult{SealedCID: api.CidString(r.String()), UnsealedCID: api.CidString(d.String()),
-			Commitments: fmt.Appendf(nil, "%q", r)}, nil
+			Commitments: api.UpdateCommitments{RawMessage: fmt.Appendf(nil, "%q", r)}}, nil
 	case api.TaskProveUpdate1:
 		var p api.ProveUpdate1Params
 		var to string
-		if err := errors.Join(json.Unmarshal(spec.Params, &p), json.Unmarshal(p.Commitments, &to)); err != nil {
+		if err := errors.Join(json.Unmarshal(spec.Params, &p), json.Unmarshal(p.Commitments.RawMessage, &to)); err != nil {
 			return nil, err
 		}
-		return api.ProveUpdate1Result{Vanilla: fmt.Appendf(nil, "update to %s", to)}, nil
+		return api.ProveUpdate1Result{Vanilla: putBulk(fmt.Appendf(nil, "update to %s", to))}, nil
 	case api.TaskProveUpdate2:
 		var p api.ProveUpdate2Params
 		if err := json.Unmarshal(spec.Params, &p); err != nil {
@@ -161,7 +161,7 @@ func computeUpdate(spec api.TaskSpec) (any, error) {
 		if !p.Info.OldSealedSectorCID.Defined() || p.Info.NewSealedSectorCID != fakeUpdate(p.Info.NewUnsealedSectorCID) {
 			return nil, fmt.Errorf("PR2 of %+v", p.Info)
 		}
-		return api.ProveUpdate2Result{Proof: fakeGroth16(p.Vanilla)}, nil
+		return api.ProveUpdate2Result{Proof: fakeGroth16(getBulk(p.Vanilla))}, nil
 	}
 	var p api.FinalizeUpdateParams
 	return struct{}{}, json.Unmarshal(spec.Params, &p)

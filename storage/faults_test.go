@@ -41,8 +41,8 @@ func TestPieceMismatch(t *testing.T) {
 	add.Piece.PieceCID = commp.ZeroPiece(1024)
 	st := submit(t, m, "wrong", api.TaskAddPiece, ref, add)
 	require.Equal(t, api.TaskFailed, st.State)
-	require.False(t, st.Retryable)
-	require.Contains(t, st.Error, "commp mismatch")
+	require.False(t, st.Failure.Retryable)
+	require.Contains(t, st.Failure.Text, "commp mismatch")
 	require.Equal(t, 1, st.Attempts)
 	_, exists := local.Find(ref.ID, api.FileUnsealed)
 	require.False(t, exists, "nothing is left behind")
@@ -68,12 +68,12 @@ func TestPieceRefusals(t *testing.T) {
 			spoil(&a)
 			st := submit(t, m, name, api.TaskAddPiece, ref, a)
 			require.Equal(t, api.TaskFailed, st.State)
-			require.False(t, st.Retryable, st.Error)
+			require.False(t, st.Failure.Retryable, st.Failure)
 		})
 	}
 	t.Run("unknown parameter", func(t *testing.T) {
 		st := submit(t, m, "odd", api.TaskAddPiece, ref, map[string]any{"Pieces": 1})
-		require.Contains(t, st.Error, "unknown field")
+		require.Contains(t, st.Failure.Text, "unknown field")
 	})
 }
 
@@ -131,13 +131,13 @@ func TestDeadSource(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		st, err = m.TaskGet(t.Context(), st.ID)
-		return err == nil && st.Error != ""
+		return err == nil && st.Failure != nil
 	}, time.Minute, 5*time.Millisecond)
-	require.True(t, st.Retryable, st.Error)
-	require.Contains(t, st.Error, "transfer failed")
+	require.True(t, st.Failure.Retryable, st.Failure)
+	require.Contains(t, st.Failure.Text, "transfer failed")
 	add.Data.URL = piecesAgain(t, add.Piece.Size)
 	st = submit(t, m, "k", api.TaskAddPiece, ref, add) // a fresh address for the same task
-	require.Equal(t, api.TaskDone, st.State, st.Error)
+	require.Equal(t, api.TaskDone, st.State, st.Failure)
 }
 
 func piecesAgain(t *testing.T, size abi.PaddedPieceSize) string {
@@ -195,7 +195,7 @@ func TestWorkerDiesMidTask(t *testing.T) {
 	require.Equal(t, api.TaskRunning, st.State)
 	background(t, newWorker(t, m, local, store).Run)
 	st = submit(t, m, "k", api.TaskAddPiece, ref, add)
-	require.Equal(t, api.TaskDone, st.State, st.Error)
+	require.Equal(t, api.TaskDone, st.State, st.Failure)
 	require.Equal(t, 2, st.Attempts)
 	readBack(t, m, local, ref, data)
 }
@@ -231,7 +231,7 @@ func TestResultSurvivesWorker(t *testing.T) {
 	stop()
 	background(t, newWorker(t, m, local, store).Run)
 	st := submit(t, m, "k", api.TaskAddPiece, ref, add)
-	require.Equal(t, api.TaskDone, st.State, st.Error)
+	require.Equal(t, api.TaskDone, st.State, st.Failure)
 	require.Equal(t, 1, st.Attempts)
 }
 
@@ -274,8 +274,8 @@ func TestNoSpace(t *testing.T) {
 	_, add := piece(t, 1000, 1024)
 	st := submit(t, m, "full", api.TaskAddPiece, ref, add)
 	require.Equal(t, api.TaskFailed, st.State)
-	require.True(t, st.Retryable)
-	require.Contains(t, st.Error, "no space")
+	require.True(t, st.Failure.Retryable)
+	require.Contains(t, st.Failure.Text, "no space")
 	_, exists := local.Find(ref.ID, api.FileUnsealed)
 	require.False(t, exists)
 }

@@ -97,13 +97,13 @@ func sealOnFull(t *testing.T, name string, limit func(files, pages int) string) 
 		st := submit(t, m, key, typ, ref, params)
 		if st.State == api.TaskFailed {
 			full = true
-			require.True(t, st.Retryable, "%s: %s", key, st.Error)
-			require.Contains(t, st.Error, "no space") // the kernel's words or those of the check before
-			t.Logf("%s: full at %s: %s", name, key, st.Error)
+			require.True(t, st.Failure.Retryable, "%s: %s", key, st.Failure)
+			require.Contains(t, st.Failure.Text, "no space") // the kernel's words or those of the check before
+			t.Logf("%s: full at %s: %s", name, key, st.Failure)
 			mount(unix.MS_REMOUNT, plenty)
 			st = submit(t, m, key+"/again", typ, ref, params)
 		}
-		require.Equal(t, api.TaskDone, st.State, "%s: %s", key, st.Error)
+		require.Equal(t, api.TaskDone, st.State, "%s: %s", key, st.Failure)
 		return st.Result
 	}
 	r := sealWith(t, do)

@@ -112,7 +112,7 @@ func newWorker(t *testing.T, s worker.Storage, local *paths.Local, store datasto
 func do[T any](t *testing.T, m *storage.Manager, key string, typ api.TaskType, s api.SectorRef, params any) T {
 	t.Helper()
 	st := submit(t, m, key, typ, s, params)
-	require.Equal(t, api.TaskDone, st.State, "%s: %s", key, st.Error)
+	require.Equal(t, api.TaskDone, st.State, "%s: %s", key, st.Failure)
 	var out T
 	require.NoError(t, json.Unmarshal(st.Result, &out))
 	return out
@@ -127,7 +127,7 @@ func submit(t *testing.T, m *storage.Manager, key string, typ api.TaskType, s ap
 	st, err := m.TaskSubmit(ctx, api.TaskSpec{Key: key, Type: typ, Sector: s, Params: raw})
 	require.NoError(t, err)
 	for st.State != api.TaskDone && st.State != api.TaskFailed {
-		require.NoError(t, ctx.Err(), "task %s is %s (%s)", key, st.State, st.Error)
+		require.NoError(t, ctx.Err(), "task %s is %s (%s)", key, st.State, st.Failure)
 		st, err = m.TaskWait(ctx, st.ID)
 		require.NoError(t, err)
 	}

@@ -67,7 +67,7 @@ func TestCommit2GoesToWhoCan(t *testing.T) {
 
 	wrong := submit(t, m, "other sector", api.TaskCommit2, ref, commit2(8))
 	require.Equal(t, api.TaskFailed, wrong.State)
-	require.Contains(t, wrong.Error, "s-t01000-8")
+	require.Contains(t, wrong.Failure.Text, "s-t01000-8")
 }
 
 func TestCommit2OfTheWrongSizeIsAFailure(t *testing.T) {
@@ -78,7 +78,7 @@ func TestCommit2OfTheWrongSizeIsAFailure(t *testing.T) {
 	background(t, w.Run)
 	st := submit(t, m, "C2", api.TaskCommit2, ref, commit2(ref.ID.Number))
 	require.Equal(t, api.TaskFailed, st.State)
-	require.Contains(t, st.Error, "191 bytes instead of 192")
+	require.Contains(t, st.Failure.Text, "191 bytes instead of 192")
 }
 
 func TestProveUpdate2(t *testing.T) {
@@ -98,5 +98,5 @@ func TestProveUpdate2(t *testing.T) {
 	big.ProofType = abi.RegisteredSealProof_StackedDrg8MiBV1_1
 	p.Info.UpdateProofType = abi.RegisteredUpdateProof_StackedDrg8MiBV1
 	st = submit(t, m, "PR2 of four partitions", api.TaskProveUpdate2, big, p)
-	require.Contains(t, st.Error, "192 bytes instead of 768")
+	require.Contains(t, st.Failure.Text, "192 bytes instead of 768")
 }

@@ -2,8 +2,8 @@ package storage
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"runtime"
@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"quarry/api"
+	"quarry/storage/blobs"
 	"quarry/storage/fetch"
 	"quarry/storage/index"
 	"quarry/storage/paths"
@@ -32,6 +33,7 @@ type Deps struct {
 	Store datastore.Batching
 	Index *index.Index // also the index that Local reports to
 	Local *paths.Local
+	Blobs *blobs.Store  // bulk results of the tasks
 	Token func() string // bearer for /remote of other processes
 	Log   *slog.Logger
 }
@@ -44,6 +46,7 @@ type Manager struct {
 	local        *paths.Local
 	tasks        *sched.Scheduler
 	client       *fetch.Client
+	blobs        *blobs.Store
 	log          *slog.Logger
 }
 
@@ -51,8 +54,8 @@ var _ api.Storage = (*Manager)(nil)
 
 // New reads the tasks of the store and gives a Manager; Run keeps it going.
 func New(cfg Config, deps Deps) (*Manager, error) {
-	if deps.Store == nil || deps.Index == nil || deps.Local == nil {
-		return nil, errors.New("storage: a datastore, an index and local paths are all needed")
+	if deps.Store == nil || deps.Index == nil || deps.Local == nil || deps.Blobs == nil {
+		return nil, errors.New("storage: a datastore, an index, local paths and a store of bulk results are all needed")
 	}
 	if cfg.Hostname == "" {
 		cfg.Hostname, _ = os.Hostname()
@@ -63,7 +66,14 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	m := &Manager{Index: deps.Index, cfg: cfg, local: deps.Local, client: fetch.NewClient(deps.Token), log: deps.Log}
+	m := &Manager{
+		Index:  deps.Index,
+		cfg:    cfg,
+		local:  deps.Local,
+		client: fetch.NewClient(deps.Token),
+		blobs:  deps.Blobs,
+		log:    deps.Log,
+	}
 	var err error
 	m.tasks, err = sched.New(context.Background(), cfg.Tasks, sched.Deps{Store: deps.Store, Reach: m.reach, Log: deps.Log})
 	return m, err
@@ -82,6 +92,11 @@ func (m *Manager) Run(ctx context.Context) error {
 // StorageAddLocal attaches a directory with a sectorstore.json to this process.
 func (m *Manager) StorageAddLocal(ctx context.Context, path string) error {
 	return m.local.Add(ctx, path)
+}
+
+// BlobOpen reads a bulk result of a task; see [api.Blobs].
+func (m *Manager) BlobOpen(ctx context.Context, ref api.BlobRef) (io.ReadCloser, error) {
+	return m.blobs.BlobOpen(ctx, ref)
 }
 
 // TaskSubmit queues a task, or gives the one of the same key.
@@ -108,18 +123,18 @@ func (m *Manager) TaskList(ctx context.Context, cursor string, limit int) ([]api
 func (m *Manager) TaskForget(ctx context.Context, id api.UUID) error { return m.tasks.Forget(ctx, id) }
 
 // WorkerClaim gives a worker at most one task.
-func (m *Manager) WorkerClaim(ctx context.Context, w api.WorkerInfo, running []api.UUID) (*api.TaskStatus, error) {
-	return m.tasks.Claim(ctx, w, running)
+func (m *Manager) WorkerClaim(ctx context.Context, w api.WorkerInfo, held []api.HeldTask) (*api.TaskStatus, error) {
+	return m.tasks.Claim(ctx, w, held)
 }
 
 // WorkerProgress keeps a claim alive.
-func (m *Manager) WorkerProgress(ctx context.Context, worker, task api.UUID, stage string, percent float64) error {
-	return m.tasks.Progress(ctx, worker, task, stage, percent)
+func (m *Manager) WorkerProgress(ctx context.Context, p api.TaskProgress) (api.TaskClaim, error) {
+	return m.tasks.Progress(ctx, p)
 }
 
 // WorkerDone takes a worker's final report.
-func (m *Manager) WorkerDone(ctx context.Context, worker, task api.UUID, result json.RawMessage, errText string, retryable bool) error {
-	return m.tasks.Done(ctx, worker, task, result, errText, retryable)
+func (m *Manager) WorkerDone(ctx context.Context, r api.TaskReport) error {
+	return m.tasks.Done(ctx, r)
 }
 
 // WorkerList lists the workers heard of lately.
@@ -158,7 +173,7 @@ func (m *Manager) removeRemote(ctx context.Context, s abi.SectorID, t api.FileTy
 	for _, u := range l.URLs {
 		err := m.client.Remove(ctx, u)
 		if err == nil {
-			return m.StorageDropSector(ctx, api.SectorFile{Sector: s, Type: t, Storage: l.Storage})
+			return m.StorageDropSectors(ctx, []api.SectorFile{{Sector: s, Type: t, Storage: l.Storage}})
 		}
 		errs = append(errs, err)
 	}

@@ -101,7 +101,7 @@ func (u *updating) loseUnsealed() {
 	p, ok := u.local.Find(ref.ID, api.FileUnsealed)
 	require.True(u.t, ok)
 	require.NoError(u.t, os.Remove(p.FilePath(ref.ID, api.FileUnsealed)))
-	require.NoError(u.t, u.StorageDropSector(context.Background(), api.SectorFile{Sector: ref.ID, Type: api.FileUnsealed, Storage: p.Meta.ID}))
+	require.NoError(u.t, u.StorageDropSectors(context.Background(), []api.SectorFile{{Sector: ref.ID, Type: api.FileUnsealed, Storage: p.Meta.ID}}))
 }
 
 // TestUpdatedSectorStaysProvable follows a sector through its update: before,
@@ -151,8 +151,8 @@ func TestUpdatedSectorStaysProvable(t *testing.T) {
 	u.loseUnsealed()
 	st := submit(t, u.Manager, "UNS of what is gone", api.TaskUnseal, ref, unseal)
 	require.Equal(t, api.TaskFailed, st.State)
-	require.False(t, st.Retryable)
-	require.Contains(t, st.Error, "not built yet")
+	require.False(t, st.Failure.Retryable)
+	require.Contains(t, st.Failure.Text, "not built yet")
 }
 
 func TestAbortedUpdateLeavesTheSectorAsItWas(t *testing.T) {
@@ -167,7 +167,7 @@ func TestAbortedUpdateLeavesTheSectorAsItWas(t *testing.T) {
 	u.spacetime(u.old, nil)
 	st = submit(t, u.Manager, "nonsense", api.TaskFinalizeUpdate, ref, api.FinalizeUpdateParams{Do: "melt"})
 	require.Equal(t, api.TaskFailed, st.State)
-	require.Contains(t, st.Error, "melt")
+	require.Contains(t, st.Failure.Text, "melt")
 }
 
 // TestDamagedUpdateIsNoticed: neither replica may hide the faults of the other.

@@ -24,7 +24,11 @@ type abiSectorID = abi.SectorID
 // echo remembers what it was asked and answers with fixed values.
 type echo struct {
 	api.ChainStruct
-	api.StorageStruct
+	api.IndexStruct
+	api.LeasesStruct
+	api.TasksStruct
+	api.FleetStruct
+	api.ProverStruct
 	api.CommonStruct
 
 	mu    sync.Mutex
@@ -158,7 +162,7 @@ func TestPermissions(t *testing.T) {
 	if _, err := reader.WalletList(ctx); !errors.As(err, &perm) || perm.Need != api.PermWrite || perm.Method != "WalletList" {
 		t.Fatalf("got %v", err)
 	}
-	if err := srv.Miner(t, "w.or.ker").RemoveSector(ctx, abi.SectorID{}); !errors.As(err, &perm) || perm.Need != api.PermAdmin {
+	if err := srv.Miner(t, "w.or.ker").RemoveSector(ctx, abi.SectorID{}); !errors.As(err, &perm) || perm.Need != api.PermTasks {
 		t.Fatalf("got %v", err)
 	}
 	for _, token := range []string{"", "x.y.z"} {

@@ -49,7 +49,11 @@ var (
 type MinerAPI struct {
 	api.CommonStruct
 	api.NetStruct
-	api.StorageStruct
+	api.IndexStruct
+	api.LeasesStruct
+	api.TasksStruct
+	api.FleetStruct
+	api.ProverStruct
 	api.SealingStruct
 	api.MiningStruct
 	api.MarketsStruct
@@ -91,7 +95,11 @@ func Miner(ctx context.Context, cfg Config) (*MinerAPI, error) {
 	err = c.fill(
 		part{&out.CommonStruct.Internal, ""},
 		part{&out.NetStruct.Internal, api.SubsystemMarkets},
-		part{&out.StorageStruct.Internal, api.SubsystemSectorStorage},
+		part{&out.IndexStruct.Internal, api.SubsystemSectorStorage},
+		part{&out.LeasesStruct.Internal, api.SubsystemSectorStorage},
+		part{&out.TasksStruct.Internal, api.SubsystemSectorStorage},
+		part{&out.FleetStruct.Internal, api.SubsystemSectorStorage},
+		part{&out.ProverStruct.Internal, api.SubsystemSectorStorage},
 		part{&out.SealingStruct.Internal, api.SubsystemSealing},
 		part{&out.MiningStruct.Internal, api.SubsystemMining},
 		part{&out.MarketsStruct.Internal, api.SubsystemMarkets},

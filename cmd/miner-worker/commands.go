@@ -185,6 +185,6 @@ func (nobody) StorageReportHealth(context.Context, api.StorageID, api.FsStat, st
 	return nil
 }
 
-func (nobody) StorageDeclareSector(context.Context, api.SectorFile) error { return nil }
+func (nobody) StorageDeclareSectors(context.Context, []api.SectorFile) error { return nil }
 
-func (nobody) StorageDropSector(context.Context, api.SectorFile) error { return nil }
+func (nobody) StorageDropSectors(context.Context, []api.SectorFile) error { return nil }

@@ -20,6 +20,7 @@ import (
 	"quarry/node/repo"
 	"quarry/node/serve"
 	"quarry/proofs/snark"
+	"quarry/storage/blobs"
 	"quarry/storage/fetch"
 	"quarry/storage/parents"
 	"quarry/storage/paths"
@@ -183,7 +184,12 @@ func (p *process) run(ctx context.Context, listen, url string) error {
 	defer params.Close()
 	graphs := parents.New(parents.Config{Dir: p.parents}, parents.Deps{Log: p.log.With("part", "parents")})
 	defer graphs.Close()
-	w, err := worker.New(ctx, p.cfg, worker.Deps{Storage: p.miner, Local: local, Store: p.repo.Datastore(repo.Worker), Snark: snark.Prover{Keys: params}, Parents: graphs,
+	bulk, err := blobs.NewClient(blobs.ClientDeps{Base: p.miner.Info().Base(), Token: p.miner.Info().Token.Reveal})
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	defer bulk.Close()
+	w, err := worker.New(ctx, p.cfg, worker.Deps{Storage: p.miner, Local: local, Blobs: bulk, Store: p.repo.Datastore(repo.Worker), Snark: snark.Prover{Keys: params}, Parents: graphs,
 		Token: p.miner.Info().Token.Reveal, Log: p.log.With("part", "worker")})
 	if err != nil {
 		return errors.Join(err, srv.Close())

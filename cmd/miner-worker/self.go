@@ -67,7 +67,11 @@ func (s *self) NodeStatus(context.Context) (api.NodeStatus, error) {
 // ownStorage is the part of api.Storage that a worker answers about itself; the
 // rest belongs to the private node.
 type ownStorage struct {
-	api.StorageStruct
+	api.IndexStruct
+	api.LeasesStruct
+	api.TasksStruct
+	api.FleetStruct
+	api.ProverStruct
 	self *self
 }
 

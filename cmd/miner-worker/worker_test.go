@@ -121,7 +121,7 @@ func (p *private) do(t *testing.T, key string, typ api.TaskType, s api.SectorRef
 		st, err = p.manager.TaskWait(ctx, st.ID)
 	}
 	require.NoError(t, err)
-	require.Equal(t, api.TaskDone, st.State, "%s: %s", key, st.Error)
+	require.Equal(t, api.TaskDone, st.State, "%s: %s", key, st.Failure)
 	if out != nil {
 		require.NoError(t, json.Unmarshal(st.Result, out))
 	}

@@ -129,8 +129,16 @@ func listTasks(c *cli.Context) error {
 	return show(c, all, func(w io.Writer) {
 		t := newTable(w, "Task", "Type", "Sector", "State", "Worker", "Progress", "Note")
 		for _, k := range all {
-			t.AppendRow([]any{k.ID, k.Spec.Type, k.Spec.Sector, k.State, k.Worker, fmt.Sprintf("%s %.0f%%", k.Stage, k.Percent), k.Error})
+			t.AppendRow([]any{k.ID, k.Spec.Type, k.Spec.Sector, k.State, k.Worker, fmt.Sprintf("%s %.0f%%", k.Stage, k.Percent), note(k)})
 		}
 		t.Render()
 	})
+}
+
+// note is what went wrong with a task last.
+func note(t api.TaskStatus) string {
+	if t.Failure == nil {
+		return ""
+	}
+	return t.Failure.Text
 }

@@ -21,6 +21,7 @@ import (
 const (
 	FileConfig    = "config.toml"
 	FileStorage   = "storage.json"
+	DirBlobs      = "blobs" // bulk results of tasks
 	FileAPI       = "api"
 	FileToken     = "token"
 	fileKind      = "repo.json"

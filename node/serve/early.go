@@ -33,8 +33,9 @@ func (s *Server) RunEarly(ctx context.Context, common api.Common, missing error)
 		}
 		return wire(fmt.Errorf("%s is not served yet: %w", m.Name, missing))
 	}
-	for _, receiver := range []any{&api.NetServer{Guard: later}, &api.StorageServer{Guard: later}, &api.SealingServer{Guard: later},
-		&api.MiningServer{Guard: later}, &api.MarketsServer{Guard: later}} {
+	early.registerStorage(nil, later)
+	for _, receiver := range []any{&api.NetServer{Guard: later}, &api.SealingServer{Guard: later}, &api.MiningServer{Guard: later},
+		&api.MarketsServer{Guard: later}} {
 		early.register(receiver)
 	}
 	err := early.Run(ctx)

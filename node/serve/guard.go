@@ -85,40 +85,10 @@ func wire(err error) error {
 	if err == nil {
 		return nil
 	}
-	if typed, code := findTyped(err); typed != nil {
+	if code, typed := api.Typed(err); typed != nil {
 		return &wireError{code: code, typed: typed, text: err.Error()}
 	}
 	return errors.New(err.Error()) // nothing but text crosses: no foreign MarshalJSON decides what is sent
-}
-
-var codes = func() map[reflect.Type]int {
-	m := map[reflect.Type]int{}
-	for code, e := range api.ErrorTable() {
-		m[reflect.TypeOf(e)] = code
-	}
-	return m
-}()
-
-func findTyped(err error) (error, int) {
-	for err != nil {
-		if code, ok := codes[reflect.TypeOf(err)]; ok && !reflect.ValueOf(err).IsNil() {
-			return err, code
-		}
-		switch x := err.(type) {
-		case interface{ Unwrap() error }:
-			err = x.Unwrap()
-		case interface{ Unwrap() []error }:
-			for _, e := range x.Unwrap() {
-				if typed, code := findTyped(e); typed != nil {
-					return typed, code
-				}
-			}
-			return nil, 0
-		default:
-			return nil, 0
-		}
-	}
-	return nil, 0
 }
 
 // errorTable satisfies the library; wireError carries its own code.

@@ -36,9 +36,17 @@ func (s *Server) RegisterNet(i api.Net) {
 	s.hasNet = true
 }
 
-// RegisterStorage serves sector storage.
+// RegisterStorage serves sector storage, role by role.
 func (s *Server) RegisterStorage(i api.Storage) {
-	s.register(&api.StorageServer{Impl: i, Guard: s.guard}, api.SubsystemSectorStorage)
+	s.registerStorage(i, s.guard, api.SubsystemSectorStorage)
+}
+
+func (s *Server) registerStorage(i api.Storage, g api.Guard, served ...api.Subsystem) {
+	s.register(&api.IndexServer{Impl: i, Guard: g}, served...)
+	s.register(&api.LeasesServer{Impl: i, Guard: g})
+	s.register(&api.TasksServer{Impl: i, Guard: g})
+	s.register(&api.FleetServer{Impl: i, Guard: g})
+	s.register(&api.ProverServer{Impl: i, Guard: g})
 }
 
 // RegisterSealing serves sealing.
@@ -73,7 +81,7 @@ func (s *Server) fillAbsent() {
 		case api.SubsystemSealing:
 			s.register(&api.SealingServer{Guard: g})
 		case api.SubsystemSectorStorage:
-			s.register(&api.StorageServer{Guard: g})
+			s.registerStorage(nil, g)
 		case api.SubsystemMarkets:
 			s.register(&api.MarketsServer{Guard: g})
 		}

@@ -61,7 +61,7 @@ func serve(t *testing.T, wrap func(http.Handler) http.Handler) *source {
 
 func (s *source) declare(t *testing.T, k api.FileType) string {
 	t.Helper()
-	require.NoError(t, s.idx.StorageDeclareSector(t.Context(), api.SectorFile{Sector: sector, Type: k, Storage: "p"}))
+	require.NoError(t, s.idx.StorageDeclareSectors(t.Context(), []api.SectorFile{{Sector: sector, Type: k, Storage: "p"}}))
 	return s.url + "/" + k.String() + "/" + api.SectorName(sector)
 }
 

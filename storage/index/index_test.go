@@ -162,14 +162,14 @@ func TestPathsAndSectors(t *testing.T) {
 		stat := api.FsStat{Available: 1 << 30}
 		var unknown *api.ErrNotFound
 		require.ErrorAs(t, x.StorageReportHealth(ctx, "a", stat, ""), &unknown)
-		require.ErrorAs(t, x.StorageDeclareSector(ctx, api.SectorFile{Sector: sector, Type: api.FileSealed, Storage: "a"}), &unknown)
+		require.ErrorAs(t, x.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: sector, Type: api.FileSealed, Storage: "a"}}), &unknown)
 		require.NoError(t, x.StorageAttach(ctx, api.PathMeta{ID: "a", Weight: 1, CanStore: true}, "http://h:1/remote/", stat))
 		require.NoError(t, x.StorageAttach(ctx, api.PathMeta{ID: "b", Weight: 5, CanSeal: true}, "", stat))
 		require.Error(t, x.StorageAttach(ctx, api.PathMeta{ID: "c"}, "ftp://x", stat))
 		for _, id := range []api.StorageID{"a", "b"} {
-			require.NoError(t, x.StorageDeclareSector(ctx, api.SectorFile{Sector: sector, Type: api.FileSealed, Storage: id, Primary: id == "a"}))
+			require.NoError(t, x.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: sector, Type: api.FileSealed, Storage: id, Primary: id == "a"}}))
 		}
-		require.Error(t, x.StorageDeclareSector(ctx, api.SectorFile{Sector: sector, Type: api.FileSealed | api.FileCache, Storage: "a"}))
+		require.Error(t, x.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: sector, Type: api.FileSealed | api.FileCache, Storage: "a"}}))
 		locs, err := x.StorageFindSector(ctx, sector, api.FileSealed)
 		require.NoError(t, err)
 		require.Len(t, locs, 2)
@@ -201,7 +201,7 @@ func TestFilesPages(t *testing.T) {
 	require.NoError(t, x.StorageAttach(ctx, api.PathMeta{ID: "a"}, "", api.FsStat{}))
 	for n := range 25 {
 		for _, k := range []api.FileType{api.FileSealed, api.FileCache} {
-			require.NoError(t, x.StorageDeclareSector(ctx, api.SectorFile{Sector: abi.SectorID{Miner: 1, Number: abi.SectorNumber(n)}, Type: k, Storage: "a"}))
+			require.NoError(t, x.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: abi.SectorID{Miner: 1, Number: abi.SectorNumber(n)}, Type: k, Storage: "a"}}))
 		}
 	}
 	seen := map[api.SectorFile]bool{}

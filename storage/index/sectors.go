@@ -25,36 +25,56 @@ func single(t api.FileType) error {
 	return &api.ErrInvalid{What: fmt.Sprintf("file type %d", int(t)), Reason: "exactly one kind is needed"}
 }
 
-// StorageDeclareSector tells that a file is on a path. Repeating it is safe.
-func (x *Index) StorageDeclareSector(_ context.Context, f api.SectorFile) error {
-	if err := single(f.Type); err != nil {
-		return err
+// declarable refuses lists that are too long, and files of no single kind.
+func declarable(files []api.SectorFile) error {
+	if len(files) > api.MaxDeclare {
+		return &api.ErrInvalid{What: "declaration of sector files", Reason: fmt.Sprintf("%d at once are more than %d", len(files), api.MaxDeclare)}
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.paths[f.Storage] == nil {
-		return unknownPath(f.Storage)
+	for _, f := range files {
+		if err := single(f.Type); err != nil {
+			return err
+		}
 	}
-	k := fileKey{f.Sector, f.Type}
-	if x.sectors[k] == nil {
-		x.sectors[k] = map[api.StorageID]bool{}
-	}
-	x.sectors[k][f.Storage] = f.Primary
 	return nil
 }
 
-// StorageDropSector tells that a file is not on a path any more. Repeating it
-// is safe.
-func (x *Index) StorageDropSector(_ context.Context, f api.SectorFile) error {
-	if err := single(f.Type); err != nil {
+// StorageDeclareSectors tells that files are on paths. Repeating it is safe; an
+// unknown path refuses all of them with *api.ErrNotFound.
+func (x *Index) StorageDeclareSectors(_ context.Context, files []api.SectorFile) error {
+	if err := declarable(files); err != nil {
 		return err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	k := fileKey{f.Sector, f.Type}
-	delete(x.sectors[k], f.Storage)
-	if len(x.sectors[k]) == 0 {
-		delete(x.sectors, k)
+	for _, f := range files {
+		if x.paths[f.Storage] == nil {
+			return unknownPath(f.Storage)
+		}
+	}
+	for _, f := range files {
+		k := fileKey{f.Sector, f.Type}
+		if x.sectors[k] == nil {
+			x.sectors[k] = map[api.StorageID]bool{}
+		}
+		x.sectors[k][f.Storage] = f.Primary
+	}
+	return nil
+}
+
+// StorageDropSectors tells that files are not on paths any more. Repeating it is
+// safe.
+func (x *Index) StorageDropSectors(_ context.Context, files []api.SectorFile) error {
+	if err := declarable(files); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, f := range files {
+		k := fileKey{f.Sector, f.Type}
+		delete(x.sectors[k], f.Storage)
+		if len(x.sectors[k]) == 0 {
+			delete(x.sectors, k)
+		}
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -97,25 +98,25 @@ func (l *Local) announce(ctx context.Context, p Path) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
-		if err := l.Declare(ctx, f); err != nil {
+	for batch := range slices.Chunk(files, api.MaxDeclare) {
+		if err := l.Declare(ctx, batch...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Declare tells the index of one file. A process whose token does not allow it
+// Declare tells the index of files, at most api.MaxDeclare. A process whose token does not allow it
 // (a markets node that only reads shared paths) stays silent: the process that
 // owns the path declares its files.
-func (l *Local) Declare(ctx context.Context, f api.SectorFile) error {
+func (l *Local) Declare(ctx context.Context, files ...api.SectorFile) error {
 	l.mu.Lock()
 	mute := l.mute
 	l.mu.Unlock()
 	if mute {
 		return nil
 	}
-	err := l.idx.StorageDeclareSector(ctx, f)
+	err := l.idx.StorageDeclareSectors(ctx, files)
 	var perm *api.ErrPermission
 	if errors.As(err, &perm) {
 		l.mu.Lock()
@@ -124,14 +125,14 @@ func (l *Local) Declare(ctx context.Context, f api.SectorFile) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("declare %s of sector %s: %w", f.Type, api.SectorName(f.Sector), err)
+		return fmt.Errorf("declare %d sector files to the index: %w", len(files), err)
 	}
 	return nil
 }
 
 // Drop tells the index that one file is no longer there.
 func (l *Local) Drop(ctx context.Context, f api.SectorFile) error {
-	if err := l.idx.StorageDropSector(ctx, f); err != nil {
+	if err := l.idx.StorageDropSectors(ctx, []api.SectorFile{f}); err != nil {
 		return fmt.Errorf("drop %s of sector %s from the index: %w", f.Type, api.SectorName(f.Sector), err)
 	}
 	return nil

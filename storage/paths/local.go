@@ -24,8 +24,8 @@ type Index interface {
 	StorageAttach(ctx context.Context, p api.PathMeta, url string, stat api.FsStat) error
 	StorageDetach(ctx context.Context, id api.StorageID, url string) error
 	StorageReportHealth(ctx context.Context, id api.StorageID, stat api.FsStat, errText string) error
-	StorageDeclareSector(ctx context.Context, f api.SectorFile) error
-	StorageDropSector(ctx context.Context, f api.SectorFile) error
+	StorageDeclareSectors(ctx context.Context, files []api.SectorFile) error
+	StorageDropSectors(ctx context.Context, files []api.SectorFile) error
 }
 
 // Config of a Local.

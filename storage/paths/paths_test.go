@@ -49,17 +49,21 @@ func (r *recorder) StorageReportHealth(_ context.Context, id api.StorageID, _ ap
 	return nil
 }
 
-func (r *recorder) StorageDeclareSector(_ context.Context, f api.SectorFile) error {
+func (r *recorder) StorageDeclareSectors(_ context.Context, files []api.SectorFile) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.declared[f]++
+	for _, f := range files {
+		r.declared[f]++
+	}
 	return r.refuse
 }
 
-func (r *recorder) StorageDropSector(_ context.Context, f api.SectorFile) error {
+func (r *recorder) StorageDropSectors(_ context.Context, files []api.SectorFile) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.declared, f)
+	for _, f := range files {
+		delete(r.declared, f)
+	}
 	return nil
 }
 

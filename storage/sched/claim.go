@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -24,13 +23,13 @@ var taskOrder = map[api.TaskType]int{
 // Claim registers the worker and gives it at most one task; nil when none
 // fitted within Config.ClaimWait. A newer claim of the same worker ends an older
 // one, whose answer may have nobody to read it.
-func (s *Scheduler) Claim(ctx context.Context, w api.WorkerInfo, running []api.UUID) (*api.TaskStatus, error) {
+func (s *Scheduler) Claim(ctx context.Context, w api.WorkerInfo, held []api.HeldTask) (*api.TaskStatus, error) {
 	if w.ID == uuid.Nil || w.Session == uuid.Nil {
 		return nil, &api.ErrInvalid{What: "worker " + w.Hostname, Reason: "it has no ID or session"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.ClaimWait)
 	defer cancel()
-	if err := s.register(ctx, w, running, cancel); err != nil {
+	if err := s.register(ctx, w, held, cancel); err != nil {
 		return nil, err
 	}
 	poll := time.NewTicker(min(s.cfg.ClaimWait/10+time.Millisecond, time.Second)) // files move and delays end without a change here
@@ -49,7 +48,7 @@ func (s *Scheduler) Claim(ctx context.Context, w api.WorkerInfo, running []api.U
 	}
 }
 
-func (s *Scheduler) register(ctx context.Context, w api.WorkerInfo, running []api.UUID, cancel context.CancelFunc) error {
+func (s *Scheduler) register(ctx context.Context, w api.WorkerInfo, held []api.HeldTask, cancel context.CancelFunc) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.workers[w.ID]; old != nil && old.cancel != nil {
@@ -60,12 +59,12 @@ func (s *Scheduler) register(ctx context.Context, w api.WorkerInfo, running []ap
 		if t.State != api.TaskRunning || t.WorkerID != w.ID {
 			continue
 		}
-		if slices.Contains(running, t.ID) {
+		if slices.Contains(held, api.HeldTask{Task: t.ID, Attempt: t.Attempts}) {
 			t.lease = time.Now().Add(s.cfg.Lease)
 			t.Session = w.Session
 			continue
 		}
-		if err := s.requeue(ctx, t, "worker "+name(w)+" does not work on it any more"); err != nil {
+		if err := s.requeue(ctx, t, &api.ErrLeaseLost{What: "task " + t.Spec.Key + ": worker " + name(w) + " does not work on it any more"}); err != nil {
 			return err
 		}
 	}
@@ -100,7 +99,7 @@ func (s *Scheduler) pick(ctx context.Context, w api.WorkerInfo) (*api.TaskStatus
 		err = s.change(ctx, t, func(t *task) {
 			t.State, t.Worker, t.WorkerID, t.Session = api.TaskRunning, name(w), w.ID, w.Session
 			t.Attempts++
-			t.Stage, t.Percent, t.Error = "", 0, ""
+			t.Stage, t.Percent, t.Failure = "", 0, nil
 			t.lease = time.Now().Add(s.cfg.Lease)
 		})
 		if err != nil {
@@ -175,15 +174,15 @@ func later(a, b time.Time) time.Time {
 }
 
 // requeue takes a running task from its worker.
-func (s *Scheduler) requeue(ctx context.Context, t *task, why string) error {
+func (s *Scheduler) requeue(ctx context.Context, t *task, why error) error {
 	s.log.Warn("task is queued again", "task", t.Spec.Key, "reason", why, "attempt", t.Attempts)
-	return s.change(ctx, t, func(t *task) { s.again(t, why) })
+	return s.change(ctx, t, func(t *task) { s.again(t, api.NewFailure(why, true)) })
 }
 
 // again queues t after a failure outside the data, or gives up.
-func (s *Scheduler) again(t *task, why string) {
+func (s *Scheduler) again(t *task, why *api.Failure) {
 	t.WorkerID, t.Session, t.Worker, t.Stage, t.Percent = uuid.Nil, uuid.Nil, "", "", 0
-	t.Error, t.Retryable = why, true
+	t.Failure = why
 	if t.Attempts >= s.cfg.MaxTries {
 		t.State = api.TaskFailed
 		return
@@ -204,59 +203,52 @@ func (s *Scheduler) held(worker, id api.UUID) (*task, error) {
 
 // Progress keeps a claim alive; *api.ErrLeaseLost means stop. Progress is not
 // stored: a restart forgets it.
-func (s *Scheduler) Progress(_ context.Context, worker, id api.UUID, stage string, percent float64) error {
-	if len(stage) > 200 {
-		stage = stage[:200]
+func (s *Scheduler) Progress(_ context.Context, p api.TaskProgress) (api.TaskClaim, error) {
+	if len(p.Stage) > 200 {
+		p.Stage = p.Stage[:200]
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, err := s.held(worker, id)
+	t, err := s.held(p.Worker, p.Task)
 	if err != nil {
-		return err
+		return api.TaskClaim{}, err
 	}
 	now := time.Now()
 	t.lease = now.Add(s.cfg.Lease)
-	t.Stage, t.Percent = stage, min(max(percent, 0), 100)
-	if w := s.workers[worker]; w != nil {
+	t.Stage, t.Percent = p.Stage, min(max(p.Percent, 0), 100)
+	if w := s.workers[p.Worker]; w != nil {
 		w.seen = now
 	}
 	if started := t.Updated; t.Percent >= 1 {
 		t.ETA = time.Duration(float64(now.Sub(started)) * (100 - t.Percent) / t.Percent).Round(time.Second)
 	}
-	return nil
+	return api.TaskClaim{Attempt: t.Attempts, Lease: s.cfg.Lease}, nil
 }
-
-// maxResult bounds a result, in bytes: vanilla proofs of 64 GiB sectors stay
-// below a tenth of it.
-const maxResult = 64 << 20
 
 // Done takes the final report of a worker. It is safe to repeat; a report on a
 // task that is final or forgotten is accepted silently. A worker that lost the
 // task to another one gets *api.ErrLeaseLost.
-func (s *Scheduler) Done(ctx context.Context, worker, id api.UUID, result json.RawMessage, errText string, retryable bool) error {
-	if len(result) > maxResult {
-		return &api.ErrInvalid{What: "result of task " + id.String(), Reason: fmt.Sprintf("%d bytes are too many", len(result))}
-	}
-	if len(errText) > 16<<10 {
-		errText = errText[:16<<10]
+func (s *Scheduler) Done(ctx context.Context, r api.TaskReport) error {
+	if len(r.Result) > api.MaxResult {
+		return &api.ErrInvalid{What: "result of task " + r.Task.String(), Reason: fmt.Sprintf("%d bytes are too many", len(r.Result))}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t := s.tasks[id]; t == nil || t.final() {
+	if t := s.tasks[r.Task]; t == nil || t.Final() {
 		return nil
 	}
-	t, err := s.held(worker, id)
+	t, err := s.held(r.Worker, r.Task)
 	if err != nil {
 		return err
 	}
 	return s.change(ctx, t, func(t *task) {
 		switch {
-		case errText == "":
-			t.State, t.Result, t.Error, t.Percent, t.ETA, t.Retryable = api.TaskDone, bytes.Clone(result), "", 100, 0, false
-		case retryable:
-			s.again(t, errText)
+		case r.Failure == nil:
+			t.State, t.Result, t.Failure, t.Percent, t.ETA = api.TaskDone, bytes.Clone(r.Result), nil, 100, 0
+		case r.Failure.Retryable:
+			s.again(t, r.Failure)
 		default:
-			t.State, t.Error, t.Retryable = api.TaskFailed, errText, false
+			t.State, t.Failure = api.TaskFailed, r.Failure
 		}
 	})
 }
@@ -310,7 +302,7 @@ func (s *Scheduler) reap(ctx context.Context) error {
 	now := time.Now()
 	for _, t := range s.tasks {
 		if t.State == api.TaskRunning && now.After(t.lease) {
-			if err := s.requeue(ctx, t, "worker "+t.Worker+" fell silent"); err != nil {
+			if err := s.requeue(ctx, t, &api.ErrLeaseLost{What: "task " + t.Spec.Key + ": worker " + t.Worker + " fell silent"}); err != nil {
 				return err
 			}
 		}

@@ -165,8 +165,6 @@ func (s *Scheduler) notify() {
 	s.changed = make(chan struct{})
 }
 
-func (t *task) final() bool { return t.State == api.TaskDone || t.State == api.TaskFailed }
-
 // view is a copy that shares no memory with the task.
 func (t *task) view() api.TaskStatus {
 	v := t.TaskStatus
@@ -189,7 +187,7 @@ func (s *Scheduler) Submit(ctx context.Context, spec api.TaskSpec) (api.TaskStat
 		if t.Spec.Type != spec.Type || t.Spec.Sector != spec.Sector || !sameJSON(t.Spec.Params, spec.Params) {
 			return api.TaskStatus{}, &api.ErrInvalid{What: "task " + spec.Key, Reason: "the key belongs to a task with other parameters", Hint: "choose another key, or forget the old task"}
 		}
-		if !t.final() && !bytes.Equal(t.Spec.Params, spec.Params) { // a fresh address or token for the same data
+		if !t.Final() && !bytes.Equal(t.Spec.Params, spec.Params) { // a fresh address or token for the same data
 			if err := s.change(ctx, t, func(t *task) { t.Spec.Params = bytes.Clone(spec.Params) }); err != nil {
 				return api.TaskStatus{}, err
 			}
@@ -260,7 +258,7 @@ func (s *Scheduler) Wait(ctx context.Context, id api.UUID) (api.TaskStatus, erro
 			s.mu.Unlock()
 			return api.TaskStatus{}, unknownTask(id)
 		}
-		v, final := t.view(), t.final()
+		v, final := t.view(), t.Final()
 		s.mu.Unlock()
 		if final || last {
 			return v, nil
@@ -324,7 +322,7 @@ func (s *Scheduler) Forget(ctx context.Context, id api.UUID) error {
 	if t == nil {
 		return nil
 	}
-	if !t.final() {
+	if !t.Final() {
 		return &api.ErrBusy{What: "task " + t.Spec.Key, Reason: "it is " + string(t.State)}
 	}
 	ctx = context.WithoutCancel(ctx)

@@ -69,7 +69,7 @@ func TestKeysAreForEver(t *testing.T) {
 		got := claim(t, s, w)
 		require.Equal(t, first.ID, got.ID)
 		require.Contains(t, string(got.Spec.Params), "new")
-		require.NoError(t, s.Done(t.Context(), w.ID, got.ID, json.RawMessage(`"r"`), "", false))
+		require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: got.ID, Result: json.RawMessage(`"r"`)}))
 		s = open(t, ds, nil)
 		again := submit(t, s, spec("k", api.TaskPreCommit1, 1))
 		require.Equal(t, api.TaskDone, again.State)
@@ -90,7 +90,7 @@ func TestRestart(t *testing.T) {
 
 		s := open(t, ds, nil) // running; the worker outlived us and goes on
 		require.Nil(t, claim(t, s, w, id))
-		require.NoError(t, s.Progress(t.Context(), w.ID, id, "labels", 40))
+		require.NoError(t, keeps(s.Progress(t.Context(), api.TaskProgress{Worker: w.ID, Task: id, Stage: "labels", Percent: 40})))
 		st, err := s.Get(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, api.TaskRunning, st.State)
@@ -98,9 +98,9 @@ func TestRestart(t *testing.T) {
 		require.InDelta(t, 40, st.Percent, 0)
 
 		s = open(t, ds, nil)
-		require.NoError(t, s.Done(t.Context(), w.ID, id, json.RawMessage(`1`), "", false))
+		require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Result: json.RawMessage(`1`)}))
 		s = open(t, ds, nil)
-		require.NoError(t, s.Done(t.Context(), w.ID, id, json.RawMessage(`1`), "", false), "a repeated report is accepted")
+		require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Result: json.RawMessage(`1`)}), "a repeated report is accepted")
 		st, err = s.Wait(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, api.TaskDone, st.State)
@@ -132,15 +132,15 @@ func TestSilentWorkerLosesTask(t *testing.T) {
 		require.Equal(t, id, claim(t, s, a).ID)
 		for range 10 {
 			time.Sleep(30 * time.Second)
-			require.NoError(t, s.Progress(ctx, a.ID, id, "labels", 1), "reports keep it")
+			require.NoError(t, keeps(s.Progress(ctx, api.TaskProgress{Worker: a.ID, Task: id, Stage: "labels", Percent: 1})), "reports keep it")
 		}
 		time.Sleep(2 * time.Minute)
 		require.Equal(t, id, claim(t, s, b).ID)
 		var lost *api.ErrLeaseLost
-		require.ErrorAs(t, s.Progress(ctx, a.ID, id, "labels", 2), &lost)
-		require.ErrorAs(t, s.Done(ctx, a.ID, id, json.RawMessage(`1`), "", false), &lost)
-		require.NoError(t, s.Done(ctx, b.ID, id, json.RawMessage(`2`), "", false))
-		require.NoError(t, s.Done(ctx, a.ID, id, json.RawMessage(`1`), "", false), "late report of a finished task")
+		require.ErrorAs(t, keeps(s.Progress(ctx, api.TaskProgress{Worker: a.ID, Task: id, Stage: "labels", Percent: 2})), &lost)
+		require.ErrorAs(t, s.Done(ctx, api.TaskReport{Worker: a.ID, Task: id, Result: json.RawMessage(`1`)}), &lost)
+		require.NoError(t, s.Done(ctx, api.TaskReport{Worker: b.ID, Task: id, Result: json.RawMessage(`2`)}))
+		require.NoError(t, s.Done(ctx, api.TaskReport{Worker: a.ID, Task: id, Result: json.RawMessage(`1`)}), "late report of a finished task")
 		st, err := s.Get(ctx, id)
 		require.NoError(t, err)
 		require.Equal(t, `2`, string(st.Result))
@@ -160,21 +160,21 @@ func TestFailures(t *testing.T) {
 				got = claim(t, s, w)
 			}
 			require.Equal(t, try, got.Attempts)
-			require.NoError(t, s.Done(t.Context(), w.ID, id, nil, "disk full", true))
+			require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Failure: &api.Failure{Text: "disk full", Retryable: true}}))
 		}
 		st, err := s.Get(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, api.TaskFailed, st.State)
-		require.True(t, st.Retryable)
-		require.Equal(t, "disk full", st.Error)
+		require.True(t, st.Failure.Retryable)
+		require.Equal(t, "disk full", st.Failure.Text)
 
 		id = submit(t, s, spec("k2", api.TaskPreCommit1, 2)).ID
 		require.Equal(t, id, claim(t, s, w).ID)
-		require.NoError(t, s.Done(t.Context(), w.ID, id, nil, "wrong data", false))
+		require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Failure: &api.Failure{Text: "wrong data", Retryable: false}}))
 		st, err = s.Wait(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, api.TaskFailed, st.State)
-		require.False(t, st.Retryable)
+		require.False(t, st.Failure.Retryable)
 	})
 }
 
@@ -271,14 +271,14 @@ func TestNothingIsShownThatIsNotStored(t *testing.T) {
 		id := submit(t, s, spec("k", api.TaskPreCommit1, 1)).ID
 		require.NotNil(t, claim(t, s, w))
 		ds.broken = true
-		require.Error(t, s.Done(t.Context(), w.ID, id, json.RawMessage(`1`), "", false))
+		require.Error(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Result: json.RawMessage(`1`)}))
 		_, err := s.Submit(t.Context(), spec("k2", api.TaskPreCommit1, 2))
 		require.Error(t, err)
 		st, err := s.Get(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, api.TaskRunning, st.State)
 		ds.broken = false
-		require.NoError(t, s.Done(t.Context(), w.ID, id, json.RawMessage(`1`), "", false))
+		require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Result: json.RawMessage(`1`)}))
 		list, _, err := s.List(t.Context(), "", 0)
 		require.NoError(t, err)
 		require.Len(t, list, 1)
@@ -340,3 +340,5 @@ func TestStatedMemory(t *testing.T) {
 		}
 	}
 }
+
+func keeps(_ api.TaskClaim, err error) error { return err }

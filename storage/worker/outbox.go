@@ -14,11 +14,11 @@ import (
 
 // outcome is a finished task whose report has not been acknowledged.
 type outcome struct {
-	Task      api.UUID
-	Key       string
-	Result    json.RawMessage `json:",omitempty"`
-	Error     string          `json:",omitempty"`
-	Retryable bool            `json:",omitempty"`
+	Task    api.UUID
+	Key     string
+	Result  json.RawMessage `json:",omitempty"`
+	Failure *api.Failure    `json:",omitempty"`
+	Attempt int
 }
 
 var outbox = datastore.NewKey("/worker/out")
@@ -39,7 +39,7 @@ func (w *Worker) keep(ctx context.Context, o outcome) error {
 // somebody else's, or ctx ends; then a later run goes on.
 func (w *Worker) deliver(ctx context.Context, o outcome) {
 	for ctx.Err() == nil {
-		err := w.deps.Storage.WorkerDone(ctx, w.info.ID, o.Task, o.Result, o.Error, o.Retryable)
+		err := w.deps.Storage.WorkerDone(ctx, api.TaskReport{Worker: w.info.ID, Task: o.Task, Attempt: o.Attempt, Result: o.Result, Failure: o.Failure})
 		if err == nil || isLeaseLost(err) {
 			k := outbox.ChildString(o.Task.String())
 			if err := w.deps.Store.Delete(ctx, k); err != nil {
@@ -72,7 +72,7 @@ func (w *Worker) resume(ctx context.Context, wg *sync.WaitGroup) error {
 			continue
 		}
 		w.mu.Lock()
-		w.running[o.Task] = func(error) {}
+		w.running[o.Task] = held{attempt: o.Attempt, cancel: func(error) {}}
 		w.mu.Unlock()
 		wg.Go(func() {
 			defer w.drop(o.Task)

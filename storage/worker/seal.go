@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -120,7 +121,7 @@ func (w *Worker) layers(ctx context.Context, s api.SectorRef, size abi.SectorSiz
 
 func (w *Worker) preCommit2(ctx context.Context, s api.SectorRef, size abi.SectorSize, a api.PreCommit2Params, p *progress) (api.PreCommit2Result, error) {
 	none := api.PreCommit2Result{}
-	pc1, err := params[porep.PreCommit1Out](a.PreCommit1Out)
+	pc1, err := opaque[porep.PreCommit1Out](a.PreCommit1Out.RawMessage)
 	if err != nil {
 		return none, err
 	}
@@ -148,7 +149,11 @@ func (w *Worker) preCommit2(ctx context.Context, s api.SectorRef, size abi.Secto
 	if err != nil {
 		return none, fmt.Errorf("encode commitments: %w", err)
 	}
-	return api.PreCommit2Result{SealedCID: api.CidString(com.SealedCID().String()), UnsealedCID: api.CidString(com.UnsealedCID().String()), Commitments: raw}, nil
+	return api.PreCommit2Result{
+		SealedCID:   api.CidString(com.SealedCID().String()),
+		UnsealedCID: api.CidString(com.UnsealedCID().String()),
+		Commitments: api.SealCommitments{RawMessage: raw},
+	}, nil
 }
 
 // replica makes the replica and the trees, and publishes them.
@@ -234,7 +239,7 @@ func seal2(ctx context.Context, s api.SectorRef, size abi.SectorSize, pc1 porep.
 }
 
 func (w *Worker) commit1(ctx context.Context, s api.SectorRef, size abi.SectorSize, a api.Commit1Params, p *progress) (api.Commit1Result, error) {
-	com, err := params[porep.Commitments](a.Commitments)
+	com, err := opaque[porep.Commitments](a.Commitments.RawMessage)
 	if err != nil {
 		return api.Commit1Result{}, err
 	}
@@ -250,7 +255,11 @@ func (w *Worker) commit1(ctx context.Context, s api.SectorRef, size abi.SectorSi
 	p.set("vanilla proof", 0, 0)
 	blob, err := porep.Prove(ctx, porepSector(s), porep.ProveRequest{Ticket: a.Ticket, Seed: a.Seed, Commitments: com},
 		f, paths.CacheDir(cache.FilePath(s.ID, api.FileCache)))
-	return api.Commit1Result{Vanilla: blob}, err
+	if err != nil {
+		return api.Commit1Result{}, err
+	}
+	ref, err := w.deps.Blobs.BlobPut(ctx, bytes.NewReader(blob))
+	return api.Commit1Result{Vanilla: ref}, err
 }
 
 func (w *Worker) unseal(ctx context.Context, s api.SectorRef, size abi.SectorSize, a api.UnsealParams, p *progress) error {

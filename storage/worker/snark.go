@@ -2,7 +2,9 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -39,8 +41,12 @@ func (w *Worker) commit2(ctx context.Context, s api.SectorRef, a api.Commit2Para
 		return none, &api.ErrInvalid{What: "C2 of sector " + s.String(), Reason: "its parameters speak of sector " +
 			api.SectorRef{ID: a.Info.SectorID, ProofType: a.Info.SealProof}.String() + " or of another seal proof"}
 	}
+	vanilla, err := w.bulk(ctx, a.Vanilla)
+	if err != nil {
+		return none, err
+	}
 	p.set("groth16", 0, 0)
-	out, err := w.deps.Snark.Seal(ctx, a.Info, a.Vanilla, p.set)
+	out, err := w.deps.Snark.Seal(ctx, a.Info, vanilla, p.set)
 	if err != nil {
 		return none, err
 	}
@@ -63,12 +69,26 @@ func (w *Worker) proveUpdate2(ctx context.Context, s api.SectorRef, a api.ProveU
 	if a.Info.UpdateProofType != typ {
 		return none, &api.ErrInvalid{What: "PR2 of sector " + s.String(), Reason: fmt.Sprintf("its parameters speak of update proof %d, not %d", a.Info.UpdateProofType, typ)}
 	}
+	vanilla, err := w.bulk(ctx, a.Vanilla)
+	if err != nil {
+		return none, err
+	}
 	p.set("groth16", 0, 0)
-	out, err := w.deps.Snark.Update(ctx, a.Info, a.Vanilla, p.set)
+	out, err := w.deps.Snark.Update(ctx, a.Info, vanilla, p.set)
 	if err != nil {
 		return none, err
 	}
 	return api.ProveUpdate2Result{Proof: out}, checkSize(out, updatePartitions(typ)*groth16Size)
+}
+
+// bulk reads a bulk result whole.
+func (w *Worker) bulk(ctx context.Context, ref api.BlobRef) ([]byte, error) {
+	f, err := w.deps.Blobs.BlobOpen(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(f)
+	return b, errors.Join(err, f.Close())
 }
 
 // updatePartitions is from storage-proofs-update/src/constants.rs,

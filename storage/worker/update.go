@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,7 +59,11 @@ func (w *Worker) updateReplica(ctx context.Context, s api.SectorRef, size abi.Se
 	if err != nil {
 		return none, fmt.Errorf("encode commitments: %w", err)
 	}
-	return api.UpdateReplicaResult{SealedCID: api.CidString(com.SealedCID().String()), UnsealedCID: api.CidString(com.UnsealedCID().String()), Commitments: raw}, nil
+	return api.UpdateReplicaResult{
+		SealedCID:   api.CidString(com.SealedCID().String()),
+		UnsealedCID: api.CidString(com.UnsealedCID().String()),
+		Commitments: api.UpdateCommitments{RawMessage: raw},
+	}, nil
 }
 
 // publishUpdate replaces an earlier try. Nowhere and never is a replica beside
@@ -122,7 +127,7 @@ func (w *Worker) sector(ctx context.Context, s api.SectorRef, replica, cache api
 // proveUpdate1 makes the vanilla proof of an update, which is verified as it is
 // made.
 func (w *Worker) proveUpdate1(ctx context.Context, s api.SectorRef, size abi.SectorSize, a api.ProveUpdate1Params, p *progress) (none api.ProveUpdate1Result, err error) {
-	com, err := params[update.Commitments](a.Commitments)
+	com, err := opaque[update.Commitments](a.Commitments.RawMessage)
 	if err != nil {
 		return none, err
 	}
@@ -142,7 +147,11 @@ func (w *Worker) proveUpdate1(ctx context.Context, s api.SectorRef, size abi.Sec
 	defer closeNew()
 	p.set("vanilla proof", 0, 0)
 	blob, err := update.Prove(ctx, typ, com, old, updated)
-	return api.ProveUpdate1Result{Vanilla: blob}, err
+	if err != nil {
+		return none, err
+	}
+	ref, err := w.deps.Blobs.BlobPut(ctx, bytes.NewReader(blob))
+	return api.ProveUpdate1Result{Vanilla: ref}, err
 }
 
 // finalizeUpdate tidies up at the end of an update. Every step may be repeated.

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,9 +23,9 @@ import (
 
 // Storage is what a worker needs of the private node; a subset of api.Storage.
 type Storage interface {
-	WorkerClaim(ctx context.Context, w api.WorkerInfo, running []api.UUID) (*api.TaskStatus, error)
-	WorkerProgress(ctx context.Context, worker api.UUID, task api.UUID, stage string, percent float64) error
-	WorkerDone(ctx context.Context, worker api.UUID, task api.UUID, result json.RawMessage, errText string, retryable bool) error
+	WorkerClaim(ctx context.Context, w api.WorkerInfo, held []api.HeldTask) (*api.TaskStatus, error)
+	WorkerProgress(ctx context.Context, p api.TaskProgress) (api.TaskClaim, error)
+	WorkerDone(ctx context.Context, r api.TaskReport) error
 	fetch.Index
 }
 
@@ -47,6 +46,7 @@ type Deps struct {
 	Storage Storage
 	Local   *paths.Local
 	Store   datastore.Batching
+	Blobs   api.Blobs     // where bulk results go and come from
 	Token   func() string // bearer for /remote of other processes
 	Snark   Snark         // nil: Groth16 tasks are not offered
 	Parents Parents       // nil: the parents of a graph are computed each time
@@ -67,14 +67,20 @@ type Worker struct {
 	pull   *puller       // piece data
 
 	mu      sync.Mutex
-	running map[api.UUID]context.CancelCauseFunc // until the report was acknowledged
+	running map[api.UUID]held // until the report was acknowledged
 	doing   map[api.UUID]api.TaskStatus
+}
+
+// held is a task of this worker.
+type held struct {
+	attempt int
+	cancel  context.CancelCauseFunc
 }
 
 // New reads the worker's identity from its store, or makes one.
 func New(ctx context.Context, cfg Config, deps Deps) (*Worker, error) {
-	if deps.Storage == nil || deps.Local == nil || deps.Store == nil {
-		return nil, errors.New("worker: storage, local paths and a datastore are all needed")
+	if deps.Storage == nil || deps.Local == nil || deps.Store == nil || deps.Blobs == nil {
+		return nil, errors.New("worker: storage, local paths, a datastore and a store of bulk results are all needed")
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
@@ -86,7 +92,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{cfg: cfg, deps: deps, log: deps.Log, client: fetch.NewClient(deps.Token), pull: newPuller(deps.Local, cfg.PullPause),
-		running: map[api.UUID]context.CancelCauseFunc{}, doing: map[api.UUID]api.TaskStatus{}}
+		running: map[api.UUID]held{}, doing: map[api.UUID]api.TaskStatus{}}
 	w.info = api.WorkerInfo{ID: id, Session: uuid.New(), Hostname: cfg.Hostname, TaskTypes: cfg.TaskTypes,
 		MemBytes: cfg.MemBytes, CPUs: cfg.CPUs, URL: cfg.URL}
 	return w, nil
@@ -200,24 +206,24 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (w *Worker) held() []api.UUID {
+func (w *Worker) held() []api.HeldTask {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ids := []api.UUID{}
-	for id := range w.running {
-		ids = append(ids, id)
+	out := []api.HeldTask{}
+	for id, h := range w.running {
+		out = append(out, api.HeldTask{Task: id, Attempt: h.attempt})
 	}
-	return ids
+	return out
 }
 
 func (w *Worker) start(ctx context.Context, wg *sync.WaitGroup, t api.TaskStatus) {
 	w.mu.Lock()
-	if w.running[t.ID] != nil {
+	if _, ok := w.running[t.ID]; ok {
 		w.mu.Unlock()
 		return // the private node believes we lost it; the next claim tells it
 	}
 	task, cancel := context.WithCancelCause(ctx)
-	w.running[t.ID], w.doing[t.ID] = cancel, t
+	w.running[t.ID], w.doing[t.ID] = held{attempt: t.Attempts, cancel: cancel}, t
 	w.mu.Unlock()
 	wg.Go(func() {
 		defer w.drop(t.ID)
@@ -228,8 +234,8 @@ func (w *Worker) start(ctx context.Context, wg *sync.WaitGroup, t api.TaskStatus
 func (w *Worker) drop(id api.UUID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if cancel := w.running[id]; cancel != nil {
-		cancel(nil)
+	if h, ok := w.running[id]; ok {
+		h.cancel(nil)
 	}
 	delete(w.running, id)
 	delete(w.doing, id)
@@ -254,10 +260,10 @@ func (w *Worker) perform(run, ctx context.Context, t api.TaskStatus) {
 		w.log.Warn("task abandoned: it belongs to another worker now", "task", t.Spec.Key)
 		return
 	}
-	o := outcome{Task: t.ID, Key: t.Spec.Key, Result: result}
+	o := outcome{Task: t.ID, Key: t.Spec.Key, Attempt: t.Attempts, Result: result}
 	if err != nil {
-		o.Result, o.Error, o.Retryable = nil, err.Error(), retryable(err)
-		w.log.Error("task failed", "task", t.Spec.Key, "retryable", o.Retryable, "err", err)
+		o.Result, o.Failure = nil, api.NewFailure(err, retryable(err))
+		w.log.Error("task failed", "task", t.Spec.Key, "retryable", o.Failure.Retryable, "err", err)
 	} else {
 		w.log.Info("task done", "task", t.Spec.Key, "took", time.Since(began).Round(time.Millisecond))
 	}
@@ -278,11 +284,11 @@ func (w *Worker) beat(ctx context.Context, t api.TaskStatus, p *progress) {
 		case <-tick.C:
 		}
 		stage, percent := p.get()
-		err := w.deps.Storage.WorkerProgress(ctx, w.info.ID, t.ID, stage, percent)
+		_, err := w.deps.Storage.WorkerProgress(ctx, api.TaskProgress{Worker: w.info.ID, Task: t.ID, Attempt: t.Attempts, Stage: stage, Percent: percent})
 		if isLeaseLost(err) {
 			w.mu.Lock()
-			if cancel := w.running[t.ID]; cancel != nil {
-				cancel(err)
+			if h, ok := w.running[t.ID]; ok {
+				h.cancel(err)
 			}
 			w.mu.Unlock()
 			return
