@@ -46,6 +46,43 @@ func changed(f func(w *world, n abi.SectorNumber)) func(*testing.T, *world, *Sea
 	}
 }
 
+// hurt has as many tasks fail, in a way that repeating does not help, as are
+// given to the data of a sector.
+func hurt(typ api.TaskType) func(*testing.T, *world, *Sealing, abi.SectorNumber) {
+	return changed(func(w *world, _ abi.SectorNumber) {
+		w.taskFails[typ] = slices.Repeat([]taskFail{{text: "unsealed file: no such file"}}, dataTries)
+	})
+}
+
+// TestDataIsNotGivenUpLightly: what may heal is tried for ever, and zeros too.
+func TestDataIsNotGivenUpLightly(t *testing.T) {
+	pc1 := job{kind: jobPC1}
+	lost := asFailure(&taskError{job: pc1, failure: &api.Failure{Text: "gone"}})
+	may := asFailure(&taskError{job: pc1, failure: &api.Failure{Text: "disk full", Retryable: true}})
+	with := record{Pieces: []piece{{Key: "a"}}}
+	for _, row := range []struct {
+		name  string
+		r     record
+		tries int
+		err   error
+		fatal bool
+	}{
+		{"the last try", with, dataTries - 1, lost, true},
+		{"one before", with, dataTries - 2, lost, false},
+		{"retryable", with, 100, may, false},
+		{"damaged", with, dataTries - 1, failed(pc1, "commitment"), true},
+		{"unreachable", with, 100, &api.ErrUnreachable{}, false},
+		{"zeros", record{Pieces: []piece{{}}}, 100, lost, false},
+	} {
+		row.r.Attempts = map[job]int{pc1: row.tries}
+		var step *stepError
+		err := row.r.dataFailure(pc1, row.err)
+		if isFatal := errors.As(err, &step) && step.kind == evFatal; isFatal != row.fatal {
+			t.Errorf("%s: %v", row.name, err)
+		}
+	}
+}
+
 func losses() []loss {
 	other := commp.ZeroPiece(1 << 20)
 	late := changed(func(w *world, _ abi.SectorNumber) { w.advance(w.height + 6000) })
@@ -65,6 +102,9 @@ func losses() []loss {
 		{"another sector of the number", false, testSize, api.TaskPreCommit2, changed(func(w *world, n abi.SectorNumber) {
 			w.sectors[n] = &miner.SectorOnChainInfo{SealedCID: other, Expiration: 1 << 30}
 		}), "another sector under number"},
+		{"its data is lost at PC1", false, testSize, api.TaskPreCommit1, hurt(api.TaskPreCommit1), "cannot be worked on"},
+		{"its data is lost at PC2", false, testSize, api.TaskPreCommit2, hurt(api.TaskPreCommit2), "cannot be worked on"},
+		{"its data is lost at RU", true, testSize, api.TaskUpdate, hurt(api.TaskUpdate), "cannot be worked on"},
 		{"an open update is aborted", true, 1 << 20, "", abortIt, "update was given up"},
 		{"an update is aborted at RU", true, testSize, api.TaskUpdate, abortIt, "update was given up"},
 		{"an update is aborted at PR1", true, testSize, api.TaskProveUpdate1, abortIt, "update was given up"},

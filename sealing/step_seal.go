@@ -3,6 +3,7 @@ package sealing
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/filecoin-project/go-address"
@@ -101,7 +102,7 @@ func (s *Sealing) preCommit1(ctx context.Context, l *lane, r record) (event, err
 		params: api.PreCommit1Params{Ticket: r.Ticket, Pieces: r.dataPieces()},
 	})
 	if err != nil {
-		return event{}, asFailure(err)
+		return event{}, r.dataFailure(job{kind: jobPC1}, asFailure(err))
 	}
 	return event{Kind: evPC1, PC1Out: out}, nil
 }
@@ -119,7 +120,7 @@ func (s *Sealing) preCommit2(ctx context.Context, l *lane, r record) (event, err
 		params: api.PreCommit2Params{PreCommit1Out: r.PC1Out},
 	})
 	if err != nil {
-		return event{}, asFailure(err)
+		return event{}, r.dataFailure(pc2, asFailure(err))
 	}
 	commR, err := cid.Decode(string(out.SealedCID))
 	if err != nil {
@@ -134,9 +135,26 @@ func (s *Sealing) preCommit2(ctx context.Context, l *lane, r record) (event, err
 		return event{}, fatal("the pieces of the sector have no data commitment: %w", err)
 	}
 	if commD != want {
-		return event{}, failed(pc2, "the sealed data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
+		return event{}, r.dataFailure(pc2, failed(pc2, "the sealed data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want))
 	}
 	return event{Kind: evPC2, CommD: &commD, CommR: &commR, Commitments: out.Commitments, Reason: commR.String()}, nil
+}
+
+// dataTries is how often work on the data of a sector may fail in a way that
+// repeating does not help. After that the data is taken for lost in this sector.
+const dataTries = 8
+
+// dataFailure gives up a sector with deals whose data cannot be worked on, so
+// that they are placed again while there is time. Zeros are never lost.
+func (r *record) dataFailure(j job, err error) error {
+	var t *taskError
+	switch {
+	case !isFailure(err) || r.deals() == 0 || r.Attempts[j]+1 < dataTries:
+		return err
+	case errors.As(err, &t) && t.failure.Retryable:
+		return err
+	}
+	return fatal("its data cannot be worked on (%d tries): %w", dataTries, err)
 }
 
 func (s *Sealing) finalize(ctx context.Context, l *lane, r record) (event, error) {

@@ -24,7 +24,7 @@ func (s *Sealing) updateReplica(ctx context.Context, l *lane, r record) (event, 
 		params: api.UpdateReplicaParams{Pieces: r.infos()},
 	})
 	if err != nil {
-		return event{}, asFailure(err)
+		return event{}, r.dataFailure(encode, asFailure(err))
 	}
 	commR, err := cid.Decode(string(out.SealedCID))
 	if err != nil {
@@ -39,7 +39,7 @@ func (s *Sealing) updateReplica(ctx context.Context, l *lane, r record) (event, 
 		return event{}, fatal("the pieces of the sector have no data commitment: %w", err)
 	}
 	if commD != want {
-		return event{}, failed(encode, "the encoded data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
+		return event{}, r.dataFailure(encode, failed(encode, "the encoded data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want))
 	}
 	return event{Kind: evUpdated, CommD: &commD, CommR: &commR, UpdateOut: out.Commitments, Reason: commR.String()}, nil
 }
