@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -17,6 +18,7 @@ import (
 	"quarry/chain/heads"
 	"quarry/chain/msgs"
 	"quarry/internal/lifecycle"
+	"quarry/mining"
 	"quarry/node/repo"
 	"quarry/node/serve"
 	"quarry/proofs/snark"
@@ -54,6 +56,7 @@ type Node struct {
 	storage  api.Storage
 	stored   *storage.Manager // nil where sector storage runs elsewhere
 	sealing  api.Sealing
+	proving  atomic.Pointer[mining.Mining] // once it runs here
 	peers    []*peerWatch
 	common   *common
 	closers  []func()

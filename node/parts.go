@@ -183,6 +183,10 @@ func (n *Node) withSealing(ctx context.Context) error {
 			return err
 		}
 	}
+	book, err := n.faultBook(ctx)
+	if err != nil {
+		return err
+	}
 	s, err := sealing.New(sealing.Config{Miner: n.maddr, ProofType: proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
 		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
 		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing, MarkCC: o.MarkCC,
@@ -191,6 +195,7 @@ func (n *Node) withSealing(ctx context.Context) error {
 		sealing.Deps{Store: n.repo.Datastore(repo.Sealing), Chain: n.chain, Storage: n.stored, Heads: n.heads,
 			Msgs: n.sender("precommit", n.set.Fees.PreCommit), CommitMsgs: n.sender("commit", n.set.Fees.Commit),
 			Verify: n.sealChecker(),
+			Faults: book,
 			Log:    n.log.With("part", "sealing")})
 	if err != nil {
 		return err
@@ -230,6 +235,7 @@ func (n *Node) withMining(context.Context) error {
 		return err
 	}
 	n.srv.RegisterMining(m)
+	n.proving.Store(m)
 	return n.group.Go("mining", m.Run)
 }
 

@@ -18,6 +18,7 @@ func provingCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{Name: "info", Usage: "what is proven and what comes next", Flags: []cli.Flag{jsonFlag}, Action: provingInfo},
 			{Name: "deadlines", Usage: "the 48 deadlines and their sectors", Flags: []cli.Flag{jsonFlag}, Action: provingDeadlines},
+			faultsCommand(),
 		},
 	}
 }
