@@ -164,14 +164,8 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 			return err
 		}
 	}
-	var fe *transfer.FatalError
-	switch {
-	case errors.As(err, &fe):
-		return fatalError("transfer of %s: %w", rec.TransferURL, err)
-	case err != nil && !ownDisk(err):
-		return &classError{api.DealRetryAuto, api.FaultCaller, fmt.Errorf("transfer of %s: %w", rec.TransferURL, err)}
-	case err != nil:
-		return fmt.Errorf("transfer of %s: %w", rec.TransferURL, err)
+	if err != nil {
+		return transferError(rec, err)
 	}
 	if err := p.verify(ctx, rec, prop); err != nil {
 		return err
@@ -187,6 +181,19 @@ func (p *Provider) pull(ctx context.Context, rec *Record) error {
 	defer func() { <-p.transfers }()
 	return p.deps.Fetcher.Fetch(ctx, transfer.Request{URL: rec.TransferURL, Headers: rec.Headers, Size: rec.TransferSize,
 		Path: p.StagedPath(rec.UUID), Progress: func(n uint64) { p.deps.Store.progress(rec.UUID, n) }})
+}
+
+// transferError says whose trouble a transfer was.
+func transferError(rec *Record, err error) error {
+	var fe *transfer.FatalError
+	if errors.As(err, &fe) {
+		return fatalError("transfer of %s: %w", rec.TransferURL, err)
+	}
+	err = fmt.Errorf("transfer of %s: %w", rec.TransferURL, err)
+	if ownDisk(err) {
+		return err
+	}
+	return &classError{api.DealRetryAuto, api.FaultCaller, err}
 }
 
 // ownDisk tells whether a transfer failed in a file of ours.

@@ -183,14 +183,16 @@ const goneAfter abi.ChainEpoch = builtin.EpochsInDay
 func (p *Provider) onChain(ctx context.Context, rec *Record, prop market.DealProposal) (*api.MarketDeal, error) {
 	deal, err := p.deps.Chain.StateMarketStorageDeal(ctx, rec.ChainDealID, nil)
 	var missing *api.ErrNotFound
-	switch {
-	case errors.As(err, &missing):
+	if errors.As(err, &missing) {
 		return nil, nil
-	case err != nil && !api.IsTemporary(err) && p.passed(ctx, prop.StartEpoch+goneAfter):
-		return nil, nil
-	case err != nil:
+	}
+	if err != nil {
+		if !api.IsTemporary(err) && p.passed(ctx, prop.StartEpoch+goneAfter) {
+			return nil, nil
+		}
 		return nil, fmt.Errorf("read deal %d: %w", rec.ChainDealID, err)
-	case deal.State.SlashEpoch > -1:
+	}
+	if deal.State.SlashEpoch > -1 {
 		return nil, late(rec, "deal %d was slashed at epoch %d", rec.ChainDealID, deal.State.SlashEpoch)
 	}
 	return deal, nil

@@ -63,13 +63,14 @@ type world struct {
 	slashed   abi.ChainEpoch
 	missing   bool // the chain does not have the deal
 	seal      abi.ChainEpoch
+	rests     api.SectorState // of the sector of an active deal
 	onAdd     func(r api.AddPieceRequest) error
 }
 
 func newWorld(t *testing.T) *world {
 	payload := bytes.Repeat([]byte("quarry!"), 100)
 	return &world{
-		view: view{escrow: 518400}, t: t, born: time.Now(), payload: payload, served: payload, dir: t.TempDir(), active: -1, slashed: -1, seal: sealTime,
+		view: view{escrow: 518400}, t: t, born: time.Now(), payload: payload, served: payload, dir: t.TempDir(), active: -1, slashed: -1, seal: sealTime, rests: api.SectorProving,
 		fail: map[string][]error{}, calls: map[string]int{}, places: map[string]*place{}, sectors: map[abi.SectorNumber]api.SectorState{},
 		index: map[api.PiecePlacement]int{},
 	}
@@ -190,7 +191,7 @@ func (w *world) SectorsStatus(_ context.Context, n abi.SectorNumber, _ bool) (ap
 	defer w.mu.Unlock()
 	st := w.sectors[n]
 	if w.active >= 0 {
-		st = api.SectorProving
+		st = w.rests
 	}
 	return api.SectorInfo{State: st}, w.err("SectorsStatus")
 }
