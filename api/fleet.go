@@ -39,6 +39,11 @@ type TaskProgress struct {
 	Attempt int
 	Stage   string
 	Percent float64
+	// Spent is how long the worker has computed. A worker whose claim ran out while
+	// it could not reach the node gets the task back from one that spent less on it.
+	Spent time.Duration
+	// Computed says that nothing but publishing is left.
+	Computed bool
 }
 
 // TaskClaim is the claim as it stands after a progress report.

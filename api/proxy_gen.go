@@ -2579,6 +2579,8 @@ type TasksStruct struct {
 		TaskWait     func(ctx context.Context, id UUID) (TaskStatus, error)                        `perm:"read"`
 		TaskList     func(ctx context.Context, cursor string, limit int) (Page[TaskStatus], error) `perm:"read"`
 		TaskForget   func(ctx context.Context, id UUID) error                                      `perm:"tasks"`
+		TaskRetry    func(ctx context.Context, id UUID) error                                      `perm:"tasks"`
+		TaskAbort    func(ctx context.Context, id UUID) error                                      `perm:"tasks"`
 		RemoveSector func(ctx context.Context, s_ abi.SectorID) error                              `perm:"tasks"`
 	}
 }
@@ -2624,6 +2626,22 @@ func (s *TasksStruct) TaskForget(ctx context.Context, id UUID) (err error) {
 		return notConnected("TaskForget")
 	}
 	return s.Internal.TaskForget(ctx, id)
+}
+
+// TaskRetry implements [Tasks].
+func (s *TasksStruct) TaskRetry(ctx context.Context, id UUID) (err error) {
+	if s.Internal.TaskRetry == nil {
+		return notConnected("TaskRetry")
+	}
+	return s.Internal.TaskRetry(ctx, id)
+}
+
+// TaskAbort implements [Tasks].
+func (s *TasksStruct) TaskAbort(ctx context.Context, id UUID) (err error) {
+	if s.Internal.TaskAbort == nil {
+		return notConnected("TaskAbort")
+	}
+	return s.Internal.TaskAbort(ctx, id)
 }
 
 // RemoveSector implements [Tasks].
@@ -2693,6 +2711,24 @@ func (s *TasksServer) TaskList(ctx context.Context, cursor string, limit int) (r
 func (s *TasksServer) TaskForget(ctx context.Context, id UUID) (err error) {
 	err = s.Guard(ctx, Method{"TaskForget", "tasks"}, func(ctx context.Context) (err error) {
 		err = s.Impl.TaskForget(ctx, id)
+		return err
+	})
+	return err
+}
+
+// TaskRetry guards the method of [Tasks].
+func (s *TasksServer) TaskRetry(ctx context.Context, id UUID) (err error) {
+	err = s.Guard(ctx, Method{"TaskRetry", "tasks"}, func(ctx context.Context) (err error) {
+		err = s.Impl.TaskRetry(ctx, id)
+		return err
+	})
+	return err
+}
+
+// TaskAbort guards the method of [Tasks].
+func (s *TasksServer) TaskAbort(ctx context.Context, id UUID) (err error) {
+	err = s.Guard(ctx, Method{"TaskAbort", "tasks"}, func(ctx context.Context) (err error) {
+		err = s.Impl.TaskAbort(ctx, id)
 		return err
 	})
 	return err

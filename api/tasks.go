@@ -60,6 +60,7 @@ type TaskStatus struct {
 	Attempts  int             // claims granted so far; the fencing number of the last one
 	Result    json.RawMessage // when done; read by a Task only
 	Failure   *Failure        // of the last attempt, when there was one
+	Waiting   string          // why a queued task is not running: which worker, path or file is missing
 	Submitted time.Time
 	Updated   time.Time
 }
@@ -79,6 +80,12 @@ type Tasks interface {
 	TaskList(ctx context.Context, cursor string, limit int) ([]TaskStatus, string, error) //perm:read
 	// TaskForget drops a final task and its result.
 	TaskForget(ctx context.Context, id UUID) error //perm:tasks
+	// TaskRetry lets a queued task be tried at once, whatever delay it was given,
+	// with all its tries before it. A running or final task is left alone.
+	TaskRetry(ctx context.Context, id UUID) error //perm:tasks
+	// TaskAbort takes a running task from its worker and queues it again. What was
+	// computed of it stays with the worker. A task that is not running is left alone.
+	TaskAbort(ctx context.Context, id UUID) error //perm:tasks
 	// RemoveSector deletes every file of a sector from every path.
 	RemoveSector(ctx context.Context, s abi.SectorID) error //perm:tasks
 }

@@ -83,6 +83,32 @@ func (t Task[P, R]) Result(st TaskStatus) (r R, err error) {
 	return r, nil
 }
 
+// BlobsOf lists the bulk results that a task names, in what goes in and what
+// came out.
+func BlobsOf(st TaskStatus) []BlobRef {
+	var out []BlobRef
+	add := func(r BlobRef, err error) {
+		if err == nil && r.Defined() {
+			out = append(out, r)
+		}
+	}
+	switch st.Spec.Type {
+	case TaskCommit1:
+		r, err := Commit1.Result(st)
+		add(r.Vanilla, err)
+	case TaskProveUpdate1:
+		r, err := ProveUpdate1.Result(st)
+		add(r.Vanilla, err)
+	case TaskCommit2:
+		p, err := Commit2.Params(st.Spec)
+		add(p.Vanilla, err)
+	case TaskProveUpdate2:
+		p, err := ProveUpdate2.Params(st.Spec)
+		add(p.Vanilla, err)
+	}
+	return out
+}
+
 // PreCommit1Out is what the first phase of sealing hands to the second; only
 // workers look inside.
 type PreCommit1Out struct{ json.RawMessage }

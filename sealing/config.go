@@ -78,6 +78,7 @@ type Storage interface {
 	TaskGet(ctx context.Context, id api.UUID) (api.TaskStatus, error)
 	TaskWait(ctx context.Context, id api.UUID) (api.TaskStatus, error)
 	TaskForget(ctx context.Context, id api.UUID) error
+	TaskRetry(ctx context.Context, id api.UUID) error
 	BlobOpen(ctx context.Context, ref api.BlobRef) (io.ReadCloser, error)
 	RemoveSector(ctx context.Context, s abi.SectorID) error
 }

@@ -142,8 +142,25 @@ func (s *Sealing) SectorRetry(ctx context.Context, n abi.SectorNumber) error {
 		l.rec = rec
 		s.kick(l)
 		return nil
+	case machine[l.rec.State].Effect == effNone:
+		return &api.ErrInvalid{What: "retry of " + s.name(n), Reason: fmt.Sprintf("state %s waits for no retry", l.rec.State)}
 	}
-	return &api.ErrInvalid{What: "retry of " + s.name(n), Reason: fmt.Sprintf("state %s waits for no retry", l.rec.State)}
+	s.kick(l)
+	return s.retryTask(ctx, l.rec)
+}
+
+// retryTask lets the task that a sector waits for be tried at once. One that runs
+// goes on.
+func (s *Sealing) retryTask(ctx context.Context, r record) error {
+	if r.TaskID == nil {
+		return nil
+	}
+	err := s.deps.Storage.TaskRetry(ctx, *r.TaskID)
+	var gone *api.ErrNotFound
+	if err != nil && !errors.As(err, &gone) {
+		return fmt.Errorf("retry of %s: %w", s.name(r.Number), err)
+	}
+	return nil
 }
 
 // SectorRemove deletes the files and gives the sector up. A sector that the

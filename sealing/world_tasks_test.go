@@ -173,6 +173,13 @@ func (w *world) TaskForget(ctx context.Context, id api.UUID) error {
 	return w.reach(ctx, "TaskForget")
 }
 
+func (w *world) TaskRetry(ctx context.Context, id api.UUID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.retried = append(w.retried, id)
+	return w.reach(ctx, "TaskRetry")
+}
+
 func (w *world) RemoveSector(ctx context.Context, id abi.SectorID) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

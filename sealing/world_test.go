@@ -47,6 +47,7 @@ type world struct {
 	faults    []error                       // messages that were wrong in themselves
 	inactive  int                           // how many times the sectors are said not to be active
 	blobs     map[cid.Cid][]byte
+	retried   []api.UUID // tasks
 	removed   map[abi.SectorID]bool
 
 	keyed    map[string]cid.Cid

@@ -206,7 +206,7 @@ type deaf struct {
 	tried chan struct{}
 }
 
-func (d *deaf) WorkerDone(context.Context, api.UUID, api.UUID, json.RawMessage, string, bool) error {
+func (d *deaf) WorkerDone(context.Context, api.TaskReport) error {
 	select {
 	case d.tried <- struct{}{}:
 	default:
@@ -261,21 +261,31 @@ func TestManagerRestarts(t *testing.T) {
 	})
 }
 
-// TestNoSpace: a path with a limit refuses before work starts, and the task is
-// retryable.
+// TestNoSpace: a path with a limit refuses before work starts; the task waits,
+// says for what, and goes on by itself when there is room.
 func TestNoSpace(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "small")
-	require.NoError(t, paths.InitDir(dir, api.PathMeta{ID: "small", Weight: 1, CanSeal: true, CanStore: true, MaxStorage: 16 << 10}))
+	require.NoError(t, paths.InitDir(dir, api.PathMeta{ID: "small", Weight: 1, CanSeal: true, CanStore: true, MaxStorage: 64 << 10}))
 	m, local := newManager(t, memStore(), dir)
 	background(t, m.Run)
 	background(t, newWorker(t, m, local, memStore()).Run)
 	big := make([]byte, 64<<10)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "filler"), big, 0o600))
 	_, add := piece(t, 1000, 1024)
-	st := submit(t, m, "full", api.TaskAddPiece, ref, add)
-	require.Equal(t, api.TaskFailed, st.State)
-	require.True(t, st.Failure.Retryable)
-	require.Contains(t, st.Failure.Text, "no space")
+	spec, err := api.AddPiece.Spec("full", ref, add)
+	require.NoError(t, err)
+	st, err := m.TaskSubmit(t.Context(), spec)
+	require.NoError(t, err)
+	get := func(ok func(api.TaskStatus) bool) func() bool {
+		return func() bool {
+			st, err = m.TaskGet(t.Context(), st.ID)
+			return err == nil && ok(st)
+		}
+	}
+	require.Eventually(t, get(noRoom), time.Minute, 10*time.Millisecond)
 	_, exists := local.Find(ref.ID, api.FileUnsealed)
 	require.False(t, exists)
+	require.NoError(t, os.Remove(filepath.Join(dir, "filler")))
+	require.Eventually(t, get(api.TaskStatus.Final), time.Minute, 10*time.Millisecond)
+	require.Equal(t, api.TaskDone, st.State, "%v", st.Failure)
 }

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
@@ -71,8 +73,8 @@ func namespaced(t *testing.T, name string, args ...string) *exec.Cmd {
 }
 
 // sealOnFull seals, proves and keeps a sector on a tmpfs with the given limit,
-// which is told what the path itself uses, and makes more room whenever a task
-// fails. It tells whether one did.
+// which is told what the path itself uses, and makes more room when a task waits
+// for it: the same task then ends well. It tells whether one waited.
 func sealOnFull(t *testing.T, name string, limit func(files, pages int) string) (full bool) {
 	dir := filepath.Join(t.TempDir(), "both")
 	require.NoError(t, os.Mkdir(dir, 0o700))
@@ -94,16 +96,21 @@ func sealOnFull(t *testing.T, name string, limit func(files, pages int) string) 
 	defer stopM()
 	defer stopW()
 	do := func(key string, typ api.TaskType, params any) json.RawMessage {
-		st := submit(t, m, key, typ, ref, params)
-		if st.State == api.TaskFailed {
-			full = true
-			require.True(t, st.Failure.Retryable, "%s: %s", key, st.Failure)
-			require.Contains(t, st.Failure.Text, "no space") // the kernel's words or those of the check before
-			t.Logf("%s: full at %s: %s", name, key, st.Failure)
-			mount(unix.MS_REMOUNT, plenty)
-			st = submit(t, m, key+"/again", typ, ref, params)
-		}
-		require.Equal(t, api.TaskDone, st.State, "%s: %s", key, st.Failure)
+		raw, err := json.Marshal(params)
+		require.NoError(t, err)
+		st, err := m.TaskSubmit(t.Context(), api.TaskSpec{Key: key, Type: typ, Sector: ref, Params: raw})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			st, err = m.TaskGet(t.Context(), st.ID)
+			if err == nil && !full && noRoom(st) {
+				full = true
+				t.Logf("%s: full at %s: %v; %s", name, key, st.Failure, st.Waiting)
+				mount(unix.MS_REMOUNT, plenty)
+				err = m.TaskRetry(t.Context(), st.ID)
+			}
+			return err == nil && st.Final()
+		}, time.Minute, 10*time.Millisecond, key)
+		require.Equal(t, api.TaskDone, st.State, "%s: %v", key, st.Failure)
 		return st.Result
 	}
 	r := sealWith(t, do)
@@ -116,6 +123,13 @@ func sealOnFull(t *testing.T, name string, limit func(files, pages int) string) 
 	return full
 }
 
+// noRoom tells whether a task waits for space, in the words of the kernel, of the
+// worker's reservation or of the queue.
+func noRoom(st api.TaskStatus) bool {
+	var full *api.ErrNoSpace
+	return st.State == api.TaskQueued && (st.Failure != nil && errors.As(st.Failure, &full) || strings.Contains(st.Waiting, " free, the largest has "))
+}
+
 // sealWith is seal with another way to do a task.
 func sealWith(t *testing.T, do func(key string, typ api.TaskType, params any) json.RawMessage) sealed {
 	data, add := piece(t, 1000, 1024)
@@ -123,7 +137,8 @@ func sealWith(t *testing.T, do func(key string, typ api.TaskType, params any) js
 	pieces := []abi.PieceInfo{add.Piece, filler}
 	do("AP/0", api.TaskAddPiece, add)
 	do("AP/1", api.TaskAddPiece, api.AddPieceParams{Existing: pieces[:1], Piece: filler})
-	pc1 := do("PC1", api.TaskPreCommit1, api.PreCommit1Params{Ticket: ticket, Pieces: pieces})
+	var pc1 api.PreCommit1Out
+	require.NoError(t, json.Unmarshal(do("PC1", api.TaskPreCommit1, api.PreCommit1Params{Ticket: ticket, Pieces: pieces}), &pc1))
 	out := sealed{data: data, pieces: pieces}
 	require.NoError(t, json.Unmarshal(do("PC2", api.TaskPreCommit2, api.PreCommit2Params{PreCommit1Out: pc1}), &out.pc2))
 	return out

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +27,7 @@ import (
 	"quarry/proofs/porep"
 	"quarry/proofs/post"
 	"quarry/storage"
+	"quarry/storage/blobs"
 	"quarry/storage/fetch"
 	"quarry/storage/index"
 	"quarry/storage/paths"
@@ -86,9 +89,36 @@ func newManager(t *testing.T, store datastore.Batching, dirs ...string) (*storag
 	t.Helper()
 	idx := index.New(index.Config{})
 	local := openLocal(t, idx, "", dirs...)
-	m, err := storage.New(storage.Config{Hostname: "test", Tasks: fastTasks}, storage.Deps{Store: store, Index: idx, Local: local, Log: testLog(t)})
+	m, err := storage.New(storage.Config{Hostname: "test", Tasks: fastTasks}, storage.Deps{Store: store, Index: idx, Local: local, Blobs: bulk(t), Log: testLog(t)})
 	require.NoError(t, err)
 	return m, local
+}
+
+// bulks is the store of bulk results of each test that runs.
+var bulks sync.Map
+
+// bulk is the store of bulk results of a test; a manager that is made again has
+// the same.
+func bulk(t *testing.T) *blobs.Store {
+	t.Helper()
+	if s, ok := bulks.Load(t.Name()); ok {
+		return s.(*blobs.Store) //nolint:forcetypeassert // nothing else is stored
+	}
+	s, err := blobs.Open(blobs.Config{Dir: t.TempDir()})
+	require.NoError(t, err)
+	bulks.Store(t.Name(), s)
+	t.Cleanup(func() { bulks.Delete(t.Name()) })
+	return s
+}
+
+// read gives a bulk result.
+func read(t *testing.T, m *storage.Manager, ref api.BlobRef) []byte {
+	t.Helper()
+	r, err := m.BlobOpen(t.Context(), ref)
+	require.NoError(t, err)
+	b, err := io.ReadAll(r)
+	require.NoError(t, errors.Join(err, r.Close()))
+	return b
 }
 
 func testLog(t *testing.T) *slog.Logger {
@@ -103,7 +133,7 @@ func memStore() datastore.Batching { return dssync.MutexWrap(datastore.NewMapDat
 func newWorker(t *testing.T, s worker.Storage, local *paths.Local, store datastore.Batching, types ...api.TaskType) *worker.Worker {
 	t.Helper()
 	w, err := worker.New(context.Background(), worker.Config{TaskTypes: types, Progress: 20 * time.Millisecond, Retry: 20 * time.Millisecond, PullPause: 2 * time.Millisecond},
-		worker.Deps{Storage: s, Local: local, Store: store, Log: testLog(t)})
+		worker.Deps{Storage: s, Local: local, Store: store, Blobs: bulk(t), Log: testLog(t)})
 	require.NoError(t, err)
 	return w
 }
@@ -169,7 +199,7 @@ func seal(t *testing.T, m *storage.Manager, s api.SectorRef) sealed {
 	filler := abi.PieceInfo{PieceCID: commp.ZeroPiece(1024), Size: 1024}
 	do[abi.PieceInfo](t, m, name+"/AP/1", api.TaskAddPiece, s, api.AddPieceParams{Existing: []abi.PieceInfo{add.Piece}, Piece: filler})
 	pieces := []abi.PieceInfo{add.Piece, filler}
-	pc1 := do[json.RawMessage](t, m, name+"/PC1", api.TaskPreCommit1, s, api.PreCommit1Params{Ticket: ticket, Pieces: pieces})
+	pc1 := do[api.PreCommit1Out](t, m, name+"/PC1", api.TaskPreCommit1, s, api.PreCommit1Params{Ticket: ticket, Pieces: pieces})
 	pc2 := do[api.PreCommit2Result](t, m, name+"/PC2", api.TaskPreCommit2, s, api.PreCommit2Params{PreCommit1Out: pc1})
 	return sealed{data, pieces, pc2}
 }
@@ -186,7 +216,7 @@ func prove(t *testing.T, m *storage.Manager, s api.SectorRef, r sealed) cid.Cid 
 	require.NoError(t, err)
 	require.Equal(t, want, commD)
 	ok, err := porep.Verify(context.Background(), proof.SealVerifyInfo{SealProof: s.ProofType, SectorID: s.ID, Randomness: ticket,
-		InteractiveRandomness: seed, SealedCID: commR, UnsealedCID: commD}, c1.Vanilla)
+		InteractiveRandomness: seed, SealedCID: commR, UnsealedCID: commD}, read(t, m, c1.Vanilla))
 	require.NoError(t, err)
 	require.True(t, ok)
 	return commR
@@ -275,7 +305,7 @@ func TestSeal8MiB(t *testing.T) {
 	began := time.Now()
 	do[abi.PieceInfo](t, m, "ap0", api.TaskAddPiece, s, add)
 	pieces := []abi.PieceInfo{add.Piece, {PieceCID: commp.ZeroPiece(4 << 20), Size: 4 << 20}}
-	pc1 := do[json.RawMessage](t, m, "pc1", api.TaskPreCommit1, s, api.PreCommit1Params{Ticket: ticket, Pieces: pieces})
+	pc1 := do[api.PreCommit1Out](t, m, "pc1", api.TaskPreCommit1, s, api.PreCommit1Params{Ticket: ticket, Pieces: pieces})
 	pc2 := do[api.PreCommit2Result](t, m, "pc2", api.TaskPreCommit2, s, api.PreCommit2Params{PreCommit1Out: pc1})
 	prove(t, m, s, sealed{data, pieces, pc2})
 	do[any](t, m, "fin", api.TaskFinalize, s, api.FinalizeParams{})

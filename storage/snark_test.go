@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,8 +36,17 @@ func (f prover) Update(_ context.Context, info proof.ReplicaUpdateInfo, vanilla 
 	return bytes.Repeat([]byte{8}, f.size), nil
 }
 
-func commit2(number abi.SectorNumber) api.Commit2Params {
-	return api.Commit2Params{Vanilla: []byte("vanilla"), Info: proof.SealVerifyInfo{SealProof: sealProof, SectorID: abi.SectorID{Miner: 1000, Number: number},
+// vanilla is a bulk result that stands for a proof.
+func vanilla(t *testing.T) api.BlobRef {
+	t.Helper()
+	ref, err := bulk(t).BlobPut(t.Context(), strings.NewReader("vanilla"))
+	require.NoError(t, err)
+	return ref
+}
+
+func commit2(t *testing.T, number abi.SectorNumber) api.Commit2Params {
+	t.Helper()
+	return api.Commit2Params{Vanilla: vanilla(t), Info: proof.SealVerifyInfo{SealProof: sealProof, SectorID: abi.SectorID{Miner: 1000, Number: number},
 		Randomness: abi.SealRandomness(ticket), InteractiveRandomness: abi.InteractiveSealRandomness(seed),
 		SealedCID: commp.ZeroPiece(2048), UnsealedCID: commp.ZeroPiece(2048)}}
 }
@@ -49,23 +59,23 @@ func TestCommit2GoesToWhoCan(t *testing.T) {
 	plain := newWorker(t, m, local, memStore())
 	require.NotContains(t, plain.Info().TaskTypes, api.TaskCommit2)
 	background(t, plain.Run)
-	raw, err := json.Marshal(commit2(ref.ID.Number))
+	raw, err := json.Marshal(commit2(t, ref.ID.Number))
 	require.NoError(t, err)
 	st, err := m.TaskSubmit(context.Background(), api.TaskSpec{Key: "C2", Type: api.TaskCommit2, Sector: ref, Params: raw})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { ws, err := m.WorkerList(context.Background()); return err == nil && len(ws) == 1 }, 10*time.Second, time.Millisecond)
 
 	able, err := worker.New(context.Background(), worker.Config{TaskTypes: []api.TaskType{api.TaskCommit2}, Retry: time.Millisecond},
-		worker.Deps{Storage: m, Local: openLocal(t, m, ""), Store: memStore(), Snark: prover{192}, Log: testLog(t)})
+		worker.Deps{Storage: m, Local: openLocal(t, m, ""), Store: memStore(), Blobs: bulk(t), Snark: prover{192}, Log: testLog(t)})
 	require.NoError(t, err)
 	background(t, able.Run)
-	got := do[api.Commit2Result](t, m, "C2", api.TaskCommit2, ref, commit2(ref.ID.Number))
+	got := do[api.Commit2Result](t, m, "C2", api.TaskCommit2, ref, commit2(t, ref.ID.Number))
 	require.Len(t, got.Proof, 192)
 	again, err := m.TaskGet(context.Background(), st.ID)
 	require.NoError(t, err)
 	require.Equal(t, 1, again.Attempts)
 
-	wrong := submit(t, m, "other sector", api.TaskCommit2, ref, commit2(8))
+	wrong := submit(t, m, "other sector", api.TaskCommit2, ref, commit2(t, 8))
 	require.Equal(t, api.TaskFailed, wrong.State)
 	require.Contains(t, wrong.Failure.Text, "s-t01000-8")
 }
@@ -73,10 +83,10 @@ func TestCommit2GoesToWhoCan(t *testing.T) {
 func TestCommit2OfTheWrongSizeIsAFailure(t *testing.T) {
 	m, local := newManager(t, memStore())
 	background(t, m.Run)
-	w, err := worker.New(context.Background(), worker.Config{}, worker.Deps{Storage: m, Local: local, Store: memStore(), Snark: prover{191}, Log: testLog(t)})
+	w, err := worker.New(context.Background(), worker.Config{}, worker.Deps{Storage: m, Local: local, Store: memStore(), Blobs: bulk(t), Snark: prover{191}, Log: testLog(t)})
 	require.NoError(t, err)
 	background(t, w.Run)
-	st := submit(t, m, "C2", api.TaskCommit2, ref, commit2(ref.ID.Number))
+	st := submit(t, m, "C2", api.TaskCommit2, ref, commit2(t, ref.ID.Number))
 	require.Equal(t, api.TaskFailed, st.State)
 	require.Contains(t, st.Failure.Text, "191 bytes instead of 192")
 }
@@ -84,10 +94,10 @@ func TestCommit2OfTheWrongSizeIsAFailure(t *testing.T) {
 func TestProveUpdate2(t *testing.T) {
 	m, local := newManager(t, memStore())
 	background(t, m.Run)
-	w, err := worker.New(context.Background(), worker.Config{}, worker.Deps{Storage: m, Local: local, Store: memStore(), Snark: prover{192}, Log: testLog(t)})
+	w, err := worker.New(context.Background(), worker.Config{}, worker.Deps{Storage: m, Local: local, Store: memStore(), Blobs: bulk(t), Snark: prover{192}, Log: testLog(t)})
 	require.NoError(t, err)
 	background(t, w.Run)
-	p := api.ProveUpdate2Params{Vanilla: []byte("vanilla"), Info: proof.ReplicaUpdateInfo{UpdateProofType: updateProof,
+	p := api.ProveUpdate2Params{Vanilla: vanilla(t), Info: proof.ReplicaUpdateInfo{UpdateProofType: updateProof,
 		OldSealedSectorCID: commp.ZeroPiece(128), NewSealedSectorCID: commp.ZeroPiece(256), NewUnsealedSectorCID: commp.ZeroPiece(512)}}
 	got := do[api.ProveUpdate2Result](t, m, "PR2", api.TaskProveUpdate2, ref, p)
 	require.Equal(t, bytes.Repeat([]byte{8}, 192), got.Proof)

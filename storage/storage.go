@@ -75,7 +75,12 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 		log:    deps.Log,
 	}
 	var err error
-	m.tasks, err = sched.New(context.Background(), cfg.Tasks, sched.Deps{Store: deps.Store, Reach: m.reach, Log: deps.Log})
+	m.tasks, err = sched.New(context.Background(), cfg.Tasks, sched.Deps{
+		Store: deps.Store,
+		Reach: m.reach,
+		Files: taskFiles{deps.Index},
+		Log:   deps.Log,
+	})
 	return m, err
 }
 
@@ -86,6 +91,8 @@ func (m *Manager) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.local.Run(ctx) })
 	g.Go(func() error { return m.tasks.Run(ctx) })
+	g.Go(func() error { return m.wakeTasks(ctx) })
+	g.Go(func() error { return m.sweepBlobs(ctx) })
 	return g.Wait()
 }
 
@@ -118,6 +125,12 @@ func (m *Manager) TaskWait(ctx context.Context, id api.UUID) (api.TaskStatus, er
 func (m *Manager) TaskList(ctx context.Context, cursor string, limit int) ([]api.TaskStatus, string, error) {
 	return m.tasks.List(ctx, cursor, limit)
 }
+
+// TaskRetry lets a queued task be tried at once.
+func (m *Manager) TaskRetry(ctx context.Context, id api.UUID) error { return m.tasks.Retry(ctx, id) }
+
+// TaskAbort takes a running task from its worker.
+func (m *Manager) TaskAbort(ctx context.Context, id api.UUID) error { return m.tasks.Abort(ctx, id) }
 
 // TaskForget drops a final task.
 func (m *Manager) TaskForget(ctx context.Context, id api.UUID) error { return m.tasks.Forget(ctx, id) }

@@ -3,7 +3,6 @@ package storage_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"os"
 	"testing"
 
@@ -41,7 +40,7 @@ func newUpdating(t *testing.T) *updating {
 	background(t, m.Run)
 	background(t, newWorker(t, m, local, memStore()).Run)
 	u := &updating{Manager: m, local: local, t: t}
-	pc1 := do[json.RawMessage](t, m, "PC1", api.TaskPreCommit1, ref, api.PreCommit1Params{Ticket: ticket})
+	pc1 := do[api.PreCommit1Out](t, m, "PC1", api.TaskPreCommit1, ref, api.PreCommit1Params{Ticket: ticket})
 	pc2 := do[api.PreCommit2Result](t, m, "PC2", api.TaskPreCommit2, ref, api.PreCommit2Params{PreCommit1Out: pc1})
 	u.old = parse(t, pc2.SealedCID)
 	do[any](t, m, "FIN", api.TaskFinalize, ref, api.FinalizeParams{})
@@ -117,7 +116,7 @@ func TestUpdatedSectorStaysProvable(t *testing.T) {
 
 	pr := do[api.ProveUpdate1Result](t, u.Manager, "PR1", api.TaskProveUpdate1, ref, api.ProveUpdate1Params{Commitments: u.ru.Commitments})
 	info := proof.ReplicaUpdateInfo{UpdateProofType: updateProof, OldSealedSectorCID: u.old, NewSealedSectorCID: u.fresh, NewUnsealedSectorCID: u.dataID}
-	ok, err := update.Verify(context.Background(), info, pr.Vanilla)
+	ok, err := update.Verify(context.Background(), info, read(t, u.Manager, pr.Vanilla))
 	require.NoError(t, err)
 	require.True(t, ok)
 

@@ -21,6 +21,7 @@ import (
 	"quarry/node/serve"
 	"quarry/proofs/commp"
 	"quarry/storage"
+	"quarry/storage/blobs"
 	"quarry/storage/fetch"
 	"quarry/storage/index"
 	"quarry/storage/paths"
@@ -83,11 +84,15 @@ func newPrivate(t *testing.T) *private {
 	keep := filepath.Join(t.TempDir(), "keep")
 	require.NoError(t, paths.InitDir(keep, api.PathMeta{ID: "keep", Weight: 1, CanStore: true}))
 	require.NoError(t, p.local.Add(context.Background(), keep))
+	bulk, err := blobs.Open(blobs.Config{Dir: r.Path(repo.DirBlobs)})
+	require.NoError(t, err)
 	p.manager, err = storage.New(storage.Config{Tasks: sched.Config{ClaimWait: time.Second}}, storage.Deps{
-		Store: dssync.MutexWrap(datastore.NewMapDatastore()), Index: idx, Local: p.local, Token: func() string { return p.token }})
+		Store: dssync.MutexWrap(datastore.NewMapDatastore()), Index: idx, Local: p.local, Blobs: bulk, Token: func() string { return p.token }})
 	require.NoError(t, err)
 	srv.RegisterCommon(p)
 	srv.RegisterStorage(p.manager)
+	srv.Handle("GET "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
+	srv.Handle("PUT "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
 	srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(p.local))
 	srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(p.local))
 	background(t, srv.Run)
@@ -143,7 +148,7 @@ func TestRemoteWorker(t *testing.T) {
 	ref := api.SectorRef{ID: abi.SectorID{Miner: 1000, Number: 3}, ProofType: abi.RegisteredSealProof_StackedDrg2KiBV1_1}
 	pieces := []abi.PieceInfo{{PieceCID: commp.ZeroPiece(2048), Size: 2048}}
 	ticket := make(abi.SealRandomness, 32)
-	var pc1 json.RawMessage
+	var pc1 api.PreCommit1Out
 	p.do(t, "pc1", api.TaskPreCommit1, ref, api.PreCommit1Params{Ticket: ticket, Pieces: pieces}, &pc1)
 	var pc2 api.PreCommit2Result
 	p.do(t, "pc2", api.TaskPreCommit2, ref, api.PreCommit2Params{PreCommit1Out: pc1}, &pc2)

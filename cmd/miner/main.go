@@ -37,7 +37,7 @@ func newApp(out io.Writer) *cli.App {
 		},
 		Commands: []*cli.Command{
 			initCommand(), runCommand(), stopCommand(), infoCommand(), versionCommand(), waitAPICommand(),
-			authCommand(), netCommand(), sectorsCommand(), storageCommand(), provingCommand(),
+			authCommand(), netCommand(), sectorsCommand(), sealingCommand(), storageCommand(), provingCommand(),
 			dealsCommand(), configCommand(),
 		},
 		CommandNotFound: func(c *cli.Context, name string) {

@@ -30,6 +30,7 @@ type Index struct {
 	paths   map[api.StorageID]*entry
 	sectors map[fileKey]map[api.StorageID]bool // value: primary
 	locks   lockTable
+	changed chan struct{} // one signal at most: something came, or was given back
 }
 
 type entry struct {
@@ -51,7 +52,18 @@ func New(cfg Config) *Index {
 	if cfg.Silence <= 0 {
 		cfg.Silence = 50 * time.Second
 	}
-	return &Index{cfg: cfg, paths: map[api.StorageID]*entry{}, sectors: map[fileKey]map[api.StorageID]bool{}, locks: newLockTable()}
+	return &Index{cfg: cfg, paths: map[api.StorageID]*entry{}, sectors: map[fileKey]map[api.StorageID]bool{}, locks: newLockTable(), changed: make(chan struct{}, 1)}
+}
+
+// Changed gives a signal, one for many, after a path or a file has come or files
+// of a sector were given back: who waits for one of these may have it now.
+func (x *Index) Changed() <-chan struct{} { return x.changed }
+
+func (x *Index) signal() {
+	select {
+	case x.changed <- struct{}{}:
+	default:
+	}
 }
 
 // StorageAttach tells of a path and of a URL that serves it; repeating it
@@ -75,6 +87,7 @@ func (x *Index) StorageAttach(_ context.Context, p api.PathMeta, base string, st
 		x.paths[p.ID] = e
 	}
 	e.meta, e.stat, e.beat, e.fault = copyMeta(p), stat, time.Now(), ""
+	x.signal()
 	switch {
 	case base == "":
 		e.local = true
@@ -118,6 +131,9 @@ func (x *Index) StorageReportHealth(_ context.Context, id api.StorageID, stat ap
 	e := x.paths[id]
 	if e == nil {
 		return unknownPath(id)
+	}
+	if !x.healthy(e) || stat.Available > e.stat.Available {
+		x.signal() // it is back, or has more room
 	}
 	e.stat, e.beat, e.fault = stat, time.Now(), errText
 	return nil

@@ -30,8 +30,11 @@ type lockTable struct {
 type lease struct {
 	api.LockRequest
 	id      api.UUID
-	expires time.Time
+	expires time.Time // zero: of a claimed task, ends with the claim
 }
+
+// over tells whether the lease ran out.
+func (l *lease) over(now time.Time) bool { return !l.expires.IsZero() && now.After(l.expires) }
 
 type waiter struct {
 	req   api.LockRequest
@@ -117,22 +120,12 @@ func (x *Index) waitLock(ctx context.Context, w *waiter) (api.LockLease, error) 
 // tryLock grants the lease unless a living lease or an older waiter is in the
 // way. It drops leases of the sector that ran out.
 func (x *Index) tryLock(w *waiter) (api.LockLease, bool) {
-	now := time.Now()
-	for id, l := range x.locks.leases[w.req.Sector] {
-		if now.After(l.expires) {
-			x.release(l)
-			delete(x.locks.byID, id)
-		}
-	}
+	x.dropOver(w.req.Sector)
 	if x.blocker(w) != "" {
 		return api.LockLease{}, false
 	}
-	l := &lease{LockRequest: w.req, id: uuid.New(), expires: now.Add(ttl(w.req.TTL))}
-	if x.locks.leases[w.req.Sector] == nil {
-		x.locks.leases[w.req.Sector] = map[api.UUID]*lease{}
-	}
-	x.locks.leases[w.req.Sector][l.id] = l
-	x.locks.byID[l.id] = l
+	l := &lease{LockRequest: w.req, id: uuid.New(), expires: time.Now().Add(ttl(w.req.TTL))}
+	x.grant(l)
 	return api.LockLease{ID: l.id, Expires: l.expires}, true
 }
 
@@ -140,7 +133,7 @@ func (x *Index) tryLock(w *waiter) (api.LockLease, bool) {
 func (x *Index) blocker(w *waiter) string {
 	for _, l := range x.locks.leases[w.req.Sector] {
 		if conflicts(l.LockRequest, w.req) {
-			return fmt.Sprintf("%s (until %s unless renewed)", holder(l.Holder), l.expires.UTC().Format(time.RFC3339))
+			return l.String()
 		}
 	}
 	for _, o := range x.locks.queues[w.req.Sector] {
@@ -152,6 +145,14 @@ func (x *Index) blocker(w *waiter) string {
 		}
 	}
 	return ""
+}
+
+// String names the holder and how long it has the files.
+func (l *lease) String() string {
+	if l.expires.IsZero() {
+		return holder(l.Holder) + " (while its task runs)"
+	}
+	return fmt.Sprintf("%s (until %s unless renewed)", holder(l.Holder), l.expires.UTC().Format(time.RFC3339))
 }
 
 func holder(name string) string {
@@ -172,7 +173,7 @@ func (x *Index) lockedErr(w *waiter) error {
 func (x *Index) nextExpiry(s abi.SectorID) time.Time {
 	first := time.Now().Add(maxTTL)
 	for _, l := range x.locks.leases[s] {
-		if l.expires.Before(first) {
+		if !l.expires.IsZero() && l.expires.Before(first) {
 			first = l.expires
 		}
 	}
@@ -205,11 +206,13 @@ func (x *Index) wakeAll(s abi.SectorID) {
 }
 
 func (x *Index) release(l *lease) {
+	delete(x.locks.byID, l.id)
 	delete(x.locks.leases[l.Sector], l.id)
 	if len(x.locks.leases[l.Sector]) == 0 {
 		delete(x.locks.leases, l.Sector)
 	}
 	x.wakeAll(l.Sector)
+	x.signal()
 }
 
 // StorageRenewLock extends a lease from now; *api.ErrLeaseLost when it ran out
@@ -218,10 +221,9 @@ func (x *Index) StorageRenewLock(_ context.Context, id api.UUID, d time.Duration
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	l := x.locks.byID[id]
-	if l == nil || time.Now().After(l.expires) {
-		if l != nil {
+	if l == nil || l.expires.IsZero() || l.over(time.Now()) {
+		if l != nil && !l.expires.IsZero() {
 			x.release(l)
-			delete(x.locks.byID, id)
 		}
 		return api.LockLease{}, &api.ErrLeaseLost{What: "lock " + id.String()}
 	}
@@ -233,9 +235,8 @@ func (x *Index) StorageRenewLock(_ context.Context, id api.UUID, d time.Duration
 func (x *Index) StorageUnlock(_ context.Context, id api.UUID) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if l := x.locks.byID[id]; l != nil {
+	if l := x.locks.byID[id]; l != nil && !l.expires.IsZero() {
 		x.release(l)
-		delete(x.locks.byID, id)
 	}
 	return nil
 }

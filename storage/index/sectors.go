@@ -58,6 +58,7 @@ func (x *Index) StorageDeclareSectors(_ context.Context, files []api.SectorFile)
 		}
 		x.sectors[k][f.Storage] = f.Primary
 	}
+	x.signal()
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package sched
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
 
@@ -20,73 +18,102 @@ import (
 
 // Config of a Scheduler.
 type Config struct {
-	Lease      time.Duration // a running task is queued again after this silence; 0 = 60 s
+	// Lease is how long a claim holds without a report; 0 = 15 min, longer than an
+	// outage that an operator shrugs off.
+	Lease      time.Duration
+	Silence    time.Duration // a worker not heard of for so long is not waited for; 0 = 60 s
 	ClaimWait  time.Duration // how long a claim waits for a task; 0 = 20 s
 	TaskWait   time.Duration // how long Wait waits; 0 = 30 s
 	Affinity   time.Duration // how long a task waits for a worker that has its files; 0 = 10 s
 	RetryDelay time.Duration // first delay after a retryable failure, doubling to 5 min; 0 = 1 s
-	MaxTries   int           // attempts of a task before a retryable failure is final; 0 = 8
+	MaxTries   int           // retryable failures of a task before the last is final; 0 = 8
 }
 
-// Reach tells how well a worker can get at a task's files: ok false means not
-// at all, now; a higher score means more of them are on its own paths.
-type Reach func(ctx context.Context, w api.WorkerInfo, spec api.TaskSpec) (score int, ok bool)
+// Reach tells how well a worker can get at a task's files. why is empty where it
+// can, and otherwise names what is missing; a higher score means that more of
+// them are on its own paths.
+type Reach func(ctx context.Context, w api.WorkerInfo, t api.TaskStatus) (score int, why string)
+
+// Files keeps everybody else away from the files of a claimed task.
+type Files interface {
+	// HoldFor gives the files of a task to it until Release, or says who has them
+	// and until when at most.
+	HoldFor(task api.UUID, spec api.TaskSpec, holder string) (blocker string, until time.Time)
+	Release(task api.UUID)
+}
 
 // Deps of a Scheduler.
 type Deps struct {
 	Store datastore.Batching
 	Reach Reach // nil: every worker reaches everything
+	Files Files // nil: nobody else uses sector files
 	Log   *slog.Logger
 }
 
-// Scheduler implements the task and worker methods of api.Storage. Its methods
+// Scheduler implements api.Tasks, less RemoveSector, and api.Fleet. Its methods
 // may be called from several goroutines at once.
 type Scheduler struct {
 	cfg   Config
 	store datastore.Batching
 	reach Reach
+	files Files
 	log   *slog.Logger
 
+	// mu guards what follows and is never held during a write to the store.
 	mu      sync.Mutex
 	tasks   map[api.UUID]*task
 	byKey   map[string]*task
+	bySeq   []*task // ascending
+	seq     uint64  // of the next task
+	ready   readyTasks
+	delayed delayedTasks
+	sectors map[api.SectorRef]*sector
 	workers map[api.UUID]*worker
-	changed chan struct{} // closed and replaced at every change
+	changed chan struct{} // closed and replaced when a waiting claim should look again
 }
 
-// task is what is stored, plus what a restart may forget.
-type task struct {
-	api.TaskStatus
-	WorkerID  api.UUID
-	Session   api.UUID
-	Seq       uint64    // order of submission
-	NotBefore time.Time // after a retryable failure
-
-	lease time.Time
+// sector is a sector with something to do: one task of it runs at a time.
+type sector struct {
+	running *task
+	waiting []*task // queued and due; ready while none runs
 }
 
-type worker struct {
-	api.WorkerInfo
-	seen   time.Time
-	cancel context.CancelFunc // of the claim that waits now
-}
+// noFiles is a Files that has nobody to keep away.
+type noFiles struct{}
+
+func (noFiles) HoldFor(api.UUID, api.TaskSpec, string) (string, time.Time) { return "", time.Time{} }
+func (noFiles) Release(api.UUID)                                           {}
 
 var prefix = datastore.NewKey("/task")
 
 // New reads the tasks of the store. Tasks that were running stay with their
-// worker for one lease, so that a worker that outlived us goes on.
+// worker for one lease.
 func New(ctx context.Context, cfg Config, deps Deps) (*Scheduler, error) {
 	if deps.Store == nil {
 		return nil, errors.New("task scheduler: no datastore given")
 	}
 	setDefaults(&cfg)
-	s := &Scheduler{cfg: cfg, store: deps.Store, reach: deps.Reach, log: deps.Log,
-		tasks: map[api.UUID]*task{}, byKey: map[string]*task{}, workers: map[api.UUID]*worker{}, changed: make(chan struct{})}
+	s := &Scheduler{
+		cfg:     cfg,
+		store:   deps.Store,
+		reach:   deps.Reach,
+		files:   deps.Files,
+		log:     deps.Log,
+		tasks:   map[api.UUID]*task{},
+		byKey:   map[string]*task{},
+		ready:   readyTasks{},
+		sectors: map[api.SectorRef]*sector{},
+		workers: map[api.UUID]*worker{},
+		changed: make(chan struct{}),
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if s.reach == nil {
-		s.reach = func(context.Context, api.WorkerInfo, api.TaskSpec) (int, bool) { return 0, true }
+		s.reach = func(context.Context, api.WorkerInfo, api.TaskStatus) (int, string) { return 0, "" }
+	}
+	if s.files == nil {
+		s.files = noFiles{}
 	}
 	return s, s.load(ctx)
 }
@@ -97,7 +124,8 @@ func setDefaults(c *Config) {
 			*d = v
 		}
 	}
-	def(&c.Lease, time.Minute)
+	def(&c.Lease, 15*time.Minute)
+	def(&c.Silence, time.Minute)
 	def(&c.ClaimWait, 20*time.Second)
 	def(&c.TaskWait, 30*time.Second)
 	def(&c.Affinity, 10*time.Second)
@@ -117,223 +145,48 @@ func (s *Scheduler) load(ctx context.Context) error {
 		if r.Error != nil {
 			return fmt.Errorf("read tasks: %w", r.Error)
 		}
-		t := new(task)
-		if err := json.Unmarshal(r.Value, t); err != nil {
-			return fmt.Errorf("task record %s is damaged: %w (restore a backup, or remove the record)", r.Key, err)
-		}
-		t.lease = time.Now().Add(s.cfg.Lease)
-		s.tasks[t.ID] = t
-		s.byKey[t.Spec.Key] = t
-	}
-	return nil
-}
-
-func (s *Scheduler) key(id api.UUID) datastore.Key { return prefix.ChildString(id.String()) }
-
-// save writes t; the caller holds mu and has not shown the change to anybody.
-func (s *Scheduler) save(ctx context.Context, t *task) error {
-	b, err := json.Marshal(t)
-	if err != nil {
-		return fmt.Errorf("encode task %s: %w", t.Spec.Key, err)
-	}
-	if err := s.store.Put(ctx, s.key(t.ID), b); err != nil {
-		return fmt.Errorf("store task %s: %w", t.Spec.Key, err)
-	}
-	if err := s.store.Sync(ctx, s.key(t.ID)); err != nil {
-		return fmt.Errorf("store task %s: %w", t.Spec.Key, err)
-	}
-	return nil
-}
-
-// change applies f to a copy of t, stores the copy, and only then shows it.
-// The caller holds mu. Writes outlive the caller's context: half the callers
-// are requests whose connection may close.
-func (s *Scheduler) change(ctx context.Context, t *task, f func(*task)) error {
-	next := *t
-	f(&next)
-	next.Updated = time.Now().UTC()
-	if err := s.save(context.WithoutCancel(ctx), &next); err != nil {
-		return err
-	}
-	*t = next
-	s.notify()
-	return nil
-}
-
-func (s *Scheduler) notify() {
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-// view is a copy that shares no memory with the task.
-func (t *task) view() api.TaskStatus {
-	v := t.TaskStatus
-	v.Result = bytes.Clone(v.Result)
-	v.Spec.Params = bytes.Clone(v.Spec.Params)
-	return v
-}
-
-// Submit queues a task, or gives the one of the same key.
-func (s *Scheduler) Submit(ctx context.Context, spec api.TaskSpec) (api.TaskStatus, error) {
-	if spec.Key == "" || len(spec.Key) > 512 {
-		return api.TaskStatus{}, &api.ErrInvalid{What: "task", Reason: "its key is empty or longer than 512 bytes"}
-	}
-	if _, err := Needs(spec.Type, spec.Sector.ProofType); err != nil {
-		return api.TaskStatus{}, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t := s.byKey[spec.Key]; t != nil {
-		if t.Spec.Type != spec.Type || t.Spec.Sector != spec.Sector || !sameJSON(t.Spec.Params, spec.Params) {
-			return api.TaskStatus{}, &api.ErrInvalid{What: "task " + spec.Key, Reason: "the key belongs to a task with other parameters", Hint: "choose another key, or forget the old task"}
-		}
-		if !t.Final() && !bytes.Equal(t.Spec.Params, spec.Params) { // a fresh address or token for the same data
-			if err := s.change(ctx, t, func(t *task) { t.Spec.Params = bytes.Clone(spec.Params) }); err != nil {
-				return api.TaskStatus{}, err
-			}
-		}
-		return t.view(), nil
-	}
-	now := time.Now().UTC()
-	spec.Params = bytes.Clone(spec.Params)
-	t := &task{TaskStatus: api.TaskStatus{ID: uuid.New(), Spec: spec, State: api.TaskQueued, Submitted: now, Updated: now}}
-	for _, o := range s.tasks {
-		t.Seq = max(t.Seq, o.Seq+1)
-	}
-	if err := s.save(context.WithoutCancel(ctx), t); err != nil {
-		return api.TaskStatus{}, err
-	}
-	s.tasks[t.ID], s.byKey[spec.Key] = t, t
-	s.notify()
-	return t.view(), nil
-}
-
-// sameJSON compares two values after removing white space, which transports
-// may change. Field values may differ in a retried call where they do not matter
-// (a data reference carries a fresh token), so AddPiece compares less: see
-// identity.
-func sameJSON(a, b json.RawMessage) bool {
-	return bytes.Equal(identity(a), identity(b))
-}
-
-func identity(raw json.RawMessage) []byte {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(raw, &fields) == nil {
-		delete(fields, "Data")
-		if b, err := json.Marshal(fields); err == nil {
-			return b
-		}
-	}
-	var out bytes.Buffer
-	if json.Compact(&out, raw) != nil {
-		return raw
-	}
-	return out.Bytes()
-}
-
-func unknownTask(id api.UUID) error {
-	return &api.ErrNotFound{What: "task " + id.String(), Hint: "submit it again by its key"}
-}
-
-// Get gives a task's status.
-func (s *Scheduler) Get(_ context.Context, id api.UUID) (api.TaskStatus, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.tasks[id]
-	if t == nil {
-		return api.TaskStatus{}, unknownTask(id)
-	}
-	return t.view(), nil
-}
-
-// Wait gives the status when the task is final, or ctx ends, or Config.TaskWait
-// passed.
-func (s *Scheduler) Wait(ctx context.Context, id api.UUID) (api.TaskStatus, error) {
-	limit := time.NewTimer(s.cfg.TaskWait)
-	defer limit.Stop()
-	for last := false; ; {
-		s.mu.Lock()
-		t, changed := s.tasks[id], s.changed
-		if t == nil {
-			s.mu.Unlock()
-			return api.TaskStatus{}, unknownTask(id)
-		}
-		v, final := t.view(), t.Final()
-		s.mu.Unlock()
-		if final || last {
-			return v, nil
-		}
-		select {
-		case <-changed:
-		case <-limit.C:
-			last = true
-		case <-ctx.Done():
-			last = true
-		}
-	}
-}
-
-// List pages through all tasks in the order of their submission.
-func (s *Scheduler) List(_ context.Context, cursor string, limit int) ([]api.TaskStatus, string, error) {
-	var after uint64
-	if cursor != "" {
-		if _, err := fmt.Sscanf(cursor, "t%d", &after); err != nil {
-			return nil, "", &api.ErrInvalid{What: "cursor", Reason: "it was not given out by this method", Hint: "start with an empty cursor"}
-		}
-	}
-	if limit <= 0 || limit > 500 {
-		limit = 500
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := []api.TaskStatus{}
-	for _, t := range s.sorted() {
-		if cursor != "" && t.Seq <= after {
+		var rec record
+		if err := json.Unmarshal(r.Value, &rec); err != nil {
+			s.log.Error("a stored task is damaged and left out; its sector submits it again", "record", r.Key, "err", err)
 			continue
 		}
-		if len(out) == limit {
-			return out, fmt.Sprintf("t%d", s.tasks[out[limit-1].ID].Seq), nil
-		}
-		out = append(out, t.view())
+		s.add(&task{record: rec})
 	}
-	return out, "", nil
+	slices.SortFunc(s.bySeq, bySeq)
+	for _, t := range s.bySeq {
+		s.seq = max(s.seq, t.Seq+1)
+		s.enter(t)
+	}
+	return nil
 }
 
-func (s *Scheduler) sorted() []*task {
-	all := make([]*task, 0, len(s.tasks))
-	for _, t := range s.tasks {
-		all = append(all, t)
+// save writes a record; the caller does not hold mu. Writes outlive the caller's
+// context: half the callers are requests whose connection may close.
+func (s *Scheduler) save(ctx context.Context, r record) error {
+	ctx = context.WithoutCancel(ctx)
+	b, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode task %s: %w", r.Spec.Key, err)
 	}
-	slices.SortFunc(all, func(a, b *task) int {
-		if a.Seq < b.Seq {
-			return -1
-		}
-		return 1
-	})
-	return all
+	k := prefix.ChildString(r.ID.String())
+	if err := s.store.Put(ctx, k, b); err != nil {
+		return fmt.Errorf("store task %s: %w", r.Spec.Key, err)
+	}
+	if err := s.store.Sync(ctx, k); err != nil {
+		return fmt.Errorf("store task %s: %w", r.Spec.Key, err)
+	}
+	return nil
 }
 
-// Forget drops a final task. One that is not final is refused; an unknown one
-// is no error.
-func (s *Scheduler) Forget(ctx context.Context, id api.UUID) error {
+// Wake makes waiting claims look again: a path or a file has come, or nobody
+// holds the files of a sector any more.
+func (s *Scheduler) Wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.tasks[id]
-	if t == nil {
-		return nil
-	}
-	if !t.Final() {
-		return &api.ErrBusy{What: "task " + t.Spec.Key, Reason: "it is " + string(t.State)}
-	}
-	ctx = context.WithoutCancel(ctx)
-	if err := s.store.Delete(ctx, s.key(id)); err != nil {
-		return fmt.Errorf("forget task %s: %w", t.Spec.Key, err)
-	}
-	if err := s.store.Sync(ctx, s.key(id)); err != nil {
-		return fmt.Errorf("forget task %s: %w", t.Spec.Key, err)
-	}
-	delete(s.tasks, id)
-	delete(s.byKey, t.Spec.Key)
-	s.notify()
-	return nil
+	s.wake()
+}
+
+func (s *Scheduler) wake() {
+	close(s.changed)
+	s.changed = make(chan struct{})
 }

@@ -5,47 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
 	"quarry/proofs/porep"
-	"quarry/storage/index"
 )
 
-// lockWait is how long a task waits for the files of its sector.
-const lockWait = 5 * time.Minute
-
-const (
-	allFiles    = api.FileUnsealed | api.FileSealed | api.FileCache
-	updateFiles = api.FileUpdate | api.FileUpdateCache
-)
-
-// lockOf says which files a task reads and writes.
-func lockOf(t api.TaskType) (read, write api.FileType) {
-	switch t {
-	case api.TaskAddPiece:
-		return 0, api.FileUnsealed
-	case api.TaskPreCommit1:
-		return api.FileUnsealed, api.FileCache
-	case api.TaskPreCommit2:
-		return api.FileUnsealed, api.FileCache | api.FileSealed
-	case api.TaskCommit1:
-		return api.FileSealed | api.FileCache, 0
-	case api.TaskCommit2, api.TaskProveUpdate2:
-		return 0, 0
-	case api.TaskUnseal:
-		return api.FileSealed | api.FileCache | updateFiles, api.FileUnsealed
-	case api.TaskUpdate:
-		return allFiles, updateFiles
-	case api.TaskProveUpdate1:
-		return api.FileSealed | api.FileCache | updateFiles, 0
-	case api.TaskFinalizeUpdate:
-		return 0, allFiles | updateFiles
-	}
-	return 0, allFiles
-}
+const updateFiles = api.FileUpdate | api.FileUpdateCache
 
 func porepSector(s api.SectorRef) porep.Sector {
 	return porep.Sector{Proof: s.ProofType, Miner: s.ID.Miner, Number: s.ID.Number}
@@ -62,7 +29,7 @@ func opaque[T any](raw json.RawMessage) (T, error) {
 	return v, nil
 }
 
-// execute does the task under its locks. A panic in it fails the task, not the
+// execute does the task; while it is claimed its files are its own. A panic in it fails the task, not the
 // process: other sectors are being sealed.
 func (w *Worker) execute(ctx context.Context, t api.TaskStatus, p *progress) (result json.RawMessage, err error) {
 	defer func() {
@@ -73,16 +40,6 @@ func (w *Worker) execute(ctx context.Context, t api.TaskStatus, p *progress) (re
 	size, err := t.Spec.Sector.ProofType.SectorSize()
 	if err != nil {
 		return nil, &api.ErrInvalid{What: "seal proof type", Reason: err.Error()}
-	}
-	if read, write := lockOf(t.Spec.Type); read|write != 0 {
-		p.set("wait for files", 0, 0)
-		locked, release, err := index.Hold(ctx, w.deps.Storage, api.LockRequest{Sector: t.Spec.Sector.ID, Read: read, Write: write,
-			Holder: string(t.Spec.Type) + " on " + w.info.Hostname, Wait: lockWait})
-		if err != nil {
-			return nil, fmt.Errorf("task %s: %w", t.Spec.Key, err)
-		}
-		defer release()
-		ctx = locked
 	}
 	result, err = w.dispatch(ctx, t.Spec, size, p)
 	if cause := context.Cause(ctx); err != nil && isLeaseLost(cause) {

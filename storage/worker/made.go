@@ -16,7 +16,6 @@ import (
 
 	"quarry/api"
 	"quarry/internal/durable"
-	"quarry/storage/index"
 	"quarry/storage/paths"
 )
 
@@ -125,11 +124,11 @@ func (w *Worker) sweepOne(ctx context.Context, p paths.Path, s abi.SectorID, t a
 		return
 	}
 	// Whoever makes the file has it locked.
-	_, release, err := index.Hold(ctx, w.deps.Storage, api.LockRequest{Sector: s, Write: t, Holder: "tidying on " + w.info.Hostname})
+	l, err := w.deps.Storage.StorageLock(ctx, api.LockRequest{Sector: s, Write: t, Holder: "tidying on " + w.info.Hostname})
 	if err != nil {
 		return
 	}
-	defer release()
+	defer func() { _ = w.deps.Storage.StorageUnlock(ctx, l.ID) }() // if it fails the lease runs out by itself
 	name, err := p.MadePath(s, t)
 	if err == nil {
 		err = os.RemoveAll(name)

@@ -17,6 +17,7 @@ import (
 	"quarry/api"
 	"quarry/proofs/porep"
 	"quarry/storage"
+	"quarry/storage/blobs"
 	"quarry/storage/index"
 	"quarry/storage/paths"
 )
@@ -40,9 +41,11 @@ func newSession(t *testing.T, dir string) (*Worker, paths.Path) {
 	local, err := paths.Open(paths.Config{}, paths.Deps{Index: idx})
 	require.NoError(t, err)
 	require.NoError(t, local.Add(t.Context(), dir))
-	m, err := storage.New(storage.Config{}, storage.Deps{Store: store(), Index: idx, Local: local})
+	bulk, err := blobs.Open(blobs.Config{Dir: t.TempDir()})
 	require.NoError(t, err)
-	w, err := New(t.Context(), Config{}, Deps{Storage: m, Local: local, Store: store()})
+	m, err := storage.New(storage.Config{}, storage.Deps{Store: store(), Index: idx, Local: local, Blobs: bulk})
+	require.NoError(t, err)
+	w, err := New(t.Context(), Config{}, Deps{Storage: m, Local: local, Store: store(), Blobs: bulk})
 	require.NoError(t, err)
 	return w, local.Paths()[0]
 }

@@ -33,7 +33,7 @@ func phase2(t *testing.T, w *Worker, out porep.PreCommit1Out) (api.PreCommit2Res
 	t.Helper()
 	raw, err := json.Marshal(out)
 	require.NoError(t, err)
-	return w.preCommit2(t.Context(), synth, testSize, api.PreCommit2Params{PreCommit1Out: raw}, newProgress())
+	return w.preCommit2(t.Context(), synth, testSize, api.PreCommit2Params{PreCommit1Out: api.PreCommit1Out{RawMessage: raw}}, newProgress())
 }
 
 func cidOf(t *testing.T, s api.CidString) cid.Cid {
@@ -49,8 +49,10 @@ func proven(t *testing.T, w *Worker, res api.PreCommit2Result, seed byte) {
 	s := abi.InteractiveSealRandomness(bytes.Repeat([]byte{seed}, 32))
 	c1, err := w.commit1(t.Context(), synth, testSize, api.Commit1Params{Ticket: ticketOf(7), Seed: s, Commitments: res.Commitments}, newProgress())
 	require.NoError(t, err)
+	blob, err := w.bulk(t.Context(), c1.Vanilla)
+	require.NoError(t, err)
 	ok, err := porep.Verify(t.Context(), proof.SealVerifyInfo{SealProof: synth.ProofType, SectorID: synth.ID, Randomness: ticketOf(7),
-		InteractiveRandomness: s, SealedCID: cidOf(t, res.SealedCID), UnsealedCID: cidOf(t, res.UnsealedCID)}, c1.Vanilla)
+		InteractiveRandomness: s, SealedCID: cidOf(t, res.SealedCID), UnsealedCID: cidOf(t, res.UnsealedCID)}, blob)
 	require.NoError(t, err)
 	require.True(t, ok)
 }

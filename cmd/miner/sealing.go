@@ -1,0 +1,133 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/google/uuid"
+	"github.com/urfave/cli/v2"
+
+	"quarry/api"
+	"quarry/api/client"
+)
+
+func sealingCommand() *cli.Command {
+	return &cli.Command{
+		Name: "sealing", Usage: "work on sectors: what runs, what waits and for what, and who does it",
+		Subcommands: []*cli.Command{
+			{Name: "jobs", Usage: "list tasks", Flags: []cli.Flag{jsonFlag}, Action: listTasks},
+			{Name: "workers", Usage: "list workers", Flags: []cli.Flag{jsonFlag}, Action: listWorkers},
+			{Name: "abort", Usage: "take a running task from its worker and queue it again; what was computed stays with the worker",
+				ArgsUsage: "TASK", Action: abortTask},
+			{Name: "retry", Usage: "try a waiting task at once, whatever delay it was given", ArgsUsage: "TASK", Action: retryTask},
+		},
+	}
+}
+
+func listWorkers(c *cli.Context) error {
+	n, err := dialMiner(c)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	list, err := n.WorkerList(c.Context)
+	if err != nil {
+		return err
+	}
+	return show(c, list, func(w io.Writer) {
+		t := newTable(w, "Worker", "Host", "Tasks", "CPUs", "Memory", "Last seen", "Running")
+		for _, k := range list {
+			seen := time.Since(k.LastSeen).Round(time.Second)
+			t.AppendRow([]any{k.ID, k.Hostname, k.TaskTypes, k.CPUs, humanize.IBytes(k.MemBytes), seen, len(k.Running)})
+		}
+		t.Render()
+	})
+}
+
+func allTasks(c *cli.Context, n *client.MinerAPI) ([]api.TaskStatus, error) {
+	all := []api.TaskStatus{}
+	for cursor := ""; ; {
+		page, next, err := n.TaskList(c.Context, cursor, pageSize)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if cursor = next; cursor == "" {
+			return all, nil
+		}
+	}
+}
+
+func listTasks(c *cli.Context) error {
+	n, err := dialMiner(c)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	all, err := allTasks(c, n)
+	if err != nil {
+		return err
+	}
+	return show(c, all, func(w io.Writer) {
+		t := newTable(w, "Task", "Type", "Sector", "State", "Worker", "Progress", "Note")
+		for _, k := range all {
+			progress := fmt.Sprintf("%s %.0f%%", k.Stage, k.Percent)
+			t.AppendRow([]any{k.ID, k.Spec.Type, k.Spec.Sector, k.State, k.Worker, progress, taskNote(k)})
+		}
+		t.Render()
+	})
+}
+
+// taskNote is why a task waits, and what went wrong with it last.
+func taskNote(t api.TaskStatus) string {
+	note := t.Waiting
+	if t.Failure != nil && note != "" {
+		note += "; before: "
+	}
+	if t.Failure != nil {
+		note += t.Failure.Text
+	}
+	return note
+}
+
+func abortTask(c *cli.Context) error {
+	return onTask(c, "is queued again", func(n *client.MinerAPI, id api.UUID) error { return n.TaskAbort(c.Context, id) })
+}
+
+func retryTask(c *cli.Context) error {
+	return onTask(c, "is tried as soon as a worker takes it", func(n *client.MinerAPI, id api.UUID) error {
+		return n.TaskRetry(c.Context, id)
+	})
+}
+
+// onTask does something with the task whose ID is the argument.
+func onTask(c *cli.Context, done string, act func(*client.MinerAPI, api.UUID) error) error {
+	if c.NArg() != 1 {
+		return errors.New("name one task; `miner sealing jobs` prints them")
+	}
+	n, err := dialMiner(c)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	id, err := uuid.Parse(c.Args().First())
+	if err != nil {
+		return fmt.Errorf("%q is not the ID of a task; `miner sealing jobs` prints them", c.Args().First())
+	}
+	if err := act(n, id); err != nil {
+		return err
+	}
+	st, err := n.TaskGet(c.Context, id)
+	if err != nil {
+		return err
+	}
+	if st.State != api.TaskQueued {
+		_, err = fmt.Fprintf(c.App.Writer, "task %s is left alone: it is %s\n", st.Spec.Key, st.State)
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "task %s %s\n", st.Spec.Key, done)
+	return err
+}
