@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/dline"
+
 	"quarry/api"
 )
 
@@ -23,6 +26,18 @@ func reason(f api.SectorFault, recent []api.PoStRecord) string {
 		return ""
 	}
 	return ""
+}
+
+const whyDeclared = "it was declared faulty ahead of its window PoSt: its files could not be read"
+
+// declared tells whether a fault that is new since the last look, at most every
+// epochs ago, must have been declared: window PoSts, and their absence, make
+// faults only while a deadline is open and when it closes.
+func declared(deadline uint64, now *dline.Info, every abi.ChainEpoch) bool {
+	next := dline.NewInfo(now.PeriodStart, deadline, now.CurrentEpoch, now.WPoStPeriodDeadlines, now.WPoStProvingPeriod,
+		now.WPoStChallengeWindow, now.WPoStChallengeLookback, now.FaultDeclarationCutoff).NextNotElapsed()
+	closed := next.Close - next.WPoStProvingPeriod
+	return now.CurrentEpoch < next.Open && now.CurrentEpoch-closed > every
 }
 
 // explain is what is shown: the reason, and what the operator can do.

@@ -14,6 +14,7 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-bitfield"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/dline"
 	"github.com/ipfs/go-datastore"
 
 	"quarry/api"
@@ -29,6 +30,7 @@ type Config struct {
 type Chain interface {
 	StateMinerFaults(ctx context.Context, a address.Address, tsk api.TipSetKey) (bitfield.BitField, error)
 	StateMinerDeadlines(ctx context.Context, a address.Address, tsk api.TipSetKey) ([]api.Deadline, error)
+	StateMinerProvingDeadline(ctx context.Context, a address.Address, tsk api.TipSetKey) (*dline.Info, error)
 	StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64, tsk api.TipSetKey) ([]api.Partition, error)
 }
 
@@ -145,11 +147,9 @@ func (b *Book) look(ctx context.Context, head *api.TipSet) error {
 	if err != nil {
 		return err
 	}
-	var proofs api.ProvingStatus
-	if b.deps.Proofs != nil && len(found) > 0 {
-		if proofs, err = b.deps.Proofs(ctx); err != nil {
-			b.deps.Log.Warn("the reasons of faults are not known: how the last proofs went cannot be asked", "error", err)
-		}
+	period, proofs, err := b.context(ctx, head, len(found) > 0)
+	if err != nil {
+		return err
 	}
 	next := state{Looked: true, Seen: map[abi.SectorNumber]seen{}}
 	for i := range found {
@@ -157,6 +157,9 @@ func (b *Book) look(ctx context.Context, head *api.TipSet) error {
 		old, known := b.state.Seen[f.Sector]
 		if !known {
 			old = seen{Since: head.Height, Time: time.Now(), Earlier: !b.state.Looked}
+			if !old.Earlier && declared(f.Deadline, period, b.cfg.Every) {
+				old.Why = whyDeclared
+			}
 		}
 		if why := reason(*f, proofs.Recent); why != "" {
 			old.Why = why
@@ -176,6 +179,27 @@ func (b *Book) look(ctx context.Context, head *api.TipSet) error {
 	defer b.mu.Unlock()
 	b.now = found
 	return nil
+}
+
+// context is what the reasons are read from, asked only where something is
+// faulty. That the proofs cannot be asked about hides no fault.
+func (b *Book) context(ctx context.Context, head *api.TipSet, any bool) (*dline.Info, api.ProvingStatus, error) {
+	if !any {
+		return nil, api.ProvingStatus{}, nil
+	}
+	period, err := b.deps.Chain.StateMinerProvingDeadline(ctx, b.cfg.Miner, head.Key())
+	if err != nil {
+		return nil, api.ProvingStatus{}, fmt.Errorf("ask for the proving period of %s: %w", b.cfg.Miner, err)
+	}
+	if b.deps.Proofs == nil {
+		return period, api.ProvingStatus{}, nil
+	}
+	proofs, err := b.deps.Proofs(ctx)
+	if err != nil {
+		b.deps.Log.Warn("the reasons of faults are not known: how the last proofs went cannot be asked", "error", err)
+		return period, api.ProvingStatus{}, nil
+	}
+	return period, proofs, nil
 }
 
 // read asks for the faults and, only where there are any, for their places.

@@ -12,6 +12,7 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-bitfield"
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/filecoin-project/go-state-types/dline"
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
 
@@ -64,6 +65,47 @@ func (w *world) StateMinerDeadlines(context.Context, address.Address, api.TipSet
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return make([]api.Deadline, 2), w.did("deadlines")
+}
+
+// StateMinerProvingDeadline is of a period of two deadlines of 60 epochs, from
+// epoch 900 on: deadline 0 is open from 900, 1020 and so on.
+func (w *world) StateMinerProvingDeadline(context.Context, address.Address, api.TipSetKey) (*dline.Info, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return period(w.now()), w.did("period")
+}
+
+func period(now abi.ChainEpoch) *dline.Info {
+	start := now - (now-900)%120
+	return dline.NewInfo(start, uint64(now-start)/60, now, 2, 120, 60, 20, 70)
+}
+
+// A fault that comes while its deadline is closed was declared; one that comes
+// when it is open or has just closed may have been missed.
+func TestDeclared(t *testing.T) {
+	for now, want := range map[abi.ChainEpoch]bool{
+		900: false, 959: false, // open
+		960: false, 970: false, // closed since at most ten epochs
+		971: true, 1019: true,
+		1020: false,
+	} {
+		if got := declared(0, period(now), 10); got != want {
+			t.Errorf("epoch %d: declared %v", now, got)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld() // at epoch 1000: deadline 0 is closed, deadline 1 open
+		b := w.book(t, memory())
+		defer run(t, b)()
+		w.change(func() { w.faulty[3], w.faulty[4] = [2]uint64{0, 1}, [2]uint64{1, 1} })
+		later(10)
+		if f := b.Fault(3); f.Why != whyDeclared {
+			t.Errorf("%+v", f)
+		}
+		if f := b.Fault(4); f.Why == whyDeclared {
+			t.Errorf("%+v", f)
+		}
+	})
 }
 
 func (w *world) StateMinerPartitions(_ context.Context, _ address.Address, d uint64, _ api.TipSetKey) ([]api.Partition, error) {
@@ -206,7 +248,7 @@ func TestFirstLookSaysOrBefore(t *testing.T) {
 
 // A look that fails leaves what was known, and the next one finds the rest.
 func TestFailedLookChangesNothing(t *testing.T) {
-	for _, call := range []string{"faults", "deadlines", "partitions"} {
+	for _, call := range []string{"faults", "deadlines", "partitions", "period"} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld()
 			w.faulty[3] = [2]uint64{0, 1}
