@@ -96,7 +96,8 @@ func (s *Sealing) elsewhere(r api.AddPieceRequest) error {
 	for key, n := range s.keys {
 		_, p, ok := s.planned(key)
 		if ok && key != r.Key && p.Deal != nil && p.Deal.DealID == r.Deal.DealID && p.Info == r.Piece {
-			return &api.ErrBusy{What: "piece " + r.Key, Reason: fmt.Sprintf("deal %d still has a place in %s, under key %s", r.Deal.DealID, s.name(n), key)}
+			reason := fmt.Sprintf("deal %d still has a place in %s, under key %s", r.Deal.DealID, s.name(n), key)
+			return &api.ErrBusy{What: "piece " + r.Key, Reason: reason}
 		}
 	}
 	return nil

@@ -135,7 +135,8 @@ func (s *Sealing) preCommit2(ctx context.Context, l *lane, r record) (event, err
 		return event{}, fatal("the pieces of the sector have no data commitment: %w", err)
 	}
 	if commD != want {
-		return event{}, r.dataFailure(pc2, failed(pc2, "the sealed data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want))
+		err := failed(pc2, "the sealed data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
+		return event{}, r.dataFailure(pc2, err)
 	}
 	return event{Kind: evPC2, CommD: &commD, CommR: &commR, Commitments: out.Commitments, Reason: commR.String()}, nil
 }

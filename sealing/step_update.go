@@ -39,7 +39,8 @@ func (s *Sealing) updateReplica(ctx context.Context, l *lane, r record) (event, 
 		return event{}, fatal("the pieces of the sector have no data commitment: %w", err)
 	}
 	if commD != want {
-		return event{}, r.dataFailure(encode, failed(encode, "the encoded data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want))
+		err := failed(encode, "the encoded data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
+		return event{}, r.dataFailure(encode, err)
 	}
 	return event{Kind: evUpdated, CommD: &commD, CommR: &commR, UpdateOut: out.Commitments, Reason: commR.String()}, nil
 }

@@ -113,7 +113,8 @@ func (s *Sealing) unproven(ctx context.Context, n abi.SectorNumber, o onChain) (
 	if err != nil {
 		return "", "", err
 	}
-	return "it is faulty or was never proven", fmt.Sprintf("its window PoSt is due until epoch %d (deadline %d); mark it after that", until, at.Deadline), nil
+	hint = fmt.Sprintf("its window PoSt is due until epoch %d (deadline %d); mark it after that", until, at.Deadline)
+	return "it is faulty or was never proven", hint, nil
 }
 
 // maxUpgradeTries bounds how many marked sectors are looked up on chain for one

@@ -55,7 +55,8 @@ func printDeals(w io.Writer, all []api.DealInfo) {
 		if d.Placement != nil {
 			sector = fmt.Sprint(d.Placement.Sector.Number)
 		}
-		t.AppendRow([]any{d.UUID, chainDeal(d), d.Checkpoint, humanize.IBytes(d.Received) + " of " + humanize.IBytes(d.TransferSize), sector, d.SealingState, d.Err})
+		received := humanize.IBytes(d.Received) + " of " + humanize.IBytes(d.TransferSize)
+		t.AppendRow([]any{d.UUID, chainDeal(d), d.Checkpoint, received, sector, d.SealingState, d.Err})
 	}
 	t.Render()
 }

@@ -42,10 +42,9 @@ func (p *Provider) execute(ctx context.Context, id api.UUID) {
 			continue
 		}
 		p.deps.Log.Warn("deal step failed", "deal", id, "checkpoint", rec.Checkpoint, "retry", classOf(err), "error", err)
-		if uerr := p.failed(ctx, rec, err); uerr != nil {
+		if uerr := p.failed(ctx, rec, err); uerr != nil { // nothing is over that is not written down
 			p.deps.Log.Error("cannot record a failed deal step", "deal", id, "error", uerr)
-		}
-		if classOf(err) != api.DealRetryAuto {
+		} else if classOf(err) != api.DealRetryAuto {
 			return
 		}
 		t := time.NewTimer(wait)
@@ -200,7 +199,10 @@ func transferError(rec *Record, err error) error {
 func ownDisk(err error) bool {
 	var path *fs.PathError
 	var sys syscall.Errno
-	return errors.As(err, &path) || errors.As(err, &sys) && slices.Contains([]syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO}, sys)
+	if errors.As(err, &path) {
+		return true
+	}
+	return errors.As(err, &sys) && slices.Contains([]syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO}, sys)
 }
 
 // before ends its context when the chain has passed an epoch. stop waits for its

@@ -3,6 +3,7 @@ package deals
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/ipfs/go-datastore"
 	"github.com/stretchr/testify/require"
+
+	"quarry/api"
+	"quarry/markets/transfer"
 )
 
 // dying takes no write any more after some, as the store of a killed process.
@@ -85,4 +89,26 @@ func TestDeathAtEveryWriteOfALostPlace(t *testing.T) {
 			return
 		}
 	}
+}
+
+// The end of a deal that cannot be written down is no end yet: the step is made
+// again, ever more slowly, until it can be.
+func TestEndIsWrittenDownFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.fail["Fetch"] = slices.Repeat([]error{&transfer.FatalError{Err: errors.New("404")}}, 1000)
+		store := &dying{Batching: memory(), left: 1}
+		p := w.open(store)
+		defer w.run(p)()
+		id := w.deal(p)
+		time.Sleep(100 * time.Second)
+		synctest.Wait()
+		require.False(t, w.get(p, id).Final())
+		require.Equal(t, 7, w.calls["Fetch"], "after 0, 1, 3, 7, 15, 31 and 63 seconds")
+		store.mu.Lock()
+		store.left = 1000
+		store.mu.Unlock()
+		rec := w.untilComplete(p, id)
+		require.Equal(t, api.DealRetryFatal, rec.Retry)
+	})
 }

@@ -171,7 +171,8 @@ func (p *Provider) adopt(ctx context.Context, rec *Record, start abi.ChainEpoch)
 			r.logf(time.Now(), "active since epoch %d; piece is in sector %d at %d", start, at.Sector.Number, at.Offset)
 		})
 	}
-	return fmt.Errorf("deal %d is active since epoch %d and sealing does not know its sector; restore a newer backup of the sealing node", rec.ChainDealID, start)
+	return fmt.Errorf("deal %d is active since epoch %d and sealing does not know its sector; restore a newer backup of the sealing node",
+		rec.ChainDealID, start)
 }
 
 // goneAfter is how long after a deal's start a node that answers, but not for

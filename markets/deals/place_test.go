@@ -1,15 +1,11 @@
 package deals
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,8 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"quarry/api"
-	"quarry/markets/publish"
-	"quarry/markets/transfer"
 )
 
 func gone(why string) error {
@@ -273,114 +267,6 @@ func TestActiveDealIsNotPlacedAgain(t *testing.T) {
 	})
 }
 
-// No error that any part of ours can give ends a deal, or leaves it to the
-// operator: it is tried again by itself and comes home.
-func TestNoErrorOfOursEndsADeal(t *testing.T) {
-	errs := map[string]error{
-		"plain":    errors.New("sync directory: no such file"),
-		"path":     &fs.PathError{Op: "open", Path: "/sectors", Err: syscall.EIO},
-		"no space": fmt.Errorf("write: %w", syscall.ENOSPC),
-		"canceled": context.Canceled,
-		"timeout":  context.DeadlineExceeded,
-	}
-	for _, e := range api.ErrorTable() {
-		errs[fmt.Sprintf("%T", e)] = e
-		errs[fmt.Sprintf("wrapped %T", e)] = fmt.Errorf("sector 7: %w", e)
-	}
-	calls := []string{"ChainHead", "StateMarketStorageDeal", "Publish", "Confirm", "SectorAddPiece", "SectorPlacement", "SectorsStatus",
-		"AddDeal", "Index", "ForgetSector", "Fetch"}
-	for name, e := range errs {
-		t.Run(name, func(t *testing.T) {
-			for _, call := range calls {
-				synctest.Test(t, func(t *testing.T) {
-					w := newWorld(t)
-					w.fail[call] = []error{nil, e, e, nil, e}
-					p := w.open(memory())
-					defer w.run(p)()
-					id := w.deal(p)
-					if call == "ForgetSector" {
-						w.fail[call] = []error{e, e}
-						w.until(p, id, "is indexed", at(api.DealIndexed))
-						w.lose(id.String(), gone("removed"))
-					}
-					rec := w.until(p, id, "comes home", func(r *Record) bool {
-						require.Equal(t, api.DealRetryAuto, r.Retry, "%s fails with %v: %s", call, e, r.Err)
-						return r.Final()
-					})
-					require.True(t, rec.Active, "%s fails with %v: %s", call, e, rec.Err)
-					require.Empty(t, rec.Err)
-				})
-			}
-		})
-	}
-}
-
-// What the client did wrong is told from what we did.
-func TestWhoseFaultItIs(t *testing.T) {
-	rows := []struct {
-		name  string
-		call  string
-		err   error
-		retry api.DealRetry
-		fault api.Fault
-		text  string
-	}{
-		{"the client's server says no", "Fetch", &transfer.FatalError{Err: errors.New("server answered 404")}, api.DealRetryFatal, api.FaultCaller, "404"},
-		{"the client's server is away", "Fetch", errors.New("connection refused"), api.DealRetryAuto, api.FaultCaller, "refused"},
-		{"our disk is full", "Fetch", &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, api.DealRetryAuto, api.FaultStore, "no space"},
-		{"our disk is full, said without a path", "Fetch", fmt.Errorf("x: %w", syscall.EDQUOT), api.DealRetryAuto, api.FaultStore, "quota"},
-		{"the market actor refuses the deal", "Publish", &publish.RefusedError{Reason: "exit code 16"}, api.DealRetryManual, api.FaultCaller, "16"},
-		{"it was dropped at publication", "Confirm", &publish.DroppedError{Reason: "invalid at publication"}, api.DealRetryFatal, api.FaultCaller, "invalid"},
-		{"sealing has the wrong token", "SectorAddPiece", &api.ErrPermission{Method: "x"}, api.DealRetryAuto, api.FaultOperator, "permission"},
-		{"sealing is away", "SectorAddPiece", &api.ErrUnreachable{Peer: "sealing"}, api.DealRetryAuto, api.FaultNetwork, "unreachable"},
-		{"sealing does not take the request", "SectorAddPiece", &api.ErrInvalid{What: "piece"}, api.DealRetryAuto, api.FaultStore, "piece"},
-		{"sealing has an I/O error", "SectorAddPiece", &api.ErrBusy{What: "piece", Reason: "sync directory"}, api.DealRetryAuto, api.FaultNetwork, "sync directory"},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
-				w.fail[row.call] = slices.Repeat([]error{row.err}, 1000)
-				p := w.open(memory())
-				defer w.run(p)()
-				rec := w.until(p, w.deal(p), "has trouble", func(r *Record) bool { return r.Err != "" })
-				require.Equal(t, row.retry, rec.Retry)
-				require.Equal(t, row.fault, rec.Fault)
-				require.Contains(t, rec.Err, row.text)
-				require.Equal(t, row.retry == api.DealRetryFatal, rec.Final())
-				require.Equal(t, row.retry != api.DealRetryFatal && row.call != "Fetch", w.staged(p, rec.UUID))
-				info, err := rec.Info(false)
-				require.NoError(t, err)
-				require.Equal(t, row.fault, info.Fault)
-				if row.retry == api.DealRetryAuto {
-					w.mu.Lock()
-					w.fail[row.call] = nil
-					w.mu.Unlock()
-					rec = w.untilComplete(p, rec.UUID)
-					require.True(t, rec.Active)
-					require.Empty(t, rec.Fault, "the trouble is over")
-				}
-			})
-		})
-	}
-}
-
-// A deal that runs out of time says through whom.
-func TestLateThroughTheClient(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.fail["Fetch"] = slices.Repeat([]error{errors.New("connection refused")}, 100000)
-		p := w.open(memory())
-		defer w.run(p)()
-		rec := w.untilComplete(p, w.deal(p))
-		require.Equal(t, api.DealRetryFatal, rec.Retry)
-		require.Equal(t, api.FaultCaller, rec.Fault)
-		require.Contains(t, rec.Err, "cannot transfer deal with piece CID")
-		require.Contains(t, rec.Err, "through the client, whose last trouble was: ")
-		require.Contains(t, rec.Err, "connection refused")
-	})
-}
-
 func TestSlashedDealFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -433,121 +319,4 @@ func TestNotActivatedInTime(t *testing.T) {
 			})
 		})
 	}
-}
-
-// Staged bytes that are lost or damaged after publication are fetched again and
-// checked; the deal does not end for it.
-func TestLostStagedBytesAreFetchedAgain(t *testing.T) {
-	for name, spoil := range map[string]func(t *testing.T, w *world, path string){
-		"lost": func(t *testing.T, _ *world, path string) { require.NoError(t, os.Remove(path)) },
-		"torn": func(t *testing.T, _ *world, path string) { require.NoError(t, os.Truncate(path, 100)) },
-		"too long": func(t *testing.T, w *world, path string) {
-			require.NoError(t, os.WriteFile(path, append(w.payload, 0), 0o600))
-		},
-		"not there, and the server is away": func(t *testing.T, w *world, path string) {
-			w.fail["Fetch"] = []error{&transfer.FatalError{Err: errors.New("404")}, errors.New("refused")}
-			require.NoError(t, os.Remove(path))
-		},
-		"not there, and the server sends rubbish": func(t *testing.T, w *world, path string) {
-			w.served = append([]byte("x"), w.payload[1:]...)
-			require.NoError(t, os.Remove(path))
-			time.AfterFunc(10*epoch, func() { w.mu.Lock(); w.served = w.payload; w.mu.Unlock() })
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
-				w.fail["SectorPlacement"] = slices.Repeat([]error{&api.ErrUnreachable{}}, 3)
-				p := w.open(memory())
-				defer w.run(p)()
-				id := w.deal(p)
-				w.until(p, id, "is published", func(r *Record) bool { return r.Checkpoint == api.DealPublishConfirmed && r.Err != "" })
-				w.mu.Lock()
-				spoil(t, w, p.StagedPath(id))
-				w.mu.Unlock()
-				rec := w.until(p, id, "comes home", func(r *Record) bool {
-					require.Equal(t, api.DealRetryAuto, r.Retry)
-					return r.Final()
-				})
-				require.True(t, rec.Active)
-				require.Len(t, w.adds, 1)
-			})
-		})
-	}
-}
-
-// Sealing that read other bytes than were staged has us look at ours.
-func TestMismatchAtSealingChecksOurBytes(t *testing.T) {
-	for _, damaged := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
-			p := w.open(memory())
-			defer w.run(p)()
-			first := true
-			w.onAdd = func(r api.AddPieceRequest) error {
-				if !first {
-					return nil
-				}
-				first = false
-				if damaged {
-					id := strings.TrimPrefix(r.Data.URL, "/staged/")
-					require.NoError(t, os.WriteFile(w.dir+"/"+id+stagedSuffix, append([]byte("x"), w.payload[1:]...), 0o600))
-				}
-				return &api.ErrPieceMismatch{Want: "a", Got: "b"}
-			}
-			rec := w.until(p, w.deal(p), "comes home", func(r *Record) bool {
-				require.Equal(t, api.DealRetryAuto, r.Retry)
-				return r.Final()
-			})
-			require.True(t, rec.Active)
-			require.Len(t, w.adds, 1)
-			want := 1
-			if damaged {
-				want = 2
-			}
-			require.Equal(t, want, w.calls["Fetch"])
-		})
-	}
-}
-
-// A message that failed as a whole is no deal's fault.
-func TestFailedPublishMessageIsSentAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.fail["Confirm"] = []error{&publish.DroppedError{Reason: "exit code 7", Message: true}, nil}
-		w.fail["Release"] = []error{errors.New("disk full")}
-		w.fail["Confirm"] = append([]error{w.fail["Confirm"][0]}, w.fail["Confirm"]...)
-		p := w.open(memory())
-		defer w.run(p)()
-		id := w.deal(p)
-		rec := w.untilComplete(p, id)
-		require.True(t, rec.Active, rec.Err)
-		require.Equal(t, 2, w.published)
-		require.Equal(t, 2, w.released)
-		require.True(t, slices.ContainsFunc(rec.Log, func(l api.DealLogEntry) bool { return strings.Contains(l.Message, "published again: exit code 7") }))
-	})
-}
-
-// Deals of earlier versions, whose bytes went at the hand-off, end as they must.
-func TestDealsWithoutStagedBytes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.seal = 1 << 30
-		p := w.open(memory())
-		defer w.run(p)()
-		w.fail["AddDeal"] = []error{errors.New("x")}
-		id := w.deal(p)
-		w.until(p, id, "is placed", func(r *Record) bool { return r.Checkpoint == api.DealAddedPiece && r.Err != "" })
-		w.mu.Lock()
-		w.fail["Fetch"] = slices.Repeat([]error{&transfer.FatalError{Err: errors.New("404")}}, 100000)
-		require.NoError(t, os.Remove(p.StagedPath(id)))
-		w.mu.Unlock()
-		w.until(p, id, "cannot be indexed", func(r *Record) bool { return strings.Contains(r.Err, "cannot be fetched again") })
-		w.mu.Lock()
-		w.active = 1200 // it came through all the same
-		w.mu.Unlock()
-		rec := w.untilComplete(p, id)
-		require.True(t, rec.Active)
-		require.True(t, slices.ContainsFunc(rec.Log, func(l api.DealLogEntry) bool { return strings.HasPrefix(l.Message, "not indexed: ") }))
-	})
 }

@@ -124,11 +124,31 @@ func (r *Record) Info(log bool) (api.DealInfo, error) {
 	if err != nil {
 		return api.DealInfo{}, err
 	}
-	out := api.DealInfo{UUID: r.UUID, SignedProposalCid: r.SignedCid, Proposal: p.Proposal, ClientPeer: r.ClientPeer,
-		PayloadRoot: r.PayloadRoot, TransferURL: r.TransferURL, TransferSize: r.TransferSize, Received: r.Received,
-		Checkpoint: r.Checkpoint, Retry: r.Retry, Err: r.Err, PublishCid: r.PublishCid, ChainDealID: r.ChainDealID,
-		OnChain: r.onChain(), Attempt: r.Attempt, Fault: r.Fault, Placement: r.Placement, SealingState: r.SealingState, OnChainActive: r.Active, SectorStartEpoch: r.SectorStart,
-		FastRetrieval: !r.RemoveUnsealed, Created: r.Created, Updated: r.Updated}
+	out := api.DealInfo{
+		UUID:              r.UUID,
+		SignedProposalCid: r.SignedCid,
+		Proposal:          p.Proposal,
+		ClientPeer:        r.ClientPeer,
+		PayloadRoot:       r.PayloadRoot,
+		TransferURL:       r.TransferURL,
+		TransferSize:      r.TransferSize,
+		Received:          r.Received,
+		Checkpoint:        r.Checkpoint,
+		Retry:             r.Retry,
+		Err:               r.Err,
+		Fault:             r.Fault,
+		PublishCid:        r.PublishCid,
+		OnChain:           r.onChain(),
+		ChainDealID:       r.ChainDealID,
+		Attempt:           r.Attempt,
+		Placement:         r.Placement,
+		SealingState:      r.SealingState,
+		OnChainActive:     r.Active,
+		SectorStartEpoch:  r.SectorStart,
+		FastRetrieval:     !r.RemoveUnsealed,
+		Created:           r.Created,
+		Updated:           r.Updated,
+	}
 	if log {
 		out.Log = append([]api.DealLogEntry(nil), r.Log...)
 	}

@@ -40,7 +40,8 @@ func (p *Publisher) Confirm(ctx context.Context, id api.UUID, signed []byte, c c
 	}
 	final := lookup.Message
 	if lookup.Receipt.ExitCode != 0 {
-		return final, 0, &DroppedError{Reason: fmt.Sprintf("publish message %s failed with exit code %d", final, lookup.Receipt.ExitCode), Message: true}
+		reason := fmt.Sprintf("publish message %s failed with exit code %d", final, lookup.Receipt.ExitCode)
+		return final, 0, &DroppedError{Reason: reason, Message: true}
 	}
 	msg, err := p.deps.Chain.ChainGetMessage(ctx, final)
 	if err != nil {
