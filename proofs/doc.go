@@ -77,6 +77,12 @@
 // proof to a prover elsewhere. envelope lets an on-chain proof field of a network
 // that allows it point at a vanilla proof instead.
 //
+// # Devices
+//
+// kernel is the seam below all this at which a device can take over labels, tree
+// hashing, sums of points and transforms; the CPU is its first backend and the
+// default everywhere.
+//
 // # Rules
 //
 // Everything is bit-compatible with rust-fil-proofs 19.1 and is tested against

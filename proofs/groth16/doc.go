@@ -27,6 +27,11 @@
 // are for a devnet. The secret is in the state that the caller keeps while a
 // generation may have to be resumed, and nowhere else; the caller removes it.
 //
+// # Devices
+//
+// ProveOptions.Kernel (package kernel) may do the transforms and multiplications;
+// CPU is this package's code for them and does what is refused.
+//
 // The package reads and writes through small interfaces and refuses to open
 // files, to know Filecoin's circuits, or to choose where parameters are kept.
 package groth16

@@ -2,16 +2,19 @@ package groth16
 
 import (
 	"context"
+	"fmt"
 	"math/big"
 	"math/bits"
 
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr/fft"
+
+	"quarry/proofs/kernel"
 )
 
 // maxDomain is the largest evaluation domain: the multiplicative group of the
 // field has a subgroup of 2^32 elements, vectors are counted in 32 bits.
-const maxDomain = 1 << 31
+const maxDomain = kernel.MaxDomain
 
 // cosetShift generates the coset on which the quotient is taken: the generator of
 // the multiplicative group that bellperson uses (blstrs MULTIPLICATIVE_GENERATOR).
@@ -27,25 +30,15 @@ func domainSize(n int) int {
 
 // quotient makes of the rows of A, B and C (each domain long) the coefficients of
 // (A·B - C)/Z, in a; the last one is zero for a true statement. b and c are
-// spoiled. It takes no memory beyond the twiddle factors, an eighth of a vector.
-// It can be stopped between transforms only.
-func quotient(ctx context.Context, a, b, c []fr.Element, workers func() int, tick func(int)) error {
-	d := fft.NewDomain(uint64(len(a)), fft.WithoutPrecompute())
-	var seven, inv fr.Element
+// spoiled.
+func quotient(ctx context.Context, on kernel.Transforms, a, b, c []fr.Element, workers func() int, tick func(int)) error {
+	var seven fr.Element
 	seven.SetUint64(cosetShift)
-	inv.Inverse(&seven)
 	for i, v := range [][]fr.Element{a, b, c} {
-		if err := ctx.Err(); err != nil {
-			return err
+		if err := on.Extend(ctx, v, seven, workers()); err != nil {
+			return fmt.Errorf("groth16: transforming %d rows: %w", len(v), err)
 		}
-		tasks := fft.WithNbTasks(workers())
-		d.FFTInverse(v, fft.DIF, tasks)
-		scaleReversed(v, seven, workers())
-		d.FFT(v, fft.DIT, tasks)
 		tick(i + 1)
-	}
-	if err := ctx.Err(); err != nil {
-		return err
 	}
 	var z, one fr.Element // 1/(7^m - 1): Z is constant on the coset
 	one.SetOne()
@@ -55,9 +48,9 @@ func quotient(ctx context.Context, a, b, c []fr.Element, workers func() int, tic
 			a[i].Mul(&a[i], &b[i]).Sub(&a[i], &c[i]).Mul(&a[i], &z)
 		}
 	})
-	d.FFTInverse(a, fft.DIF, fft.WithNbTasks(workers()))
-	scaleReversed(a, inv, workers())
-	fft.BitReverse(a)
+	if err := on.Interpolate(ctx, a, seven, workers()); err != nil {
+		return fmt.Errorf("groth16: transforming the quotient of %d rows: %w", len(a), err)
+	}
 	tick(4)
 	return nil
 }

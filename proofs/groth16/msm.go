@@ -7,13 +7,16 @@ import (
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"quarry/proofs/kernel"
 )
 
 // blockPoints is how many points of a file are looked at together.
 const blockPoints = 1 << 16
 
 // chunkG1 and chunkG2 are how many points with scalars other than 0 and 1 are
-// multiplied together. More make fewer additions per point, and more memory.
+// multiplied together, unless the kernel wants another number. More make fewer
+// additions per point, and more memory.
 const (
 	chunkG1 = 1 << 19
 	chunkG2 = 1 << 18
@@ -31,6 +34,7 @@ type query struct {
 // witness are bits. tick is told how many points are done.
 type msm[A, J any] struct {
 	group[A, J]
+	on      kernel.Points
 	params  *Params
 	sec     section
 	block   int // points of the file that are looked at together
@@ -81,7 +85,7 @@ func (m *msm[A, J]) run(ctx context.Context, queries ...query) (*J, error) {
 	if err := m.take(ctx, from, next); err != nil {
 		return nil, err
 	}
-	return &m.acc, m.flush()
+	return &m.acc, m.flush(ctx)
 }
 
 // take reads points [from, to), adds those with scalar 1 and gathers the others.
@@ -108,7 +112,7 @@ func (m *msm[A, J]) take(ctx context.Context, from, to int) error {
 	}
 	m.at, m.ones = m.at[:0], m.ones[:0]
 	if m.waiting += to - from; len(m.points) == 0 || len(m.points)+m.block > m.chunk {
-		return m.flush()
+		return m.flush(ctx)
 	}
 	return nil
 }
@@ -144,11 +148,13 @@ func (m *msm[A, J]) addAll(points []A) {
 }
 
 // flush multiplies what was gathered.
-func (m *msm[A, J]) flush() error {
+func (m *msm[A, J]) flush(ctx context.Context) error {
 	if len(m.points) > 0 {
-		if err := m.multi(&m.acc, m.points, m.scalars, m.workers()); err != nil {
-			return fmt.Errorf("groth16: multiplying points of section %s: %w", m.sec.name, err)
+		part, err := m.multi(ctx, m.on, m.points, m.scalars, m.workers())
+		if err != nil {
+			return fmt.Errorf("groth16: multiplying %d points of section %s: %w", len(m.points), m.sec.name, err)
 		}
+		m.add(&m.acc, &part)
 	}
 	m.points, m.scalars = m.points[:0], m.scalars[:0]
 	m.tick(m.waiting)
@@ -157,13 +163,31 @@ func (m *msm[A, J]) flush() error {
 }
 
 func (p *prover) g1(ctx context.Context, s section, queries ...query) (*bls.G1Jac, error) {
-	m := msm[bls.G1Affine, bls.G1Jac]{group: inG1, params: p.params, sec: s, block: p.block, chunk: p.chunk1, workers: p.workers, tick: p.points}
+	m := msm[bls.G1Affine, bls.G1Jac]{
+		group:   inG1,
+		on:      p.on,
+		params:  p.params,
+		sec:     s,
+		block:   p.block,
+		chunk:   p.chunk1,
+		workers: p.workers,
+		tick:    p.points,
+	}
 	m.points, m.scalars = p.points1, p.scalars
 	defer func() { p.points1, p.scalars = m.points, m.scalars }()
 	return m.run(ctx, queries...)
 }
 
 func (p *prover) g2(ctx context.Context, s section, queries ...query) (*bls.G2Jac, error) {
-	m := msm[bls.G2Affine, bls.G2Jac]{group: inG2, params: p.params, sec: s, block: p.block, chunk: p.chunk2, workers: p.workers, tick: p.points}
+	m := msm[bls.G2Affine, bls.G2Jac]{
+		group:   inG2,
+		on:      p.on,
+		params:  p.params,
+		sec:     s,
+		block:   p.block,
+		chunk:   p.chunk2,
+		workers: p.workers,
+		tick:    p.points,
+	}
 	return m.run(ctx, queries...)
 }

@@ -1,22 +1,25 @@
 package groth16
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 
-	"github.com/consensys/gnark-crypto/ecc"
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"quarry/proofs/kernel"
 )
 
 // group is what the prover needs of G1 and of G2: affine points A, sums J.
 type group[A, J any] struct {
-	decode func(*A, []byte) error
-	multi  func(acc *J, points []A, scalars []fr.Element, tasks int) error
-	sum    func(acc *J, points []A)
-	add    func(acc, other *J)
-	check  func(*A) error
+	decode   func(*A, []byte) error
+	multi    func(ctx context.Context, on kernel.Points, points []A, scalars []fr.Element, workers int) (J, error)
+	sum      func(acc *J, points []A)
+	add      func(acc, other *J)
+	check    func(*A) error
+	infinity J
 }
 
 var errFlags = errors.New("it is compressed, at infinity or not reduced")
@@ -60,37 +63,29 @@ func encodeG2(b []byte, p *bls.G2Affine) {
 var inG1 = group[bls.G1Affine, bls.G1Jac]{
 	decode: decodeG1,
 	check:  checkG1,
-	multi: func(acc *bls.G1Jac, points []bls.G1Affine, scalars []fr.Element, tasks int) error {
-		var part bls.G1Jac
-		if _, err := part.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: tasks}); err != nil {
-			return err
-		}
-		acc.AddAssign(&part)
-		return nil
+	multi: func(ctx context.Context, on kernel.Points, points []bls.G1Affine, scalars []fr.Element, workers int) (bls.G1Jac, error) {
+		return on.SumG1(ctx, points, scalars, workers)
 	},
 	sum: func(acc *bls.G1Jac, points []bls.G1Affine) {
 		sumBatch[fp.Element, *fp.Element](points, func(p bls.G1Affine) pointG1 { return pointG1(p) },
 			func(p *pointG1) { q := bls.G1Affine(*p); acc.AddMixed(&q) })
 	},
-	add: func(acc, other *bls.G1Jac) { acc.AddAssign(other) },
+	add:      func(acc, other *bls.G1Jac) { acc.AddAssign(other) },
+	infinity: *new(bls.G1Jac).FromAffine(new(bls.G1Affine)),
 }
 
 var inG2 = group[bls.G2Affine, bls.G2Jac]{
 	decode: decodeG2,
 	check:  checkG2,
-	multi: func(acc *bls.G2Jac, points []bls.G2Affine, scalars []fr.Element, tasks int) error {
-		var part bls.G2Jac
-		if _, err := part.MultiExp(points, scalars, ecc.MultiExpConfig{NbTasks: tasks}); err != nil {
-			return err
-		}
-		acc.AddAssign(&part)
-		return nil
+	multi: func(ctx context.Context, on kernel.Points, points []bls.G2Affine, scalars []fr.Element, workers int) (bls.G2Jac, error) {
+		return on.SumG2(ctx, points, scalars, workers)
 	},
 	sum: func(acc *bls.G2Jac, points []bls.G2Affine) {
 		sumBatch[bls.E2, *bls.E2](points, func(p bls.G2Affine) pointG2 { return pointG2(p) },
 			func(p *pointG2) { q := bls.G2Affine(*p); acc.AddMixed(&q) })
 	},
-	add: func(acc, other *bls.G2Jac) { acc.AddAssign(other) },
+	add:      func(acc, other *bls.G2Jac) { acc.AddAssign(other) },
+	infinity: *new(bls.G2Jac).FromAffine(new(bls.G2Affine)),
 }
 
 // putCount is the big-endian u32 before a vector of points.

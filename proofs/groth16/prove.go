@@ -10,6 +10,7 @@ import (
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 
+	"quarry/proofs/kernel"
 	"quarry/proofs/r1cs"
 )
 
@@ -24,6 +25,10 @@ type ProveOptions struct {
 	// room for an urgent one. A piece takes seconds, of a circuit of 130 million
 	// constraints a minute on few processors.
 	Share func(workers int) int
+	// Kernel makes the transforms and multiplies the points; what it lacks or
+	// refuses, CPU does. MemoryEstimate is for the CPU: a kernel that wants larger
+	// chunks of points (kernel.Points.Chunks) takes more.
+	Kernel kernel.Set
 	// Progress, if not nil, is told how far a stage is: "synthesize" (1 when
 	// done), "transform" (4 transforms), "multiply" (points). It is called from
 	// one goroutine at a time and must be quick.
@@ -70,6 +75,8 @@ func randomScalar(src io.Reader) (x fr.Element, err error) {
 // prover is one proof being made.
 type prover struct {
 	params      *Params
+	on          kernel.Points
+	transforms  kernel.Transforms
 	workers     func() int // for the next piece of work
 	progress    func(stage string, done, total int64)
 	done, total int // points
@@ -82,11 +89,28 @@ type prover struct {
 }
 
 func newProver(p *Params, opts ProveOptions) *prover {
-	pr := &prover{params: p, workers: opts.workers(), progress: opts.Progress, block: blockPoints, chunk1: chunkG1, chunk2: chunkG2}
+	pr := &prover{
+		params:     p,
+		on:         kernel.PointsOr(opts.Kernel.Points, CPU{}),
+		transforms: kernel.TransformsOr(opts.Kernel.Transforms, CPU{}),
+		workers:    opts.workers(),
+		progress:   opts.Progress,
+	}
+	g1, g2 := pr.on.Chunks()
+	pr.chunk1, pr.chunk2 = chunkOr(g1, chunkG1, kernel.MaxChunkG1), chunkOr(g2, chunkG2, kernel.MaxChunkG2)
+	pr.block = min(blockPoints, pr.chunk1, pr.chunk2)
 	for _, s := range p.sections() {
 		pr.total += s.count
 	}
 	return pr
+}
+
+// chunkOr is what a kernel wants, within what is allowed, or the usual number.
+func chunkOr(want, usual, most int) int {
+	if want <= 0 {
+		return usual
+	}
+	return min(want, most)
 }
 
 func (o *ProveOptions) workers() func() int {
@@ -161,7 +185,7 @@ func (p *prover) multiply(ctx context.Context, w *assignment) (*sums, error) {
 	_, _, domain := p.params.Shape()
 	h, b, c := w.a[:domain], w.b[:domain], w.c[:domain] // room was made for them, zero
 	w.a, w.b, w.c = nil, nil, nil
-	if err := quotient(ctx, h, b, c, p.workers, func(n int) { p.report("transform", n, 4) }); err != nil {
+	if err := quotient(ctx, p.transforms, h, b, c, p.workers, func(n int) { p.report("transform", n, 4) }); err != nil {
 		return nil, err
 	}
 	b, c = nil, nil //nolint:ineffassign,wastedassign // lets go of two thirds of the rows

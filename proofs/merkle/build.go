@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/bits"
 	"runtime"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
-	"quarry/proofs/commp"
+	"quarry/proofs/kernel"
 	"quarry/proofs/poseidon"
 )
 
@@ -25,12 +26,79 @@ const (
 	binaryChunk   = 1 << 15
 )
 
+// Builder builds trees. The zero value does it on the CPU, as BuildPoseidon and
+// BuildBinary do.
+type Builder struct {
+	// Kernel hashes rows; what it refuses, CPU does. It is given chunks of as
+	// many leaves as it wants, one for each CPU at a time.
+	Kernel kernel.Trees
+}
+
+func (b Builder) trees() kernel.Trees { return kernel.TreesOr(b.Kernel, CPU{}) }
+
+// Chunk is how many leaves of a Poseidon tree of leaves leaves one worker hashes
+// at a time: 73 bytes of memory for each.
+func (b Builder) Chunk(leaves uint64) uint64 {
+	want := uint64(poseidonChunk)
+	if n := b.trees().Sizes().Leaves; n > 0 {
+		for want = 1; want*BaseArity <= uint64(min(n, kernel.MaxLeaves)); {
+			want *= BaseArity
+		}
+	}
+	return min(leaves, want)
+}
+
+// binaryChunk is Chunk for a SHA-256 tree: 64 bytes for each leaf.
+func (b Builder) binaryChunk(leaves uint64) uint64 {
+	want := uint64(binaryChunk)
+	if n := b.trees().Sizes().Nodes; n > 0 {
+		want = 1 << (bits.Len(uint(min(n, kernel.MaxLeaves))) - 1)
+	}
+	return min(leaves, want)
+}
+
 // Rooms of workers. A worker has one of each at most, so that building takes
-// 2 MiB per CPU however large the tree is, and 32 bytes per chunk of leaves.
+// 2 MiB or so per CPU however large the tree is, and 36 bytes per chunk of leaves.
 var (
-	elementRoom = sync.Pool{New: func() any { return new([poseidonChunk]poseidon.Element) }}
-	nodeRoom    = sync.Pool{New: func() any { return new([binaryChunk * NodeSize]byte) }}
+	elementRoom = roomsOf[poseidon.Element](treeNodes(poseidonChunk, BaseArity))
+	binaryRoom  = roomsOf[byte](treeNodes(binaryChunk, 2) * NodeSize)
+	nodeRoom    = sync.Pool{New: func() any { return new([nodesAtOnce * NodeSize]byte) }}
 )
+
+// nodesAtOnce is how many nodes of a row are written or compared at once.
+const nodesAtOnce = 1 << 15
+
+// rooms hands out slices of one length, of at least size.
+type rooms[T any] struct {
+	size uint64
+	pool sync.Pool
+}
+
+func roomsOf[T any](size uint64) *rooms[T] {
+	return &rooms[T]{size: size, pool: sync.Pool{New: func() any { s := make([]T, size); return &s }}}
+}
+
+// orLarger is r, or other rooms where those of r are too small.
+func (r *rooms[T]) orLarger(size uint64) *rooms[T] {
+	if size <= r.size {
+		return r
+	}
+	return roomsOf[T](size)
+}
+
+// treeNodes is how many nodes a full tree has.
+func treeNodes(leaves uint64, arity int) uint64 { return RowsSize(leaves, arity, 0) / NodeSize }
+
+// split divides room into the rows of a tree, with unit entries to a node.
+func split[T any](room []T, leaves uint64, arity, unit int) [][]T {
+	rows := make([][]T, 0, Rows(leaves, arity))
+	for range cap(rows) {
+		n := leaves * uint64(unit)
+		rows = append(rows, room[:n:n])
+		room, leaves = room[n:], leaves/uint64(arity)
+	}
+	return rows
+}
 
 // maxLeaves is four times the largest sector.
 const maxLeaves = 1 << 33
@@ -47,46 +115,53 @@ func checkLeaves(leaves uint64, arity int) error {
 	return nil
 }
 
-// BuildPoseidon builds one base tree of leaves leaves (a power of eight) and
-// writes its rows from row first on to out, which may be nil. It returns the
-// root. Rows reach out in pieces and in no certain order: a file is complete
-// only when BuildPoseidon has returned, and VerifyPoseidon tells one that is
-// not.
+// BuildPoseidon is Builder.Poseidon on the CPU.
 func BuildPoseidon(ctx context.Context, leaves uint64, src Leaves, out io.WriterAt, first int, done Done) (Node, error) {
+	return Builder{}.Poseidon(ctx, leaves, src, out, first, done)
+}
+
+// Poseidon builds one base tree of leaves leaves (a power of eight) and writes its
+// rows from row first on to out, which may be nil. It returns the root. Rows reach
+// out in pieces and in no certain order: a file is complete only when Poseidon has
+// returned, and VerifyPoseidon tells one that is not.
+func (b Builder) Poseidon(ctx context.Context, leaves uint64, src Leaves, out io.WriterAt, first int, done Done) (Node, error) {
 	if err := checkLeaves(leaves, BaseArity); err != nil {
 		return Node{}, err
 	}
 	if rows := Rows(leaves, BaseArity); first < 0 || first >= rows {
 		return Node{}, fmt.Errorf("merkle: a tree of %d rows cannot be stored from row %d on", rows, first)
 	}
-	h := poseidon.MustNew(BaseArity)
-	chunk := min(leaves, poseidonChunk)
-	tops := make([]poseidon.Element, leaves/chunk)
+	trees, chunk := b.trees(), b.Chunk(leaves)
+	chunks := leaves / chunk
+	room := elementRoom.orLarger(treeNodes(chunk, BaseArity))
+	top := split(make([]poseidon.Element, treeNodes(chunks, BaseArity)), chunks, BaseArity, 1)
 	w := rowWriter{out: out, leaves: leaves, arity: BaseArity, first: first}
-	err := eachChunk(ctx, len(tops), chunk, done, func(ctx context.Context, i int) error {
-		room := elementRoom.Get().(*[poseidonChunk]poseidon.Element)
-		defer elementRoom.Put(room)
-		row := room[:chunk]
-		if err := src(ctx, uint64(i)*chunk, row); err != nil {
+	err := eachChunk(ctx, int(chunks), chunk, done, func(ctx context.Context, i int) error {
+		r := room.pool.Get().(*[]poseidon.Element)
+		defer room.pool.Put(r)
+		rows, start := split(*r, chunk, BaseArity, 1), uint64(i)*chunk
+		if err := src(ctx, start, rows[0]); err != nil {
 			return err
 		}
-		top, err := w.climb(h, row, 0, uint64(i)*chunk)
-		tops[i] = top
-		return err
+		if err := trees.HashPoseidon(ctx, rows); err != nil {
+			return fmt.Errorf("merkle: hashing %d leaves from leaf %d on: %w", chunk, start, err)
+		}
+		top[0][i] = rows[len(rows)-1][0]
+		return w.elements(rows, 0, start)
 	})
 	if err != nil {
 		return Node{}, err
 	}
-	root := tops[0]
-	if len(tops) > 1 {
+	if len(top) > 1 {
+		if err := trees.HashPoseidon(ctx, top); err != nil {
+			return Node{}, fmt.Errorf("merkle: hashing the upper rows: %w", err)
+		}
 		// The row of chunk tops is already written; only what is above it is new.
-		up := make([]poseidon.Element, len(tops)/BaseArity)
-		h.HashRow(up, tops)
-		if root, err = w.climb(h, up, Rows(chunk, BaseArity), 0); err != nil {
+		if err := w.elements(top[1:], Rows(chunk, BaseArity), 0); err != nil {
 			return Node{}, err
 		}
 	}
-	return poseidon.Encode(root), nil
+	return poseidon.Encode(top[len(top)-1][0]), nil
 }
 
 // eachChunk runs do for every chunk on all CPUs and reports finished leaves.
@@ -133,75 +208,80 @@ func (w *rowWriter) write(row int, start uint64, nodes []byte) error {
 	return nil
 }
 
-// climb writes a part of row number row, which begins with node start, and all
-// that can be hashed from it, and returns the top. It destroys part.
-func (w *rowWriter) climb(h *poseidon.Hasher, part []poseidon.Element, row int, start uint64) (poseidon.Element, error) {
-	var room *[binaryChunk * NodeSize]byte
-	for {
-		if w.out != nil && row >= w.first {
-			if room == nil {
-				room = nodeRoom.Get().(*[binaryChunk * NodeSize]byte)
-				defer nodeRoom.Put(room)
-			}
-			buf := room[:len(part)*NodeSize]
-			poseidon.EncodeRow(buf, part)
-			if err := w.write(row, start, buf); err != nil {
-				return poseidon.Element{}, err
-			}
-		}
-		if len(part) == 1 {
-			return part[0], nil
-		}
-		up := part[:len(part)/w.arity]
-		h.HashRow(up, part)
-		part, row, start = up, row+1, start/uint64(w.arity)
+// elements writes parts of row number row and those above it; that of the first
+// row begins with node start.
+func (w *rowWriter) elements(rows [][]poseidon.Element, row int, start uint64) error {
+	if w.out == nil {
+		return nil
 	}
+	room := nodeRoom.Get().(*[nodesAtOnce * NodeSize]byte)
+	defer nodeRoom.Put(room)
+	for _, part := range rows {
+		for at := start; row >= w.first && len(part) > 0; {
+			n := min(len(part), nodesAtOnce)
+			buf := room[:n*NodeSize]
+			poseidon.EncodeRow(buf, part[:n])
+			if err := w.write(row, at, buf); err != nil {
+				return err
+			}
+			part, at = part[n:], at+uint64(n)
+		}
+		row, start = row+1, start/uint64(w.arity)
+	}
+	return nil
 }
 
-// BuildBinary builds tree-d over the leaves in src and writes all its rows,
-// leaves included, to out, which may be nil. It returns the root.
+// nodes writes parts of row number row and those above it, as elements does.
+func (w *rowWriter) nodes(rows [][]byte, row int, start uint64) error {
+	for i, part := range rows {
+		if err := w.write(row+i, start>>i, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// BuildBinary is Builder.Binary on the CPU.
 func BuildBinary(ctx context.Context, leaves uint64, src io.ReaderAt, out io.WriterAt, done Done) (Node, error) {
+	return Builder{}.Binary(ctx, leaves, src, out, done)
+}
+
+// Binary builds tree-d over the leaves in src and writes all its rows, leaves
+// included, to out, which may be nil. It returns the root.
+func (b Builder) Binary(ctx context.Context, leaves uint64, src io.ReaderAt, out io.WriterAt, done Done) (Node, error) {
 	if err := checkLeaves(leaves, 2); err != nil {
 		return Node{}, err
 	}
-	chunk := min(leaves, binaryChunk)
-	tops := make([]byte, leaves/chunk*NodeSize)
+	trees, chunk := b.trees(), b.binaryChunk(leaves)
+	chunks := leaves / chunk
+	room := binaryRoom.orLarger(treeNodes(chunk, 2) * NodeSize)
+	top := split(make([]byte, treeNodes(chunks, 2)*NodeSize), chunks, 2, NodeSize)
 	w := rowWriter{out: out, leaves: leaves, arity: 2}
-	climb := func(part []byte, row int, start uint64) ([]byte, error) {
-		for {
-			if err := w.write(row, start, part); err != nil {
-				return nil, err
-			}
-			if len(part) == NodeSize {
-				return part, nil
-			}
-			commp.HashRow(part[:len(part)/2], part)
-			part, row, start = part[:len(part)/2], row+1, start/2
-		}
-	}
-	err := eachChunk(ctx, int(leaves/chunk), chunk, done, func(_ context.Context, i int) error {
-		start := uint64(i) * chunk
-		room := nodeRoom.Get().(*[binaryChunk * NodeSize]byte)
-		defer nodeRoom.Put(room)
-		part := room[:chunk*NodeSize]
-		if err := ReadFullAt(src, part, int64(start*NodeSize)); err != nil {
+	err := eachChunk(ctx, int(chunks), chunk, done, func(ctx context.Context, i int) error {
+		r := room.pool.Get().(*[]byte)
+		defer room.pool.Put(r)
+		rows, start := split(*r, chunk, 2, NodeSize), uint64(i)*chunk
+		if err := ReadFullAt(src, rows[0], int64(start*NodeSize)); err != nil {
 			return fmt.Errorf("merkle: reading unsealed data at byte %d: %w", start*NodeSize, err)
 		}
-		top, err := climb(part, 0, start)
-		copy(tops[i*NodeSize:], top)
-		return err
+		if err := trees.HashSHA256(ctx, rows); err != nil {
+			return fmt.Errorf("merkle: hashing %d nodes from node %d on: %w", chunk, start, err)
+		}
+		copy(top[0][i*NodeSize:], rows[len(rows)-1])
+		return w.nodes(rows, 0, start)
 	})
 	if err != nil {
 		return Node{}, err
 	}
-	if len(tops) > NodeSize {
-		up := make([]byte, len(tops)/2)
-		commp.HashRow(up, tops)
-		if tops, err = climb(up, Rows(chunk, 2), 0); err != nil {
+	if len(top) > 1 {
+		if err := trees.HashSHA256(ctx, top); err != nil {
+			return Node{}, fmt.Errorf("merkle: hashing the upper rows: %w", err)
+		}
+		if err := w.nodes(top[1:], Rows(chunk, 2), 0); err != nil {
 			return Node{}, err
 		}
 	}
-	return Node(tops), nil
+	return Node(top[len(top)-1]), nil
 }
 
 // ReadFullAt fills b from r at off. A short read is io.ErrUnexpectedEOF.

@@ -9,7 +9,8 @@
 // (filecoin-project/merkletree src/store, src/merkle.rs).
 //
 // Building and opening use all CPUs and the same 2 MiB or so per CPU whatever
-// the size of the tree. Hashing goes by rows and by several paths at a time,
+// the size of the tree. A Builder's kernel (package kernel) may hash the rows in
+// place of CPU, this package's code, and may want more at a time. Hashing goes by rows and by several paths at a time,
 // because Poseidon in lanes is several times faster than one hash after the
 // other: open leaves with ProveAll and check proofs with CheckAll where there is
 // more than one. A build that was interrupted leaves a file that VerifyPoseidon,

@@ -71,7 +71,7 @@ func sameRoot(got, want Node) error {
 // field element means damage.
 func storedRow(file io.ReaderAt) Leaves {
 	return func(_ context.Context, start uint64, dst []poseidon.Element) error {
-		room := nodeRoom.Get().(*[binaryChunk * NodeSize]byte)
+		room := nodeRoom.Get().(*[nodesAtOnce * NodeSize]byte)
 		defer nodeRoom.Put(room)
 		off := int64(start * NodeSize)
 		if err := ReadFullAt(file, room[:len(dst)*NodeSize], off); err != nil {
@@ -92,7 +92,7 @@ type comparer struct {
 }
 
 func (c *comparer) WriteAt(b []byte, off int64) (int, error) {
-	room := nodeRoom.Get().(*[binaryChunk * NodeSize]byte)
+	room := nodeRoom.Get().(*[nodesAtOnce * NodeSize]byte)
 	defer nodeRoom.Put(room)
 	for n := 0; n < len(b); {
 		have, at := room[:min(len(b)-n, len(room))], off+c.skip+int64(n)

@@ -22,7 +22,7 @@ func BenchmarkPreCommit2_8MiB(b *testing.B) {
 	s := sector8MiB(b)
 	b.SetBytes(8 << 20)
 	for b.Loop() {
-		if _, err := s.par.preCommit2(context.Background(), s.pc1, bytes.NewReader(s.data), s.sealed, s.cache, nil); err != nil {
+		if _, err := s.par.preCommit2(context.Background(), &PreCommit2Task{PC1: s.pc1, Unsealed: bytes.NewReader(s.data), Sealed: s.sealed, Cache: s.cache}, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

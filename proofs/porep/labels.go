@@ -11,12 +11,13 @@ import (
 
 	"github.com/filecoin-project/go-state-types/abi"
 
+	"quarry/proofs/kernel"
 	"quarry/proofs/merkle"
 	"quarry/proofs/sdr"
 )
 
 // LabelOptions says how PreCommit1With, PreCommit1Batch and UnsealWith compute
-// labels. The zero value does for sectors up to 512 MiB.
+// labels, and tree-d. The zero value does for sectors up to 512 MiB.
 type LabelOptions struct {
 	// Parents gives the graph's parents, as an opened parent cache file does
 	// (sdr.OpenParentFile over Graph(proof)). Nil computes them, which for 32
@@ -25,6 +26,9 @@ type LabelOptions struct {
 	// Memory is how many bytes to take at most, 0 for what PreCommit1Memory
 	// says. Below that labels are read back from the layer files, which is slow.
 	Memory int64
+	// Kernel computes labels and hashes tree-d; what it lacks or refuses is done
+	// on the CPU.
+	Kernel kernel.Set
 }
 
 // PreCommit1Memory is how many bytes PreCommit1, a batch of sectors sectors, and
@@ -298,6 +302,6 @@ func (par *params) label(ctx context.Context, stores layerStores, o LabelOptions
 	total := int64(par.nodes) * int64(par.layers)
 	return sdr.GenerateLayersBatch(ctx, sdr.Batch{
 		Graph: g, Parents: o.Parents, Replicas: ids, Layers: par.layers, First: whole + 1, Memory: o.Memory,
-		Done: func(n uint64) { p.report(StageLabels, int64(n), total) },
+		Kernel: o.Kernel.Labels, Done: func(n uint64) { p.report(StageLabels, int64(n), total) },
 	}, stores)
 }

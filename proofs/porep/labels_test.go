@@ -148,7 +148,7 @@ func manyLayers(t testing.TB) *params {
 func tasks(t testing.TB, par *params, n int, cache func(int) Files) ([]PreCommit1Task, [][32]byte) {
 	t.Helper()
 	data := bytes.NewReader(vectorData(uint64(par.size())))
-	commD, err := par.buildTreeD(context.Background(), data, newMemFiles(), nil)
+	commD, err := par.buildTreeD(context.Background(), data, newMemFiles(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,7 +334,7 @@ func TestUnsealResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	sealed := &memFile{make([]byte, par.size())}
-	if _, err := par.preCommit2(context.Background(), outs[0], ts[0].Unsealed, sealed, cache, nil); err != nil {
+	if _, err := par.preCommit2(context.Background(), &PreCommit2Task{PC1: outs[0], Unsealed: ts[0].Unsealed, Sealed: sealed, Cache: cache}, nil); err != nil {
 		t.Fatal(err)
 	}
 	data := vectorData(uint64(par.size()))

@@ -190,7 +190,7 @@ func TestOtherDiscard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.par.buildTree(ctx, s.cache, treeRLast, 1, leavesOf(s.sealed), func(uint64) {}, nil); err != nil {
+	if _, err := s.par.buildTree(ctx, treeJob{cache: s.cache, kind: treeRLast, first: 1, src: leavesOf(s.sealed), done: func(uint64) {}}); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(s.cache.m["sc-02-data-tree-r-last-0.dat"].b); n != 9*32 {

@@ -9,6 +9,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/proofs/commp"
+	"quarry/proofs/kernel"
 	"quarry/proofs/merkle"
 	"quarry/proofs/sdr"
 )
@@ -75,7 +76,7 @@ var ErrPieces = errors.New("the unsealed data does not match its pieces; write t
 func (par *params) preCommit1Batch(ctx context.Context, tasks []PreCommit1Task, wants [][32]byte, o LabelOptions, p Progress) ([]PreCommit1Out, error) {
 	outs, stores := make([]PreCommit1Out, 0, len(tasks)), make(layerStores, 0, len(tasks))
 	for i, t := range tasks {
-		out, err := par.dataPhase(ctx, t, wants[i], p)
+		out, err := par.dataPhase(ctx, t, wants[i], o.Kernel.Trees, p)
 		if err != nil {
 			return nil, fmt.Errorf("porep: first pre-commit phase of %s: %w", t.Sector, err)
 		}
@@ -95,8 +96,8 @@ func (par *params) preCommit1Batch(ctx context.Context, tasks []PreCommit1Task, 
 }
 
 // dataPhase is everything before the labels of one sector.
-func (par *params) dataPhase(ctx context.Context, t PreCommit1Task, want [32]byte, p Progress) (PreCommit1Out, error) {
-	commD, err := par.buildTreeD(ctx, t.Unsealed, t.Cache, p)
+func (par *params) dataPhase(ctx context.Context, t PreCommit1Task, want [32]byte, on kernel.Trees, p Progress) (PreCommit1Out, error) {
+	commD, err := par.buildTreeD(ctx, t.Unsealed, t.Cache, on, p)
 	if err != nil {
 		return PreCommit1Out{}, err
 	}
@@ -118,13 +119,13 @@ func (par *params) preCommit1(ctx context.Context, s Sector, ticket, want [32]by
 	return outs[0], nil
 }
 
-func (par *params) buildTreeD(ctx context.Context, unsealed io.ReaderAt, cache Files, p Progress) (root [32]byte, err error) {
+func (par *params) buildTreeD(ctx context.Context, unsealed io.ReaderAt, cache Files, on kernel.Trees, p Progress) (root [32]byte, err error) {
 	f, err := cache.Create(treeDName, int64(merkle.RowsSize(par.nodes, 2, 0)))
 	if err != nil {
 		return root, fmt.Errorf("creating %s: %w", treeDName, err)
 	}
 	defer func() { err = closeSynced(f, treeDName, err) }()
-	return merkle.BuildBinary(ctx, par.nodes, unsealed, f, func(n uint64) {
+	return merkle.Builder{Kernel: on}.Binary(ctx, par.nodes, unsealed, f, func(n uint64) {
 		p.report(StageTreeD, int64(n), int64(par.nodes))
 	})
 }

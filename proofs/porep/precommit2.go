@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 
+	"quarry/proofs/kernel"
 	"quarry/proofs/merkle"
 	"quarry/proofs/poseidon"
 )
@@ -20,50 +21,90 @@ import (
 // sector or grow on writing; for going on it must keep its bytes. Memory needed:
 // PreCommit2Memory.
 func PreCommit2(ctx context.Context, s Sector, pc1 PreCommit1Out, unsealed io.ReaderAt, sealed File, cache Files, p Progress) (Commitments, error) {
-	par, err := s.params()
+	return PreCommit2With(ctx, PreCommit2Task{Sector: s, PC1: pc1, Unsealed: unsealed, Sealed: sealed, Cache: cache}, p)
+}
+
+// PreCommit2Task is a sector to take through the second pre-commit phase: the
+// arguments of PreCommit2, and what hashes.
+type PreCommit2Task struct {
+	Sector   Sector
+	PC1      PreCommit1Out
+	Unsealed io.ReaderAt
+	Sealed   File
+	Cache    Files
+	// Kernel hashes columns and trees; what it refuses is done on the CPU. Nil is
+	// the CPU. Memory needed: PreCommit2MemoryOn.
+	Kernel kernel.Trees
+}
+
+// PreCommit2With is PreCommit2 of a task.
+func PreCommit2With(ctx context.Context, t PreCommit2Task, p Progress) (Commitments, error) {
+	par, err := t.Sector.params()
 	if err != nil {
 		return Commitments{}, err
 	}
-	out, err := par.preCommit2(ctx, pc1, unsealed, sealed, cache, p)
+	out, err := par.preCommit2(ctx, &t, p)
 	if err != nil {
-		return Commitments{}, fmt.Errorf("porep: second pre-commit phase of %s: %w", s, err)
+		return Commitments{}, fmt.Errorf("porep: second pre-commit phase of %s: %w", t.Sector, err)
 	}
 	return out, nil
 }
 
-func (par *params) preCommit2(ctx context.Context, pc1 PreCommit1Out, unsealed io.ReaderAt, sealed File, cache Files, p Progress) (Commitments, error) {
-	if pc1.Layers != par.layers {
-		return Commitments{}, fmt.Errorf("the first phase made %d layers, this seal proof has %d", pc1.Layers, par.layers)
+func (par *params) preCommit2(ctx context.Context, t *PreCommit2Task, p Progress) (Commitments, error) {
+	if t.PC1.Layers != par.layers {
+		return Commitments{}, fmt.Errorf("the first phase made %d layers, this seal proof has %d", t.PC1.Layers, par.layers)
 	}
-	out := Commitments{CommD: pc1.CommD}
-	layers, err := par.openLayers(cache)
+	out := Commitments{CommD: t.PC1.CommD}
+	layers, err := par.openLayers(t.Cache)
 	if err != nil {
 		return Commitments{}, err
 	}
 	defer closeAll(layers)
-	marks := resumer{cache: cache, id: pc1.ReplicaID}
-	if out.CommC, err = par.buildTree(ctx, cache, treeC, 0, par.columns(layers), counter(p, StageTreeC, par), &marks); err != nil {
+	marks := resumer{cache: t.Cache, id: t.PC1.ReplicaID}
+	if out.CommC, err = par.buildTree(ctx, treeJob{
+		cache: t.Cache,
+		kind:  treeC,
+		src:   par.columns(layers, t.Kernel),
+		done:  counter(p, StageTreeC, par),
+		marks: &marks,
+		on:    t.Kernel,
+	}); err != nil {
 		return Commitments{}, err
 	}
-	first, replica := par.shape.DefaultDiscard()+1, marks
-	replica.sealed = sealed
-	encode := par.encode(layers[par.layers-1], unsealed, sealed)
-	if out.CommRLast, err = par.buildTree(ctx, cache, treeRLast, first, encode, counter(p, StageTreeR, par), &replica); err != nil {
+	replica := marks
+	replica.sealed = t.Sealed
+	if out.CommRLast, err = par.buildTree(ctx, treeJob{
+		cache: t.Cache,
+		kind:  treeRLast,
+		first: par.shape.DefaultDiscard() + 1,
+		src:   par.encode(layers[par.layers-1], t.Unsealed, t.Sealed),
+		done:  counter(p, StageTreeR, par),
+		marks: &replica,
+		on:    t.Kernel,
+	}); err != nil {
 		return Commitments{}, err
 	}
-	if err := sealed.Sync(); err != nil {
-		return Commitments{}, fmt.Errorf("syncing the sealed file: %w", err)
+	if err := par.commit(t, &out); err != nil {
+		return Commitments{}, err
+	}
+	return out, nil
+}
+
+// commit writes what is left once the trees are there.
+func (par *params) commit(t *PreCommit2Task, out *Commitments) (err error) {
+	if err := t.Sealed.Sync(); err != nil {
+		return fmt.Errorf("syncing the sealed file: %w", err)
 	}
 	if out.CommR, err = merkle.HashNodes(out.CommC, out.CommRLast); err != nil {
-		return Commitments{}, err
+		return err
 	}
-	if err := writeFile(cache, tAuxName, par.tAux(auxPath)); err != nil {
-		return Commitments{}, err
+	if err := writeFile(t.Cache, tAuxName, par.tAux(auxPath)); err != nil {
+		return err
 	}
-	if err := writeFile(cache, pAuxName, append(out.CommC[:], out.CommRLast[:]...)); err != nil {
-		return Commitments{}, err
+	if err := writeFile(t.Cache, pAuxName, append(out.CommC[:], out.CommRLast[:]...)); err != nil {
+		return err
 	}
-	return out, par.clearMarks(cache)
+	return par.clearMarks(t.Cache)
 }
 
 func counter(p Progress, stage string, par *params) merkle.Done {
@@ -117,39 +158,62 @@ type room struct {
 	column []poseidon.Element
 }
 
-// newRooms are rooms for columns of the given number of labels. Workers hand
-// them on, so there are never more than workers.
-func newRooms(labels int) *sync.Pool {
+// newRooms are rooms for so many nodes, and for as many columns of the given
+// number of labels. Workers hand them on, so there are never more than workers.
+func newRooms(nodes, labels int) *sync.Pool {
 	return &sync.Pool{New: func() any {
 		return &room{raw: make([]byte, batchNodes*merkle.NodeSize), nodes: make([]poseidon.Element, batchNodes),
-			column: make([]poseidon.Element, batchNodes*labels)}
+			column: make([]poseidon.Element, nodes*labels)}
 	}}
 }
 
+// columnsAtOnce is how many columns are hashed in one call, of chunks of leaves.
+func columnsAtOnce(on kernel.Trees, chunk uint64) int {
+	if n := on.Sizes().Columns; n > 0 {
+		return min(n, kernel.MaxColumns, max(batchNodes, int(chunk))) //nolint:gosec // at most MaxLeaves
+	}
+	return batchNodes
+}
+
 // columns gives the leaves of tree-c: Poseidon over the labels of a node.
-func (par *params) columns(layers []File) merkle.Leaves {
-	h, rooms := poseidon.MustNew(len(layers)), newRooms(len(layers))
+func (par *params) columns(layers []File, on kernel.Trees) merkle.Leaves {
+	on = kernel.TreesOr(on, merkle.CPU{})
+	most := columnsAtOnce(on, merkle.Builder{Kernel: on}.Chunk(par.shape.BaseLeaves()))
+	rooms := newRooms(most, len(layers))
 	return func(ctx context.Context, start uint64, dst []poseidon.Element) error {
 		r := rooms.Get().(*room)
 		defer rooms.Put(r)
 		for len(dst) > 0 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			n := min(batchNodes, len(dst))
-			for l, f := range layers {
-				if err := readElements(f, r.nodes[:n], r.raw, start); err != nil {
-					return fmt.Errorf("%s: %w", layerName(l+1), err)
-				}
-				for i, e := range r.nodes[:n] {
-					r.column[i*len(layers)+l] = e
+			n := min(most, len(dst))
+			for at := 0; at < n; at += batchNodes {
+				if err := r.gather(ctx, layers, start+uint64(at), at, min(batchNodes, n-at)); err != nil {
+					return err
 				}
 			}
-			h.HashRow(dst[:n], r.column[:n*len(layers)])
+			if err := on.HashColumns(ctx, len(layers), dst[:n], r.column[:n*len(layers)]); err != nil {
+				return fmt.Errorf("hashing columns from node %d on: %w", start, err)
+			}
 			dst, start = dst[n:], start+uint64(n)
 		}
 		return nil
 	}
+}
+
+// gather reads the labels of n nodes from node start on into the columns from at on.
+func (r *room) gather(ctx context.Context, layers []File, start uint64, at, n int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	column := r.column[at*len(layers):]
+	for l, f := range layers {
+		if err := readElements(f, r.nodes[:n], r.raw, start); err != nil {
+			return fmt.Errorf("%s: %w", layerName(l+1), err)
+		}
+		for i, e := range r.nodes[:n] {
+			column[i*len(layers)+l] = e
+		}
+	}
+	return nil
 }
 
 // readElements reads nodes from start on; raw is room.
@@ -163,7 +227,7 @@ func readElements(f io.ReaderAt, dst []poseidon.Element, raw []byte, start uint6
 
 // encode gives the leaves of tree-r-last, the replica, and writes them.
 func (par *params) encode(key, unsealed io.ReaderAt, sealed io.WriterAt) merkle.Leaves {
-	rooms := newRooms(0)
+	rooms := newRooms(0, 0)
 	return func(ctx context.Context, start uint64, dst []poseidon.Element) error {
 		r := rooms.Get().(*room)
 		defer rooms.Put(r)
@@ -192,23 +256,34 @@ func (par *params) encode(key, unsealed io.ReaderAt, sealed io.WriterAt) merkle.
 	}
 }
 
+// treeJob is a tree to build: all its base trees.
+type treeJob struct {
+	cache Files
+	kind  string
+	first int // row that the files begin with
+	src   merkle.Leaves
+	done  merkle.Done
+	marks *resumer
+	on    kernel.Trees // nil: the CPU
+}
+
 // buildTree builds all base trees of one kind that are not finished yet and
 // returns the root over them.
-func (par *params) buildTree(ctx context.Context, cache Files, kind string, first int, src merkle.Leaves, done merkle.Done, marks *resumer) ([32]byte, error) {
+func (par *params) buildTree(ctx context.Context, j treeJob) ([32]byte, error) {
 	leaves := par.shape.BaseLeaves()
-	size := int64(merkle.RowsSize(leaves, merkle.BaseArity, first))
+	size := int64(merkle.RowsSize(leaves, merkle.BaseArity, j.first))
 	roots := make([][32]byte, 0, par.shape.Bases())
-	for i, name := range treeNames(par.shape, kind) {
+	for i, name := range treeNames(par.shape, j.kind) {
 		before := uint64(i) * leaves
-		root, ok, err := marks.finished(ctx, name, size, before, leaves)
+		root, ok, err := j.marks.finished(ctx, name, size, before, leaves)
 		if err == nil && !ok {
-			root, err = buildBase(ctx, cache, base{name: name, size: size, start: before, leaves: leaves, first: first}, src, done, marks)
+			root, err = j.buildBase(ctx, base{name: name, size: size, start: before, leaves: leaves})
 		}
 		if err != nil {
 			return [32]byte{}, fmt.Errorf("building %s: %w", name, err)
 		}
 		if ok {
-			done(before + leaves)
+			j.done(before + leaves)
 		}
 		roots = append(roots, root)
 	}
@@ -220,25 +295,25 @@ type base struct {
 	name          string
 	size          int64
 	start, leaves uint64
-	first         int // row that the file begins with
 }
 
-func buildBase(ctx context.Context, cache Files, b base, src merkle.Leaves, done merkle.Done, marks *resumer) (root [32]byte, err error) {
-	if err := marks.begin(b.name); err != nil {
+func (j *treeJob) buildBase(ctx context.Context, b base) (root [32]byte, err error) {
+	if err := j.marks.begin(b.name); err != nil {
 		return root, err
 	}
-	f, err := cache.Create(b.name, b.size)
+	f, err := j.cache.Create(b.name, b.size)
 	if err != nil {
 		return root, err
 	}
 	leaves := func(ctx context.Context, start uint64, dst []poseidon.Element) error {
-		return src(ctx, b.start+start, dst)
+		return j.src(ctx, b.start+start, dst)
 	}
-	root, err = merkle.BuildPoseidon(ctx, b.leaves, leaves, f, b.first, func(n uint64) { done(b.start + n) })
+	done := func(n uint64) { j.done(b.start + n) }
+	root, err = merkle.Builder{Kernel: j.on}.Poseidon(ctx, b.leaves, leaves, f, j.first, done)
 	if err := closeSynced(f, b.name, err); err != nil {
 		return root, err
 	}
-	return root, marks.end(ctx, b.name, b.size, b.start, b.leaves, root)
+	return root, j.marks.end(ctx, b.name, b.size, b.start, b.leaves, root)
 }
 
 // errAux is the cause of every failure to make sense of p_aux.

@@ -199,7 +199,7 @@ func seal(t testing.TB, v *sectorVector) *sealedSector {
 	if out.pc1, err = out.par.preCommit1(ctx, out.s, ticket, node(t, v.CommD), bytes.NewReader(out.data), out.cache, nil); err != nil {
 		t.Fatal(err)
 	}
-	com, err := out.par.preCommit2(ctx, out.pc1, bytes.NewReader(out.data), out.sealed, out.cache, nil)
+	com, err := out.par.preCommit2(ctx, &PreCommit2Task{PC1: out.pc1, Unsealed: bytes.NewReader(out.data), Sealed: out.sealed, Cache: out.cache}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +316,7 @@ func sealedOf(t testing.TB, nodes uint64, f feature) *sealedSector {
 	if out.pc1, err = par.preCommit1(ctx, out.s, [32]byte(ticket), commD, bytes.NewReader(out.data), out.cache, nil); err != nil {
 		t.Fatal(err)
 	}
-	com, err := par.preCommit2(ctx, out.pc1, bytes.NewReader(out.data), out.sealed, out.cache, nil)
+	com, err := par.preCommit2(ctx, &PreCommit2Task{PC1: out.pc1, Unsealed: bytes.NewReader(out.data), Sealed: out.sealed, Cache: out.cache}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

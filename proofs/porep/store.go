@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"quarry/proofs/kernel"
 	"quarry/proofs/merkle"
 )
 
@@ -13,16 +14,23 @@ import (
 func shapeParams(s merkle.Shape) *params { return &params{nodes: s.Nodes, shape: s} }
 
 // WriteTreeD builds tree-d over padded sector data and stores it in cache. It
-// returns CommD.
-func WriteTreeD(ctx context.Context, s merkle.Shape, data io.ReaderAt, cache Files, p Progress) ([32]byte, error) {
-	return shapeParams(s).buildTreeD(ctx, data, cache, p)
+// returns CommD. on, which may be nil, hashes.
+func WriteTreeD(ctx context.Context, s merkle.Shape, data io.ReaderAt, cache Files, on kernel.Trees, p Progress) ([32]byte, error) {
+	return shapeParams(s).buildTreeD(ctx, data, cache, on, p)
 }
 
 // WriteTreeR builds tree-r-last over a replica and stores it in cache. It
-// returns CommRLast.
-func WriteTreeR(ctx context.Context, s merkle.Shape, replica merkle.Leaves, cache Files, p Progress) ([32]byte, error) {
+// returns CommRLast. on, which may be nil, hashes.
+func WriteTreeR(ctx context.Context, s merkle.Shape, replica merkle.Leaves, cache Files, on kernel.Trees, p Progress) ([32]byte, error) {
 	par := shapeParams(s)
-	return par.buildTree(ctx, cache, treeRLast, s.DefaultDiscard()+1, replica, counter(p, StageTreeR, par), nil)
+	return par.buildTree(ctx, treeJob{
+		cache: cache,
+		kind:  treeRLast,
+		first: s.DefaultDiscard() + 1,
+		src:   replica,
+		done:  counter(p, StageTreeR, par),
+		on:    on,
+	})
 }
 
 // WriteAux stores p_aux in cache, and t_aux as in from, except that it says of

@@ -90,7 +90,7 @@ func (j *unsealing) run(ctx context.Context, id, commD [32]byte, scratch Files, 
 	total := int64(j.par.nodes) * int64(j.par.layers)
 	err = sdr.GenerateLayersBatch(ctx, sdr.Batch{
 		Graph: g, Parents: o.Parents, Replicas: []sdr.Node{id}, Layers: j.par.layers, Memory: o.Memory,
-		Done: func(n uint64) { p.report(StageLabels, int64(n), total) },
+		Kernel: o.Kernel.Labels, Done: func(n uint64) { p.report(StageLabels, int64(n), total) },
 	}, &decoder{unsealing: j, ctx: ctx})
 	if errors.Is(err, errEnough) {
 		return nil

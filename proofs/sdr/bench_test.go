@@ -37,7 +37,7 @@ func BenchmarkLabels(b *testing.B) {
 	}
 }
 
-func benchmarkLabels(b *testing.B, k kernel, nodes uint64, sectors int) {
+func benchmarkLabels(b *testing.B, k routine, nodes uint64, sectors int) {
 	const runs, slice = 64, 256 // a slice is shorter than what the scheduler gives
 	g, err := NewGraph(Node{6}, nodes, false)
 	if err != nil {
@@ -61,7 +61,7 @@ func benchmarkLabels(b *testing.B, k kernel, nodes uint64, sectors int) {
 	}
 	all := kernels
 	defer func() { kernels = all }()
-	kernels = []kernel{k}
+	kernels = []routine{k}
 	var least [runs * runNodes / slice]time.Duration
 	for b.Loop() {
 		for i := range least {

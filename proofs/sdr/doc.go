@@ -15,6 +15,9 @@
 // SHA2 on arm64) labels are computed in assembly, elsewhere, and under the build
 // tag purego, by crypto/sha256.
 //
+// A Batch's kernel (package kernel) may compute the labels in place of CPU, this
+// package's code.
+//
 // Parents are computed, or read from a parent cache file.
 //
 // Two layers of each sector are kept in memory, or a window of them when less is

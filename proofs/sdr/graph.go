@@ -7,11 +7,13 @@ import (
 	"math/bits"
 
 	"golang.org/x/crypto/blake2b"
+
+	"quarry/proofs/kernel"
 )
 
 const (
 	// BaseDegree is the number of base parents of a node.
-	BaseDegree = 6
+	BaseDegree = kernel.BaseDegree
 	// ExpDegree is the number of expansion parents of a node.
 	ExpDegree = 8
 	// Degree is the number of distinct parent slots of a node.

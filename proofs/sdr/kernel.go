@@ -27,21 +27,21 @@ type job struct {
 	scratch  *scratch
 }
 
-// kernel computes labels. There is one for each kind of CPU; all give the same
+// routine computes labels. There is one for each kind of CPU; all give the same
 // labels.
-type kernel struct {
+type routine struct {
 	name   string
 	single func(*job) // one sector
 	pair   func(*job) // two sectors, which should take little longer than one
 }
 
 // kernels are those that this CPU can run, the fastest first.
-var kernels = append(nativeKernels(), kernel{"portable", portableSingle, portablePair})
+var kernels = append(nativeKernels(), routine{"portable", portableSingle, portablePair})
 
 // Kernel names the code that computes labels on this CPU.
 func Kernel() string { return kernels[0].name }
 
-func (k *kernel) run(j *job, sectors int) {
+func (k *routine) run(j *job, sectors int) {
 	j.distinct = pairsAbove
 	if j.layer == 1 {
 		j.distinct = pairsLayer1

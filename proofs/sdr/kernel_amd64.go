@@ -12,11 +12,11 @@ import (
 
 // nativeKernels are the kernels of this CPU that are faster than the portable
 // one.
-func nativeKernels() []kernel {
+func nativeKernels() []routine {
 	if !hasSHA() {
 		return nil
 	}
-	return []kernel{{"SHA-NI", shaniSingle, shaniPair}}
+	return []routine{{"SHA-NI", shaniSingle, shaniPair}}
 }
 
 // hasSHA is whether the CPU has the SHA extensions (CPUID leaf 7, EBX bit 29),

@@ -12,11 +12,11 @@ import (
 
 // nativeKernels are the kernels of this CPU that are faster than the portable
 // one.
-func nativeKernels() []kernel {
+func nativeKernels() []routine {
 	if !cpu.ARM64.HasSHA2 {
 		return nil
 	}
-	return []kernel{{"ARMv8 SHA2", sha2Single, sha2Pair}}
+	return []routine{{"ARMv8 SHA2", sha2Single, sha2Pair}}
 }
 
 //go:noescape

@@ -3,4 +3,4 @@
 package sdr
 
 // nativeKernels is empty: only the portable kernel is built for this CPU.
-func nativeKernels() []kernel { return nil }
+func nativeKernels() []routine { return nil }

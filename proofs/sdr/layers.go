@@ -4,22 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"quarry/proofs/kernel"
 )
 
 // Store takes the layers of labels as they are made, and gives them back where
-// that is asked for. Sectors count from 0 in the order of Batch.Replicas, layers
-// from 1; labels are in node order, 32 bytes each. It is called from one
-// goroutine at a time for each sector, except for ReadLabels.
-type Store interface {
-	// WriteLabels takes the labels at byte off of a layer, in order and
-	// without gaps. It must not keep the slice.
-	WriteLabels(sector, layer int, off int64, labels []byte) error
-	// FinishLayer hears that the layer is whole.
-	FinishLayer(sector, layer int) error
-	// ReadLabels gives labels that were written before, of the same layer or
-	// of the one below. It may be called from many goroutines.
-	ReadLabels(sector, layer int, off int64, labels []byte) error
-}
+// that is asked for. Sectors count in the order of Batch.Replicas.
+type Store = kernel.LabelStore
 
 // Batch is what to label: one sector or several that share a graph. Parents are
 // read once for all of them, and two sectors take hardly longer than one.
@@ -40,10 +31,12 @@ type Batch struct {
 	// Done, which may be nil, hears how many nodes over all layers of a sector
 	// are labelled; it starts at those of the layers before First.
 	Done func(uint64)
+	// Kernel computes the labels; nil is CPU. What it refuses, CPU does.
+	Kernel kernel.Labels
 }
 
 // MaxBatch is how many sectors one Batch may have.
-const MaxBatch = 256
+const MaxBatch = kernel.MaxSectors
 
 func (b *Batch) check() error {
 	switch {
@@ -92,12 +85,18 @@ func GenerateLayersBatch(ctx context.Context, b Batch, store Store) error {
 	if err := b.check(); err != nil {
 		return err
 	}
-	e, err := newEngine(ctx, &b, store)
-	if err != nil {
-		return err
+	if b.Parents == nil {
+		b.Parents = b.Graph
 	}
-	defer e.release()
-	return e.run(ctx)
+	return kernel.LabelsOr(b.Kernel, CPU{}).Label(ctx, kernel.LabelJob{
+		Nodes:    b.Graph.nodes,
+		Parents:  b.Parents,
+		Replicas: b.Replicas,
+		Layers:   b.Layers,
+		First:    b.First,
+		Memory:   b.Memory,
+		Done:     b.Done,
+	}, store)
 }
 
 // LayerSink takes a finished layer (from 1), its labels in node order. It must

@@ -7,16 +7,13 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"quarry/proofs/kernel"
 )
 
 // Parents gives the parents of every node of one graph. A Graph computes them,
-// a ParentFile reads them. Implementations are safe for concurrent use.
-type Parents interface {
-	// ReadParents fills dst with the parents of the nodes start, start+1, …:
-	// Degree entries each, base parents first. dst holds whole nodes and does
-	// not reach beyond the graph.
-	ReadParents(ctx context.Context, start uint64, dst []uint32) error
-}
+// a ParentFile reads them.
+type Parents = kernel.Parents
 
 // ReadParents computes parents; it implements Parents.
 func (g *Graph) ReadParents(ctx context.Context, start uint64, dst []uint32) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"quarry/proofs/groth16"
+	"quarry/proofs/kernel"
 	"quarry/proofs/r1cs"
 	"quarry/proofs/snarkpack"
 )
@@ -24,6 +25,9 @@ type Keys interface {
 type Options struct {
 	// Workers is how many cores to use, 0 = all.
 	Workers int
+	// Kernel does the transforms and sums of points; nil parts are the CPU.
+	// Aggregates and the check of what was made are always done on the CPU.
+	Kernel kernel.Set
 	// Progress hears of the stages of each partition in their own units.
 	Progress func(stage string, done, total int64)
 }
@@ -71,7 +75,12 @@ func (s statement) make(ctx context.Context, keys Keys, vanilla []byte, o Option
 	out := make([]byte, 0, len(circuits)*groth16.ProofSize)
 	proofs := make([]groth16.Proof, len(circuits))
 	for i, c := range circuits {
-		proofs[i], err = groth16.Prove(ctx, params, c, groth16.ProveOptions{Workers: o.Workers, Share: s.urgency.share, Progress: stages(o.Progress, i, len(circuits))})
+		proofs[i], err = groth16.Prove(ctx, params, c, groth16.ProveOptions{
+			Workers:  o.Workers,
+			Share:    s.urgency.share,
+			Kernel:   o.Kernel,
+			Progress: stages(o.Progress, i, len(circuits)),
+		})
 		if err != nil {
 			return nil, fmt.Errorf("partition %d of %d: %w", i+1, len(circuits), err)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"quarry/proofs/commp"
+	"quarry/proofs/kernel"
 	"quarry/proofs/merkle"
 	"quarry/proofs/porep"
 	"quarry/proofs/poseidon"
@@ -45,33 +46,51 @@ func (c Commitments) UnsealedCID() cid.Cid {
 // given twice, are refused with ErrFiles before anything is written. Memory
 // needed: Memory.
 func Encode(ctx context.Context, proof abi.RegisteredUpdateProof, old Replica, data io.ReaderAt, pieces []abi.PieceInfo, sealed porep.File, cache porep.Files, p porep.Progress) (Commitments, error) {
+	return EncodeWith(ctx, proof, EncodeTask{Old: old, Data: data, Pieces: pieces, Sealed: sealed, Cache: cache}, p)
+}
+
+// EncodeTask is a sector to put data into: the arguments of Encode, and what
+// hashes.
+type EncodeTask struct {
+	Old    Replica
+	Data   io.ReaderAt
+	Pieces []abi.PieceInfo
+	Sealed porep.File
+	Cache  porep.Files
+	// Kernel hashes the trees; what it refuses is done on the CPU. Nil is the CPU.
+	// Memory is for the CPU; a kernel may want more (kernel.TreeSizes).
+	Kernel kernel.Trees
+}
+
+// EncodeWith is Encode of a task.
+func EncodeWith(ctx context.Context, proof abi.RegisteredUpdateProof, t EncodeTask, p porep.Progress) (Commitments, error) {
 	par, err := paramsFor(proof)
 	if err != nil {
 		return Commitments{}, err
 	}
-	want, err := commp.Aggregate(abi.PaddedPieceSize(par.size()), pieces)
+	want, err := commp.Aggregate(abi.PaddedPieceSize(par.size()), t.Pieces)
 	if err != nil {
 		return Commitments{}, fmt.Errorf("update: %w", err)
 	}
-	out, err := par.encode(ctx, want, old, data, sealed, cache, p)
+	out, err := par.encode(ctx, want, &t, p)
 	if err != nil {
 		return Commitments{}, fmt.Errorf("update: encoding: %w", err)
 	}
 	return out, nil
 }
 
-func (par *params) encode(ctx context.Context, want [32]byte, old Replica, data io.ReaderAt, sealed porep.File, cache porep.Files, p porep.Progress) (c Commitments, err error) {
-	if err := par.checkFiles(old, data, sealed, cache, "old replica"); err != nil {
+func (par *params) encode(ctx context.Context, want [32]byte, t *EncodeTask, p porep.Progress) (c Commitments, err error) {
+	if err := par.checkFiles(t.Old, t.Data, t.Sealed, t.Cache, "old replica"); err != nil {
 		return c, err
 	}
 	oldLast := [32]byte{}
-	if c.CommC, oldLast, err = porep.ReadAux(old.Cache); err != nil {
+	if c.CommC, oldLast, err = porep.ReadAux(t.Old.Cache); err != nil {
 		return c, fmt.Errorf("old cache: %w", err)
 	}
 	if c.CommROld, err = merkle.HashNodes(c.CommC, oldLast); err != nil {
 		return c, fmt.Errorf("old p_aux: %w", err)
 	}
-	if c.CommDNew, err = porep.WriteTreeD(ctx, par.shape, data, cache, p); err != nil {
+	if c.CommDNew, err = porep.WriteTreeD(ctx, par.shape, t.Data, t.Cache, t.Kernel, p); err != nil {
 		return c, err
 	}
 	if c.CommDNew != want {
@@ -81,17 +100,17 @@ func (par *params) encode(ctx context.Context, want [32]byte, old Replica, data 
 	if err != nil {
 		return c, err
 	}
-	m := mixer{par: par, rhos: rhos, from: old.Sealed, data: data, to: sealed, what: "old replica"}
-	if c.CommRLastNew, err = porep.WriteTreeR(ctx, par.shape, m.leaves(), cache, p); err != nil {
+	m := mixer{par: par, rhos: rhos, from: t.Old.Sealed, data: t.Data, to: t.Sealed, what: "old replica"}
+	if c.CommRLastNew, err = porep.WriteTreeR(ctx, par.shape, m.leaves(), t.Cache, t.Kernel, p); err != nil {
 		return c, err
 	}
-	if err := sealed.Sync(); err != nil {
+	if err := t.Sealed.Sync(); err != nil {
 		return c, fmt.Errorf("syncing the updated replica: %w", err)
 	}
 	if c.CommRNew, err = merkle.HashNodes(c.CommC, c.CommRLastNew); err != nil {
 		return c, err
 	}
-	return c, porep.WriteAux(par.shape, cache, old.Cache, c.CommC, c.CommRLastNew)
+	return c, porep.WriteAux(par.shape, t.Cache, t.Old.Cache, c.CommC, c.CommRLastNew)
 }
 
 func read(f io.ReaderAt, dst []poseidon.Element, raw []byte, start uint64) error {

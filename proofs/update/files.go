@@ -70,9 +70,6 @@ func same(a, b any) bool {
 	return ok1 && ok2 && x.Name() != "" && x.Name() == y.Name()
 }
 
-// treeChunk is how many leaves a worker of merkle.BuildPoseidon hashes at a time.
-const treeChunk = 1 << 15
-
 // Memory is what Encode and RegenerateKey need at most with workers running at
 // once (as many as GOMAXPROCS), in bytes: about 3 MiB each, whatever the size.
 func Memory(proof abi.RegisteredUpdateProof, workers int) (uint64, error) {
@@ -80,10 +77,10 @@ func Memory(proof abi.RegisteredUpdateProof, workers int) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	chunk := min(par.shape.BaseLeaves(), treeChunk)
-	// A chunk as elements and as bytes and the room for mixing; a quarter more,
+	chunk := merkle.Builder{}.Chunk(par.shape.BaseLeaves())
+	// A chunk and the rows over it as elements, a chunk as bytes, and the room for mixing; a quarter more,
 	// because the garbage of reading is collected late.
-	worker := merkle.NodeSize * (2*chunk + 2*batchNodes)
+	worker := merkle.NodeSize * (chunk*8/7 + chunk + 2*batchNodes)
 	tops := par.shape.BaseLeaves() / chunk * merkle.NodeSize
 	return uint64(max(1, workers))*worker*5/4 + 2*tops + 4<<20, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/ipfs/go-cid"
 
+	"quarry/proofs/kernel"
 	"quarry/proofs/merkle"
 	"quarry/proofs/porep"
 )
@@ -28,25 +29,48 @@ var ErrKey = errors.New("the sector key made is not the old replica; the updated
 // told of the check as porep.StageTreeD, of the rest as porep.StageTreeR. Memory
 // needed: Memory.
 func RegenerateKey(ctx context.Context, proof abi.RegisteredUpdateProof, commROld, commDNew cid.Cid, updated Replica, data io.ReaderAt, key porep.File, cache porep.Files, p porep.Progress) error {
+	return RegenerateKeyWith(ctx, proof, KeyTask{
+		CommROld: commROld,
+		CommDNew: commDNew,
+		Updated:  updated,
+		Data:     data,
+		Key:      key,
+		Cache:    cache,
+	}, p)
+}
+
+// KeyTask is a sector to take data out of: the arguments of RegenerateKey, and
+// what hashes.
+type KeyTask struct {
+	CommROld, CommDNew cid.Cid
+	Updated            Replica
+	Data               io.ReaderAt
+	Key                porep.File
+	Cache              porep.Files
+	Kernel             kernel.Trees // as in EncodeTask
+}
+
+// RegenerateKeyWith is RegenerateKey of a task.
+func RegenerateKeyWith(ctx context.Context, proof abi.RegisteredUpdateProof, t KeyTask, p porep.Progress) error {
 	par, err := paramsFor(proof)
 	if err != nil {
 		return err
 	}
-	old, fresh, err := commitments(commROld, commDNew)
+	old, fresh, err := commitments(t.CommROld, t.CommDNew)
 	if err != nil {
 		return fmt.Errorf("update: regenerating the sector key: %w", err)
 	}
-	if err := par.regenerate(ctx, old, fresh, updated, data, key, cache, p); err != nil {
+	if err := par.regenerate(ctx, old, fresh, &t, p); err != nil {
 		return fmt.Errorf("update: regenerating the sector key: %w", err)
 	}
 	return nil
 }
 
-func (par *params) regenerate(ctx context.Context, commROld, commDNew [32]byte, updated Replica, data io.ReaderAt, key porep.File, cache porep.Files, p porep.Progress) error {
-	if err := par.checkFiles(updated, data, key, cache, "updated replica"); err != nil {
+func (par *params) regenerate(ctx context.Context, commROld, commDNew [32]byte, t *KeyTask, p porep.Progress) error {
+	if err := par.checkFiles(t.Updated, t.Data, t.Key, t.Cache, "updated replica"); err != nil {
 		return err
 	}
-	commC, _, err := porep.ReadAux(updated.Cache)
+	commC, _, err := porep.ReadAux(t.Updated.Cache)
 	if err != nil {
 		return fmt.Errorf("updated cache: %w", err)
 	}
@@ -54,7 +78,7 @@ func (par *params) regenerate(ctx context.Context, commROld, commDNew [32]byte, 
 	if err != nil {
 		return err
 	}
-	d, err := merkle.BuildBinary(ctx, par.shape.Nodes, data, nil, func(n uint64) {
+	d, err := merkle.Builder{Kernel: t.Kernel}.Binary(ctx, par.shape.Nodes, t.Data, nil, func(n uint64) {
 		if p != nil {
 			p(porep.StageTreeD, int64(n), int64(par.shape.Nodes))
 		}
@@ -65,16 +89,16 @@ func (par *params) regenerate(ctx context.Context, commROld, commDNew [32]byte, 
 	if d != commDNew {
 		return fmt.Errorf("%w: CommD of the data is %x, not %x", porep.ErrPieces, d, commDNew)
 	}
-	m := mixer{par: par, rhos: rhos, from: updated.Sealed, data: data, to: key, subtract: true, what: "updated replica"}
-	last, err := porep.WriteTreeR(ctx, par.shape, m.leaves(), cache, p)
+	m := mixer{par: par, rhos: rhos, from: t.Updated.Sealed, data: t.Data, to: t.Key, subtract: true, what: "updated replica"}
+	last, err := porep.WriteTreeR(ctx, par.shape, m.leaves(), t.Cache, t.Kernel, p)
 	if err != nil {
 		return err
 	}
-	if err := key.Sync(); err != nil {
+	if err := t.Key.Sync(); err != nil {
 		return fmt.Errorf("syncing the sector key: %w", err)
 	}
 	if got, err := merkle.HashNodes(commC, last); err != nil || got != commROld {
 		return fmt.Errorf("%w: its CommR is %x, not %x", ErrKey, got, commROld)
 	}
-	return porep.WriteAux(par.shape, cache, updated.Cache, commC, last)
+	return porep.WriteAux(par.shape, t.Cache, t.Updated.Cache, commC, last)
 }

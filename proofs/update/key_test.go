@@ -131,7 +131,7 @@ func TestEncodeRefusesFiles(t *testing.T) {
 func (u *updated) encode(ctx context.Context, old Replica, data interface {
 	ReadAt([]byte, int64) (int, error)
 }, sealed porep.File, cache porep.Files) error {
-	_, err := u.par.encode(ctx, u.com.CommDNew, old, data, sealed, cache, nil)
+	_, err := u.par.encode(ctx, u.com.CommDNew, &EncodeTask{Old: old, Data: data, Sealed: sealed, Cache: cache}, nil)
 	return err
 }
 
@@ -212,7 +212,7 @@ func (v *smallVector) seal(t *testing.T, par *params) (*poreptest.File, *porepte
 	}
 	last, err := porep.WriteTreeR(ctx, par.shape, func(_ context.Context, start uint64, dst []poseidon.Element) error {
 		return read(sealed, dst, make([]byte, len(dst)*32), start)
-	}, cache, nil)
+	}, cache, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +292,7 @@ func TestSmallVectors(t *testing.T) {
 		}
 		fr32.Pad(fresh, data)
 		sealed, cache := poreptest.NewFile(int64(s.Size)), poreptest.NewFiles()
-		com, err := par.encode(ctx, node(t, s.Snap.CommD), Replica{old, oldCache}, bytes.NewReader(data), sealed, cache, nil)
+		com, err := par.encode(ctx, node(t, s.Snap.CommD), &EncodeTask{Old: Replica{old, oldCache}, Data: bytes.NewReader(data), Sealed: sealed, Cache: cache}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -305,7 +305,7 @@ func TestSmallVectors(t *testing.T) {
 		}
 		s.Snap.check(t, &par, com, sealed.Bytes, cache, par.marshal(parts))
 		key, keyCache := poreptest.NewFile(int64(s.Size)), poreptest.NewFiles()
-		if err := par.regenerate(ctx, com.CommROld, com.CommDNew, Replica{sealed, cache}, bytes.NewReader(data), key, keyCache, nil); err != nil {
+		if err := par.regenerate(ctx, com.CommROld, com.CommDNew, &KeyTask{Updated: Replica{sealed, cache}, Data: bytes.NewReader(data), Key: key, Cache: keyCache}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(key.Bytes, old.Bytes) {

@@ -343,7 +343,7 @@ func BenchmarkEncode8MiB(b *testing.B) {
 	u := update(b, 1)
 	b.SetBytes(8 << 20)
 	for b.Loop() {
-		if _, err := u.par.encode(context.Background(), u.com.CommDNew, u.oldReplica(), bytes.NewReader(u.data), u.sealed, u.cache, nil); err != nil {
+		if _, err := u.par.encode(context.Background(), u.com.CommDNew, &EncodeTask{Old: u.oldReplica(), Data: bytes.NewReader(u.data), Sealed: u.sealed, Cache: u.cache}, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -354,7 +354,7 @@ func BenchmarkRegenerateKey8MiB(b *testing.B) {
 	b.SetBytes(8 << 20)
 	for b.Loop() {
 		key, cache := poreptest.NewFile(8<<20), poreptest.NewFiles()
-		if err := u.par.regenerate(context.Background(), u.com.CommROld, u.com.CommDNew, u.newReplica(), bytes.NewReader(u.data), key, cache, nil); err != nil {
+		if err := u.par.regenerate(context.Background(), u.com.CommROld, u.com.CommDNew, &KeyTask{Updated: u.newReplica(), Data: bytes.NewReader(u.data), Key: key, Cache: cache}, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
