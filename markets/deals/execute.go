@@ -159,6 +159,9 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 	late := intime.Err() != nil && ctx.Err() == nil
 	stop()
 	if late {
+		if !errors.Is(err, errQueued) { // it had its place: the client's server was too slow
+			rec.Err, rec.Fault = fmt.Sprintf("transfer of %s: the server did not send all of it in time", rec.TransferURL), api.FaultCaller
+		}
 		if err := p.inTime(ctx, rec, prop, p.cfg.Policy.PublishBuffer, "transfer"); err != nil {
 			return err
 		}
@@ -172,10 +175,12 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 	return p.reach(ctx, rec, api.DealTransferred, func(r *Record) { r.Received = r.TransferSize })
 }
 
+var errQueued = errors.New("waits for one of the places that transfers have")
+
 // pull fetches the payload, as one of a limited number.
 func (p *Provider) pull(ctx context.Context, rec *Record) error {
 	if err := acquire(ctx, p.transfers); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errQueued, err)
 	}
 	defer func() { <-p.transfers }()
 	return p.deps.Fetcher.Fetch(ctx, transfer.Request{URL: rec.TransferURL, Headers: rec.Headers, Size: rec.TransferSize,

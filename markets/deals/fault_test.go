@@ -9,7 +9,9 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/stretchr/testify/require"
 
 	"quarry/api"
@@ -123,4 +125,81 @@ func TestLateThroughTheClient(t *testing.T) {
 		require.Contains(t, rec.Err, "through the client, whose last trouble was: ")
 		require.Contains(t, rec.Err, "connection refused")
 	})
+}
+
+// What hangs is cut off at the epoch after which it is of no use, and not one
+// earlier.
+func TestCutOffInTime(t *testing.T) {
+	const buffer = 10
+	for _, row := range []struct {
+		call  string
+		end   abi.ChainEpoch // when the deal is over
+		says  string
+		fault api.Fault
+	}{
+		{"Fetch", dealStart - buffer + 1, "cannot transfer deal", api.FaultCaller},
+		{"SectorAddPiece", dealStart + 1, "cannot seal deal", api.FaultStore},
+	} {
+		t.Run(row.call, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.buffer, w.hang = buffer, map[string]bool{row.call: true}
+				p := w.open(memory())
+				defer w.run(p)()
+				id := w.deal(p)
+				time.Sleep(time.Duration(row.end-head)*epoch - 1)
+				synctest.Wait()
+				require.False(t, w.get(p, id).Final(), w.get(p, id).Err)
+				time.Sleep(3 * epoch) // the pause after an attempt that was cut off
+				synctest.Wait()
+				rec := w.get(p, id)
+				require.True(t, rec.Final())
+				require.Contains(t, rec.Err, row.says)
+				require.Equal(t, row.fault, rec.Fault)
+			})
+		})
+	}
+}
+
+// A deal that never got a place among the transfers is late through us.
+func TestLateForWantOfAPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.open(memory())
+		for range cap(p.transfers) {
+			p.transfers <- struct{}{}
+		}
+		defer w.run(p)()
+		rec := w.untilComplete(p, w.deal(p))
+		require.Equal(t, api.FaultStore, rec.Fault)
+		require.Contains(t, rec.Err, "through the provider")
+	})
+}
+
+// A deal that cannot be published before its buffer begins is over.
+func TestNotPublishedInTime(t *testing.T) {
+	for _, row := range []struct {
+		until abi.ChainEpoch // when publishing works again
+		ok    bool
+	}{{dealStart - 200, true}, {dealStart - 100, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.buffer = 160
+			w.fail["Publish"] = slices.Repeat([]error{&api.ErrUnreachable{}}, 10000)
+			p := w.open(memory())
+			defer w.run(p)()
+			id := w.deal(p)
+			time.AfterFunc(time.Duration(row.until-head)*epoch, func() {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.fail["Publish"] = nil
+			})
+			rec := w.untilComplete(p, id)
+			require.Equal(t, row.ok, rec.Active, rec.Err)
+			if !row.ok {
+				require.Contains(t, rec.Err, "cannot publish deal")
+				require.Contains(t, rec.Err, "unreachable")
+			}
+		})
+	}
 }

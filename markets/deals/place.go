@@ -70,17 +70,10 @@ func (p *Provider) pause(attempt int) time.Duration {
 	if attempt == 0 {
 		return 0
 	}
-	d := p.cfg.RetryMin << min(attempt-1, 30)
-	if d <= 0 || d > p.cfg.RetryMax {
-		return p.cfg.RetryMax
-	}
-	return d
+	return min(p.cfg.RetryMin<<min(attempt-1, 20), p.cfg.RetryMax)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -64,6 +64,8 @@ type world struct {
 	missing   bool // the chain does not have the deal
 	seal      abi.ChainEpoch
 	rests     api.SectorState // of the sector of an active deal
+	hang      map[string]bool // calls that only end with their context
+	buffer    abi.ChainEpoch  // before the start nothing is published
 	onAdd     func(r api.AddPieceRequest) error
 }
 
@@ -121,6 +123,18 @@ func (w *world) StateMarketStorageDeal(_ context.Context, id abi.DealID, _ api.T
 	return &api.MarketDeal{State: api.MarketDealState{SectorStartEpoch: w.active, SlashEpoch: w.slashed}}, nil
 }
 
+// held waits for the end of ctx where the call is to hang.
+func (w *world) held(ctx context.Context, call string) error {
+	w.mu.Lock()
+	hang := w.hang[call]
+	w.mu.Unlock()
+	if !hang {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 func (w *world) Publish(context.Context, api.UUID, []byte) (cid.Cid, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -145,6 +159,9 @@ func (w *world) Release(context.Context, api.UUID) error {
 }
 
 func (w *world) SectorAddPiece(ctx context.Context, r api.AddPieceRequest) (api.PiecePlacement, error) {
+	if err := w.held(ctx, "SectorAddPiece"); err != nil {
+		return api.PiecePlacement{}, err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.err("SectorAddPiece"); err != nil {
@@ -226,7 +243,10 @@ func (w *world) Index(_ context.Context, _ cid.Cid, r io.ReaderAt, size uint64) 
 	return w.err("Index")
 }
 
-func (w *world) Fetch(_ context.Context, r transfer.Request) error {
+func (w *world) Fetch(ctx context.Context, r transfer.Request) error {
+	if err := w.held(ctx, "Fetch"); err != nil {
+		return err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.err("Fetch"); err != nil {
@@ -252,7 +272,9 @@ func (w *world) open(ds datastore.Batching) *Provider {
 	w.t.Helper()
 	st, err := OpenStore(context.Background(), ds)
 	require.NoError(w.t, err)
-	p, err := New(Config{Policy: policy(), StagingDir: w.dir, PollEpochs: 4}, Deps{Store: st, Chain: w, Heads: w, Publisher: w,
+	pol := policy()
+	pol.PublishBuffer = w.buffer
+	p, err := New(Config{Policy: pol, StagingDir: w.dir, PollEpochs: 4}, Deps{Store: st, Chain: w, Heads: w, Publisher: w,
 		Sealing: w, Index: w, Fetcher: w, Ask: w.ask})
 	require.NoError(w.t, err)
 	return p
