@@ -105,6 +105,9 @@ func (p *Provider) pieceRequest(rec *Record, prop market.DealProposal) api.AddPi
 // their loss is ours: they are asked for again as long as the deal can begin.
 func (p *Provider) restage(ctx context.Context, rec *Record, prop market.DealProposal) error {
 	have := p.onDisk(rec)
+	if have > rec.TransferSize {
+		p.removeStaged(rec.UUID)
+	}
 	if have == rec.TransferSize {
 		err := p.sum(ctx, rec, prop)
 		var mismatch *api.ErrPieceMismatch
@@ -113,9 +116,6 @@ func (p *Provider) restage(ctx context.Context, rec *Record, prop market.DealPro
 			return fmt.Errorf("the staged bytes are damaged and are fetched again: %w", err)
 		}
 		return err
-	}
-	if have > rec.TransferSize {
-		p.removeStaged(rec.UUID)
 	}
 	if rec.VerifiedSize != 0 { // what comes now has to be checked, whatever happens meanwhile
 		next, err := p.deps.Store.Update(ctx, rec.UUID, func(r *Record) {
@@ -141,7 +141,7 @@ func (p *Provider) placeAgain(ctx context.Context, rec *Record, prop market.Deal
 			return fmt.Errorf("forget the place of piece %s: %w", prop.PieceCID, err)
 		}
 	}
-	p.deps.Log.WarnContext(ctx, "deal lost its place and is placed again", "deal", rec.UUID, "attempt", rec.Attempt+1, "reason", cause)
+	p.deps.Log.WarnContext(ctx, "deal lost its place and is placed again", "deal", rec.UUID, "lost", rec.placeKey(rec.Attempt), "reason", cause)
 	_, err := p.deps.Store.Update(ctx, rec.UUID, func(r *Record) {
 		r.Attempt++
 		r.Placement, r.SealingState = nil, ""

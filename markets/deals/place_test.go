@@ -41,6 +41,7 @@ func TestDealGoesItsWay(t *testing.T) {
 		require.Empty(t, rec.Err)
 		require.False(t, w.staged(p, id), "and go then")
 		require.Len(t, w.adds, 1)
+		require.Equal(t, 1, w.calls["Fetch"], "what is here is not fetched again")
 		require.Equal(t, id.String(), w.adds[0].Key)
 		require.Equal(t, "/staged/"+id.String(), w.adds[0].Data.URL)
 		require.Equal(t, rec.StagedToken, w.adds[0].Data.Token)
@@ -173,6 +174,17 @@ func TestPlacedAgainAsLongAsItsStartAllows(t *testing.T) {
 			require.Len(t, w.adds, 1)
 		})
 	}
+}
+
+func TestPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.open(memory())
+		require.True(t, p.passed(t.Context(), head-1))
+		require.False(t, p.passed(t.Context(), head))
+		w.fail["ChainHead"] = []error{errors.New("away")}
+		require.False(t, p.passed(t.Context(), 0), "a node that is away says nothing")
+	})
 }
 
 func TestInTimeBounds(t *testing.T) {
