@@ -49,6 +49,9 @@ type Config struct {
 	// EpochWall is the wall-clock length of an epoch on an embedded devnet; 0 from
 	// it means that the pace is observed. nil elsewhere: timestamps rule.
 	EpochWall func() time.Duration
+	// OpenEpoch asks an embedded devnet which epoch takes blocks now, because its
+	// epochs may stand still or run ahead of the heads. nil elsewhere.
+	OpenEpoch func(ctx context.Context) (abi.ChainEpoch, error)
 	// DisableBlocks and DisableWindow leave out one of the two halves.
 	DisableBlocks, DisableWindow bool
 	// MaxPartitionsPerPoStMessage, SubmitConfidence: see window.Config.
@@ -92,7 +95,8 @@ func New(cfg Config, deps Deps) (*Mining, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	b, err := blocks.New(blocks.Config{Miner: cfg.Miner, EpochWall: cfg.EpochWall}, blocks.Deps{
+	b, err := blocks.New(blocks.Config{Miner: cfg.Miner, EpochWall: cfg.EpochWall, OpenEpoch: cfg.OpenEpoch,
+		SubmitConfidence: cfg.SubmitConfidence}, blocks.Deps{
 		Store: namespace.Wrap(deps.Store, datastore.NewKey("/blocks")), Chain: deps.Chain, Prover: deps.Storage, Snark: deps.Snark,
 		Heads: deps.Heads, Log: deps.Log.With("part", "blocks"),
 	})

@@ -49,7 +49,7 @@ type Node struct {
 	groth16  bool          // and the devnet has keys for Groth16 ones
 	snark    *snark.Prover // makes Groth16 proofs; nil: vanilla ones are sent
 	devnet   bool          // the full node is an embedded one
-	epoch    time.Duration // its pace, 0 when it goes as fast as it can
+	epochs   *epochs       // how long epochs last on this network
 	chain    *client.ChainAPI
 	heads    *heads.Follower
 	local    *paths.Local

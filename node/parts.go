@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/filecoin-project/go-state-types/builtin"
 
 	"quarry/api"
 	"quarry/api/client"
@@ -77,20 +76,14 @@ func (n *Node) askMiner(ctx context.Context) error {
 	if n.proof, err = sealing.SealProofType(info); err != nil {
 		return err
 	}
-	st, err := n.chain.DevnetStatus(ctx)
-	var absent *api.ErrNotServedHere
-	switch {
-	case err == nil:
-		for _, k := range st.ProofKinds {
-			n.vanilla, n.groth16 = n.vanilla || k == "vanilla", n.groth16 || k == "groth16"
-		}
-		n.devnet, n.epoch = true, time.Duration(st.PaceMillis)*time.Millisecond
-	case isUnreachable(err):
+	n.epochs, err = learnEpochs(ctx, n.chain)
+	if err != nil {
 		return err
-	case errors.As(err, &absent):
-	default:
-		n.log.Debug("not an embedded devnet", "error", err)
 	}
+	for _, k := range n.epochs.proofKinds {
+		n.vanilla, n.groth16 = n.vanilla || k == "vanilla", n.groth16 || k == "groth16"
+	}
+	n.devnet = n.epochs.devnet
 	return nil
 }
 
@@ -190,8 +183,8 @@ func (n *Node) withSealing(ctx context.Context) error {
 	s, err := sealing.New(sealing.Config{Miner: n.maddr, ProofType: proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
 		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
 		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing, MarkCC: o.MarkCC,
-		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.wall(o.PreCommitBatchWait),
-		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.wall(o.CommitBatchWait)},
+		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.epochs.span(o.PreCommitBatchWait),
+		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.epochs.span(o.CommitBatchWait)},
 		sealing.Deps{Store: n.repo.Datastore(repo.Sealing), Chain: n.chain, Storage: n.stored, Heads: n.heads,
 			Msgs: n.sender("precommit", n.set.Fees.PreCommit), CommitMsgs: n.sender("commit", n.set.Fees.Commit),
 			Verify: n.sealChecker(),
@@ -205,29 +198,12 @@ func (n *Node) withSealing(ctx context.Context) error {
 	return n.group.Go("sealing", s.Run)
 }
 
-// wall is how long a number of epochs takes on the clock.
-func (n *Node) wall(epochs abi.ChainEpoch) time.Duration {
-	epoch := builtin.EpochDurationSeconds * time.Second
-	if n.devnet {
-		epoch = n.epoch
-	}
-	return time.Duration(epochs) * epoch
-}
-
-// epochWall is nil on networks that keep their block delay.
-func (n *Node) epochWall() func() time.Duration {
-	if !n.devnet {
-		return nil
-	}
-	return func() time.Duration { return n.epoch }
-}
-
 func (n *Node) withMining(context.Context) error {
 	if !n.set.Mining {
 		return nil
 	}
 	o := n.set.ProvingOpts
-	m, err := mining.New(mining.Config{Miner: n.maddr, VanillaAccepted: n.vanilla, EpochWall: n.epochWall(),
+	m, err := mining.New(mining.Config{Miner: n.maddr, VanillaAccepted: n.vanilla, EpochWall: n.epochs.wall(), OpenEpoch: n.epochs.openEpoch(),
 		DisableBlocks: o.NoBlocks, DisableWindow: o.NoWindow, MaxPartitionsPerPoStMessage: o.MaxPartitions},
 		mining.Deps{Store: n.repo.Datastore(repo.Mining), Chain: n.chain, Storage: n.storage, Snark: n.miningSnark(), Heads: n.heads,
 			Msgs: n.sender("post", n.set.Fees.WindowPoSt), Log: n.log.With("part", "mining")})

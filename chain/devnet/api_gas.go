@@ -65,12 +65,33 @@ func capFee(m *api.Message, spec *api.MessageSendSpec) {
 	}
 }
 
-// GasEstimateGasLimit implements api.Chain.
+// GasEstimateGasLimit implements api.Chain. On the head the message is tried in
+// the open epoch, where the next block will most likely run it, and if it fails
+// there right after the head: a block for an earlier round may still come.
 func (n *Node) GasEstimateGasLimit(ctx context.Context, msg *api.Message, tsk api.TipSetKey) (int64, error) {
 	if err := complete(msg); err != nil {
 		return 0, err
 	}
-	mach, root, err := n.trial(ctx, tsk)
+	ts, err := n.ledger.tipset(ctx, tsk)
+	if err != nil {
+		return 0, err
+	}
+	open := ts.Height + 1
+	if ts.Equal(n.ledger.Head()) {
+		open = max(open, n.Epoch()+1)
+	}
+	used, err := n.gasAt(ctx, msg, ts, open)
+	if err != nil && open > ts.Height+1 {
+		if late, lerr := n.gasAt(ctx, msg, ts, ts.Height+1); lerr == nil {
+			return late, nil
+		}
+	}
+	return used, err
+}
+
+// gasAt is what a message uses in an epoch on top of ts.
+func (n *Node) gasAt(ctx context.Context, msg *api.Message, ts *api.TipSet, epoch abi.ChainEpoch) (int64, error) {
+	mach, root, err := n.trial(ctx, ts, epoch)
 	if err != nil {
 		return 0, err
 	}
@@ -112,22 +133,15 @@ func (n *Node) GasEstimateGasLimit(ctx context.Context, msg *api.Message, tsk ap
 	return res.GasUsed, nil
 }
 
-// trial opens a machine as the next message on a tipset will find it, and names
-// the state it starts from.
-func (n *Node) trial(ctx context.Context, tsk api.TipSetKey) (*fvm.Machine, cid.Cid, error) {
-	ts, err := n.ledger.tipset(ctx, tsk)
-	if err != nil {
-		return nil, cid.Undef, err
-	}
+// trial opens a machine as a message in an epoch on top of a tipset will find it,
+// null rounds in between included, and names the state it starts from.
+func (n *Node) trial(ctx context.Context, ts *api.TipSet, epoch abi.ChainEpoch) (*fvm.Machine, cid.Cid, error) {
 	o, err := n.exec.after(ctx, ts)
 	if err != nil {
 		return nil, cid.Undef, err
 	}
-	// On the head, null rounds since then count: the message will run in the open
-	// epoch, perhaps in another deadline.
-	root, epoch := o.State, ts.Height+1
-	if ts.Equal(n.ledger.Head()) {
-		epoch = max(epoch, n.Epoch()+1)
+	root := o.State
+	if epoch > ts.Height+1 {
 		if root, err = n.exec.advanceNulls(ctx, ts, epoch-1); err != nil {
 			return nil, cid.Undef, err
 		}

@@ -26,6 +26,8 @@ func (n *Node) Run(ctx context.Context) error {
 		g.Go(func() { n.genesis.run(ctx) })
 	}
 	for {
+		n.catchUp(ctx)
+		n.tellSilence()
 		opened := time.Now()
 		if n.cfg.Mine && !n.warping.Load() && !n.idle(ctx) {
 			if _, err := n.genesis.prepare(ctx, n.ledger.Head(), n.Epoch()+1); err != nil && ctx.Err() == nil {
@@ -38,7 +40,7 @@ func (n *Node) Run(ctx context.Context) error {
 		if n.warping.Load() {
 			continue
 		}
-		if err := n.closeEpoch(ctx, !n.idle(ctx)); err != nil {
+		if err := n.closeEpoch(ctx, n.pressed(ctx) || !n.idle(ctx)); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -46,6 +48,9 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// silentFrom is how many null rounds in a row are worth a line.
+const silentFrom = 100
 
 // idle tells whether the genesis miner may let the open epoch pass: nothing is
 // pending, the head's messages (if any) were executed by a child already, and
@@ -57,6 +62,20 @@ func (n *Node) idle(ctx context.Context) bool {
 	}
 	ms, err := n.ledger.tipsetMessages(ctx, head)
 	return err == nil && len(ms) == 0
+}
+
+// tellSilence says once when blocks stay away, and once when they come again.
+func (n *Node) tellSilence() {
+	head := n.ledger.Head().Height
+	switch since := n.Epoch() - head; {
+	case since >= silentFrom && !n.silent:
+		n.silent = true
+		n.log.Warn("no miner makes blocks; the chain goes on with null rounds, and sectors that are not proven become faulty",
+			"head", head, "epoch", n.Epoch(), "genesis miner at work", n.cfg.Mine)
+	case since < silentFrom && n.silent:
+		n.silent = false
+		n.log.Info("blocks are made again", "head", head, "epoch", n.Epoch())
+	}
 }
 
 // waitSlot lets one pace interval pass since the epoch opened, so that every
@@ -147,7 +166,7 @@ const (
 )
 
 func (n *Node) nullRound(ctx context.Context, head *api.TipSet, epoch abi.ChainEpoch) error {
-	if _, err := n.exec.advanceNulls(ctx, head, epoch); err != nil {
+	if err := n.exec.advanceSome(ctx, head, epoch); err != nil {
 		return err
 	}
 	recs := map[string][]byte{recEpoch: epochBytes(epoch)}
@@ -162,55 +181,6 @@ func (n *Node) nullRound(ctx context.Context, head *api.TipSet, epoch abi.ChainE
 	}
 	n.moveEpoch(epoch)
 	return nil
-}
-
-// warpBlockEvery makes a block at least so often while warping, because each
-// header carries the beacon entries of all rounds since its parent.
-const warpBlockEvery = 256
-
-// DevnetWarp runs epochs back to back; see api.Devnet.
-func (n *Node) DevnetWarp(ctx context.Context, count abi.ChainEpoch, allowMissed bool) (abi.ChainEpoch, error) {
-	if count < 0 {
-		return n.Epoch(), &api.ErrInvalid{What: "warp", Reason: "the number of epochs is negative"}
-	}
-	if !n.warping.CompareAndSwap(false, true) {
-		return n.Epoch(), &api.ErrBusy{What: "warp", Reason: "another warp is running"}
-	}
-	defer n.warping.Store(false)
-	target := n.Epoch() + count
-	for n.Epoch() < target {
-		if err := ctx.Err(); err != nil {
-			return n.Epoch(), err
-		}
-		next := n.Epoch() + 1
-		if !allowMissed {
-			stop, err := n.mustAct(ctx, next)
-			if err != nil {
-				return n.Epoch(), err
-			}
-			if stop {
-				break
-			}
-		}
-		own, err := n.genesis.due(ctx, next)
-		if err != nil {
-			return n.Epoch(), err
-		}
-		mine := own || next == target || next-n.ledger.Head().Height >= warpBlockEvery || len(n.pool.senders()) > 0
-		if own {
-			if err := n.genesis.prove(ctx); err != nil {
-				n.log.Error("the genesis miner could not prove", "epoch", next, "err", err)
-			}
-		}
-		if err := n.closeEpoch(ctx, mine); err != nil {
-			return n.Epoch(), err
-		}
-	}
-	// Close what the last null rounds left in memory.
-	if err := n.blocks.commit(ctx, map[string][]byte{recEpoch: epochBytes(n.Epoch())}); err != nil {
-		return n.Epoch(), err
-	}
-	return n.Epoch(), nil
 }
 
 // DevnetSetPace changes the pace; see api.Devnet.

@@ -8,6 +8,9 @@
 // when the epoch closes; no block means a null round. Time is only ever sped
 // up: by the pace, and by running null rounds back to back (warp).
 //
+// A chain that stood without blocks is gone through again when the node starts,
+// with the proofs that the genesis miner owes; see catchUp.
+//
 // Proof fields may hold Groth16 proofs, where the node was given keys, or the name
 // of a vanilla proof that was put on the node before (ChainPutObj).
 //

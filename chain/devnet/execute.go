@@ -133,6 +133,27 @@ func (x *executor) advanceNulls(ctx context.Context, base *api.TipSet, upTo abi.
 	return x.nullState(ctx, o.State, base, upTo)
 }
 
+// nullsAtOnce is how many crons advanceSome runs.
+const nullsAtOnce = 64
+
+// advanceSome gets on with the crons of null rounds, so that their state is there
+// when it is asked for. After a block for a round long past there are many to run
+// again; they are spread over the next epochs.
+func (x *executor) advanceSome(ctx context.Context, base *api.TipSet, upTo abi.ChainEpoch) error {
+	o, err := x.after(ctx, base)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	done := base.Height
+	if x.nulls.base == o.State && x.nulls.from == base.Height {
+		done = min(x.nulls.upTo, upTo)
+	}
+	_, err = x.nullState(ctx, o.State, base, min(upTo, done+nullsAtOnce))
+	return err
+}
+
 func (x *executor) nullState(ctx context.Context, root cid.Cid, base *api.TipSet, upTo abi.ChainEpoch) (cid.Cid, error) {
 	n := x.nulls
 	if n.base != root || n.from != base.Height || n.upTo > upTo {

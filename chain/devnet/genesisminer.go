@@ -30,6 +30,10 @@ type genesisMiner struct {
 
 	mu     sync.Mutex
 	posted abi.ChainEpoch // opening epoch of the last deadline handled
+	// looked is when faulty sectors were last looked for. Owned by whoever drives the
+	// miner: run, or a warp, during which run rests.
+	looked abi.ChainEpoch
+	mended map[[2]uint64]abi.ChainEpoch // by deadline and partition: when recoveries were declared
 }
 
 func openGenesisMiner(n *Node, dir string) (*genesisMiner, error) {
@@ -37,7 +41,8 @@ func openGenesisMiner(n *Node, dir string) (*genesisMiner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("genesis miner address: %w", err)
 	}
-	g := &genesisMiner{n: n, id: abi.ActorID(id), sectors: map[abi.SectorNumber]post.SectorAccess{}, posted: -1}
+	g := &genesisMiner{n: n, id: abi.ActorID(id), sectors: map[abi.SectorNumber]post.SectorAccess{}, posted: -1,
+		mended: map[[2]uint64]abi.ChainEpoch{}}
 	if !n.cfg.Mine {
 		return g, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/builtin"
@@ -50,12 +49,8 @@ func (g *genesisMiner) deadline(ctx context.Context, epoch abi.ChainEpoch) (*dli
 		if err != nil || done {
 			return err
 		}
-		live, err := p.LiveSectors()
-		if err != nil {
-			return err
-		}
-		empty, err := live.IsEmpty()
-		if err == nil && !empty {
+		nums, err := provable(p)
+		if err == nil && len(nums) > 0 {
 			open[i] = p
 		}
 		return err
@@ -84,6 +79,7 @@ func (g *genesisMiner) run(ctx context.Context) {
 		if err := g.prove(ctx); err != nil && ctx.Err() == nil {
 			g.n.log.Error("the genesis miner could not prove its sectors", "epoch", e, "err", err)
 		}
+		g.mend(ctx, e)
 		e = max(e, g.n.Epoch())
 	}
 }
@@ -140,7 +136,7 @@ func (g *genesisMiner) windowParams(ctx context.Context, di *dline.Info, open ma
 	sortUint64(idx)
 	for _, i := range idx {
 		params.Partitions = append(params.Partitions, miner.PoStPartition{Index: i, Skipped: bitfield.New()})
-		nums, err := open[i].Sectors.All(1 << 10)
+		nums, err := provable(open[i])
 		if err != nil {
 			return nil, err
 		}
@@ -180,67 +176,4 @@ func deadlineAt(st *miner.State, epoch abi.ChainEpoch) *dline.Info {
 	}
 	start += (epoch - start) / miner.WPoStProvingPeriod * miner.WPoStProvingPeriod
 	return miner.NewDeadlineInfo(start, uint64((epoch-start)/miner.WPoStChallengeWindow), epoch)
-}
-
-// mustAct tells whether a miner other than the genesis miner has an open or
-// nearly open deadline with live sectors at epoch.
-func (n *Node) mustAct(ctx context.Context, epoch abi.ChainEpoch) (bool, error) {
-	v, err := n.nowView(ctx)
-	if err != nil {
-		return false, err
-	}
-	miners, err := listMiners(ctx, v)
-	if err != nil {
-		return false, err
-	}
-	for _, m := range miners {
-		if m == n.params.Miner {
-			continue
-		}
-		stop, err := minerMustAct(ctx, v, m, epoch)
-		if err != nil || stop {
-			return stop, err
-		}
-	}
-	return false, nil
-}
-
-func minerMustAct(ctx context.Context, v *view, m address.Address, epoch abi.ChainEpoch) (bool, error) {
-	st, _, err := v.miner(ctx, m)
-	if err != nil {
-		return false, err
-	}
-	// From ten epochs before the challenge until the proof is on chain.
-	for _, e := range []abi.ChainEpoch{epoch, epoch + miner.WPoStChallengeLookback + 10} {
-		di := deadlineAt(st, e)
-		if !di.IsOpen() {
-			continue
-		}
-		dls, err := st.LoadDeadlines(v.store)
-		if err != nil {
-			return false, err
-		}
-		dl, err := dls.LoadDeadline(v.store, di.Index)
-		if err != nil {
-			return false, err
-		}
-		waiting := false
-		err = forEachPartition(v.store, dl, func(i uint64, p *miner.Partition) error {
-			live, err := p.LiveSectors()
-			if err != nil {
-				return err
-			}
-			empty, err := live.IsEmpty()
-			if err != nil || empty {
-				return err
-			}
-			done, err := dl.PartitionsPoSted.IsSet(i)
-			waiting = waiting || !done || e != epoch
-			return err
-		})
-		if err != nil || waiting {
-			return waiting, err
-		}
-	}
-	return false, nil
 }

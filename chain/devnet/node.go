@@ -77,6 +77,11 @@ type Node struct {
 	pace       atomic.Int64 // nanoseconds
 	paceMoved  chan struct{}
 	warping    atomic.Bool
+
+	// Set before Run, then owned by it.
+	reach   abi.ChainEpoch // catchUp goes to here
+	yielded bool           // to another miner, while catching up
+	silent  bool           // no blocks came for a while
 }
 
 var (
@@ -114,6 +119,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Node, error) {
 	if err := n.loadEpoch(ctx); err != nil {
 		return nil, err
 	}
+	n.rewind()
 	if n.genesis, err = openGenesisMiner(n, cfg.SectorDir); err != nil {
 		return nil, err
 	}

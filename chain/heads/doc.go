@@ -7,7 +7,9 @@
 // The follower therefore subscribes again for ever, and asks the node for the
 // path from the last tipset it reported to the new head, so that a reader
 // never misses a revert. A slow reader of its own never slows down the others:
-// what it has not read yet is folded into one event.
+// what it has not read yet is folded into one event. Where even that would be too
+// long, or the node has replaced its chain, the event is a gap: it names the head
+// and nothing else, and its reader must read again what it goes by.
 //
 // It refuses to decide which chain is the right one (the node does), to fetch
 // state, and to keep anything on disk: after a restart of the process the

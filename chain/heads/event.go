@@ -3,21 +3,48 @@ package heads
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
+
+	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
 )
 
 // Event is what happened to the head since the previous event of the same
 // subscription: Reverts left it (newest first), then Applies joined it
-// (oldest first). Head is the head after all of it, never nil.
+// (oldest first). Head is the head after all of it, never nil. The first event
+// has the head alone, as an apply: what came before it the reader has to know or
+// to ask.
+//
+// An event tells either everything or, with Gap, nothing but the head.
 type Event struct {
 	Reverts []*api.TipSet
 	Applies []*api.TipSet
 	Head    *api.TipSet
-	// Gap says that tipsets between those listed are missing, because the
-	// reader was too slow or because the node replaced its chain.
+	// Gap says that tipsets are missing, because the reader was too slow or because
+	// the node replaced its chain. Reverts and Applies are empty then: whoever goes
+	// by them has missed something, at any height, and must read the state at Head
+	// again. Kept asks the right question in both cases.
 	Gap bool
+}
+
+// Kept tells whether the event proves that the chain up to and including height h
+// is what it was before. After a gap it proves nothing.
+func (e Event) Kept(h abi.ChainEpoch) bool { return !e.Gap && e.RevertedTo() > h }
+
+// RevertedTo is the lowest height that was reverted, as far as the event knows: 0
+// after a gap, when any height may have been, and a height above all others when
+// nothing was reverted.
+func (e Event) RevertedTo() abi.ChainEpoch {
+	if e.Gap {
+		return 0
+	}
+	low := abi.ChainEpoch(math.MaxInt64)
+	for _, ts := range e.Reverts {
+		low = min(low, ts.Height)
+	}
+	return low
 }
 
 // split sorts a notification into an event. current is set when the list is
@@ -84,8 +111,15 @@ func (e *Event) apply(ts *api.TipSet) {
 	e.Applies = append(e.Applies, ts)
 }
 
-// merge folds a later event into e, keeping at most limit tipsets a side.
+// gapTo is an event that knows nothing but the head.
+func gapTo(head *api.TipSet) Event { return Event{Head: head, Gap: true} }
+
+// merge folds a later event into e. More than limit tipsets a side are a gap.
 func (e *Event) merge(o Event, limit int) {
+	if e.Gap || o.Gap {
+		*e = gapTo(o.Head)
+		return
+	}
 	e.Reverts, e.Applies = slices.Clone(e.Reverts), slices.Clone(e.Applies)
 	for _, ts := range o.Reverts {
 		e.revert(ts)
@@ -94,12 +128,8 @@ func (e *Event) merge(o Event, limit int) {
 		e.apply(ts)
 	}
 	e.Head = o.Head
-	e.Gap = e.Gap || o.Gap
-	if n := len(e.Applies); n > limit {
-		e.Applies, e.Gap = e.Applies[n-limit:], true
-	}
-	if len(e.Reverts) > limit {
-		e.Reverts, e.Gap = e.Reverts[:limit], true
+	if len(e.Applies) > limit || len(e.Reverts) > limit {
+		*e = gapTo(o.Head)
 	}
 }
 

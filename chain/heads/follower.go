@@ -194,8 +194,7 @@ func (f *Follower) apply(ctx context.Context, changes []*api.HeadChange) error {
 }
 
 // path reconciles by asking the node. When the node no longer knows our head
-// (its chain was replaced) the answer is a jump: our head reverted, the new
-// one applied, and Gap set.
+// (its chain was replaced) the answer is a gap.
 func (f *Follower) path(ctx context.Context, from, to *api.TipSet) (Event, error) {
 	if from == nil {
 		return Event{Applies: []*api.TipSet{to}, Head: to}, nil
@@ -215,7 +214,7 @@ func (f *Follower) path(ctx context.Context, from, to *api.TipSet) (Event, error
 			return Event{}, fmt.Errorf("reconcile the head from height %d to %d: %w", from.Height, to.Height, err)
 		}
 		f.deps.Log.Warn("the node no longer knows the last head, jumping to its new chain", "from", from.Height, "to", to.Height, "cause", err)
-		return Event{Reverts: []*api.TipSet{from}, Applies: []*api.TipSet{to}, Head: to, Gap: true}, nil
+		return gapTo(to), nil
 	}
 	ev, current, err := split(changes)
 	if err != nil {

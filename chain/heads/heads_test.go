@@ -264,7 +264,7 @@ func TestPureRevertAndGap(t *testing.T) {
 			n.mu.Unlock()
 			n.drop()
 			ev = <-ch
-			if !ev.Gap || !ev.Head.Equal(x) || len(ev.Reverts) != 1 || !ev.Reverts[0].Equal(w.a1) {
+			if !ev.Gap || !ev.Head.Equal(x) || len(ev.Reverts)+len(ev.Applies) != 0 {
 				t.Errorf("jump event %+v", ev)
 			}
 		})
@@ -294,7 +294,7 @@ func TestSlowReaderGetsOneEvent(t *testing.T) {
 				last = next
 			}
 			ev := <-ch
-			if !ev.Gap || len(ev.Applies) != 3 || !ev.Head.Equal(last) {
+			if !ev.Gap || len(ev.Applies) != 0 || !ev.Head.Equal(last) {
 				t.Errorf("overflow: gap %v, %d applies", ev.Gap, len(ev.Applies))
 			}
 			sub, stop := context.WithCancel(ctx)

@@ -15,6 +15,7 @@ import (
 	"github.com/filecoin-project/go-state-types/builtin/v18/market"
 
 	"quarry/api"
+	"quarry/internal/httpx"
 	"quarry/markets/publish"
 	"quarry/markets/transfer"
 	"quarry/proofs/commp"
@@ -160,7 +161,7 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 	stop()
 	if late {
 		if !errors.Is(err, errQueued) { // it had its place: the client's server was too slow
-			rec.Err, rec.Fault = fmt.Sprintf("transfer of %s: the server did not send all of it in time", rec.TransferURL), api.FaultCaller
+			rec.Err, rec.Fault = fmt.Sprintf("transfer of %s: the server did not send all of it in time", shown(rec.TransferURL)), api.FaultCaller
 		}
 		if err := p.inTime(ctx, rec, prop, p.cfg.Policy.PublishBuffer, "transfer"); err != nil {
 			return err
@@ -177,6 +178,9 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 
 var errQueued = errors.New("waits for one of the places that transfers have")
 
+// shown is a client's URL as it may reach a terminal.
+func shown(url string) string { return httpx.Escape(url, 300) }
+
 // pull fetches the payload, as one of a limited number.
 func (p *Provider) pull(ctx context.Context, rec *Record) error {
 	if err := acquire(ctx, p.transfers); err != nil {
@@ -191,9 +195,9 @@ func (p *Provider) pull(ctx context.Context, rec *Record) error {
 func transferError(rec *Record, err error) error {
 	var fe *transfer.FatalError
 	if errors.As(err, &fe) {
-		return fatalError("transfer of %s: %w", rec.TransferURL, err)
+		return fatalError("transfer of %s: %w", shown(rec.TransferURL), err)
 	}
-	err = fmt.Errorf("transfer of %s: %w", rec.TransferURL, err)
+	err = fmt.Errorf("transfer of %s: %w", shown(rec.TransferURL), err)
 	if ownDisk(err) {
 		return err
 	}
@@ -204,7 +208,8 @@ func transferError(rec *Record, err error) error {
 func ownDisk(err error) bool {
 	var path *fs.PathError
 	var sys syscall.Errno
-	if errors.As(err, &path) {
+	var fetch *httpx.Error
+	if errors.As(err, &path) || errors.As(err, &fetch) && fetch.Fault == httpx.FaultLocal {
 		return true
 	}
 	return errors.As(err, &sys) && slices.Contains([]syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO}, sys)
@@ -227,9 +232,9 @@ func (p *Provider) before(ctx context.Context, last abi.ChainEpoch) (context.Con
 // verify computes the commitment of the staged bytes once.
 func (p *Provider) verify(ctx context.Context, rec *Record, prop market.DealProposal) error {
 	err := p.sum(ctx, rec, prop)
-	var mismatch *api.ErrPieceMismatch
-	if errors.As(err, &mismatch) {
-		return fatalError("%w", err)
+	var wrong *api.ErrPieceMismatch
+	if errors.As(err, &wrong) {
+		return p.mismatch(rec, wrong)
 	}
 	return err
 }
@@ -256,6 +261,20 @@ func (p *Provider) sum(ctx context.Context, rec *Record, prop market.DealProposa
 	}
 	_, err = p.deps.Store.Update(ctx, rec.UUID, func(r *Record) { r.VerifiedSize = piece.PayloadSize })
 	return err
+}
+
+// mismatch ends a deal whose payload is wrong, unless it came in parts: then it is
+// pulled once more from byte 0, as a part may have been of other bytes.
+func (p *Provider) mismatch(rec *Record, wrong error) error {
+	again, err := transfer.Restart(p.StagedPath(rec.UUID))
+	if err != nil {
+		return fmt.Errorf("begin the transfer again: %w", err)
+	}
+	if again {
+		return fmt.Errorf("the payload came in more than one part and they do not fit; it is pulled once more from its first byte (%s)",
+			wrong.Error())
+	}
+	return fatalError("%w", wrong)
 }
 
 func acquire(ctx context.Context, slots chan struct{}) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"quarry/api"
+	"quarry/internal/httpx"
 	"quarry/markets/publish"
 	"quarry/markets/transfer"
 )
@@ -75,6 +76,10 @@ func TestWhoseFaultItIs(t *testing.T) {
 		{"the client's server is away", "Fetch", errors.New("connection refused"), api.DealRetryAuto, api.FaultCaller, "refused"},
 		{"our disk is full", "Fetch", &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, api.DealRetryAuto, api.FaultStore, "no space"},
 		{"our disk is full, said without a path", "Fetch", fmt.Errorf("x: %w", syscall.EDQUOT), api.DealRetryAuto, api.FaultStore, "quota"},
+		{"our disk is full, as the reader says it", "Fetch", &httpx.Error{Fault: httpx.FaultLocal, Err: errors.New("write failed")},
+			api.DealRetryAuto, api.FaultStore, "write failed"},
+		{"the client's server is useless", "Fetch", &httpx.Error{Fault: httpx.FaultServer, Err: errors.New("answered 500")},
+			api.DealRetryAuto, api.FaultCaller, "answered 500"},
 		{"the market actor refuses the deal", "Publish", &publish.RefusedError{Reason: "exit code 16"}, api.DealRetryManual, api.FaultCaller, "16"},
 		{"it was dropped at publication", "Confirm", &publish.DroppedError{Reason: "invalid at publication"}, api.DealRetryFatal, api.FaultCaller, "invalid"},
 		{"sealing has the wrong token", "SectorAddPiece", &api.ErrPermission{Method: "x"}, api.DealRetryAuto, api.FaultOperator, "permission"},

@@ -12,6 +12,7 @@ import (
 	"github.com/filecoin-project/go-state-types/builtin/v18/market"
 
 	"quarry/api"
+	"quarry/markets/transfer"
 )
 
 // handOff gives the piece to sealing unless sealing has it already. A place that
@@ -126,9 +127,10 @@ func (p *Provider) restage(ctx context.Context, rec *Record, prop market.DealPro
 			return err
 		}
 		*rec = *next
+		p.removeStaged(rec.UUID) // and what is noted of a transfer that was whole
 	}
 	if err := p.pull(ctx, rec); err != nil {
-		return fmt.Errorf("the staged bytes are lost and cannot be fetched again from %s: %w", rec.TransferURL, err)
+		return fmt.Errorf("the staged bytes are lost and cannot be fetched again from %s: %w", shown(rec.TransferURL), err)
 	}
 	return p.sum(ctx, rec, prop)
 }
@@ -223,7 +225,7 @@ func (p *Provider) index(ctx context.Context, rec *Record, prop market.DealPropo
 }
 
 func (p *Provider) removeStaged(id api.UUID) {
-	if err := os.Remove(p.StagedPath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := transfer.Remove(p.StagedPath(id)); err != nil {
 		p.deps.Log.Warn("cannot remove staging file; remove it by hand", "deal", id, "error", err)
 	}
 }

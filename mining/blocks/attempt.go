@@ -18,50 +18,71 @@ import (
 	"quarry/proofs/envelope"
 )
 
+// verdict is what became of an attempt that did not fail.
+type verdict int
+
+const (
+	lost       verdict = iota // nothing was won
+	sent                      // the block for the base is with the node
+	ineligible                // the miner may not try
+)
+
+// notTried wraps the failure of an attempt that ended before the lot was drawn:
+// the round is still worth trying.
+type notTried struct{ error }
+
+// Unwrap gives the cause.
+func (e notTried) Unwrap() error { return e.error }
+
 // attempt plays one epoch: is the miner eligible, did it win, and if so a
-// block is proven, made, guarded and submitted. nil without a block means that
-// nothing was won.
-func (p *Producer) attempt(ctx context.Context, a attempt) error {
+// block is proven, made, guarded and submitted. Errors that come before the draw
+// are notTried.
+func (p *Producer) attempt(ctx context.Context, a attempt, open abi.ChainEpoch) (verdict, error) {
 	if done, err := p.again(ctx, a); done {
-		return err
+		return sent, err
 	}
-	if err := p.awaitEpoch(ctx, a); err != nil {
-		return err
+	if err := p.awaitEpoch(ctx, a, open); err != nil {
+		return lost, notTried{err}
 	}
 	started := time.Now()
 	info, err := p.deps.Chain.MinerGetBaseInfo(ctx, p.cfg.Miner, a.round(), a.base.Key())
 	if err != nil {
-		return fmt.Errorf("ask whether %s may mine: %w", p.cfg.Miner, err)
+		return lost, notTried{fmt.Errorf("ask whether %s may mine: %w", p.cfg.Miner, err)}
 	}
 	p.answered()
-	if reason := ineligible(info); reason != "" {
+	if reason := whyNot(info); reason != "" {
 		p.note(a.round(), false, reason)
-		return nil
+		return ineligible, nil
 	}
 	p.note(a.round(), true, "")
+	return p.draw(ctx, a, info, started)
+}
+
+// draw plays the round of an eligible miner.
+func (p *Producer) draw(ctx context.Context, a attempt, info *api.MiningBaseInfo, started time.Time) (verdict, error) {
 	beacon := info.PrevBeaconEntry.Data
 	if n := len(info.BeaconEntries); n > 0 {
 		beacon = info.BeaconEntries[n-1].Data
 	}
 	eproof, err := p.election(ctx, a, beacon, info)
 	if err != nil || eproof.WinCount < 1 {
-		return err
+		return lost, err
 	}
 	ticket, err := p.ticket(ctx, a, beacon, info.WorkerKey)
 	if err != nil {
-		return err
+		return lost, err
 	}
 	onBase, release := p.whileOn(ctx, a)
 	winning, err := p.prove(onBase, a, beacon, info.Sectors)
 	moved := context.Cause(onBase)
 	release()
 	if err != nil && errors.Is(moved, errTaken) {
-		return errTaken
+		return lost, errTaken
 	}
 	if err != nil {
-		return err
+		return lost, err
 	}
-	return p.publish(ctx, a, &api.BlockTemplate{
+	return sent, p.publish(ctx, a, &api.BlockTemplate{
 		Miner: p.cfg.Miner, Parents: a.base.Key(), Ticket: ticket, Eproof: eproof,
 		BeaconValues: info.BeaconEntries, Epoch: a.round(), Timestamp: p.timestamp(a),
 		WinningPoStProof: winning,
@@ -69,20 +90,26 @@ func (p *Producer) attempt(ctx context.Context, a attempt) error {
 }
 
 // awaitEpoch waits until the node has the randomness of the epoch, which on a
-// devnet is when the epoch opens. The first epoch after a head is open already.
-func (p *Producer) awaitEpoch(ctx context.Context, a attempt) error {
-	if pace := p.pace(); pace > 0 && a.nulls == 0 {
+// devnet is when the epoch opens. Rounds up to open have it there.
+func (p *Producer) awaitEpoch(ctx context.Context, a attempt, open abi.ChainEpoch) error {
+	if p.pace() > 0 && a.round() <= open {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.delay+10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, p.epochLength()+10*time.Second)
 	defer cancel()
-	if _, err := p.deps.Chain.StateGetBeaconEntry(ctx, a.round()); err != nil {
+	onBase, release := p.whileOn(ctx, a)
+	defer release()
+	if _, err := p.deps.Chain.StateGetBeaconEntry(onBase, a.round()); err != nil {
+		if errors.Is(context.Cause(onBase), errTaken) {
+			return errTaken
+		}
 		return fmt.Errorf("wait for the beacon: %w", err)
 	}
 	return nil
 }
 
-func ineligible(info *api.MiningBaseInfo) string {
+// whyNot says why a miner with this information may not mine, empty when it may.
+func whyNot(info *api.MiningBaseInfo) string {
 	switch {
 	case info == nil:
 		return "the miner had no provable sectors 900 epochs ago; it becomes eligible when its first proven sectors are that old"
@@ -168,7 +195,7 @@ func statement(miner abi.ActorID, kind abi.RegisteredPoStProof, rand []byte, sec
 	return info
 }
 
-var errTaken = errors.New("won, but the chain moved on before the block was ready")
+var errTaken = errors.New("the chain moved on before the block was ready")
 
 // whileOn ends with the base of an attempt being the head: a proof for a base that
 // the chain has left is not worth finishing. The caller must release it.
@@ -221,7 +248,7 @@ func (p *Producer) publish(ctx context.Context, a attempt, t *api.BlockTemplate,
 		return err
 	}
 	p.deps.Log.Info("block mined", "epoch", a.round(), "cid", sent.Guarded.Cid, "wins", t.Eproof.WinCount,
-		"messages", len(t.Messages), "nulls", a.nulls, "took", time.Since(started))
+		"messages", len(t.Messages), "nulls", a.nulls(), "took", time.Since(started))
 	return nil
 }
 

@@ -49,7 +49,7 @@ func (n *net) scene(t *testing.T, cfg Config, body func(p *Producer)) {
 	})
 }
 
-var devnet = Config{EpochWall: func() time.Duration { return pace }, MaxNulls: 3}
+var devnet = Config{EpochWall: func() time.Duration { return pace }}
 
 func TestMinesOnEveryHead(t *testing.T) {
 	n := newNet(t)
@@ -91,8 +91,8 @@ func TestNullRounds(t *testing.T) {
 			t.Errorf("after a head at 3 tried %s", got)
 		}
 		n.pass(time.Hour)
-		if got := fmt.Sprint(n.tried); got != "[1 2 3 4 5 6 7]" {
-			t.Errorf("without heads tried %s, want no more than %d null rounds", got, devnet.MaxNulls)
+		if got := len(n.tried); got < 30_000 {
+			t.Errorf("in an hour without heads tried %d rounds", got)
 		}
 	})
 }
@@ -232,17 +232,6 @@ func TestRealTime(t *testing.T) {
 		n.pass(time.Second)
 		if len(n.submitted) != 1 {
 			t.Errorf("%d blocks after their time", len(n.submitted))
-		}
-	})
-}
-
-func TestNodeOutOfSync(t *testing.T) {
-	n := newNet(t)
-	n.head.Blocks[0].Timestamp = 946684800 - 86400
-	n.scene(t, Config{}, func(p *Producer) {
-		n.pass(time.Second)
-		if st := p.Status(); len(n.tried) != 0 || !strings.Contains(st.Reason, "24h0m0s behind") {
-			t.Errorf("tried %v, reason %q", n.tried, st.Reason)
 		}
 	})
 }

@@ -101,15 +101,13 @@ func (p *Producer) neverLeft(err error) bool {
 		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// again submits the block that was already made on this base, if there is one
-// and it may be needed. done means that nothing new may be made on the base.
+// again submits the block that was already made on this base, if there is one:
+// the head has not moved to it, so that the node may have lost it. done means
+// that nothing new may be made on the base.
 func (p *Producer) again(ctx context.Context, a attempt) (done bool, err error) {
 	s := p.last
 	if s == nil || !api.TipSetKey(s.Block.Header.Parents).Equal(a.base.Key()) {
 		return false, nil
-	}
-	if s.Accepted && p.cfg.EpochWall == nil {
-		return true, nil
 	}
 	return true, p.submit(ctx, s)
 }

@@ -48,6 +48,15 @@ type net struct {
 	log       *slog.Logger
 
 	resubmitted int
+
+	sync     string // answer of SyncState
+	delay    uint64 // block delay in seconds, 0 = 1
+	open     abi.ChainEpoch
+	period   abi.ChainEpoch // start of the proving period
+	live     map[uint64]bool
+	posted   map[abi.ChainEpoch]bool // by opening of the deadline: on chain
+	pending  []*api.SignedMessage
+	included map[api.CidMessage]bool
 }
 
 // dumbStore counts writes, to see what is on disk when a block leaves.
@@ -87,7 +96,7 @@ func sum(label string) cid.Cid {
 func (n *net) tipset(label string, parent *api.TipSet, h abi.ChainEpoch) *api.TipSet {
 	b := &api.BlockHeader{Height: h, Miner: n.miner, Ticket: &api.Ticket{VRFProof: []byte(label)}, Timestamp: uint64(time.Now().Unix())}
 	if parent != nil {
-		b.Parents, b.Timestamp = parent.Cids, parent.MinTimestamp()+uint64(h-parent.Height)
+		b.Parents, b.Timestamp = parent.Cids, parent.MinTimestamp()+max(1, n.delay)*uint64(h-parent.Height)
 	}
 	return &api.TipSet{Cids: []cid.Cid{sum(label)}, Blocks: []*api.BlockHeader{b}, Height: h}
 }
@@ -147,7 +156,7 @@ func (n *net) StateGetBeaconEntry(context.Context, abi.ChainEpoch) (*api.BeaconE
 	return &api.BeaconEntry{}, n.fail("beacon")
 }
 func (n *net) StateGetNetworkParams(context.Context) (*api.NetworkParams, error) {
-	return &api.NetworkParams{BlockDelaySecs: 1}, n.fail("params")
+	return &api.NetworkParams{BlockDelaySecs: max(1, n.delay)}, n.fail("params")
 }
 
 func (n *net) MinerGetBaseInfo(_ context.Context, _ address.Address, e abi.ChainEpoch, _ api.TipSetKey) (*api.MiningBaseInfo, error) {

@@ -2,6 +2,7 @@ package blocks
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +31,8 @@ type Chain interface {
 	SyncSubmitBlock(ctx context.Context, b *api.BlockMsg) error
 	ChainPutObj(ctx context.Context, block api.ObjBlock) error
 	StateGetNetworkParams(ctx context.Context) (*api.NetworkParams, error)
+	SyncState(ctx context.Context) (json.RawMessage, error)
+	Owing
 }
 
 // Prover makes winning PoSts.
@@ -51,11 +54,20 @@ type Config struct {
 	// observed from the arrival of heads. nil means a real network: epochs
 	// follow the timestamps of the blocks.
 	EpochWall func() time.Duration
+	// OpenEpoch asks the network which epoch takes blocks now, where timestamps do
+	// not tell: on a devnet, whose epochs may stand still or run ahead of what heads
+	// show. nil: it is reckoned from the last head and EpochWall.
+	OpenEpoch func(ctx context.Context) (abi.ChainEpoch, error)
 	// Propagation is how long after the start of an epoch its blocks may still
 	// arrive, on a real network (0 = a third of the block delay, at most 10 s).
 	Propagation time.Duration
-	// MaxNulls is how many epochs after the head are tried (0 = 100).
+	// MaxNulls is how many null rounds one block may bridge (0 = 2000, at most
+	// 8191, as a header has room for the beacon entries of 8192 rounds). A longer
+	// silence is bridged by several blocks.
 	MaxNulls int
+	// SubmitConfidence is how many epochs after the opening of a deadline this miner
+	// sends its window PoSts (0 = 4, see mining/window).
+	SubmitConfidence abi.ChainEpoch
 }
 
 // Deps are the collaborators.
@@ -84,6 +96,10 @@ type Producer struct {
 
 	pacer pacer      // owned by the run loop
 	last  *sentBlock // owned by the run loop
+	clock reading    // owned by the run loop
+	lag   lag        // owned by the run loop
+	// refrain is the last reason why nothing could be tried: it is logged once.
+	refrain string // owned by the run loop
 
 	node outage.Watch
 
@@ -94,13 +110,17 @@ type Producer struct {
 // attempt is one epoch tried on one base.
 type attempt struct {
 	base  *api.TipSet
-	nulls int
+	epoch abi.ChainEpoch
 }
 
-func (a attempt) round() abi.ChainEpoch { return a.base.Height + abi.ChainEpoch(a.nulls) + 1 }
+func (a attempt) round() abi.ChainEpoch { return a.epoch }
+
+// nulls is how many rounds a block of the attempt bridges.
+func (a attempt) nulls() int { return int(a.epoch - a.base.Height - 1) }
 
 // Run produces blocks until ctx ends. Errors of single epochs are logged and
-// shown in the status; they do not end it.
+// shown in the status; they do not end it, and neither does any silence of the
+// chain: it tries one round after the other for as long as there is no new head.
 func (p *Producer) Run(ctx context.Context) error {
 	p.setRunning(true)
 	defer p.setRunning(false)
@@ -108,11 +128,10 @@ func (p *Producer) Run(ctx context.Context) error {
 	if err := p.learnDelay(ctx); err != nil {
 		return err
 	}
-	var next attempt // the attempt to make when timer fires
+	var cur *pursuit // of the newest head
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	defer timer.Stop()
-	var arrived time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -121,41 +140,24 @@ func (p *Producer) Run(ctx context.Context) error {
 			if !ok {
 				return ctx.Err()
 			}
-			if next.base != nil && ev.Head.Equal(next.base) {
+			// Only where the head is now matters, so that gaps are harmless.
+			if cur != nil && ev.Head.Equal(cur.base) {
 				continue
 			}
-			next, arrived = attempt{base: ev.Head}, time.Now()
-			p.pacer.observe(ev.Head.Height, arrived)
+			cur = newPursuit(ev.Head, time.Now())
+			p.pacer.observe(cur.base.Height, cur.arrived)
 		case <-timer.C:
-			p.try(ctx, next)
-			next.nulls++
-			if next.nulls > p.cfg.MaxNulls {
-				continue // a new head sets the timer again
-			}
+			p.step(ctx, cur)
 		}
-		timer.Reset(time.Until(p.due(next, arrived)))
+		timer.Reset(p.pause(cur))
 	}
-}
-
-// due tells when an attempt should start. On a devnet the head's arrival is
-// the start of the next epoch, and a quarter of the pace is left for the news
-// that an epoch was not null; on a real network the timestamps rule, and
-// blocks of the base get time to arrive.
-func (p *Producer) due(a attempt, arrived time.Time) time.Time {
-	if pace := p.pace(); pace > 0 {
-		if a.nulls == 0 {
-			return arrived
-		}
-		return arrived.Add(time.Duration(a.nulls)*pace + pace/4)
-	}
-	return p.epochStart(a).Add(-p.delay).Add(p.cfg.Propagation)
 }
 
 // epochStart is the timestamp a block of the attempt bears.
 func (p *Producer) epochStart(a attempt) time.Time { return time.Unix(int64(p.timestamp(a)), 0) }
 
 func (p *Producer) timestamp(a attempt) uint64 {
-	return a.base.MinTimestamp() + uint64(p.delay/time.Second)*uint64(a.nulls+1)
+	return a.base.MinTimestamp() + uint64(p.delay/time.Second)*uint64(a.epoch-a.base.Height)
 }
 
 // pace is the wall-clock length of an epoch on a devnet, 0 on a real network.
@@ -169,17 +171,12 @@ func (p *Producer) pace() time.Duration {
 	return p.pacer.estimate(p.delay)
 }
 
-// behind tells how far the base lags on a real network when it lags so much
-// that a block on it would be worthless, else 0.
-func (p *Producer) behind(a attempt) time.Duration {
-	if p.cfg.EpochWall != nil {
-		return 0
+// epochLength is the wall-clock length of an epoch on any network.
+func (p *Producer) epochLength() time.Duration {
+	if d := p.pace(); d > 0 {
+		return d
 	}
-	lag := time.Since(time.Unix(int64(a.base.MinTimestamp()), 0))
-	if lag <= time.Duration(p.cfg.MaxNulls+1)*p.delay {
-		return 0
-	}
-	return lag
+	return p.delay
 }
 
 // learnDelay asks for the block delay until the node answers.
@@ -202,22 +199,6 @@ func (p *Producer) learnDelay(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// try makes one attempt, unless the chain has moved on already.
-func (p *Producer) try(ctx context.Context, a attempt) {
-	if p.taken(a) {
-		return
-	}
-	if behind := p.behind(a); behind > 0 {
-		p.note(a.round(), false, fmt.Sprintf("the full node is %s behind the clock; wait until it is in sync", behind.Round(time.Second)))
-		return
-	}
-	err := p.attempt(ctx, a)
-	if err == nil || ctx.Err() != nil {
-		return
-	}
-	p.failed(fmt.Errorf("epoch %d: %w", a.round(), err))
 }
 
 // taken tells whether the chain has moved off the base of the attempt.

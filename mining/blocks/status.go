@@ -37,7 +37,11 @@ func New(cfg Config, deps Deps) (*Producer, error) {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.MaxNulls <= 0 {
-		cfg.MaxNulls = 100
+		cfg.MaxNulls = defaultNulls
+	}
+	cfg.MaxNulls = min(cfg.MaxNulls, mostNulls)
+	if cfg.SubmitConfidence <= 0 {
+		cfg.SubmitConfidence = defaultSubmit
 	}
 	entropy, err := election.Entropy(cfg.Miner)
 	if err != nil {
