@@ -32,7 +32,7 @@ func (p *Provider) room(size uint64) func(live []*Record) error {
 		if err != nil {
 			return serverError("reading the free space for deals", err)
 		}
-		if free < keepFree || free-keepFree < coming {
+		if free < keepFree+coming {
 			p.deps.Log.Warn("a deal is refused: the disk has no room for it and those accepted before", "dir", p.cfg.StagingDir,
 				"free", free, "needed", coming, "kept", keepFree)
 			return errNoRoom
