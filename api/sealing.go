@@ -118,7 +118,7 @@ type SectorInfo struct {
 	UpdateUnsealed *cid.Cid `json:",omitempty"`
 	UpdateMsg      *cid.Cid `json:",omitempty"`
 
-	Fault *SectorFault `json:",omitempty"` // where the chain counts the sector as faulty
+	Fault *ChainFault `json:",omitempty"` // where the chain counts the sector as faulty
 
 	Expiration abi.ChainEpoch // asked for, 0 until pre-commit
 	Retries    int
@@ -130,9 +130,9 @@ type SectorInfo struct {
 	Log        []SectorLogEntry `json:",omitempty"` // only from SectorsStatus with log
 }
 
-// SectorFault is a sector that the chain counts as faulty: it has no power and
+// ChainFault is a sector that the chain counts as faulty: it has no power and
 // costs a fee every day until it is proven again.
-type SectorFault struct {
+type ChainFault struct {
 	Sector     abi.SectorNumber
 	Deadline   uint64
 	Partition  uint64
@@ -168,7 +168,7 @@ type Sealing interface {
 	SectorsSummary(ctx context.Context) (map[SectorState]int, error)                           //perm:read
 	// SectorsFaults lists what the chain counts as faulty, by number, as of the
 	// last look; sectors that sealing does not know are among them.
-	SectorsFaults(ctx context.Context) ([]SectorFault, error)         //perm:read
+	SectorsFaults(ctx context.Context) ([]ChainFault, error)          //perm:read
 	PledgeSector(ctx context.Context) (abi.SectorID, error)           //perm:write
 	SectorStartSealing(ctx context.Context, n abi.SectorNumber) error //perm:write
 	// SectorRetry leaves a failed state at once instead of waiting.

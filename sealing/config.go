@@ -105,12 +105,12 @@ type Verifier interface {
 
 // Faults knows which sectors the chain counts as faulty.
 type Faults interface {
-	List() []api.SectorFault
-	Fault(n abi.SectorNumber) *api.SectorFault // nil when it is not faulty
+	List() []api.ChainFault
+	Fault(n abi.SectorNumber) *api.ChainFault // nil when it is not faulty
 }
 
-// Deps are the parts sealing works with; all but Log, CommitMsgs, Verify and
-// Faults are needed.
+// Deps are the parts sealing works with; all but Log, CommitMsgs, BatchMsgs,
+// CommitBatchMsgs, Verify and Faults are needed.
 type Deps struct {
 	Store      datastore.Batching // sealing's own prefix
 	Chain      Chain
@@ -118,9 +118,13 @@ type Deps struct {
 	Heads      Heads
 	Msgs       Messages // pre-commitments, and commitments too when CommitMsgs is nil
 	CommitMsgs Messages // sender with the fee limit for commitments
-	Verify     Verifier // of proofs that workers made, before they are sent; nil: unchecked
-	Faults     Faults   // shown with the sectors; nil: none are known
-	Log        *slog.Logger
+	// BatchMsgs and CommitBatchMsgs give the senders of messages of so many sectors,
+	// with fee limits that grow with them; nil: those of single sectors.
+	BatchMsgs       func(sectors int) Messages
+	CommitBatchMsgs func(sectors int) Messages
+	Verify          Verifier // of proofs that workers made, before they are sent; nil: unchecked
+	Faults          Faults   // shown with the sectors; nil: none are known
+	Log             *slog.Logger
 }
 
 // SealProofType is the seal proof of a miner with this window PoSt proof: the

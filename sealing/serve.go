@@ -74,11 +74,11 @@ func (s *Sealing) SectorsSummary(context.Context) (map[api.SectorState]int, erro
 }
 
 // SectorsFaults lists the faulty sectors, also those of no record here.
-func (s *Sealing) SectorsFaults(context.Context) ([]api.SectorFault, error) {
+func (s *Sealing) SectorsFaults(context.Context) ([]api.ChainFault, error) {
 	if s.deps.Faults == nil {
-		return []api.SectorFault{}, nil
+		return []api.ChainFault{}, nil
 	}
-	return append([]api.SectorFault{}, s.deps.Faults.List()...), nil
+	return append([]api.ChainFault{}, s.deps.Faults.List()...), nil
 }
 
 // PledgeSector starts a sector of zeros.

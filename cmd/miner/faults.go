@@ -33,7 +33,7 @@ func faultsCommand() *cli.Command {
 	}
 }
 
-func printFaults(w io.Writer, all []api.SectorFault) {
+func printFaults(w io.Writer, all []api.ChainFault) {
 	if len(all) == 0 {
 		fmt.Fprintln(w, "no sector is faulty")
 		return
@@ -45,7 +45,7 @@ func printFaults(w io.Writer, all []api.SectorFault) {
 	t.Render()
 }
 
-func faultWord(f api.SectorFault) string {
+func faultWord(f api.ChainFault) string {
 	if f.Recovering {
 		return "recovering"
 	}
@@ -53,7 +53,7 @@ func faultWord(f api.SectorFault) string {
 }
 
 // since says when a fault was seen first, and whether it is older.
-func since(f api.SectorFault) string {
+func since(f api.ChainFault) string {
 	s := fmt.Sprintf("epoch %d (%s)", f.Since, f.Time.UTC().Format(time.RFC3339))
 	if f.Earlier {
 		s += " or before"
@@ -86,7 +86,7 @@ func sectorNote(s api.SectorInfo) string {
 }
 
 // faultLine is that of `info`.
-func faultLine(all []api.SectorFault) string {
+func faultLine(all []api.ChainFault) string {
 	var named []string
 	for _, f := range all[:min(len(all), maxNamed)] {
 		named = append(named, fmt.Sprintf("%d since %s", f.Sector, since(f)))

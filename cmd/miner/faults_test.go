@@ -16,8 +16,8 @@ import (
 
 var noticed = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
-func aFault(n abi.SectorNumber) api.SectorFault {
-	return api.SectorFault{
+func aFault(n abi.SectorNumber) api.ChainFault {
+	return api.ChainFault{
 		Sector:    n,
 		Deadline:  12,
 		Partition: 3,
@@ -72,12 +72,12 @@ func TestFaultIsShownWhereSectorsAre(t *testing.T) {
 	lacks(t, printed(func(w io.Writer) { printSector(w, good) }), "fault", "what to do")
 
 	summary := printed(func(w io.Writer) {
-		printInfo(w, infoReport{Sectors: map[api.SectorState]int{api.SectorProving: 2}, Faults: []api.SectorFault{f}})
+		printInfo(w, infoReport{Sectors: map[api.SectorState]int{api.SectorProving: 2}, Faults: []api.ChainFault{f}})
 	})
 	contains(t, summary, "faulty   1 of the sectors: 7 since epoch 4711 (2026-03-04T05:06:07Z) (see miner proving faults)\n")
 	lacks(t, printed(func(w io.Writer) { printInfo(w, infoReport{}) }), "faulty")
 
-	table := printed(func(w io.Writer) { printFaults(w, []api.SectorFault{f}) })
+	table := printed(func(w io.Writer) { printFaults(w, []api.ChainFault{f}) })
 	contains(t, table, "7", "12", "3", "faulty", "epoch 4711 (2026-03-04T05:06:07Z)", "its files could not be read", "look at the disk")
 	if got := printed(func(w io.Writer) { printFaults(w, nil) }); got != "no sector is faulty\n" {
 		t.Errorf("without faults: %q", got)
@@ -109,7 +109,7 @@ func TestFaultWords(t *testing.T) {
 	if got := sectorNote(api.SectorInfo{}); got != "" {
 		t.Errorf("note %q", got)
 	}
-	many := make([]api.SectorFault, maxNamed+3)
+	many := make([]api.ChainFault, maxNamed+3)
 	contains(t, faultLine(many), "13 of the sectors: ", ", and 3 more (see")
 	lacks(t, faultLine(many[:maxNamed]), "more")
 }

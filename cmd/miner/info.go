@@ -18,7 +18,7 @@ type infoReport struct {
 	Miner   partReport
 	Markets *partReport `json:",omitempty"`
 	Sectors map[api.SectorState]int
-	Faults  []api.SectorFault
+	Faults  []api.ChainFault
 	Mining  *api.MiningStatus
 	Deals   *int
 	Errors  []string
@@ -95,6 +95,9 @@ func printInfo(w io.Writer, r infoReport) {
 				state = "unreachable: " + peer.LastError
 			}
 			fmt.Fprintf(w, "         %s %s\n", peer.Name, state)
+		}
+		for _, m := range p.Status.Messages {
+			fmt.Fprintf(w, "         message for %s waits (%s, nonce %d of %s): %s\n", m.Key, m.Cid, m.Nonce, m.From, m.Reason)
 		}
 	}
 	printPart("miner", r.Miner)

@@ -301,26 +301,10 @@ func (p *Provider) publish(ctx context.Context, rec *Record, prop market.DealPro
 	return p.reach(ctx, rec, api.DealPublished, func(r *Record) { r.PublishCid = &c })
 }
 
-// publishAgain sends a deal back whose message failed for all that were in it.
-func (p *Provider) publishAgain(ctx context.Context, rec *Record, cause error) error {
-	if err := p.deps.Publisher.Release(ctx, rec.UUID); err != nil {
-		return err
-	}
-	_, err := p.deps.Store.Update(ctx, rec.UUID, func(r *Record) {
-		r.Checkpoint, r.PublishCid = api.DealTransferred, nil
-		r.Err, r.Fault = cause.Error(), faultOf(cause)
-		r.logf(time.Now(), "published again: %s", cause)
-	})
-	return err
-}
-
 func (p *Provider) confirm(ctx context.Context, rec *Record) error {
 	final, id, err := p.deps.Publisher.Confirm(ctx, rec.UUID, rec.SignedProposal, *rec.PublishCid)
 	var dropped *publish.DroppedError
-	switch {
-	case errors.As(err, &dropped) && dropped.Message:
-		return p.publishAgain(ctx, rec, err)
-	case errors.As(err, &dropped):
+	if errors.As(err, &dropped) {
 		return fatalError("%w", err)
 	}
 	if err != nil {

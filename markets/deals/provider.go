@@ -30,12 +30,10 @@ type Chain interface {
 	StateMarketStorageDeal(ctx context.Context, id abi.DealID, tsk api.TipSetKey) (*api.MarketDeal, error)
 }
 
-// Publisher puts deals on chain; all methods may be repeated.
+// Publisher puts deals on chain; both methods may be repeated.
 type Publisher interface {
 	Publish(ctx context.Context, id api.UUID, signed []byte) (cid.Cid, error)
 	Confirm(ctx context.Context, id api.UUID, signed []byte, c cid.Cid) (cid.Cid, abi.DealID, error)
-	// Release lets a deal whose message failed be published again.
-	Release(ctx context.Context, id api.UUID) error
 }
 
 // Sealing takes pieces; calls are keyed by the deal's UUID and the attempt.

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"quarry/api"
-	"quarry/markets/publish"
 	"quarry/markets/transfer"
 )
 
@@ -89,24 +88,6 @@ func TestMismatchAtSealingChecksOurBytes(t *testing.T) {
 			require.Equal(t, want, w.calls["Fetch"])
 		})
 	}
-}
-
-// A message that failed as a whole is no deal's fault.
-func TestFailedPublishMessageIsSentAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.fail["Confirm"] = []error{&publish.DroppedError{Reason: "exit code 7", Message: true}, nil}
-		w.fail["Release"] = []error{errors.New("disk full")}
-		w.fail["Confirm"] = append([]error{w.fail["Confirm"][0]}, w.fail["Confirm"]...)
-		p := w.open(memory())
-		defer w.run(p)()
-		id := w.deal(p)
-		rec := w.untilComplete(p, id)
-		require.True(t, rec.Active, rec.Err)
-		require.Equal(t, 2, w.published)
-		require.Equal(t, 2, w.released)
-		require.True(t, slices.ContainsFunc(rec.Log, func(l api.DealLogEntry) bool { return strings.Contains(l.Message, "published again: exit code 7") }))
-	})
 }
 
 // Deals of earlier versions, whose bytes went at the hand-off, end as they must.

@@ -58,7 +58,6 @@ type world struct {
 	sectors   map[abi.SectorNumber]api.SectorState
 	index     map[api.PiecePlacement]int
 	published int
-	released  int
 	active    abi.ChainEpoch // of the deal, -1 until then
 	slashed   abi.ChainEpoch
 	missing   bool // the chain does not have the deal
@@ -149,13 +148,6 @@ func (w *world) Confirm(_ context.Context, _ api.UUID, _ []byte, c cid.Cid) (cid
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return c, dealID, w.err("Confirm")
-}
-
-func (w *world) Release(context.Context, api.UUID) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.released++
-	return w.err("Release")
 }
 
 func (w *world) SectorAddPiece(ctx context.Context, r api.AddPieceRequest) (api.PiecePlacement, error) {

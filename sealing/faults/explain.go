@@ -10,17 +10,23 @@ import (
 	"quarry/api"
 )
 
-// reason is what the last window PoSt of the sector's deadline says; empty when
-// it is not among those remembered, or went well.
-func reason(f api.SectorFault, recent []api.PoStRecord) string {
-	for _, p := range recent { // newest first
+// reason is what this node knows of the sector's files and, else, what the last
+// window PoSt of its deadline says; empty when that is not among those
+// remembered, or went well.
+func reason(f api.ChainFault, proofs api.ProvingStatus) string {
+	for _, u := range proofs.Unreadable {
+		if u.Sector == f.Sector {
+			return "it cannot be read: " + u.String()
+		}
+	}
+	for _, p := range proofs.Recent { // newest first
 		if p.Deadline != f.Deadline {
 			continue
 		}
-		switch {
-		case slices.Contains(p.Skipped, f.Sector):
+		if slices.Contains(p.Skipped, f.Sector) {
 			return fmt.Sprintf("its files could not be read for the window PoSt of deadline %d, epoch %d", p.Deadline, p.Open)
-		case p.Error != "":
+		}
+		if p.Error != "" {
 			return fmt.Sprintf("the window PoSt of deadline %d, epoch %d, failed: %s", p.Deadline, p.Open, p.Error)
 		}
 		return ""
@@ -41,7 +47,7 @@ func declared(deadline uint64, now *dline.Info, every abi.ChainEpoch) bool {
 }
 
 // explain is what is shown: the reason, and what the operator can do.
-func explain(f api.SectorFault, why string) (string, string) {
+func explain(f api.ChainFault, why string) (string, string) {
 	if why == "" {
 		why = "the chain has no valid window PoSt of it; this node does not remember why"
 	}

@@ -57,7 +57,7 @@ type Book struct {
 	state state // only Run's
 
 	mu  sync.Mutex
-	now []api.SectorFault // of the last look, by number
+	now []api.ChainFault // of the last look, by number
 }
 
 // state is what outlives the process.
@@ -124,17 +124,17 @@ func (b *Book) Run(ctx context.Context) error {
 }
 
 // List is what was faulty at the last look, by number.
-func (b *Book) List() []api.SectorFault {
+func (b *Book) List() []api.ChainFault {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.now)
 }
 
 // Fault is that of one sector, nil when it had none at the last look.
-func (b *Book) Fault(n abi.SectorNumber) *api.SectorFault {
+func (b *Book) Fault(n abi.SectorNumber) *api.ChainFault {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	i, ok := slices.BinarySearchFunc(b.now, n, func(f api.SectorFault, n abi.SectorNumber) int { return cmp.Compare(f.Sector, n) })
+	i, ok := slices.BinarySearchFunc(b.now, n, func(f api.ChainFault, n abi.SectorNumber) int { return cmp.Compare(f.Sector, n) })
 	if !ok {
 		return nil
 	}
@@ -161,7 +161,7 @@ func (b *Book) look(ctx context.Context, head *api.TipSet) error {
 				old.Why = whyDeclared
 			}
 		}
-		if why := reason(*f, proofs.Recent); why != "" {
+		if why := reason(*f, proofs); why != "" {
 			old.Why = why
 		}
 		next.Seen[f.Sector] = old
@@ -203,7 +203,7 @@ func (b *Book) context(ctx context.Context, head *api.TipSet, any bool) (*dline.
 }
 
 // read asks for the faults and, only where there are any, for their places.
-func (b *Book) read(ctx context.Context, head *api.TipSet) ([]api.SectorFault, error) {
+func (b *Book) read(ctx context.Context, head *api.TipSet) ([]api.ChainFault, error) {
 	bits, err := b.deps.Chain.StateMinerFaults(ctx, b.cfg.Miner, head.Key())
 	if err != nil {
 		return nil, fmt.Errorf("ask for the faults of %s: %w", b.cfg.Miner, err)
@@ -215,7 +215,7 @@ func (b *Book) read(ctx context.Context, head *api.TipSet) ([]api.SectorFault, e
 	if err != nil {
 		return nil, fmt.Errorf("ask for the deadlines of %s: %w", b.cfg.Miner, err)
 	}
-	var out []api.SectorFault
+	var out []api.ChainFault
 	for d := range uint64(len(deadlines)) {
 		parts, err := b.deps.Chain.StateMinerPartitions(ctx, b.cfg.Miner, d, head.Key())
 		if err != nil {
@@ -227,14 +227,14 @@ func (b *Book) read(ctx context.Context, head *api.TipSet) ([]api.SectorFault, e
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b api.SectorFault) int { return cmp.Compare(a.Sector, b.Sector) })
+	slices.SortFunc(out, func(a, b api.ChainFault) int { return cmp.Compare(a.Sector, b.Sector) })
 	return out, nil
 }
 
-func faultsOf(out []api.SectorFault, p api.Partition, deadline, index uint64) ([]api.SectorFault, error) {
+func faultsOf(out []api.ChainFault, p api.Partition, deadline, index uint64) ([]api.ChainFault, error) {
 	err := p.FaultySectors.ForEach(func(n uint64) error {
 		recovering, err := p.RecoveringSectors.IsSet(n)
-		out = append(out, api.SectorFault{Sector: abi.SectorNumber(n), Deadline: deadline, Partition: index, Recovering: recovering})
+		out = append(out, api.ChainFault{Sector: abi.SectorNumber(n), Deadline: deadline, Partition: index, Recovering: recovering})
 		return err
 	})
 	return out, err

@@ -283,15 +283,23 @@ func TestReasonsAreNotNeeded(t *testing.T) {
 }
 
 func TestReason(t *testing.T) {
-	f := api.SectorFault{Sector: 3, Deadline: 5}
+	f := api.ChainFault{Sector: 3, Deadline: 5}
 	for want, recent := range map[string][]api.PoStRecord{
 		"": {{Deadline: 4, Skipped: []abi.SectorNumber{3}}, {Deadline: 5, Accepted: true}, {Deadline: 5, Error: "older"}},
 		"its files could not be read for the window PoSt of deadline 5, epoch 77": {{Deadline: 5, Open: 77, Skipped: []abi.SectorNumber{1, 3}, Error: "too"}},
 		"the window PoSt of deadline 5, epoch 78, failed: out of gas":             {{Deadline: 5, Open: 78, Error: "out of gas", Skipped: []abi.SectorNumber{1}}},
 	} {
-		if got := reason(f, recent); got != want {
+		if got := reason(f, api.ProvingStatus{Recent: recent}); got != want {
 			t.Errorf("reason %q, want %q", got, want)
 		}
+	}
+	known := api.ProvingStatus{
+		Recent: []api.PoStRecord{{Deadline: 5, Error: "out of gas"}},
+		Unreadable: []api.SectorFault{{Sector: 2, Reason: api.FaultHung},
+			{Sector: 3, Reason: api.FaultMissing, Path: "/mnt/a", Detail: "no sealed file"}},
+	}
+	if got := reason(f, known); got != "it cannot be read: missing at /mnt/a: no sealed file" {
+		t.Errorf("reason %q", got)
 	}
 	why, do := explain(f, "")
 	if why == "" || do == "" {
