@@ -43,6 +43,7 @@ var faults = []struct {
 	{is[*ErrBusy], FaultNetwork},
 	{is[*ErrNotServedHere], FaultOperator},
 	{is[*ErrPermission], FaultOperator},
+	{is[*ErrInUse], FaultOperator},
 	{is[*ErrUnsupportedProof], FaultOperator},
 	{is[*ErrNotFound], FaultCaller},
 	{is[*ErrActorNotFound], FaultCaller},

@@ -23,6 +23,7 @@ func TestEveryErrorHasAFault(t *testing.T) {
 		110: FaultOperator,
 		111: FaultOperator,
 		112: FaultStore,
+		120: FaultOperator,
 	}
 	for code, err := range ErrorTable() {
 		named := 0

@@ -7,6 +7,7 @@ import (
 	"github.com/ipfs/go-datastore/namespace"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 	"quarry/node/repo"
 	"quarry/sealing/faults"
 )
@@ -19,15 +20,19 @@ func (n *Node) faultBook(ctx context.Context) (*faults.Book, error) {
 		Chain: n.chain,
 		Heads: n.heads,
 		Proofs: func(ctx context.Context) (api.ProvingStatus, error) {
-			if m := n.proving.Load(); m != nil {
-				return m.ProvingStatus(ctx)
+			m, err := n.proving.get()
+			if err != nil {
+				return api.ProvingStatus{}, err
 			}
-			return api.ProvingStatus{}, nil
+			return m.ProvingStatus(ctx)
 		},
 		Log: n.log.With("part", "faults"),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return book, n.group.Go("faults", book.Run)
+	return book, n.group.Keep(ctx, lifecycle.Keep{Name: "faults", Run: func(ctx context.Context, up func()) error {
+		up()
+		return book.Run(ctx)
+	}})
 }

@@ -66,6 +66,9 @@ func (s *Sealing) SectorPlacement(_ context.Context, key string) (api.PiecePlace
 	if gone := s.gone(key); gone != nil {
 		return api.PiecePlacement{}, gone
 	}
+	if err := s.perhapsPlanned(key); err != nil { // it must not be placed again before that is known
+		return api.PiecePlacement{}, err
+	}
 	return api.PiecePlacement{}, &api.ErrNotFound{What: "placement of piece " + key}
 }
 

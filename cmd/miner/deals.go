@@ -53,7 +53,7 @@ func printDeals(w io.Writer, all []api.DealInfo) {
 	for _, d := range all {
 		sector := ""
 		if d.Placement != nil {
-			sector = fmt.Sprint(d.Placement.Sector.Number)
+			sector = sectorOf(d.Placement.Sector)
 		}
 		received := humanize.IBytes(d.Received) + " of " + humanize.IBytes(d.TransferSize)
 		t.AppendRow([]any{d.UUID, chainDeal(d), d.Checkpoint, received, sector, d.SealingState, d.Err})
@@ -110,7 +110,7 @@ func printDeal(w io.Writer, d api.DealInfo) {
 		fmt.Fprintf(w, "placed:     again, %d times (see --log)\n", d.Attempt)
 	}
 	if d.Placement != nil {
-		fmt.Fprintf(w, "sector:     %d at %d, %s\n", d.Placement.Sector.Number, d.Placement.Offset, d.SealingState)
+		fmt.Fprintf(w, "sector:     %s at %d, %s\n", sectorOf(d.Placement.Sector), d.Placement.Offset, d.SealingState)
 	}
 	if d.PublishCid != nil {
 		fmt.Fprintf(w, "published:  %s\n", d.PublishCid)

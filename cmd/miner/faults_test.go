@@ -121,7 +121,7 @@ func TestNothingIsShownBeforeItIs(t *testing.T) {
 	list := printed(func(w io.Writer) { printSectors(w, []api.SectorInfo{young}) })
 	status := printed(func(w io.Writer) { printSector(w, young) })
 	lacks(t, status, "epoch", "retry", "0001", "ticket", "seed", "expires")
-	if fields := strings.Fields(strings.Split(list, "\n")[1]); len(fields) != 5 { // number, state, deals, updated, note
+	if fields := strings.Fields(strings.Split(list, "\n")[1]); len(fields) != 6 { // miner, number, state, deals, updated, note
 		t.Errorf("a young sector is listed as %q", fields)
 	}
 	old := api.SectorInfo{TicketEpoch: 1, SeedEpoch: 2, Expiration: 3, LastErr: "x", Retries: 4, NextRetry: noticed}

@@ -101,7 +101,7 @@ func listSectors(c *cli.Context) error {
 }
 
 func printSectors(w io.Writer, all []api.SectorInfo) {
-	t := newTable(w, "Sector", "State", "Deals", "Expires", "Updated", "Note")
+	t := newTable(w, "Miner", "Sector", "State", "Deals", "Expires", "Updated", "Note")
 	for _, s := range all {
 		deals := 0
 		for _, p := range s.Pieces {
@@ -109,7 +109,8 @@ func printSectors(w io.Writer, all []api.SectorInfo) {
 				deals++
 			}
 		}
-		t.AppendRow([]any{s.Sector.ID.Number, stateWord(s), deals, epochOrNot(s.Expiration), s.Updated.Format(time.RFC3339), sectorNote(s)})
+		t.AppendRow([]any{minerOf(s.Sector.ID), s.Sector.ID.Number, stateWord(s), deals, epochOrNot(s.Expiration),
+			s.Updated.Format(time.RFC3339), sectorNote(s)})
 	}
 	t.Render()
 }
@@ -132,7 +133,7 @@ func sectorStatus(c *cli.Context) error {
 }
 
 func printSector(w io.Writer, s api.SectorInfo) {
-	fmt.Fprintf(w, "sector:     %d\nstate:      %s\n", s.Sector.ID.Number, stateWord(s))
+	fmt.Fprintf(w, "sector:     %s\nstate:      %s\n", sectorOf(s.Sector.ID), stateWord(s))
 	if f := s.Fault; f != nil {
 		fmt.Fprintf(w, "fault:      since %s, deadline %d, partition %d: %s\n", since(*f), f.Deadline, f.Partition, f.Why)
 		fmt.Fprintf(w, "what to do: %s\n", f.Do)
@@ -190,6 +191,6 @@ func pledge(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "sector %d\n", id.Number)
+	fmt.Fprintf(c.App.Writer, "sector %s\n", sectorOf(id))
 	return nil
 }
