@@ -158,6 +158,18 @@ func (l *Local) prepare(dir string) (api.PathMeta, error) {
 	return m, nil
 }
 
+// Release gives the claims on all directories back; the Local is not used after.
+func (l *Local) Release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.places {
+		if p.release != nil {
+			p.release()
+			p.release = nil
+		}
+	}
+}
+
 // byID finds an opened place. The caller holds mu.
 func (l *Local) byID(id api.StorageID) *place {
 	i := slices.IndexFunc(l.places, func(p *place) bool { return p.opened && p.meta.ID == id })

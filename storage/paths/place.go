@@ -130,6 +130,7 @@ func gone(dir string, err error) error {
 }
 
 // count sums what a path with MaxStorage uses.
+// It tells how long that took; zero where there is nothing to count.
 func (l *Local) count(ctx context.Context, p *place) (took time.Duration) {
 	l.mu.Lock()
 	limited := p.opened && p.meta.MaxStorage > 0
@@ -144,7 +145,7 @@ func (l *Local) count(ctx context.Context, p *place) (took time.Duration) {
 		p.used = used
 		l.mu.Unlock()
 	}
-	return time.Since(began)
+	return max(time.Since(began), 1)
 }
 
 // stat is the state of a path, less reservations. The caller holds mu.
