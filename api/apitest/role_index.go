@@ -34,7 +34,8 @@ func fileOf(id api.StorageID, kind api.FileType) api.SectorFile {
 func manyFiles(id api.StorageID, n int) []api.SectorFile {
 	out := make([]api.SectorFile, n)
 	for i := range out {
-		out[i] = api.SectorFile{Sector: abi.SectorID{Miner: 1000, Number: abi.SectorNumber(i)}, Type: api.FileSealed, Storage: id} //nolint:gosec // small
+		out[i] = fileOf(id, api.FileSealed)
+		out[i].Sector.Number = abi.SectorNumber(i) //nolint:gosec // small
 	}
 	return out
 }
@@ -106,7 +107,13 @@ func checkAttach(t *testing.T, x api.Index) {
 func checkAttachRefused(t *testing.T, x api.Index) {
 	ctx := t.Context()
 	long := api.StorageID(strings.Repeat("i", 128))
-	for id, url := range map[api.StorageID]string{"": "", long + "i": "", "ftp": "ftp://h/remote", "host": "http:///remote", "text": "no url"} {
+	for id, url := range map[api.StorageID]string{
+		"":         "",
+		long + "i": "",
+		"ftp":      "ftp://h/remote",
+		"host":     "http:///remote",
+		"text":     "no url",
+	} {
 		typed[*api.ErrInvalid](t, x.StorageAttach(ctx, api.PathMeta{ID: id}, url, api.FsStat{}))
 	}
 	list, err := x.StorageList(ctx)
@@ -185,8 +192,8 @@ func checkFind(t *testing.T, x api.Index) {
 	locs, err := x.StorageFindSector(ctx, sectorOne, api.FileSealed)
 	require.NoError(t, err)
 	require.Empty(t, locs, "nowhere is no error")
-	for _, t2 := range []api.FileType{0, api.FileSealed | api.FileCache, 1 << 9} {
-		_, err := x.StorageFindSector(ctx, sectorOne, t2)
+	for _, kinds := range []api.FileType{0, api.FileSealed | api.FileCache, 1 << 9} {
+		_, err := x.StorageFindSector(ctx, sectorOne, kinds)
 		typed[*api.ErrInvalid](t, err)
 	}
 	attach(t, x, api.PathMeta{ID: "a", Weight: 9, CanSeal: true}, "http://h:1/remote", 0)
@@ -257,15 +264,9 @@ func checkAlloc(t *testing.T, x api.Index) {
 	}
 }
 
-// LocalPaths is the part of [api.Index] that a process answers of the paths it
-// has itself.
-type LocalPaths interface {
-	api.Index
-}
-
 // CheckLocalPaths is what the role promises of the paths of the process that is
 // asked. newDir makes a directory that can be attached under an ID.
-func CheckLocalPaths[I LocalPaths](t *testing.T, fresh func(t *testing.T) I, newDir func(t *testing.T, id string) string) {
+func CheckLocalPaths[I api.Index](t *testing.T, fresh func(t *testing.T) I, newDir func(t *testing.T, id string) string) {
 	x, ctx := fresh(t), t.Context()
 	require.Error(t, x.StorageAddLocal(ctx, t.TempDir()), "it has no sectorstore.json")
 	list, err := x.StorageList(ctx)

@@ -1,6 +1,7 @@
 package apitest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -172,7 +173,8 @@ func checkTaskWait(t *testing.T, s api.Storage) {
 			}
 		}
 	}()
-	require.NoError(t, s.WorkerDone(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Attempt: 1, Result: json.RawMessage(`{"Proof":"AQI="}`)}))
+	done := api.TaskReport{Worker: w.ID, Task: id, Attempt: 1, Result: json.RawMessage(`{"Proof":"AQI="}`)}
+	require.NoError(t, s.WorkerDone(t.Context(), done))
 	r, err := api.Commit2.Result(<-got)
 	require.NoError(t, err)
 	require.Equal(t, api.Commit2Result{Proof: []byte{1, 2}}, r)
@@ -185,8 +187,8 @@ func checkTaskWait(t *testing.T, s api.Storage) {
 func checkAbortRetry(t *testing.T, s api.Storage) {
 	ctx := t.Context()
 	id := submit(t, s, task("k", 1)).ID
-	for _, leave := range []func() error{func() error { return s.TaskAbort(ctx, id) }, func() error { return s.TaskRetry(ctx, id) }} {
-		require.NoError(t, leave())
+	for _, leave := range []func(context.Context, api.UUID) error{s.TaskAbort, s.TaskRetry} {
+		require.NoError(t, leave(ctx, id))
 		require.Equal(t, api.TaskQueued, taskNow(t, s, id).State)
 	}
 	w := someWorker()

@@ -52,30 +52,46 @@ func kind[P, R any](k api.Task[P, R], p P, r R) func(t *testing.T, s api.Storage
 	}
 }
 
-func checkKinds(t *testing.T, s api.Storage) {
-	reachable(t, s)
+// everyKind is one task of each kind, with blob as the bulk of those that have
+// any.
+func everyKind(blob api.BlobRef) []func(*testing.T, api.Storage) {
 	c := cid.MustParse("bafk2bzaceceil7thkfhy4wpdqztwhacqjj2ynq6cnlawsxodkkewfoh7ukb2c")
 	piece := abi.PieceInfo{Size: 2048, PieceCID: c}
 	raw := json.RawMessage(`{"Big":18446744073709551615,"List":[1,null]}`)
-	blob := api.BlobRef{CID: "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy", Size: 11 << 20}
 	ticket, seed := abi.SealRandomness{1, 0, 255}, abi.InteractiveSealRandomness{2}
-	seal := proof.SealVerifyInfo{SealProof: proof2KiB, SectorID: sectorOne, Randomness: ticket, InteractiveRandomness: seed, SealedCID: c, UnsealedCID: c}
+	seal := proof.SealVerifyInfo{
+		SealProof:             proof2KiB,
+		SectorID:              sectorOne,
+		Randomness:            ticket,
+		InteractiveRandomness: seed,
+		SealedCID:             c,
+		UnsealedCID:           c,
+	}
+	data := api.DataRef{URL: "http://h/x?<&>", Token: "t", Size: 1 << 62}
 	update := proof.ReplicaUpdateInfo{UpdateProofType: 3, OldSealedSectorCID: c, NewSealedSectorCID: c, NewUnsealedSectorCID: c}
-	for _, one := range []func(*testing.T, api.Storage){
-		kind(api.AddPiece, api.AddPieceParams{Existing: []abi.PieceInfo{piece}, Piece: piece, Data: api.DataRef{URL: "http://h/x?<&>", Token: "t", Size: 1 << 62}}, piece),
+	return []func(*testing.T, api.Storage){
+		kind(api.AddPiece, api.AddPieceParams{Existing: []abi.PieceInfo{piece}, Piece: piece, Data: data}, piece),
 		kind(api.PreCommit1, api.PreCommit1Params{Ticket: ticket, Pieces: []abi.PieceInfo{piece, piece}}, api.PreCommit1Out{RawMessage: raw}),
 		kind(api.PreCommit2, api.PreCommit2Params{PreCommit1Out: api.PreCommit1Out{RawMessage: raw}},
 			api.PreCommit2Result{SealedCID: "s", UnsealedCID: "u", Commitments: api.SealCommitments{RawMessage: raw}}),
-		kind(api.Commit1, api.Commit1Params{Ticket: ticket, Seed: seed, Commitments: api.SealCommitments{RawMessage: raw}}, api.Commit1Result{Vanilla: blob}),
+		kind(api.Commit1, api.Commit1Params{Ticket: ticket, Seed: seed, Commitments: api.SealCommitments{RawMessage: raw}},
+			api.Commit1Result{Vanilla: blob}),
 		kind(api.Commit2, api.Commit2Params{Info: seal, Vanilla: blob}, api.Commit2Result{Proof: []byte{0, 255}}),
 		kind(api.Finalize, api.FinalizeParams{KeepUnsealed: true}, api.Nothing{}),
 		kind(api.Unseal, api.UnsealParams{Ticket: ticket, UnsealedCID: "u", Offset: 128, Size: 256, SectorKeyCID: "k"}, api.Nothing{}),
 		kind(api.UpdateReplica, api.UpdateReplicaParams{Pieces: []abi.PieceInfo{piece}},
 			api.UpdateReplicaResult{SealedCID: "s", UnsealedCID: "u", Commitments: api.UpdateCommitments{RawMessage: raw}}),
-		kind(api.ProveUpdate1, api.ProveUpdate1Params{Commitments: api.UpdateCommitments{RawMessage: raw}}, api.ProveUpdate1Result{Vanilla: blob}),
+		kind(api.ProveUpdate1, api.ProveUpdate1Params{Commitments: api.UpdateCommitments{RawMessage: raw}},
+			api.ProveUpdate1Result{Vanilla: blob}),
 		kind(api.ProveUpdate2, api.ProveUpdate2Params{Info: update, Vanilla: blob}, api.ProveUpdate2Result{Proof: []byte{1}}),
 		kind(api.FinalizeUpdate, api.FinalizeUpdateParams{Do: api.UpdateReleaseKey}, api.Nothing{}),
-	} {
+	}
+}
+
+func checkKinds(t *testing.T, s api.Storage) {
+	reachable(t, s)
+	blob := api.BlobRef{CID: "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy", Size: 11 << 20}
+	for _, one := range everyKind(blob) {
 		one(t, s)
 	}
 	list, _, err := s.TaskList(t.Context(), "", 0)

@@ -39,7 +39,10 @@ var _ api.Storage = (*Socket)(nil)
 func (s *Server) Socket(t testing.TB, token string) *Socket {
 	t.Helper()
 	c := &Socket{url: "ws://" + s.Addr + "/rpc/v1", header: http.Header{"Authorization": {"Bearer " + token}}}
-	for _, in := range []any{&c.IndexStruct.Internal, &c.LeasesStruct.Internal, &c.TasksStruct.Internal, &c.FleetStruct.Internal, &c.ProverStruct.Internal} {
+	for _, in := range []any{
+		&c.IndexStruct.Internal, &c.LeasesStruct.Internal, &c.TasksStruct.Internal,
+		&c.FleetStruct.Internal, &c.ProverStruct.Internal,
+	} {
 		v := reflect.ValueOf(in).Elem()
 		for i := range v.NumField() {
 			v.Field(i).Set(c.method(v.Type().Field(i)))
