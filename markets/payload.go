@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"quarry/api"
+	"quarry/internal/httpx"
 	"quarry/markets/retrieve"
 )
 
@@ -62,11 +63,12 @@ func (m *Markets) openSector(ctx context.Context, rec api.PieceRecord, at api.Pi
 type staged struct {
 	*os.File
 	size int64
+	etag string
 }
 
 func (s *staged) Size() int64 { return s.size }
 
-func openStaged(path string, want uint64) (retrieve.Payload, error) {
+func openStaged(path string, want uint64) (*staged, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -76,7 +78,7 @@ func openStaged(path string, want uint64) (retrieve.Payload, error) {
 		f.Close()
 		return nil, fmt.Errorf("staging file %s is not complete", path)
 	}
-	return &staged{f, st.Size()}, nil
+	return &staged{f, st.Size(), httpx.ETag(st)}, nil
 }
 
 // StagedHandler serves the staged bytes of a deal at /staged/{uuid}, with
@@ -108,6 +110,7 @@ func (m *Markets) serveStaged(w http.ResponseWriter, r *http.Request) {
 	}
 	defer f.Close()
 	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("ETag", f.etag) // whoever pulls goes on only with the same bytes
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(f, 0, f.Size()))
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/filecoin-project/go-state-types/builtin/v18/market"
 
 	"quarry/api"
+	"quarry/internal/httpx"
 	"quarry/markets/publish"
 	"quarry/markets/transfer"
 	"quarry/proofs/commp"
@@ -148,16 +149,19 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 	}
 	var fe *transfer.FatalError
 	if errors.As(err, &fe) {
-		return fatalError("transfer of %s: %w", rec.TransferURL, err)
+		return fatalError("transfer of %s: %w", shown(rec.TransferURL), err)
 	}
 	if err != nil {
-		return fmt.Errorf("transfer of %s: %w", rec.TransferURL, err)
+		return fmt.Errorf("transfer of %s: %w", shown(rec.TransferURL), err)
 	}
 	if err := p.verify(ctx, rec, prop); err != nil {
 		return err
 	}
 	return p.reach(ctx, rec, api.DealTransferred, func(r *Record) { r.Received = r.TransferSize })
 }
+
+// shown is a client's URL as it may reach a terminal.
+func shown(url string) string { return httpx.Escape(url, 300) }
 
 // pull fetches the payload, as one of a limited number.
 func (p *Provider) pull(ctx context.Context, rec *Record) error {
@@ -202,10 +206,24 @@ func (p *Provider) verify(ctx context.Context, rec *Record, prop market.DealProp
 		return fmt.Errorf("failed to generate CommP: %w", err)
 	}
 	if !piece.CID.Equals(prop.PieceCID) {
-		return fatalError("%w", &api.ErrPieceMismatch{Want: prop.PieceCID.String(), Got: piece.CID.String()})
+		return p.mismatch(rec, &api.ErrPieceMismatch{Want: prop.PieceCID.String(), Got: piece.CID.String()})
 	}
 	_, err = p.deps.Store.Update(ctx, rec.UUID, func(r *Record) { r.VerifiedSize = piece.PayloadSize })
 	return err
+}
+
+// mismatch ends a deal whose payload is wrong, unless it came in parts: then it is
+// pulled once more from byte 0, as a part may have been of other bytes.
+func (p *Provider) mismatch(rec *Record, wrong error) error {
+	again, err := transfer.Restart(p.StagedPath(rec.UUID))
+	if err != nil {
+		return fmt.Errorf("begin the transfer again: %w", err)
+	}
+	if again {
+		return fmt.Errorf("the payload came in more than one part and they do not fit; it is pulled once more from its first byte (%s)",
+			wrong.Error())
+	}
+	return fatalError("%w", wrong)
 }
 
 func acquire(ctx context.Context, slots chan struct{}) error {
@@ -296,7 +314,7 @@ func (p *Provider) index(ctx context.Context, rec *Record, prop market.DealPropo
 }
 
 func (p *Provider) removeStaged(id api.UUID) {
-	if err := os.Remove(p.StagedPath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := transfer.Remove(p.StagedPath(id)); err != nil {
 		p.deps.Log.Warn("cannot remove staging file; remove it by hand", "deal", id, "error", err)
 	}
 }

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -74,17 +72,39 @@ func TestPlainAndProgress(t *testing.T) {
 	require.Equal(t, uint64(len(payload)), last)
 }
 
+// A cut transfer goes on in another process where the synced bytes end.
 func TestResumeAsksOnlyForTheRest(t *testing.T) {
 	var ranges []string
-	b, err := fetch(t, open, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet {
-			ranges = append(ranges, r.Header.Get("Range"))
+	cut := true
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ranges = append(ranges, r.Method+" "+r.Header.Get("Range"))
+		if !cut {
+			content(w, r)
+			return
 		}
-		content(w, r)
-	}, func(r *Request) { require.NoError(t, os.WriteFile(r.Path, payload[:1000], 0o600)) })
+		cut = false
+		w.Header().Set("Content-Length", strconv.Itoa(len(payload)))
+		_, _ = w.Write(payload[:1000])
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	defer srv.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := Request{URL: srv.URL, Size: uint64(len(payload)), Path: filepath.Join(t.TempDir(), "staged"), Progress: func(n uint64) {
+		if n == 1000 {
+			cancel()
+		}
+	}}
+	f := New(open)
+	defer f.Close()
+	require.ErrorIs(t, f.Fetch(ctx, r), context.Canceled)
+	r.Progress = nil
+	require.NoError(t, f.Fetch(t.Context(), r))
+	require.NoError(t, f.Fetch(t.Context(), r), "a complete file is not asked for")
+	b, err := os.ReadFile(r.Path)
 	require.NoError(t, err)
 	require.Equal(t, payload, b)
-	require.Equal(t, []string{fmt.Sprintf("bytes=1000-%d", len(payload)-1)}, ranges)
+	require.Equal(t, []string{"GET bytes=0-319999", "GET bytes=1000-319999"}, ranges)
 }
 
 func TestRangeIgnoredStartsOver(t *testing.T) {
@@ -98,10 +118,6 @@ func TestRangeIgnoredStartsOver(t *testing.T) {
 func TestBrokenConnectionsResume(t *testing.T) {
 	var gets atomic.Int32
 	b, err := fetch(t, open, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodHead {
-			w.WriteHeader(http.StatusForbidden) // some stores refuse HEAD
-			return
-		}
 		n := gets.Add(1)
 		if n == 2 {
 			w.WriteHeader(http.StatusBadGateway)
@@ -127,21 +143,15 @@ func TestMisbehaviour(t *testing.T) {
 		fatal bool
 		text  string
 	}{
-		"head lies": {func(w http.ResponseWriter, r *http.Request) {
+		"shorter": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "5")
+			_, _ = w.Write(payload[:5])
 		}, true, "deal size mismatch"},
-		"get lies": {func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodHead {
-				w.WriteHeader(http.StatusMethodNotAllowed)
-				return
-			}
+		"longer": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", strconv.Itoa(n+1))
 			_, _ = w.Write(append(payload, 1))
 		}, true, "deal size mismatch"},
 		"sends more": {func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodHead {
-				return
-			}
 			_, _ = w.Write(payload)
 			w.(http.Flusher).Flush()
 			_, _ = w.Write([]byte("more"))
@@ -173,9 +183,6 @@ func TestMisbehaviour(t *testing.T) {
 func TestStall(t *testing.T) {
 	start := time.Now()
 	_, err := fetch(t, Config{AllowPrivateIPs: true, Stall: 50 * time.Millisecond, Attempts: 2}, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodHead {
-			return
-		}
 		w.Header().Set("Content-Length", strconv.Itoa(len(payload)))
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
@@ -207,66 +214,9 @@ func TestHeadersTravel(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestPrivateAddressesAreRefused(t *testing.T) {
-	var hits atomic.Int32
-	for _, host := range []string{"", "localhost"} {
-		_, err := fetch(t, Config{}, func(w http.ResponseWriter, r *http.Request) { hits.Add(1) }, func(r *Request) {
-			if host != "" {
-				r.URL = strings.Replace(r.URL, "127.0.0.1", host, 1)
-			}
-		})
-		require.ErrorIs(t, err, ErrPrivateAddress)
-		require.True(t, isFatal(err))
-	}
-	require.Zero(t, hits.Load())
-}
-
-// A public server that sends us on into our own network is not followed.
-func TestRedirectToPrivateAddress(t *testing.T) {
-	var hits atomic.Int32
-	inside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hits.Add(1); content(w, r) }))
-	defer inside.Close()
-	for name, target := range map[string]string{"address": inside.URL, "name": strings.Replace(inside.URL, "127.0.0.1", "localhost", 1)} {
-		t.Run(name, func(t *testing.T) {
-			outside := httptest.NewServer(http.RedirectHandler(target, http.StatusTemporaryRedirect))
-			defer outside.Close()
-			f := New(Config{RetryMin: time.Millisecond})
-			defer f.Close()
-			// Only the first hop is let through, as if it were on the internet; the
-			// dialer that is under test decides about the second.
-			tr, ok := f.client.Transport.(*http.Transport)
-			require.True(t, ok)
-			guarded := tr.DialContext
-			tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-				if addr == "public.example:80" {
-					return new(net.Dialer).DialContext(ctx, network, outside.Listener.Addr().String())
-				}
-				return guarded(ctx, network, addr)
-			}
-			err := f.Fetch(context.Background(), Request{URL: "http://public.example/x.car", Size: uint64(len(payload)), Path: filepath.Join(t.TempDir(), "staged")})
-			require.ErrorIs(t, err, ErrPrivateAddress)
-			require.True(t, isFatal(err))
-			require.Zero(t, hits.Load())
-		})
-	}
-}
-
-func TestPublicAddr(t *testing.T) {
-	for _, s := range []string{"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "::1",
-		"fe80::1", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::", "224.0.0.1", "255.255.255.255", "::"} {
-		require.False(t, publicAddr(netip.MustParseAddr(s)), s)
-	}
-	for _, s := range []string{"1.1.1.1", "8.8.8.8", "2606:4700::1111"} {
-		require.True(t, publicAddr(netip.MustParseAddr(s)), s)
-	}
-}
-
 func TestCancelKeepsBytes(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodHead {
-			return
-		}
 		_, _ = w.Write(payload[:5000])
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
@@ -285,19 +235,12 @@ func TestCancelKeepsBytes(t *testing.T) {
 	require.Equal(t, payload[:5000], b)
 }
 
-func TestFileLargerThanDeal(t *testing.T) {
-	_, err := fetch(t, open, content, func(r *Request) { require.NoError(t, os.WriteFile(r.Path, append(payload, 1), 0o600)) })
-	require.ErrorContains(t, err, "but file size=")
-}
-
 // A full disk of our own (the kernel's real ENOSPC) costs the client's server
 // one request and the deal nothing: with space again the transfer succeeds.
 func TestDiskFull(t *testing.T) {
 	var gets atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet {
-			gets.Add(1)
-		}
+		gets.Add(1)
 		content(w, r)
 	}))
 	defer srv.Close()
@@ -315,14 +258,4 @@ func TestDiskFull(t *testing.T) {
 	b, err := os.ReadFile(r.Path)
 	require.NoError(t, err)
 	require.Equal(t, payload, b)
-}
-
-func FuzzContentRange(f *testing.F) {
-	f.Add("bytes 0-9/10", uint64(0), uint64(10))
-	f.Add("bytes */10", uint64(3), uint64(10))
-	f.Fuzz(func(t *testing.T, h string, start, size uint64) {
-		if checkContentRange(h, start, size) == nil && !strings.Contains(h, strconv.FormatUint(start, 10)) {
-			t.Fatalf("accepted %q for start %d", h, start)
-		}
-	})
 }

@@ -2,123 +2,92 @@ package fetch
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/blake2b"
 
 	"quarry/api"
+	"quarry/internal/httpx"
 	"quarry/storage/paths"
 )
 
 const (
-	segment    = 32 << 20         // bytes per verified request
-	maxFile    = 2 << 40          // bytes; nothing in a sector is larger
-	maxListing = 1 << 20          // bytes of a directory listing
-	maxMembers = 1000             // files in a directory
-	stall      = 60 * time.Second // silence after which a response is given up
-	retries    = 5                // of one segment
+	segment    = 32 << 20 // bytes per verified request
+	maxFile    = 2 << 40  // bytes; nothing in a sector is larger
+	maxListing = 1 << 20  // bytes of a directory listing
+	maxMembers = 1000     // files in a directory
 )
 
 // ErrChecksum says that bytes changed on the way.
-var ErrChecksum = errors.New("checksum of fetched bytes does not match")
+var ErrChecksum = httpx.ErrDigest
 
 // Client fetches from handlers of other processes.
 type Client struct {
-	http  *http.Client
+	http  *httpx.Client
 	token func() string
-	pause time.Duration // before the first retry, doubling
 }
 
 // NewClient makes a client that presents token() to every server; nil = no
-// token.
-func NewClient(token func() string) *Client {
-	if token == nil {
-		token = func() string { return "" }
-	}
-	return &Client{token: token, pause: 200 * time.Millisecond, http: &http.Client{
-		Transport: &http.Transport{
-			Proxy: nil, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
-			ResponseHeaderTimeout: 30 * time.Second, TLSHandshakeTimeout: 15 * time.Second,
-		},
-		CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-			return fmt.Errorf("refused a redirect to %s: a token must not travel", r.URL.Host)
-		},
-	}}
+// token. It follows no redirects, and believes a refusal at once: its servers are
+// ours, and there may be other copies.
+func NewClient(token func() string) *Client { return newClient(token, 200*time.Millisecond) }
+
+func newClient(token func() string, pause time.Duration) *Client {
+	return &Client{token: token, http: httpx.New(httpx.Config{
+		Dial:     15 * time.Second,
+		Header:   30 * time.Second,
+		Whole:    24 * time.Hour,
+		Attempts: 8,
+		Refusals: 1,
+		RetryMin: pause,
+		RetryMax: 10 * time.Second,
+	}, httpx.Deps{})}
 }
 
 // Close drops idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.http.Close() }
 
-// do sends a request whose body ends with an error after stall of silence.
-func (c *Client) do(ctx context.Context, method, addr string, header map[string]string) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	r, err := http.NewRequestWithContext(ctx, method, addr, nil)
+// do makes one request; other answers than those of the 2xx kind are errors.
+func (c *Client) do(ctx context.Context, method, addr string, header http.Header) (*http.Response, error) {
+	res, err := c.http.Do(ctx, method, httpx.Source{URL: addr, Bearer: c.token}, header)
 	if err != nil {
-		cancel(nil)
-		return nil, fmt.Errorf("address %q: %w", addr, err)
-	}
-	for k, v := range header {
-		r.Header.Set(k, v)
-	}
-	if t := c.token(); t != "" && r.Header.Get("Authorization") == "" {
-		r.Header.Set("Authorization", "Bearer "+t)
-	}
-	res, err := c.http.Do(r)
-	if err != nil {
-		cancel(nil)
-		return nil, &api.ErrUnreachable{Peer: r.URL.Host, Reason: err.Error()}
-	}
-	res.Body = &watched{ReadCloser: res.Body, cancel: cancel, timer: time.AfterFunc(stall, func() {
-		cancel(fmt.Errorf("no byte came for %s", stall))
-	})}
-	if res.StatusCode >= 300 {
-		defer res.Body.Close() //nolint:errcheck // read only
-		text, _ := io.ReadAll(io.LimitReader(res.Body, 300))
-		return nil, statusErr(addr, res.StatusCode, strings.TrimSpace(string(text)))
+		return nil, typed(addr, err)
 	}
 	return res, nil
 }
 
-func statusErr(addr string, code int, text string) error {
-	switch code {
-	case http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable:
+// typed says in the errors of api whose fault it is: what is not there or not
+// allowed, whom to wait for, and what our own disk lacks.
+func typed(addr string, err error) error {
+	e := new(httpx.Error)
+	if !errors.As(err, &e) || errors.Is(err, ErrChecksum) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	switch {
+	case e.Status == http.StatusNotFound, e.Status == http.StatusGone, e.Status == http.StatusRequestedRangeNotSatisfiable:
 		return &api.ErrNotFound{What: addr}
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden:
 		return &api.ErrPermission{Method: addr, Need: api.PermStorageRead}
+	case e.Fault == httpx.FaultNetwork:
+		return fmt.Errorf("%w (%w)", &api.ErrUnreachable{Peer: e.Host, Reason: e.Error()}, err)
+	case e.Fault == httpx.FaultLocal:
+		if full := paths.AsNoSpace(err, "fetched file", 0); api.IsTemporary(full) {
+			return full
+		}
+		return fmt.Errorf("%w (%w)", &api.ErrBusy{What: "local disk", Reason: e.Error()}, err)
+	case e.Status >= 500, e.Status == http.StatusTooManyRequests, errors.Is(err, httpx.ErrChanged):
+		return fmt.Errorf("%w (%w)", &api.ErrBusy{What: e.Host, Reason: e.Error()}, err)
 	}
-	return fmt.Errorf("%s answered %d: %s", addr, code, text)
-}
-
-// watched restarts a timer at every byte.
-type watched struct {
-	io.ReadCloser
-	timer  *time.Timer
-	cancel context.CancelCauseFunc
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.ReadCloser.Read(p)
-	if n > 0 {
-		w.timer.Reset(stall)
-	}
-	return n, err
-}
-
-func (w *watched) Close() error {
-	w.timer.Stop()
-	err := w.ReadCloser.Close()
-	w.cancel(nil)
 	return err
 }
 
@@ -135,6 +104,13 @@ func (c *Client) Sector(ctx context.Context, addr string, t api.FileType, dst st
 	if err := os.MkdirAll(dst, 0o755); err != nil { //nolint:gosec // as all sector directories
 		return fmt.Errorf("fetch %s: %w", addr, err)
 	}
+	if err := c.members(ctx, addr, list, dst, p); err != nil {
+		return err
+	}
+	return removeUnlisted(dst, list)
+}
+
+func (c *Client) members(ctx context.Context, addr string, list Listing, dst string, p func(done, total int64)) error {
 	var done, total int64
 	for _, f := range list.Files {
 		total += f.Size
@@ -145,10 +121,32 @@ func (c *Client) Sector(ctx context.Context, addr string, t api.FileType, dst st
 				p(done+d, total)
 			}
 		}
-		if err := c.File(ctx, addr+"/file/"+url.PathEscape(f.Name), filepath.Join(dst, f.Name), report); err != nil {
+		if err := c.file(ctx, addr+"/file/"+url.PathEscape(f.Name), filepath.Join(dst, f.Name), report); err != nil {
 			return err
 		}
 		done += f.Size
+	}
+	return nil
+}
+
+// removeUnlisted removes what else lies in a directory that was fetched: what is kept
+// beside partial files, and members of an earlier try that the source has no more.
+func removeUnlisted(dst string, list Listing) error {
+	want := map[string]bool{}
+	for _, f := range list.Files {
+		want[f.Name] = true
+	}
+	entries, err := os.ReadDir(dst)
+	if err != nil {
+		return fmt.Errorf("fetch to %s: %w", dst, err)
+	}
+	for _, e := range entries {
+		if want[e.Name()] {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dst, e.Name())); err != nil {
+			return fmt.Errorf("fetch to %s: %w", dst, err)
+		}
 	}
 	return paths.SyncDir(dst)
 }
@@ -171,117 +169,49 @@ func parseListing(r io.Reader) (Listing, error) {
 		return l, fmt.Errorf("directory listing: more than %d files", maxMembers)
 	}
 	for _, f := range l.Files {
-		if f.Name == "" || f.Name == "." || f.Name == ".." || strings.ContainsAny(f.Name, "/\\\x00") || f.Size < 0 || f.Size > maxFile {
+		if !plainName(f.Name) || strings.HasSuffix(f.Name, httpx.Suffix) || f.Size < 0 || f.Size > maxFile {
 			return l, fmt.Errorf("directory listing: entry %q of %d bytes is refused", f.Name, f.Size)
 		}
 	}
 	return l, nil
 }
 
-// File fetches one file to dst, going on after the verified segments that dst
-// holds already.
+func plainName(s string) bool {
+	return s != "" && s != "." && s != ".." && !strings.ContainsAny(s, "/\\\x00")
+}
+
+// File fetches one file to dst, going on after the verified segments that an
+// earlier try left there. A file that is complete already is asked about.
 func (c *Client) File(ctx context.Context, addr, dst string, p func(done, total int64)) error {
-	f, err := os.OpenFile(dst, os.O_RDWR|os.O_CREATE, 0o644) //nolint:gosec // as all sector files
+	if err := c.file(ctx, addr, dst, p); err != nil {
+		return err
+	}
+	return httpx.Forget(dst)
+}
+
+func (c *Client) file(ctx context.Context, addr, dst string, p func(done, total int64)) error {
+	err := c.http.Fetch(ctx, httpx.Source{
+		URL:     addr,
+		Bearer:  c.token,
+		Segment: segment,
+		Digest: &httpx.Digest{
+			Ask:     http.Header{wantDigest: {"blake2b-256"}},
+			Trailer: digestTrailer,
+			New:     newSum,
+		},
+	}, httpx.File{Path: dst, Perm: 0o644, Progress: p})
 	if err != nil {
-		return fmt.Errorf("fetch %s: %w", addr, err)
-	}
-	err = c.segments(ctx, addr, f, p)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("fetch %s: %w", addr, paths.AsNoSpace(err, "fetched file", 0))
+		return fmt.Errorf("fetch %s: %w", addr, typed(addr, err))
 	}
 	return nil
 }
 
-func (c *Client) segments(ctx context.Context, addr string, f *os.File, p func(done, total int64)) error {
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	etag, pos := "", st.Size()/segment*segment // the rest is not verified
-	for {
-		got, total, tag, err := c.retry(ctx, addr, f, pos)
-		if err != nil {
-			return err
-		}
-		if etag != "" && tag != etag {
-			return errors.Join(fmt.Errorf("the file changed while it was fetched"), f.Truncate(0))
-		}
-		etag, pos = tag, pos+got
-		if p != nil {
-			p(pos, total)
-		}
-		if pos >= total {
-			return f.Truncate(total)
-		}
-	}
-}
-
-func (c *Client) retry(ctx context.Context, addr string, f *os.File, pos int64) (got, total int64, tag string, err error) {
-	for i := 0; ; i++ {
-		got, total, tag, err = c.one(ctx, addr, f, pos)
-		var notFound *api.ErrNotFound
-		var perm *api.ErrPermission
-		if err == nil || ctx.Err() != nil || i == retries || errors.As(err, &notFound) || errors.As(err, &perm) {
-			return got, total, tag, err
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(c.pause << i):
-		}
-	}
-}
-
-// one fetches and verifies the segment at pos.
-func (c *Client) one(ctx context.Context, addr string, f *os.File, pos int64) (int64, int64, string, error) {
-	res, err := c.do(ctx, http.MethodGet, addr, map[string]string{
-		wantDigest: "blake2b-256", "Range": fmt.Sprintf("bytes=%d-%d", pos, pos+segment-1)})
-	if err != nil {
-		var notFound *api.ErrNotFound
-		if errors.As(err, &notFound) {
-			return c.maybeEmpty(ctx, addr, pos, err)
-		}
-		return 0, 0, "", err
-	}
-	defer res.Body.Close() //nolint:errcheck // read only
-	var from, to, total int64
-	if n, err := fmt.Sscanf(res.Header.Get("Content-Range"), "bytes %d-%d/%d", &from, &to, &total); err != nil || n != 3 ||
-		from != pos || total < 0 || total > maxFile || to != min(pos+segment, total)-1 {
-		return 0, 0, "", fmt.Errorf("server does not honour ranges (Content-Range %q)", res.Header.Get("Content-Range"))
-	}
+func newSum() hash.Hash {
 	sum, err := blake2b.New256(nil)
 	if err != nil {
-		return 0, 0, "", err
+		panic("fetch: unkeyed blake2b must exist: " + err.Error())
 	}
-	n, err := io.Copy(io.MultiWriter(io.NewOffsetWriter(f, pos), sum), io.LimitReader(res.Body, to-from+2))
-	if err != nil {
-		return 0, 0, "", fmt.Errorf("read at %d: %w", pos+n, err)
-	}
-	if n != to-from+1 {
-		return 0, 0, "", fmt.Errorf("read at %d: got %d of %d bytes", pos, n, to-from+1)
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != res.Trailer.Get(digestTrailer) {
-		return 0, 0, "", fmt.Errorf("%w (bytes %d to %d)", ErrChecksum, from, to)
-	}
-	return n, total, res.Header.Get("ETag"), nil
-}
-
-// maybeEmpty tells an empty or just completed file from a missing one: neither
-// has a byte at pos.
-func (c *Client) maybeEmpty(ctx context.Context, addr string, pos int64, cause error) (int64, int64, string, error) {
-	res, err := c.do(ctx, http.MethodHead, addr, nil)
-	if err != nil {
-		return 0, 0, "", cause
-	}
-	defer res.Body.Close() //nolint:errcheck // no body
-	if size, err := strconv.ParseInt(res.Header.Get(fileSize), 10, 64); err != nil || size > pos {
-		return 0, 0, "", cause
-	} else if size < pos {
-		return 0, size, "", errors.New("the file is shorter than what was fetched before")
-	}
-	return 0, pos, res.Header.Get("ETag"), nil
+	return sum
 }
 
 // Remove asks the server to delete its copies of a file, except those on the

@@ -3,7 +3,8 @@
 //
 // A file is fetched in segments with Range requests; each segment carries its
 // BLAKE2b-256 in an HTTP trailer, so a fetch that broke off goes on after the
-// last segment that was verified, also after a restart. A directory is a JSON
+// last segment that was verified, also after a restart, unless the file has changed:
+// its strong validator is kept beside the partial file (package httpx). A directory is a JSON
 // listing and one request per file. Unsealed ranges are served only when they
 // were written.
 //

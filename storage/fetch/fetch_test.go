@@ -74,8 +74,7 @@ func randomBytes(n int) []byte {
 
 func quick(t *testing.T) *Client {
 	t.Helper()
-	c := NewClient(func() string { return "tok" })
-	c.pause = time.Millisecond
+	c := newClient(func() string { return "tok" }, time.Millisecond)
 	t.Cleanup(c.Close)
 	return c
 }
@@ -175,26 +174,6 @@ func TestDamageOnTheWay(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestResume(t *testing.T) {
-	var asked []string
-	s := serve(t, func(h http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			asked = append(asked, r.Header.Get("Range"))
-			h.ServeHTTP(w, r)
-		})
-	})
-	want := randomBytes(segment + 5000)
-	require.NoError(t, os.WriteFile(s.path.FilePath(sector, api.FileSealed), want, 0o600))
-	dst := filepath.Join(t.TempDir(), "d")
-	part := append(bytes.Clone(want[:segment]), []byte("not verified")...)
-	require.NoError(t, os.WriteFile(dst, part, 0o600))
-	require.NoError(t, quick(t).File(t.Context(), s.declare(t, api.FileSealed), dst, nil))
-	got, err := os.ReadFile(dst)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(want, got))
-	require.Len(t, asked, 1, "the verified segment is not asked for again")
 }
 
 func TestRefusals(t *testing.T) {

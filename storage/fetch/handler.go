@@ -14,9 +14,9 @@ import (
 	"strings"
 
 	"github.com/filecoin-project/go-state-types/abi"
-	"golang.org/x/crypto/blake2b"
 
 	"quarry/api"
+	"quarry/internal/httpx"
 	"quarry/storage/paths"
 	"quarry/storage/unsealed"
 )
@@ -26,7 +26,6 @@ import (
 const (
 	wantDigest    = "X-Want-Digest"
 	digestTrailer = "X-Blake2b-256"
-	fileSize      = "X-File-Size"
 )
 
 // Listing is a directory as the handler shows it.
@@ -166,7 +165,7 @@ func (h *handler) member(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := r.PathValue("name")
-	if name != filepath.Base(name) || strings.ContainsAny(name, "\\\x00") || name == "." || name == ".." {
+	if !plainName(name) {
 		fail(w, &api.ErrInvalid{What: "request", Reason: "file name is not plain"})
 		return
 	}
@@ -186,8 +185,7 @@ func serveFile(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("ETag", fmt.Sprintf(`"%x-%x"`, st.ModTime().UnixNano(), st.Size()))
-	w.Header().Set(fileSize, strconv.FormatInt(st.Size(), 10))
+	w.Header().Set("ETag", httpx.ETag(st))
 	if r.Header.Get(wantDigest) == "" {
 		http.ServeContent(w, r, "", st.ModTime(), f)
 		return
@@ -195,23 +193,22 @@ func serveFile(w http.ResponseWriter, r *http.Request, name string) {
 	serveDigest(w, r, f, st.Size())
 }
 
-// serveDigest sends one range, "bytes=a-b", followed by the digest of what was
-// sent.
+// serveDigest sends one range, "bytes=a-b", or everything where there is none or
+// If-Range names other bytes, followed by the digest of what was sent.
 func serveDigest(w http.ResponseWriter, r *http.Request, f *os.File, size int64) {
-	var from, to int64
-	if n, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); err != nil || n != 2 || from < 0 || to < from || from >= size {
-		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", size))
-		http.Error(w, "range not satisfiable", http.StatusRequestedRangeNotSatisfiable)
-		return
+	from, to, status := int64(0), size-1, http.StatusOK
+	if v := r.Header.Get("If-Range"); r.Header.Get("Range") != "" && (v == "" || v == w.Header().Get("ETag")) {
+		if n, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); err != nil || n != 2 || from < 0 || to < from || from >= size {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", size))
+			http.Error(w, "range not satisfiable", http.StatusRequestedRangeNotSatisfiable)
+			return
+		}
+		to, status = min(to, size-1), http.StatusPartialContent
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, size))
 	}
-	to = min(to, size-1)
-	w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, size))
 	w.Header().Set("Trailer", digestTrailer)
-	w.WriteHeader(http.StatusPartialContent)
-	sum, err := blake2b.New256(nil)
-	if err != nil {
-		panic("fetch: unkeyed blake2b must exist: " + err.Error())
-	}
+	w.WriteHeader(status)
+	sum := newSum()
 	n, err := io.Copy(io.MultiWriter(w, sum), io.NewSectionReader(f, from, to-from+1))
 	if err != nil || n != to-from+1 {
 		panic(http.ErrAbortHandler) // the connection closes without a digest

@@ -77,7 +77,8 @@ func (r *Reader) OpenUnsealed(ctx context.Context, sector abi.SectorID, offset, 
 	if size == 0 || offset%fr32.QuadPadded != 0 || size%fr32.QuadPadded != 0 {
 		return nil, &api.ErrInvalid{What: fmt.Sprintf("unsealed range %d+%d", offset, size), Reason: "it is not made of whole 128-byte quads"}
 	}
-	held, release, err := index.Hold(ctx, r.idx, api.LockRequest{Sector: sector, Read: api.FileUnsealed, Holder: r.cfg.Holder, Wait: 5 * time.Second})
+	held, release, err := index.Hold(ctx, r.idx, api.LockRequest{Sector: sector, Read: api.FileUnsealed, Holder: r.cfg.Holder,
+		Wait: 5 * time.Second})
 	if err != nil {
 		return nil, fmt.Errorf("read unsealed sector %s: %w", api.SectorName(sector), err)
 	}
@@ -86,12 +87,14 @@ func (r *Reader) OpenUnsealed(ctx context.Context, sector abi.SectorID, offset, 
 		release()
 		return nil, err
 	}
-	return &unpadded{ctx: held, src: src, base: int64(offset), size: int64(fr32.UnpaddedLen(uint64(size))), //nolint:gosec // sizes are checked by source
+	return &unpadded{ctx: held, src: src, base: int64(offset), size: int64(fr32.UnpaddedLen(uint64(size))),
+		//nolint:gosec // sizes are checked by source
 		close: sync.OnceValue(func() error { defer release(); return closer.Close() })}, nil
 }
 
 func (r *Reader) source(ctx context.Context, sector abi.SectorID, offset, size abi.PaddedPieceSize) (io.ReaderAt, io.Closer, error) {
-	missing := &api.ErrNotFound{What: fmt.Sprintf("unsealed range %d+%d of sector %s", offset, size, api.SectorName(sector)), Hint: "unseal the sector"}
+	missing := &api.ErrNotFound{What: fmt.Sprintf("unsealed range %d+%d of sector %s", offset, size, api.SectorName(sector)),
+		Hint: "unseal the sector"}
 	if r.local != nil {
 		for _, p := range r.local.Paths() {
 			if f, err := unsealed.OpenAny(p.FilePath(sector, api.FileUnsealed)); err == nil {

@@ -8,10 +8,10 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"strconv"
 	"sync"
 
 	"quarry/api"
+	"quarry/internal/httpx"
 	"quarry/proofs/porep"
 )
 
@@ -39,18 +39,23 @@ type RemoteFile struct {
 var errReadOnly = errors.New("remote sector files are read only")
 
 // Open opens a file of another process for reading, until ctx ends. A missing
-// one gives *api.ErrNotFound.
+// one gives *api.ErrNotFound. Size and validator come with its first byte.
 func (c *Client) Open(ctx context.Context, addr string) (*RemoteFile, error) {
-	res, err := c.do(ctx, http.MethodHead, addr, nil)
+	f := &RemoteFile{ctx: ctx, c: c, addr: addr, blocks: map[int64][]byte{}}
+	res, err := c.http.Do(ctx, http.MethodGet, httpx.Source{URL: addr, Bearer: c.token}, http.Header{"Range": {"bytes=0-0"}})
+	if e := new(httpx.Error); errors.As(err, &e) && e.Status == http.StatusRequestedRangeNotSatisfiable {
+		return f, nil // an empty file has no first byte
+	}
 	if err != nil {
-		return nil, err
+		return nil, typed(addr, err)
 	}
-	defer res.Body.Close() //nolint:errcheck // no body
-	size, err := strconv.ParseInt(res.Header.Get(fileSize), 10, 64)
-	if err != nil || size < 0 || size > maxFile {
-		return nil, fmt.Errorf("%s says no usable size (%q)", addr, res.Header.Get(fileSize))
+	defer res.Body.Close() //nolint:errcheck // read only
+	span, err := httpx.SpanOf(res)
+	if err != nil {
+		return nil, fmt.Errorf("%s says no usable size: %w", addr, err)
 	}
-	return &RemoteFile{ctx: ctx, c: c, addr: addr, size: size, etag: res.Header.Get("ETag"), blocks: map[int64][]byte{}}, nil
+	f.size, f.etag = span.Total, res.Header.Get("ETag")
+	return f, nil
 }
 
 // Size is the length in bytes when it was opened.
@@ -93,7 +98,7 @@ func (f *RemoteFile) load(i int64) ([]byte, error) {
 		return b, nil
 	}
 	from, to := i*block, min((i+1)*block, f.size)
-	b, err := f.c.bytes(f.ctx, f.addr, from, to, f.etag)
+	b, err := f.bytes(from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -110,19 +115,28 @@ func (f *RemoteFile) load(i int64) ([]byte, error) {
 	return b, nil
 }
 
-// bytes reads [from, to) of a file whose ETag is still the given one.
-func (c *Client) bytes(ctx context.Context, addr string, from, to int64, etag string) ([]byte, error) {
-	res, err := c.do(ctx, http.MethodGet, addr, map[string]string{"Range": fmt.Sprintf("bytes=%d-%d", from, to-1), "If-Match": etag})
+// bytes reads [from, to) of the file as it was when it was opened.
+func (f *RemoteFile) bytes(from, to int64) ([]byte, error) {
+	ask := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", from, to-1)}}
+	if f.etag != "" {
+		ask.Set("If-Match", f.etag)
+	}
+	res, err := f.c.do(f.ctx, http.MethodGet, f.addr, ask)
 	if err != nil {
 		return nil, err
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
-	if res.StatusCode != http.StatusPartialContent {
-		return nil, fmt.Errorf("%s does not honour ranges", addr)
+	want := httpx.Span{Start: from, End: to, Total: f.size}
+	span, err := httpx.SpanOf(res)
+	if err == nil && span != want {
+		err = fmt.Errorf("asked for %+v, got %+v", want, span)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s does not honour ranges, or has changed: %w", f.addr, err)
 	}
 	b := make([]byte, to-from)
 	if _, err := io.ReadFull(res.Body, b); err != nil {
-		return nil, fmt.Errorf("read %s at %d: %w", addr, from, err)
+		return nil, fmt.Errorf("read %s at %d: %w", f.addr, from, err)
 	}
 	return b, nil
 }

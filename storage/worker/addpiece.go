@@ -101,11 +101,14 @@ func (w *Worker) writePiece(ctx context.Context, at paths.Path, s api.SectorRef,
 }
 
 func (w *Worker) copyPiece(ctx context.Context, f *unsealed.File, off abi.PaddedPieceSize, a api.AddPieceParams, p *progress) error {
-	src, err := w.payload(ctx, a.Data)
-	if err != nil {
-		return err
-	}
-	defer src.Close()                                                           //nolint:errcheck // read only
+	open := func() (io.ReadCloser, error) { return w.payload(ctx, a.Data) }
+	return throughout(open, func(src io.Reader) error { return writePayload(ctx, src, f, off, a, p) })
+}
+
+// writePayload pads what src gives into the file, and checks it meanwhile.
+
+// writePayload pads what src gives into the file, and checks it meanwhile.
+func writePayload(ctx context.Context, src io.Reader, f *unsealed.File, off abi.PaddedPieceSize, a api.AddPieceParams, p *progress) error {
 	out := &padWriter{w: io.NewOffsetWriter(f, int64(off)), left: a.Piece.Size} //nolint:gosec // inside the sector
 	total := int64(a.Piece.Size.Unpadded())                                     //nolint:gosec // inside the sector
 	counted := &counter{r: src, f: func(n int64) { p.set("add piece", n, total) }}

@@ -11,39 +11,39 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"quarry/api"
+	"quarry/internal/httpx"
 	"quarry/storage/paths"
 )
 
 // errTransient marks failures of transport, which say nothing about the data.
 var errTransient = errors.New("transfer failed")
 
-const (
-	pullStall   = 60 * time.Second // silence after which a connection is given up
-	pullRetries = 6                // in a row without a single new byte
-)
-
 // puller opens what a DataRef names.
 type puller struct {
 	local *paths.Local
-	http  *http.Client
-	pause time.Duration // before the first retry, doubling
-	stall time.Duration
+	http  *httpx.Client
 }
 
+// newPuller makes a puller. Its sources are ours: it follows no redirects, and a
+// refusal is believed at the third time, as a node that starts may not know its
+// tokens yet.
 func newPuller(local *paths.Local, pause time.Duration) *puller {
-	return &puller{local: local, pause: pause, stall: pullStall, http: &http.Client{
-		Transport: &http.Transport{Proxy: nil, ResponseHeaderTimeout: 30 * time.Second, TLSHandshakeTimeout: 15 * time.Second,
-			DisableCompression: true, IdleConnTimeout: 30 * time.Second},
-		CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-			return fmt.Errorf("refused a redirect to %s: a token must not travel", r.URL.Host)
-		},
-	}}
+	return &puller{local: local, http: httpx.New(httpx.Config{
+		Dial:     15 * time.Second,
+		Header:   30 * time.Second,
+		Whole:    24 * time.Hour,
+		Attempts: 8,
+		Refusals: 3,
+		RetryMin: pause,
+		RetryMax: 30 * time.Second,
+	}, httpx.Deps{})}
 }
 
-func (p *puller) close() { p.http.CloseIdleConnections() }
+func (p *puller) close() { p.http.Close() }
 
 // open gives exactly ref.Size bytes: fewer at the source are an error, more are
 // never read.
@@ -56,9 +56,24 @@ func (p *puller) open(ctx context.Context, ref api.DataRef) (io.ReadCloser, erro
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 			return nil, &api.ErrInvalid{What: "piece data", Reason: "its URL is not http(s)://host/..."}
 		}
-		return &resuming{ctx: ctx, p: p, ref: ref, host: u.Host}, nil
+		return p.openURL(ctx, ref, u.Host)
 	}
 	return nil, &api.ErrInvalid{What: "piece data", Reason: "exactly one of storage path and URL must be set"}
+}
+
+func (p *puller) openURL(ctx context.Context, ref api.DataRef, host string) (io.ReadCloser, error) {
+	if ref.Size > 1<<62 {
+		return nil, &api.ErrInvalid{What: "piece data", Reason: "its size is out of bounds"}
+	}
+	s, err := p.http.Open(ctx, httpx.Source{
+		URL:    ref.URL,
+		Bearer: func() string { return ref.Token },
+		Size:   int64(ref.Size), //nolint:gosec // bounded
+	})
+	if err != nil {
+		return nil, &api.ErrInvalid{What: "piece data", Reason: "its URL cannot be asked: " + err.Error()}
+	}
+	return &remote{s, host}, nil
 }
 
 func (p *puller) openShared(ref api.DataRef) (io.ReadCloser, error) {
@@ -71,7 +86,7 @@ func (p *puller) openShared(ref api.DataRef) (io.ReadCloser, error) {
 	}
 	root, err := os.OpenRoot(dir) // symbolic links must not lead out either
 	if err != nil {
-		return nil, fmt.Errorf("open storage path: %w", err)
+		return nil, fmt.Errorf("open storage path: %w", ofDisk(err))
 	}
 	defer root.Close() //nolint:errcheck // read only
 	f, err := root.Open(filepath.FromSlash(ref.Path))
@@ -79,9 +94,18 @@ func (p *puller) openShared(ref api.DataRef) (io.ReadCloser, error) {
 		return nil, &api.ErrNotFound{What: "piece data " + ref.Path + " on storage path " + string(ref.StorageID)}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open piece data: %w", err)
+		return nil, fmt.Errorf("open piece data: %w", ofDisk(err))
 	}
 	return &exact{ReadCloser: f, left: ref.Size, name: ref.Path}, nil
+}
+
+// ofDisk marks what the system says of a disk as passing: it is nothing about the
+// data. A path that leads out of its root is no such thing.
+func ofDisk(err error) error {
+	if no := syscall.Errno(0); errors.As(err, &no) {
+		return fmt.Errorf("%w: %w", errTransient, err)
+	}
+	return err
 }
 
 // exact ends after a number of bytes and complains when there are fewer.
@@ -104,157 +128,53 @@ func (e *exact) Read(b []byte) (int, error) {
 		return n, &api.ErrInvalid{What: "piece data " + e.name, Reason: fmt.Sprintf("it ends %d bytes early", e.left)}
 	}
 	if errors.Is(err, io.EOF) {
-		err = nil
+		return n, nil
 	}
-	return n, err
+	return n, ofDisk(err)
 }
 
-// resuming reads a URL and connects again, with Range, after a broken transfer.
-type resuming struct {
-	ctx    context.Context //nolint:containedctx // io.Reader has none; it lives as long as one task
-	p      *puller
-	ref    api.DataRef
-	host   string
-	off    uint64
-	etag   string
-	body   io.ReadCloser
-	cancel context.CancelFunc
-	timer  *time.Timer
-	tries  int
+// remote is a stream from a URL.
+type remote struct {
+	*httpx.Stream
+	host string
 }
 
-func (r *resuming) Read(b []byte) (int, error) {
-	if r.off >= r.ref.Size {
-		return 0, io.EOF
+// Read says in typed errors whose fault it is. Failures of transport become
+// errTransient: they say nothing about the data.
+func (r *remote) Read(b []byte) (int, error) {
+	n, err := r.Stream.Read(b)
+	e := new(httpx.Error)
+	if !errors.As(err, &e) || errors.Is(err, context.Canceled) {
+		return n, err
 	}
-	if rest := r.ref.Size - r.off; uint64(len(b)) > rest {
-		b = b[:rest]
+	what := "piece data at " + r.host
+	switch {
+	case !e.Permanent:
+	case e.Status == http.StatusNotFound, e.Status == http.StatusGone:
+		return n, &api.ErrNotFound{What: what}
+	case e.Status == http.StatusUnauthorized, e.Status == http.StatusForbidden:
+		return n, &api.ErrPermission{Method: "pull piece data from " + r.host, Need: api.PermRead}
+	case e.Fault == httpx.FaultCaller, errors.Is(err, httpx.ErrLength):
+		return n, &api.ErrInvalid{What: what, Reason: e.Error()}
 	}
-	for {
-		err := r.ctx.Err()
+	return n, fmt.Errorf("%w: pull piece data: %w", errTransient, err)
+}
+
+// throughout runs f on the bytes of a piece. When they came in more than one answer
+// and are not those of the commitment, or changed on the way, f runs once more on
+// them from the first byte: a part may have been of other bytes.
+func throughout(open func() (io.ReadCloser, error), f func(io.Reader) error) error {
+	for again := false; ; again = true {
+		src, err := open()
 		if err != nil {
-			return 0, err
+			return err
 		}
-		if r.body == nil {
-			err = r.connect()
-		}
-		if err == nil {
-			var n int
-			n, err = r.body.Read(b)
-			if n > 0 {
-				r.timer.Reset(r.p.stall)
-				r.off += uint64(n) //nolint:gosec // not negative
-				r.tries = 0
-				return n, nil
-			}
-			if err == nil {
-				continue
-			}
-		}
-		r.drop()
-		if !r.again(err) {
-			return 0, fmt.Errorf("pull piece data from %s at byte %d of %d: %w", r.host, r.off, r.ref.Size, solid(err))
+		err = f(src)
+		_ = src.Close() // read only
+		r, far := src.(*remote)
+		wrong := errors.As(err, new(*api.ErrPieceMismatch)) && far && r.Joined()
+		if again || !wrong && !errors.Is(err, httpx.ErrChanged) {
+			return err
 		}
 	}
-}
-
-// solid keeps typed errors and turns others into errTransient with their text:
-// a broken connection often is an io.EOF inside, which must never look like the
-// end of the data.
-func solid(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || !isTyped(err) && !errors.Is(err, errTransient) {
-		return fmt.Errorf("%w: %s", errTransient, err.Error())
-	}
-	return err
-}
-
-func isTyped(err error) bool {
-	var invalid *api.ErrInvalid
-	var notFound *api.ErrNotFound
-	var perm *api.ErrPermission
-	return errors.As(err, &invalid) || errors.As(err, &notFound) || errors.As(err, &perm)
-}
-
-// again waits before another try; false means that another is useless.
-func (r *resuming) again(err error) bool {
-	if isTyped(err) || r.tries >= pullRetries {
-		return false
-	}
-	sleep(r.ctx, r.p.pause<<r.tries)
-	r.tries++
-	return true
-}
-
-func (r *resuming) connect() error {
-	ctx, cancel := context.WithCancel(r.ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.ref.URL, nil)
-	if err != nil {
-		cancel()
-		return &api.ErrInvalid{What: "piece data", Reason: "its URL cannot be asked: " + err.Error()}
-	}
-	if r.ref.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+r.ref.Token)
-	}
-	if r.off > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", r.off))
-		if r.etag != "" {
-			req.Header.Set("If-Range", r.etag)
-		}
-	}
-	res, err := r.p.http.Do(req)
-	if err != nil {
-		cancel()
-		return fmt.Errorf("%w: %w", errTransient, err)
-	}
-	if err := r.accept(res); err != nil {
-		_ = res.Body.Close()
-		cancel()
-		return err
-	}
-	r.body, r.cancel, r.timer = res.Body, cancel, time.AfterFunc(r.p.stall, cancel)
-	return nil
-}
-
-func (r *resuming) accept(res *http.Response) error {
-	switch res.StatusCode {
-	case http.StatusOK:
-		if r.off > 0 { // no Range there, or other bytes now; commitments decide, from the start
-			if _, err := io.CopyN(io.Discard, res.Body, int64(r.off)); err != nil { //nolint:gosec // below 2^62
-				return fmt.Errorf("%w: skip to byte %d: %w", errTransient, r.off, err)
-			}
-		}
-		if res.ContentLength >= 0 && uint64(res.ContentLength) < r.ref.Size { //nolint:gosec // not negative
-			return &api.ErrInvalid{What: "piece data at " + r.host, Reason: fmt.Sprintf("it has %d bytes instead of %d", res.ContentLength, r.ref.Size)}
-		}
-	case http.StatusPartialContent:
-		var from int64
-		if n, err := fmt.Sscanf(res.Header.Get("Content-Range"), "bytes %d-", &from); err != nil || n != 1 || uint64(from) != r.off { //nolint:gosec // compared only
-			return fmt.Errorf("%w: asked for byte %d, got range %q", errTransient, r.off, res.Header.Get("Content-Range"))
-		}
-	case http.StatusNotFound, http.StatusGone:
-		return &api.ErrNotFound{What: "piece data at " + r.host}
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return &api.ErrPermission{Method: "pull piece data from " + r.host, Need: api.PermRead}
-	case http.StatusRequestedRangeNotSatisfiable:
-		return &api.ErrInvalid{What: "piece data at " + r.host, Reason: fmt.Sprintf("it ends before byte %d", r.off)}
-	default:
-		return fmt.Errorf("%w: %s answered %s", errTransient, r.host, res.Status)
-	}
-	r.etag = res.Header.Get("ETag")
-	return nil
-}
-
-func (r *resuming) drop() {
-	if r.body != nil {
-		r.timer.Stop()
-		_ = r.body.Close()
-		r.cancel()
-		r.body = nil
-	}
-}
-
-// Close ends the connection.
-func (r *resuming) Close() error {
-	r.drop()
-	return nil
 }
