@@ -19,7 +19,7 @@ var needs = map[api.Permission][]string{
 	},
 	api.PermWorker: {"StorageDeclareSectors", "StorageDropSectors", "StorageBestAlloc", "WorkerClaim", "WorkerProgress", "WorkerDone"},
 	api.PermTasks:  {"TaskSubmit", "TaskForget", "TaskRetry", "TaskAbort", "RemoveSector"},
-	api.PermProve:  {"ProveWindow", "ProveWinning", "CheckProvable"},
+	api.PermProve:  {"ProveWindow", "ProveWinning", "CheckProvable", "ProverState"},
 	api.PermAdmin:  {"StorageAddLocal"},
 }
 

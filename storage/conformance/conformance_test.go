@@ -41,29 +41,41 @@ func background(t *testing.T, f func(context.Context) error) {
 	}))
 }
 
-// manager is a private node's storage without any path. Claims wait for a moment
-// only, and hold for lease.
-func manager(t *testing.T, lease time.Duration) *storage.Manager {
+func bulk(t *testing.T) *blobs.Store {
+	t.Helper()
+	s, err := blobs.Open(blobs.Config{Dir: t.TempDir()})
+	require.NoError(t, err)
+	return s
+}
+
+// build is a private node's storage with the paths that are given. Claims wait
+// for a moment only, and hold for lease.
+func build(t *testing.T, lease time.Duration, dirs ...string) (*storage.Manager, *paths.Local) {
 	t.Helper()
 	idx := index.New(index.Config{})
 	local, err := paths.Open(paths.Config{}, paths.Deps{Index: idx})
 	require.NoError(t, err)
-	bulk, err := blobs.Open(blobs.Config{Dir: t.TempDir()})
-	require.NoError(t, err)
+	for _, d := range dirs {
+		require.NoError(t, local.Add(t.Context(), d))
+	}
 	tasks := sched.Config{Lease: lease, ClaimWait: 50 * time.Millisecond, RetryDelay: time.Millisecond}
 	m, err := storage.New(storage.Config{Hostname: "test", Tasks: tasks}, storage.Deps{
 		Store: dssync.MutexWrap(datastore.NewMapDatastore()),
 		Index: idx,
 		Local: local,
-		Blobs: bulk,
+		Blobs: bulk(t),
 	})
 	require.NoError(t, err)
-	return m
+	return m, local
 }
 
+// lease is longer than any test.
 const lease = 10 * time.Minute
 
-func fresh(t *testing.T) api.Storage { return manager(t, lease) }
+func fresh(t *testing.T) api.Storage {
+	m, _ := build(t, lease)
+	return m
+}
 
 func newDir(t *testing.T, id string) string {
 	t.Helper()
@@ -88,7 +100,7 @@ func TestFleet(t *testing.T) {
 
 func TestLeaseEnds(t *testing.T) {
 	short := func(t *testing.T) api.Storage {
-		m := manager(t, 200*time.Millisecond)
+		m, _ := build(t, 200*time.Millisecond)
 		background(t, m.Run)
 		return m
 	}
