@@ -81,8 +81,12 @@ func TestWhatEachKindTakes(t *testing.T) {
 // TestSyntheticSectorsNeedMoreMemory, where the synthetic proofs take more than
 // the trees.
 func TestSyntheticSectorsNeedMoreMemory(t *testing.T) {
-	for _, p := range []abi.RegisteredSealProof{
-		abi.RegisteredSealProof_StackedDrg2KiBV1_1_Feat_SyntheticPoRep, abi.RegisteredSealProof_StackedDrg8MiBV1_1_Feat_SyntheticPoRep,
+	for p, margin := range map[abi.RegisteredSealProof]uint64{
+		abi.RegisteredSealProof_StackedDrg2KiBV1_1_Feat_SyntheticPoRep:   16 << 20,
+		abi.RegisteredSealProof_StackedDrg8MiBV1_1_Feat_SyntheticPoRep:   16 << 20,
+		abi.RegisteredSealProof_StackedDrg512MiBV1_1_Feat_SyntheticPoRep: 384 << 20,
+		abi.RegisteredSealProof_StackedDrg32GiBV1_1_Feat_SyntheticPoRep:  384 << 20,
+		abi.RegisteredSealProof_StackedDrg64GiBV1_1_Feat_SyntheticPoRep:  384 << 20,
 	} {
 		trees, err := porep.PreCommit2Memory(p, mostCores)
 		require.NoError(t, err)
@@ -90,7 +94,7 @@ func TestSyntheticSectorsNeedMoreMemory(t *testing.T) {
 		require.NoError(t, err)
 		got, err := Needs(api.TaskPreCommit2, p)
 		require.NoError(t, err)
-		require.Equal(t, max(trees, synthetic)+16<<20, got.MemBytes)
+		require.Equal(t, max(trees, synthetic)+margin, got.MemBytes)
 	}
 }
 
