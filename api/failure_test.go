@@ -26,6 +26,7 @@ func every(t *testing.T) map[int]error {
 		109: &ErrLeaseLost{What: "w"},
 		110: &ErrUnsupportedProof{What: "w", Hint: "h"},
 		111: &ErrPermission{Method: "m", Need: PermProve},
+		120: &ErrInUse{What: "w", Holder: "p", Hint: "h"},
 	}
 	for code, proto := range ErrorTable() {
 		require.IsType(t, proto, out[code], "an error of the table is not tried: code %d", code)
@@ -137,6 +138,7 @@ func TestTexts(t *testing.T) {
 		109: "lease lost: w",
 		110: "cannot prove w yet; h",
 		111: "missing permission to invoke 'm' (need 'prove')",
+		120: "w is in use by p; h",
 	}
 	temporary := map[int]bool{104: true, 106: true, 107: true, 108: true}
 	for code, err := range every(t) {

@@ -18,6 +18,8 @@ func someWorker() api.WorkerInfo {
 		ID:       uuid.New(),
 		Session:  uuid.New(),
 		Hostname: "host",
+		PID:      4711,
+		Place:    "machine /repo",
 		TaskTypes: []api.TaskType{
 			api.TaskAddPiece, api.TaskPreCommit1, api.TaskPreCommit2, api.TaskCommit1, api.TaskCommit2, api.TaskFinalize,
 			api.TaskUnseal, api.TaskUpdate, api.TaskProveUpdate1, api.TaskProveUpdate2, api.TaskFinalizeUpdate,
@@ -108,9 +110,12 @@ func checkClaimRefused(t *testing.T, s api.Storage) {
 	require.Empty(t, list)
 	noClaim(t, s, w)
 	twin := w
-	twin.Session = uuid.New()
+	twin.Session, twin.Place = uuid.New(), "other machine /repo"
 	_, err = s.WorkerClaim(t.Context(), twin, nil)
-	require.Contains(t, typed[*api.ErrBusy](t, err).Reason, "another process on host")
+	used := typed[*api.ErrInUse](t, err)
+	require.Equal(t, "the identity of worker "+w.ID.String(), used.What)
+	require.Contains(t, used.Holder, "4711")
+	require.Contains(t, used.Holder, "host")
 }
 
 func checkClaimWaits(t *testing.T, s api.Storage) {

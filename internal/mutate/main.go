@@ -80,19 +80,19 @@ func (o options) tryAll(ctx context.Context, list []held, out io.Writer) ([]scor
 			errs = append(errs, err)
 			continue
 		}
-		scores = append(scores, s)
+		scores = append(scores, s...)
 	}
 	return scores, errors.Join(errs...)
 }
 
 // try runs the tool over one package. It copies the sources into TMPDIR, which is
 // ours, so that nothing is left of a run that is broken off.
-func (o options) try(ctx context.Context, h held, work, src string) (score, error) {
+func (o options) try(ctx context.Context, h held, work, src string) ([]score, error) {
 	name := strings.ReplaceAll(h.Dir, "/", "-")
 	logPath, result := filepath.Join(o.logs, name+".txt"), filepath.Join(work, name+".json")
 	log, err := os.Create(logPath)
 	if err != nil {
-		return score{}, err
+		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, o.gremlins, "unleash", "--workers", "1",
 		"--timeout-coefficient", strconv.Itoa(o.coefficient), "--output", result, "./"+h.Dir)
@@ -102,11 +102,11 @@ func (o options) try(ctx context.Context, h held, work, src string) (score, erro
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	if err := errors.Join(cmd.Run(), log.Close()); err != nil {
-		return score{}, fmt.Errorf("%s: gremlins: %w; do its tests pass? see %s", h.Dir, err, logPath)
+		return nil, fmt.Errorf("%s: gremlins: %w; do its tests pass? see %s", h.Dir, err, logPath)
 	}
 	raw, err := os.ReadFile(result)
 	if err != nil {
-		return score{}, fmt.Errorf("%s: gremlins wrote no report; see %s: %w", h.Dir, logPath, err)
+		return nil, fmt.Errorf("%s: gremlins wrote no report; see %s: %w", h.Dir, logPath, err)
 	}
 	return read(h, raw)
 }

@@ -59,8 +59,11 @@ func TestVerdict(t *testing.T) {
 		"a busy machine": {89, 0, 0, 11, 100, 100,
 			"too many ran out of time: the machine is busy, or its tests wait on the clock"},
 	} {
-		s, err := read(h, reportOf(c.killed, c.lived, c.notCovered, c.timedOut))
+		scores, err := read(h, reportOf(c.killed, c.lived, c.notCovered, c.timedOut))
 		require.NoError(t, err, name)
+		require.Len(t, scores, 1, name)
+		s := scores[0]
+		require.Equal(t, h, s.held)
 		require.InDelta(t, c.efficacy, s.efficacy(), 1e-9, name)
 		require.InDelta(t, c.coverage, s.coverage(), 1e-9, name)
 		require.Equal(t, c.want, s.verdict(), name)
@@ -68,20 +71,40 @@ func TestVerdict(t *testing.T) {
 	}
 	_, err := read(h, []byte("{"))
 	require.ErrorContains(t, err, "report of d")
+	none, err := read(h, []byte(`{"files":null}`))
+	require.NoError(t, err)
+	require.Len(t, none, 1)
+	require.Equal(t, "nothing was tried", none[0].verdict())
+}
+
+// TestPackagesBelowAreJudgedEach by the bounds of the one above.
+func TestPackagesBelowAreJudgedEach(t *testing.T) {
+	one := func(file, status string) string {
+		return `{"file_name":"` + file + `","mutations":[{"status":"` + status + `"}]}`
+	}
+	raw := `{"files":[` + one("b/x.go", lived) + "," + one("a.go", killed) + "," + one("b/y.go", killed) + `]}`
+	got, err := read(held{"d", 90, 80}, []byte(raw))
+	require.NoError(t, err)
+	require.Len(t, got, 2)
+	require.Equal(t, held{"d", 90, 80}, got[0].held)
+	require.Empty(t, got[0].verdict())
+	require.Equal(t, held{"d/b", 90, 80}, got[1].held)
+	require.InDelta(t, 50, got[1].efficacy(), 0)
 }
 
 func TestTable(t *testing.T) {
-	good, err := read(held{"good", 90, 90}, reportOf(19, 1, 0, 1))
+	good, err := read(held{"d", 90, 90}, reportOf(19, 1, 0, 1))
 	require.NoError(t, err)
-	bad, err := read(held{"bad", 90, 90}, reportOf(1, 1, 1, 0))
+	bad, err := read(held{"d", 90, 90}, reportOf(1, 1, 1, 0))
 	require.NoError(t, err)
+	good[0].Dir, bad[0].Dir = "good", "bad"
 	var out bytes.Buffer
-	failures, err := table(&out, []score{good, bad})
+	failures, err := table(&out, append(good, bad...))
 	require.NoError(t, err)
 	require.Equal(t, 1, failures)
 	require.Regexp(t, `(?m)^ +95\.0 +100\.0 +19 +1 +0 +1 +good$`, out.String())
 	require.Regexp(t, `(?m)^ +50\.0 +66\.7 +1 +1 +1 +0 +bad  FAIL: tests notice less than 90 %$`, out.String())
-	require.Contains(t, out.String(), "bad: changes that no test of its own notices\n  y.go:3:5 LIVED T\n  y.go:3:5 NOT COVERED T\n")
+	require.Contains(t, out.String(), "bad: changes that no test of its own notices\n  d/y.go:3:5 LIVED T\n  d/y.go:3:5 NOT COVERED T\n")
 	require.NotContains(t, out.String(), "good: changes")
 }
 

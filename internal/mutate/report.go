@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"path"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -41,21 +44,37 @@ type score struct {
 	alive []string // changes that nobody noticed, as file:line:column status type
 }
 
-func read(h held, raw []byte) (score, error) {
+// read gives a score for the package and for each one below it: a strong one must
+// not hide a weak one. The tool names files from the package on.
+func read(h held, raw []byte) ([]score, error) {
 	var r report
 	if err := json.Unmarshal(raw, &r); err != nil {
-		return score{}, fmt.Errorf("report of %s: %w", h.Dir, err)
+		return nil, fmt.Errorf("report of %s: %w", h.Dir, err)
 	}
-	s := score{held: h, count: map[string]int{}}
+	byDir := map[string]*score{}
 	for _, f := range r.Files {
+		name := path.Join(h.Dir, f.Name)
+		dir := path.Dir(name)
+		if byDir[dir] == nil {
+			byDir[dir] = &score{held: held{dir, h.Efficacy, h.Coverage}, count: map[string]int{}}
+		}
+		s := byDir[dir]
 		for _, m := range f.Mutations {
 			s.count[m.Status]++
 			if m.Status == lived || m.Status == notCovered {
-				s.alive = append(s.alive, fmt.Sprintf("%s:%d:%d %s %s", f.Name, m.Line, m.Column, m.Status, m.Type))
+				s.alive = append(s.alive, fmt.Sprintf("%s:%d:%d %s %s", name, m.Line, m.Column, m.Status, m.Type))
 			}
 		}
 	}
-	return s, nil
+	if len(byDir) == 0 {
+		return []score{{held: h}}, nil
+	}
+	var out []score
+	for _, dir := range slices.Sorted(maps.Keys(byDir)) {
+		slices.Sort(byDir[dir].alive)
+		out = append(out, *byDir[dir])
+	}
+	return out, nil
 }
 
 func percent(part, whole int) float64 {

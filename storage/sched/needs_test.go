@@ -14,7 +14,7 @@ import (
 func TestDefaults(t *testing.T) {
 	want := Config{
 		Lease:      15 * time.Minute,
-		Silence:    time.Minute,
+		Silence:    90 * time.Second,
 		ClaimWait:  20 * time.Second,
 		TaskWait:   30 * time.Second,
 		Affinity:   10 * time.Second,

@@ -2,6 +2,7 @@ package sched
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -123,6 +124,18 @@ func TestSizesOfReports(t *testing.T) {
 		st, err = end("long", 2, api.TaskReport{Failure: &api.Failure{Text: text}})
 		require.NoError(t, err)
 		require.Equal(t, text[:maxFailure], st.Failure.Text)
+		for i, n := range []int{maxFailure, maxFailure + 1} {
+			detail := json.RawMessage(`"` + strings.Repeat("d", n-2) + `"`)
+			key, number := fmt.Sprint("detail", n), abi.SectorNumber(10+i)
+			st, err = end(key, number, api.TaskReport{Failure: &api.Failure{Text: "t", Code: 102, Detail: detail}})
+			require.NoError(t, err)
+			require.Equal(t, "t", st.Failure.Text)
+			if n > maxFailure {
+				require.Equal(t, &api.Failure{Text: "t"}, st.Failure)
+			} else {
+				require.Equal(t, detail, st.Failure.Detail)
+			}
+		}
 		st, err = end("over", 3, api.TaskReport{Result: append(most, ' ')})
 		var invalid *api.ErrInvalid
 		require.ErrorAs(t, err, &invalid)
