@@ -2,7 +2,6 @@ package sched
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -258,44 +257,5 @@ func TestWorkersAreListedInOrder(t *testing.T) {
 			keys += st.Spec.Key
 		}
 		require.Equal(t, "abc", keys)
-	})
-}
-
-// TestBulkOfEveryTaskIsNamed.
-func TestBulkOfEveryTaskIsNamed(t *testing.T) {
-	s := open(t, store(), nil)
-	want := api.BlobRef{CID: "c", Size: 3}
-	sp, err := api.Commit2.Spec("k", spec("k", api.TaskCommit2, 1).Sector, api.Commit2Params{Vanilla: want})
-	require.NoError(t, err)
-	submit(t, s, sp)
-	submit(t, s, spec("other", api.TaskPreCommit1, 2))
-	var got []api.BlobRef
-	s.EachBlob(func(r api.BlobRef) { got = append(got, r) })
-	require.Equal(t, []api.BlobRef{want}, got)
-}
-
-// TestForgottenTaskIsGone for who waits for it, and leaves the others in order.
-func TestForgottenTaskIsGone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ds := &failing{Batching: store()}
-		s, ctx := open(t, ds, nil), t.Context()
-		w := someone(api.TaskPreCommit1)
-		var ids []api.UUID
-		for i, key := range []string{"a", "b", "c"} {
-			ids = append(ids, submit(t, s, spec(key, api.TaskPreCommit1, abi.SectorNumber(i))).ID)
-		}
-		require.Equal(t, ids[0], claim(t, s, w).ID)
-		require.NoError(t, s.Done(ctx, api.TaskReport{Worker: w.ID, Task: ids[0], Attempt: 1, Result: json.RawMessage(`1`)}))
-		require.Equal(t, ids[1], claim(t, s, w).ID)
-		require.NoError(t, s.Done(ctx, api.TaskReport{Worker: w.ID, Task: ids[1], Attempt: 1, Result: json.RawMessage(`1`)}))
-		gone := s.tasks[ids[1]]
-		require.NoError(t, s.Forget(ctx, ids[1]))
-		require.Equal(t, []*task{s.tasks[ids[0]], s.tasks[ids[2]]}, s.bySeq)
-		var missing *api.ErrNotFound
-		require.ErrorAs(t, s.change(ctx, gone, func(*record) error { return nil }), &missing)
-		require.Equal(t, "task "+ids[1].String(), missing.What)
-		require.NoError(t, s.Done(ctx, api.TaskReport{Worker: w.ID, Task: ids[1], Attempt: 1}))
-		s = open(t, ds, nil)
-		require.Len(t, s.bySeq, 2)
 	})
 }
