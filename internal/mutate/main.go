@@ -101,7 +101,11 @@ func (o options) try(ctx context.Context, h held, work, src string) ([]score, er
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
-	if err := errors.Join(cmd.Run(), log.Close()); err != nil {
+	err = errors.Join(cmd.Run(), log.Close())
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s: broken off: %w", h.Dir, ctx.Err())
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: gremlins: %w; do its tests pass? see %s", h.Dir, err, logPath)
 	}
 	raw, err := os.ReadFile(result)

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -164,4 +167,29 @@ func TestRunFails(t *testing.T) {
 		err := run(t.Context(), []string{"-gremlins", gremlins(t, script), "-logs", logs, "-pkg", "chain/msgs"}, &out)
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// TestBrokenOff: what was not tried to its end has no score, and nothing is left.
+func TestBrokenOff(t *testing.T) {
+	logs := module(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	tool := gremlins(t, "trap 'exit 0' INT; touch '"+logs+"/started'; while :; do sleep 0.01; done")
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, []string{"-gremlins", tool, "-logs", logs, "-pkg", "chain/msgs"}, io.Discard)
+	}()
+	for {
+		if _, err := os.Stat(filepath.Join(logs, "started")); err == nil {
+			break
+		}
+		runtime.Gosched()
+	}
+	cancel()
+	err := <-ended
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "chain/msgs: broken off")
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
