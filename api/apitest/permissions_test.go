@@ -20,7 +20,7 @@ var needs = map[api.Permission][]string{
 	api.PermWorker: {"StorageDeclareSectors", "StorageDropSectors", "StorageBestAlloc", "WorkerClaim", "WorkerProgress", "WorkerDone"},
 	api.PermTasks:  {"TaskSubmit", "TaskForget", "TaskRetry", "TaskAbort", "RemoveSector"},
 	api.PermProve:  {"ProveWindow", "ProveWinning", "CheckProvable", "ProverState"},
-	api.PermAdmin:  {"StorageAddLocal"},
+	api.PermAdmin:  {"StorageAddLocal", "StorageDetachLocal"},
 }
 
 // holders are tokens with what they may do of storage.
