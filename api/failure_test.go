@@ -26,6 +26,7 @@ func every(t *testing.T) map[int]error {
 		109: &ErrLeaseLost{What: "w"},
 		110: &ErrUnsupportedProof{What: "w", Hint: "h"},
 		111: &ErrPermission{Method: "m", Need: PermProve},
+		112: &ErrGivenUp{What: "w", Sector: "s", Reason: "r"},
 		120: &ErrInUse{What: "w", Holder: "p", Hint: "h"},
 	}
 	for code, proto := range ErrorTable() {
@@ -90,7 +91,7 @@ func (w wrapper) Unwrap() error { return w.error }
 
 func TestFailureOfAnotherVersion(t *testing.T) {
 	for name, f := range map[string]*Failure{
-		"unknown code":   {Text: "t", Code: 112, Detail: json.RawMessage(`{"What":"w"}`)},
+		"unknown code":   {Text: "t", Code: 199, Detail: json.RawMessage(`{"What":"w"}`)},
 		"no code":        {Text: "t", Detail: json.RawMessage(`{"What":"w"}`)},
 		"no detail":      {Text: "t", Code: 102},
 		"broken detail":  {Text: "t", Code: 102, Detail: json.RawMessage(`{`)},
@@ -138,6 +139,7 @@ func TestTexts(t *testing.T) {
 		109: "lease lost: w",
 		110: "cannot prove w yet; h",
 		111: "missing permission to invoke 'm' (need 'prove')",
+		112: "w: sector s gave its place up: r; it must be placed again",
 		120: "w is in use by p; h",
 	}
 	temporary := map[int]bool{104: true, 106: true, 107: true, 108: true}

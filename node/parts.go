@@ -184,7 +184,7 @@ func (n *Node) withWorker(ctx context.Context, remote string, bulk *blobs.Store)
 	graphs := parents.New(parents.Config{Dir: n.set.ParentCache}, parents.Deps{Log: n.log.With("part", "parents")})
 	n.onClose("parent graphs", graphs.Close)
 	run := func(ctx context.Context, up func()) error {
-		w, err := worker.New(ctx, worker.Config{URL: remote, TaskTypes: n.set.WorkerTasks, MemBytes: worker.SystemMemory()}, worker.Deps{
+		w, err := worker.New(ctx, worker.Config{Place: holder.Place(n.repo.Dir()), URL: remote, TaskTypes: n.set.WorkerTasks, MemBytes: worker.SystemMemory()}, worker.Deps{
 			Storage: n.stored,
 			Local:   n.local,
 			Blobs:   bulk,

@@ -113,7 +113,7 @@ func memStore() datastore.Batching { return dssync.MutexWrap(datastore.NewMapDat
 
 func newWorker(t *testing.T, s worker.Storage, local *paths.Local, store datastore.Batching, types ...api.TaskType) *worker.Worker {
 	t.Helper()
-	w, err := worker.New(context.Background(), worker.Config{TaskTypes: types, Progress: 20 * time.Millisecond, Retry: 20 * time.Millisecond, RoomWait: time.Millisecond, PullPause: 2 * time.Millisecond},
+	w, err := worker.New(context.Background(), worker.Config{Place: "test", TaskTypes: types, Progress: 20 * time.Millisecond, Retry: 20 * time.Millisecond, RoomWait: time.Millisecond, PullPause: 2 * time.Millisecond},
 		worker.Deps{Storage: s, Local: local, Store: store, Blobs: bulk(t), Log: testLog(t)})
 	require.NoError(t, err)
 	return w

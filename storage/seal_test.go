@@ -50,7 +50,7 @@ func submit(t *testing.T, m *storage.Manager, key string, typ api.TaskType, s ap
 	st, err := m.TaskSubmit(ctx, api.TaskSpec{Key: key, Type: typ, Sector: s, Params: raw})
 	require.NoError(t, err)
 	for st.State != api.TaskDone && st.State != api.TaskFailed {
-		require.NoError(t, ctx.Err(), "task %s is %s (%s)", key, st.State, st.Failure)
+		require.NoError(t, ctx.Err(), "task %s is %s (%v; %s)", key, st.State, st.Failure, st.Waiting)
 		st, err = m.TaskWait(ctx, st.ID)
 		require.NoError(t, err)
 	}

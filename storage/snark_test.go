@@ -65,7 +65,7 @@ func TestCommit2GoesToWhoCan(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { ws, err := m.WorkerList(context.Background()); return err == nil && len(ws) == 1 }, 10*time.Second, time.Millisecond)
 
-	able, err := worker.New(context.Background(), worker.Config{TaskTypes: []api.TaskType{api.TaskCommit2}, Retry: time.Millisecond},
+	able, err := worker.New(context.Background(), worker.Config{Place: "test", TaskTypes: []api.TaskType{api.TaskCommit2}, Retry: time.Millisecond},
 		worker.Deps{Storage: m, Local: openLocal(t, m, ""), Store: memStore(), Blobs: bulk(t), Snark: prover{192}, Log: testLog(t)})
 	require.NoError(t, err)
 	background(t, able.Run)
@@ -83,7 +83,7 @@ func TestCommit2GoesToWhoCan(t *testing.T) {
 func TestCommit2OfTheWrongSizeIsAFailure(t *testing.T) {
 	m, local := newManager(t, memStore())
 	background(t, m.Run)
-	w, err := worker.New(context.Background(), worker.Config{}, worker.Deps{Storage: m, Local: local, Store: memStore(), Blobs: bulk(t), Snark: prover{191}, Log: testLog(t)})
+	w, err := worker.New(context.Background(), worker.Config{Place: "test"}, worker.Deps{Storage: m, Local: local, Store: memStore(), Blobs: bulk(t), Snark: prover{191}, Log: testLog(t)})
 	require.NoError(t, err)
 	background(t, w.Run)
 	st := submit(t, m, "C2", api.TaskCommit2, ref, commit2(t, ref.ID.Number))
@@ -94,7 +94,7 @@ func TestCommit2OfTheWrongSizeIsAFailure(t *testing.T) {
 func TestProveUpdate2(t *testing.T) {
 	m, local := newManager(t, memStore())
 	background(t, m.Run)
-	w, err := worker.New(context.Background(), worker.Config{}, worker.Deps{Storage: m, Local: local, Store: memStore(), Blobs: bulk(t), Snark: prover{192}, Log: testLog(t)})
+	w, err := worker.New(context.Background(), worker.Config{Place: "test"}, worker.Deps{Storage: m, Local: local, Store: memStore(), Blobs: bulk(t), Snark: prover{192}, Log: testLog(t)})
 	require.NoError(t, err)
 	background(t, w.Run)
 	p := api.ProveUpdate2Params{Vanilla: vanilla(t), Info: proof.ReplicaUpdateInfo{UpdateProofType: updateProof,

@@ -74,7 +74,7 @@ func TestPathLivesAsLongAsSomebodyServesIt(t *testing.T) {
 	require.Equal(t, &api.ErrNotFound{What: "storage path a", Hint: "attach it"}, missing)
 	_, _, err = x.StorageFiles(ctx, "a", "", 1)
 	require.ErrorAs(t, err, &missing)
-	require.ErrorAs(t, x.StorageReportHealth(ctx, "a", api.FsStat{}, ""), &missing)
+	require.ErrorAs(t, x.StorageReportHealth(ctx, api.PathHealth{Storage: "a"}), &missing)
 	locs, err := x.StorageFindSector(ctx, sector, api.FileSealed)
 	require.NoError(t, err)
 	require.Len(t, locs, 1, "the copy on the other path is known")
@@ -106,7 +106,7 @@ func TestChangesAreTold(t *testing.T) {
 		attach(t, x, api.PathMeta{ID: "a"}, "", 5)
 		require.True(t, signalled(x))
 		beat := func(room int64, fault string) bool {
-			require.NoError(t, x.StorageReportHealth(ctx, "a", api.FsStat{Available: room}, fault))
+			require.NoError(t, x.StorageReportHealth(ctx, api.PathHealth{Storage: "a", Stat: api.FsStat{Available: room}, Err: fault}))
 			return signalled(x)
 		}
 		require.False(t, beat(5, ""), "nothing new")
