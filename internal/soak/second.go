@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"quarry/internal/testnet"
+)
+
+// elsewhereEnv lets a second process listen beside the first.
+var elsewhereEnv = []string{
+	"MINER_API_LISTENADDRESS=/ip4/127.0.0.1/tcp/0/http",
+	"MINER_LIBP2P_LISTENADDRESSES=/ip4/127.0.0.1/tcp/0",
+	"MINER_LIBP2P_ANNOUNCEADDRESSES=",
+	"MINER_DEALMAKING_RETRIEVALLISTENADDRESS=127.0.0.1:0",
+}
+
+// secondProcess starts everything twice: from the same repo, and from a copy.
+func secondProcess(ctx context.Context, r *run) error {
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	if err := r.deal(ctx); err != nil {
+		return err
+	}
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	var errs []error
+	for _, repo := range []string{"miner", "markets"} {
+		if err := os.CopyFS(r.Repo(repo+"-copy"), os.DirFS(r.Repo(repo))); err != nil {
+			return err
+		}
+		for _, from := range []string{repo, repo + "-copy"} {
+			errs = append(errs, r.refused(ctx, "second-"+from, func(name string) (*testnet.Proc, error) {
+				if repo == "miner" {
+					return r.RunMiner(name, from, elsewhereEnv...)
+				}
+				return r.RunMarkets(name, from, elsewhereEnv...)
+			}))
+		}
+	}
+	errs = append(errs, r.secondWorker(ctx))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := r.deal(ctx); err != nil { // the first ones have not suffered
+		return err
+	}
+	return r.settle(ctx)
+}
+
+// secondWorker requires a copy of a worker to get no work while the first lives.
+func (r *run) secondWorker(ctx context.Context) error {
+	if err := os.CopyFS(r.Repo("worker-copy"), os.DirFS(r.Repo("worker"))); err != nil {
+		return err
+	}
+	p, err := r.RunWorker(ctx, "second-worker", "worker-copy")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = p.Stop(time.Minute) }()
+	if err := r.pledges(ctx, 2); err != nil {
+		return err
+	}
+	did, err := events(p)
+	if err != nil {
+		return err
+	}
+	if len(did) > 0 {
+		return fmt.Errorf("a copy of the worker's repo was given %d tasks while the first worker lived", len(did))
+	}
+	r.say("the copy of the worker says: %s", lastLine(p))
+	return nil
+}
