@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"time"
+
+	"github.com/ipfs/go-cid"
 )
 
 // VersionInfo is Lotus's APIVersion. APIVersion packs major<<16|minor<<8|patch.
@@ -77,6 +79,17 @@ type NodeStatus struct {
 	Chain      PeerStatus
 	Peers      []PeerStatus // the other halves of the split
 	StartedAt  time.Time
+	Messages   []MessageStatus `json:",omitempty"` // those that are stuck, by what they are for
+}
+
+// MessageStatus is a message on its way to the chain that waits for something
+// else than its turn.
+type MessageStatus struct {
+	Key    string // what it is for: a sector's or a deal batch's step
+	Cid    cid.Cid
+	From   string // address that pays
+	Nonce  uint64
+	Reason string // what it waits for and what to do
 }
 
 // PeerStatus says whether another process is reachable.

@@ -41,10 +41,18 @@ type ProvingStatus struct {
 	Accepted        uint64 // since the repo was made
 	Failed          uint64
 	Recent          []PoStRecord // newest first, at most 64
+	// Alerts are troubles that put proofs in danger, each with what to do.
+	Alerts []string
+	// Unreadable are the sectors that could not be read at the last look at their
+	// deadlines, ascending, at most 1024.
+	Unreadable []SectorFault
 }
 
 // Mining is the block production and proving subsystem.
 type Mining interface {
 	MiningStatus(ctx context.Context) (MiningStatus, error)   //perm:read
 	ProvingStatus(ctx context.Context) (ProvingStatus, error) //perm:read
+	// ProvingRetryRecovery lets sectors be declared recovered once more that failed
+	// after they were declared before and did not change since.
+	ProvingRetryRecovery(ctx context.Context, sectors []abi.SectorNumber) error //perm:admin
 }

@@ -2842,9 +2842,10 @@ func (s *FleetServer) WorkerList(ctx context.Context) (r []WorkerStatus, err err
 // ProverStruct is Prover as function fields, filled by a client.
 type ProverStruct struct {
 	Internal struct {
-		ProveWindow   func(ctx context.Context, r_ WindowPoStRequest) (WindowPoStResult, error)           `perm:"prove"`
-		ProveWinning  func(ctx context.Context, r_ WinningPoStRequest) ([]byte, error)                    `perm:"prove"`
-		CheckProvable func(ctx context.Context, sectors []SectorRef) (map[abi.SectorNumber]string, error) `perm:"prove"`
+		ProveWindow   func(ctx context.Context, r_ WindowPoStRequest) (WindowPoStResult, error) `perm:"prove"`
+		ProveWinning  func(ctx context.Context, r_ WinningPoStRequest) ([]byte, error)          `perm:"prove"`
+		CheckProvable func(ctx context.Context, r_ ProvableRequest) (ProvableResult, error)     `perm:"prove"`
+		ProverState   func(ctx context.Context) (ProverState, error)                            `perm:"prove"`
 	}
 }
 
@@ -2867,11 +2868,19 @@ func (s *ProverStruct) ProveWinning(ctx context.Context, r_ WinningPoStRequest) 
 }
 
 // CheckProvable implements [Prover].
-func (s *ProverStruct) CheckProvable(ctx context.Context, sectors []SectorRef) (r map[abi.SectorNumber]string, err error) {
+func (s *ProverStruct) CheckProvable(ctx context.Context, r_ ProvableRequest) (r ProvableResult, err error) {
 	if s.Internal.CheckProvable == nil {
 		return r, notConnected("CheckProvable")
 	}
-	return s.Internal.CheckProvable(ctx, sectors)
+	return s.Internal.CheckProvable(ctx, r_)
+}
+
+// ProverState implements [Prover].
+func (s *ProverStruct) ProverState(ctx context.Context) (r ProverState, err error) {
+	if s.Internal.ProverState == nil {
+		return r, notConnected("ProverState")
+	}
+	return s.Internal.ProverState(ctx)
 }
 
 // ProverServer serves Prover: every call goes through Guard, which may refuse it
@@ -2906,13 +2915,25 @@ func (s *ProverServer) ProveWinning(ctx context.Context, r_ WinningPoStRequest) 
 }
 
 // CheckProvable guards the method of [Prover].
-func (s *ProverServer) CheckProvable(ctx context.Context, sectors []SectorRef) (r map[abi.SectorNumber]string, err error) {
+func (s *ProverServer) CheckProvable(ctx context.Context, r_ ProvableRequest) (r ProvableResult, err error) {
 	err = s.Guard(ctx, Method{"CheckProvable", "prove"}, func(ctx context.Context) (err error) {
-		r, err = s.Impl.CheckProvable(ctx, sectors)
+		r, err = s.Impl.CheckProvable(ctx, r_)
 		return err
 	})
 	if err != nil {
-		r = *new(map[abi.SectorNumber]string)
+		r = *new(ProvableResult)
+	}
+	return r, err
+}
+
+// ProverState guards the method of [Prover].
+func (s *ProverServer) ProverState(ctx context.Context) (r ProverState, err error) {
+	err = s.Guard(ctx, Method{"ProverState", "prove"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.ProverState(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(ProverState)
 	}
 	return r, err
 }
@@ -3211,8 +3232,9 @@ func (s *SealingServer) SectorUnseal(ctx context.Context, t UnsealTarget) (err e
 // MiningStruct is Mining as function fields, filled by a client.
 type MiningStruct struct {
 	Internal struct {
-		MiningStatus  func(ctx context.Context) (MiningStatus, error)  `perm:"read"`
-		ProvingStatus func(ctx context.Context) (ProvingStatus, error) `perm:"read"`
+		MiningStatus         func(ctx context.Context) (MiningStatus, error)             `perm:"read"`
+		ProvingStatus        func(ctx context.Context) (ProvingStatus, error)            `perm:"read"`
+		ProvingRetryRecovery func(ctx context.Context, sectors []abi.SectorNumber) error `perm:"admin"`
 	}
 }
 
@@ -3232,6 +3254,14 @@ func (s *MiningStruct) ProvingStatus(ctx context.Context) (r ProvingStatus, err 
 		return r, notConnected("ProvingStatus")
 	}
 	return s.Internal.ProvingStatus(ctx)
+}
+
+// ProvingRetryRecovery implements [Mining].
+func (s *MiningStruct) ProvingRetryRecovery(ctx context.Context, sectors []abi.SectorNumber) (err error) {
+	if s.Internal.ProvingRetryRecovery == nil {
+		return notConnected("ProvingRetryRecovery")
+	}
+	return s.Internal.ProvingRetryRecovery(ctx, sectors)
 }
 
 // MiningServer serves Mining: every call goes through Guard, which may refuse it
@@ -3263,6 +3293,15 @@ func (s *MiningServer) ProvingStatus(ctx context.Context) (r ProvingStatus, err 
 		r = *new(ProvingStatus)
 	}
 	return r, err
+}
+
+// ProvingRetryRecovery guards the method of [Mining].
+func (s *MiningServer) ProvingRetryRecovery(ctx context.Context, sectors []abi.SectorNumber) (err error) {
+	err = s.Guard(ctx, Method{"ProvingRetryRecovery", "admin"}, func(ctx context.Context) (err error) {
+		err = s.Impl.ProvingRetryRecovery(ctx, sectors)
+		return err
+	})
+	return err
 }
 
 // MarketsStruct is Markets as function fields, filled by a client.

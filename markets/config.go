@@ -140,7 +140,7 @@ type Heads interface {
 	WaitHeight(ctx context.Context, h abi.ChainEpoch) (*api.TipSet, error)
 }
 
-// Deps are what the subsystem works with; all but Log are required.
+// Deps are what the subsystem works with; all but Escrow and Log are required.
 type Deps struct {
 	Store   datastore.Batching // prefixed for markets
 	Chain   Chain
@@ -149,6 +149,7 @@ type Deps struct {
 	Host    host.Host // the caller closes it after Run returned
 	Heads   Heads
 	Msgs    publish.Msgs
+	Escrow  publish.Msgs // for AddBalance messages, with their own fee limit; nil: Msgs
 	Log     *slog.Logger
 }
 

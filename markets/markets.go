@@ -73,7 +73,7 @@ func (m *Markets) build(ctx context.Context) (err error) {
 	m.asks = ask.New(ask.Config{Miner: cfg.Miner, Price: cfg.AskPrice, VerifiedPrice: cfg.AskVerifiedPrice, Duration: cfg.AskDuration,
 		MinPieceSize: cfg.AskMinPieceSize, MaxPieceSize: cfg.AskMaxPieceSize}, ask.Deps{Store: m.prefixed("ask"), Chain: d.Chain})
 	if m.publisher, err = publish.New(ctx, publish.Config{Miner: cfg.Miner, From: cfg.PublishAddress, Period: cfg.PublishPeriod, MaxDeals: cfg.MaxDealsPerMsg},
-		publish.Deps{Store: m.prefixed("publish"), Chain: d.Chain, Msgs: d.Msgs, Heads: d.Heads, Log: d.Log}); err != nil {
+		publish.Deps{Store: m.prefixed("publish"), Chain: d.Chain, Msgs: d.Msgs, Escrow: d.Escrow, Heads: d.Heads, Log: d.Log}); err != nil {
 		return err
 	}
 	if m.store, err = deals.OpenStore(ctx, m.prefixed("deals")); err != nil {

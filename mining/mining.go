@@ -103,7 +103,12 @@ func New(cfg Config, deps Deps) (*Mining, error) {
 	if err != nil {
 		return nil, fmt.Errorf("block production: %w", err)
 	}
-	w, err := window.New(window.Config{Miner: cfg.Miner, MaxPartitions: cfg.MaxPartitionsPerPoStMessage, SubmitConfidence: cfg.SubmitConfidence}, window.Deps{
+	w, err := window.New(window.Config{
+		Miner:            cfg.Miner,
+		MaxPartitions:    cfg.MaxPartitionsPerPoStMessage,
+		SubmitConfidence: cfg.SubmitConfidence,
+		EpochWall:        cfg.EpochWall,
+	}, window.Deps{
 		Store: namespace.Wrap(deps.Store, datastore.NewKey("/window")), Chain: deps.Chain, Prover: deps.Storage, Snark: deps.Snark,
 		Heads: deps.Heads, Msgs: deps.Msgs, Log: deps.Log.With("part", "window"),
 	})
@@ -153,4 +158,9 @@ func (m *Mining) MiningStatus(context.Context) (api.MiningStatus, error) {
 // ProvingStatus tells of window PoSt.
 func (m *Mining) ProvingStatus(context.Context) (api.ProvingStatus, error) {
 	return m.window.Status(), nil
+}
+
+// ProvingRetryRecovery lets sectors be declared recovered once more.
+func (m *Mining) ProvingRetryRecovery(ctx context.Context, sectors []abi.SectorNumber) error {
+	return m.window.RetryRecoveries(ctx, sectors)
 }

@@ -10,6 +10,7 @@ import (
 
 	"quarry/api"
 	"quarry/build"
+	"quarry/chain/msgs"
 )
 
 // Tokens issues and checks API tokens; the repo implements it.
@@ -31,6 +32,28 @@ type common struct {
 	level      *slog.LevelVar
 	stop       context.CancelFunc
 	peers      []*peerWatch // the first is the full node
+
+	mu      sync.Mutex
+	senders []*msgs.Sender
+}
+
+// follow shows what becomes of a sender's messages.
+func (c *common) follow(s *msgs.Sender) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.senders = append(c.senders, s)
+}
+
+// stuck lists the messages of all senders that are in trouble.
+func (c *common) stuck() (out []api.MessageStatus) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.senders {
+		for _, m := range s.Waiting() {
+			out = append(out, api.MessageStatus{Key: m.Key, Cid: m.CID, From: m.From.String(), Nonce: m.Nonce, Reason: m.Reason})
+		}
+	}
+	return out
 }
 
 var _ api.Common = (*common)(nil)
@@ -84,7 +107,7 @@ func (c *common) Shutdown(context.Context) error {
 }
 
 func (c *common) NodeStatus(context.Context) (api.NodeStatus, error) {
-	s := api.NodeStatus{Subsystems: c.subsystems, Miner: c.miner, StartedAt: c.started}
+	s := api.NodeStatus{Subsystems: c.subsystems, Miner: c.miner, StartedAt: c.started, Messages: c.stuck()}
 	for i, p := range c.peers {
 		if i == 0 {
 			s.Chain = p.status()

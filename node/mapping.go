@@ -9,6 +9,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"quarry/api"
+	"quarry/chain/msgs"
 	"quarry/markets"
 	"quarry/node/config"
 	"quarry/node/repo"
@@ -53,12 +54,20 @@ func MapConfig(dir string, cfg config.Config) (Settings, error) {
 			NoWindow: cfg.Proving.DisableBuiltinWindowPoSt, NoBlocks: cfg.Proving.DisableBuiltinWinningPoSt,
 			Form: cfg.Proving.Form, ParameterDir: cfg.Proving.ParameterDir,
 		},
-		Fees: FeeLimits{PreCommit: cfg.Fees.MaxPreCommitGasFee.Amount(), Commit: cfg.Fees.MaxCommitGasFee.Amount(),
-			WindowPoSt: cfg.Fees.MaxWindowPoStGasFee.Amount(), Publish: cfg.Fees.MaxPublishDealsFee.Amount()},
+		Fees: FeeLimits{
+			PreCommit: cfg.Fees.MaxPreCommitGasFee.Amount(), Commit: cfg.Fees.MaxCommitGasFee.Amount(),
+			WindowPoSt: cfg.Fees.MaxWindowPoStGasFee.Amount(), Publish: cfg.Fees.MaxPublishDealsFee.Amount(),
+			Escrow:         cfg.Fees.MaxMarketBalanceAddFee.Amount(),
+			PreCommitBatch: batchFee(cfg.Fees.MaxPreCommitBatchGasFee), CommitBatch: batchFee(cfg.Fees.MaxCommitBatchGasFee),
+		},
 		LocalWorker: cfg.Storage.LocalWorker, WorkerTasks: workerTasks(cfg.Storage), ParentCache: cfg.Storage.ParentCacheDir,
 		Libp2pListen: cfg.Libp2p.ListenAddresses, Libp2pAnnounce: cfg.Libp2p.AnnounceAddresses,
 		RetrievalListen: cfg.Dealmaking.RetrievalListenAddress, MarketsOpts: m,
 	}, nil
+}
+
+func batchFee(f config.BatchFee) msgs.Fee {
+	return msgs.Fee{Base: f.Base.Amount(), PerSector: f.PerSector.Amount()}
 }
 
 func preCommitBatch(s config.Sealing) int {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -64,6 +65,27 @@ func change(t *testing.T, key string, v reflect.Value) {
 	}
 }
 
+type leaf struct {
+	key   string
+	index []int
+}
+
+// leavesOf lists the keys of a section or table, those of tables within it too.
+func leavesOf(typ reflect.Type) (out []leaf) {
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		_, text := reflect.New(f.Type).Interface().(encoding.TextUnmarshaler)
+		if f.Type.Kind() != reflect.Struct || text {
+			out = append(out, leaf{f.Name, []int{i}})
+			continue
+		}
+		for _, in := range leavesOf(f.Type) {
+			out = append(out, leaf{f.Name + "." + in.key, append([]int{i}, in.index...)})
+		}
+	}
+	return out
+}
+
 // A key that changes nothing would be a lie in the operator's file. Every leaf
 // is turned alone, without exception, and the settings must differ.
 func TestEveryConfigKeyIsUsed(t *testing.T) {
@@ -73,27 +95,25 @@ func TestEveryConfigKeyIsUsed(t *testing.T) {
 	}
 	root := reflect.TypeOf(config.Config{})
 	leaves := 0
-	for i := range root.NumField() {
-		for j := range root.Field(i).Type.NumField() {
-			key := root.Field(i).Name + "." + root.Field(i).Type.Field(j).Name
-			leaves++
-			t.Run(key, func(t *testing.T) {
-				cfg := config.Default()
-				change(t, key, reflect.ValueOf(&cfg).Elem().Field(i).Field(j))
-				// Switching one subsystem off alone is refused by design; its effect is
-				// looked at all the same.
-				if err := cfg.Validate(); err != nil && !strings.HasPrefix(key, "Subsystems.Enable") {
-					t.Fatalf("the changed value is not valid: %v", err)
-				}
-				got, err := MapConfig("/repo", cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if reflect.DeepEqual(got, base) {
-					t.Error("changing this key changes nothing in Settings")
-				}
-			})
-		}
+	for _, leaf := range leavesOf(root) {
+		key := leaf.key
+		leaves++
+		t.Run(key, func(t *testing.T) {
+			cfg := config.Default()
+			change(t, key, reflect.ValueOf(&cfg).Elem().FieldByIndex(leaf.index))
+			// Switching one subsystem off alone is refused by design; its effect is
+			// looked at all the same.
+			if err := cfg.Validate(); err != nil && !strings.HasPrefix(key, "Subsystems.Enable") {
+				t.Fatalf("the changed value is not valid: %v", err)
+			}
+			got, err := MapConfig("/repo", cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reflect.DeepEqual(got, base) {
+				t.Error("changing this key changes nothing in Settings")
+			}
+		})
 	}
 	if leaves < 40 {
 		t.Errorf("only %d keys seen", leaves)

@@ -206,9 +206,14 @@ func (n *Node) connectChain(ctx context.Context) (err error) {
 	return n.group.Go("heads", n.heads.Run)
 }
 
-func (n *Node) sender(name string, fee abi.TokenAmount) *msgs.Sender {
-	return msgs.New(msgs.Config{MaxFee: fee, Confidence: messageConfidence},
-		msgs.Deps{Chain: n.chain, Store: namespace.Wrap(n.repo.Datastore(repo.Messages), datastore.NewKey(name)), Log: n.log.With("part", "msgs")})
+// sender makes the sender of one kind of messages; what it sent is kept under
+// name, limits are what cfg says.
+func (n *Node) sender(name string, cfg msgs.Config) *msgs.Sender {
+	cfg.Confidence = messageConfidence
+	s := msgs.New(cfg, msgs.Deps{Chain: n.chain, Heads: n.heads, Log: n.log.With("part", "msgs"),
+		Store: namespace.Wrap(n.repo.Datastore(repo.Messages), datastore.NewKey(name))})
+	n.common.follow(s)
+	return s
 }
 
 func (n *Node) onClose(f func()) { n.closers = append(n.closers, f) }

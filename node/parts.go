@@ -176,15 +176,18 @@ func (n *Node) withSealing(ctx context.Context) error {
 			return err
 		}
 	}
+	preCommits, commits := n.sender("precommit", n.set.Fees.preCommits()), n.sender("commit", n.set.Fees.commits())
 	s, err := sealing.New(sealing.Config{Miner: n.maddr, ProofType: proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
 		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
 		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing, MarkCC: o.MarkCC,
 		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.epochs.span(o.PreCommitBatchWait),
 		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.epochs.span(o.CommitBatchWait)},
 		sealing.Deps{Store: n.repo.Datastore(repo.Sealing), Chain: n.chain, Storage: n.stored, Heads: n.heads,
-			Msgs: n.sender("precommit", n.set.Fees.PreCommit), CommitMsgs: n.sender("commit", n.set.Fees.Commit),
-			Verify: n.sealChecker(),
-			Log:    n.log.With("part", "sealing")})
+			Msgs: preCommits, CommitMsgs: commits,
+			BatchMsgs:       func(sectors int) sealing.Messages { return preCommits.Batch(sectors) },
+			CommitBatchMsgs: func(sectors int) sealing.Messages { return commits.Batch(sectors) },
+			Verify:          n.sealChecker(),
+			Log:             n.log.With("part", "sealing")})
 	if err != nil {
 		return err
 	}
@@ -201,7 +204,7 @@ func (n *Node) withMining(context.Context) error {
 	m, err := mining.New(mining.Config{Miner: n.maddr, VanillaAccepted: n.vanilla, EpochWall: n.epochs.wall(), OpenEpoch: n.epochs.openEpoch(),
 		DisableBlocks: o.NoBlocks, DisableWindow: o.NoWindow, MaxPartitionsPerPoStMessage: o.MaxPartitions},
 		mining.Deps{Store: n.repo.Datastore(repo.Mining), Chain: n.chain, Storage: n.storage, Snark: n.miningSnark(), Heads: n.heads,
-			Msgs: n.sender("post", n.set.Fees.WindowPoSt), Log: n.log.With("part", "mining")})
+			Msgs: n.sender("post", n.set.Fees.posts()), Log: n.log.With("part", "mining")})
 	if err != nil {
 		return err
 	}
@@ -231,7 +234,10 @@ func (n *Node) withMarkets(ctx context.Context) error {
 		Reader: markets.PieceReaderFunc(func(ctx context.Context, s abi.SectorID, off, size abi.PaddedPieceSize) (markets.UnsealedReader, error) {
 			return reader.OpenUnsealed(ctx, s, off, size)
 		}),
-		Host: h, Heads: n.heads, Msgs: n.sender("publish", n.set.Fees.Publish), Log: n.log.With("part", "markets")})
+		Host: h, Heads: n.heads, Log: n.log.With("part", "markets"),
+		Msgs: n.sender("publish", n.set.Fees.publishes()),
+		// In the same table: what was sent under the keys of the escrow stays known.
+		Escrow: n.sender("publish", n.set.Fees.escrows())})
 	if err != nil {
 		return err
 	}

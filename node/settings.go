@@ -7,6 +7,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
+	"quarry/chain/msgs"
 	"quarry/markets"
 )
 
@@ -58,7 +59,8 @@ type SealingOptions struct {
 // FeeLimits bound the gas one message may cost, attoFIL; zero leaves it to the
 // full node.
 type FeeLimits struct {
-	PreCommit, Commit, WindowPoSt, Publish abi.TokenAmount
+	PreCommit, Commit, WindowPoSt, Publish, Escrow abi.TokenAmount
+	PreCommitBatch, CommitBatch                    msgs.Fee // messages of several sectors
 }
 
 // ProvingOptions are the operator's choices about PoSt; zero values are good.

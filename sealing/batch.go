@@ -68,8 +68,10 @@ type batcher struct {
 	work jobKind
 	via  Messages
 	max  int // sectors
-	room int // bytes of parameters
-	wait time.Duration
+	// viaMany gives the sender of a message of several sectors, nil for via.
+	viaMany func(sectors int) Messages
+	room    int // bytes of parameters
+	wait    time.Duration
 
 	mu    sync.Mutex
 	queue []*member
@@ -249,7 +251,11 @@ func (s *Sealing) resend(ctx context.Context, b *batcher, bt *bundle, key string
 	if bt.refused != nil {
 		return sent{err: bt.refused}
 	}
-	c, err := push(ctx, b.via, "batch/"+bt.ID.String(), bt.Message)
+	via := b.via
+	if b.viaMany != nil {
+		via = b.viaMany(len(bt.Keys))
+	}
+	c, err := push(ctx, via, "batch/"+bt.ID.String(), bt.Message)
 	if isFailure(err) {
 		if err2 := s.batches.drop(ctx, s.store, bt); err2 != nil {
 			return sent{err: err2}

@@ -102,8 +102,8 @@ type Verifier interface {
 	Update(ctx context.Context, info proof.ReplicaUpdateInfo) (bool, error)
 }
 
-// Deps are the parts sealing works with; all but Log, CommitMsgs and Verify are
-// needed.
+// Deps are the parts sealing works with; all but Log, CommitMsgs, BatchMsgs,
+// CommitBatchMsgs and Verify are needed.
 type Deps struct {
 	Store      datastore.Batching // sealing's own prefix
 	Chain      Chain
@@ -111,8 +111,12 @@ type Deps struct {
 	Heads      Heads
 	Msgs       Messages // pre-commitments, and commitments too when CommitMsgs is nil
 	CommitMsgs Messages // sender with the fee limit for commitments
-	Verify     Verifier // of proofs that workers made, before they are sent; nil: unchecked
-	Log        *slog.Logger
+	// BatchMsgs and CommitBatchMsgs give the senders of messages of so many sectors,
+	// with fee limits that grow with them; nil: those of single sectors.
+	BatchMsgs       func(sectors int) Messages
+	CommitBatchMsgs func(sectors int) Messages
+	Verify          Verifier // of proofs that workers made, before they are sent; nil: unchecked
+	Log             *slog.Logger
 }
 
 // SealProofType is the seal proof of a miner with this window PoSt proof: the

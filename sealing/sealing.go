@@ -89,8 +89,8 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 		s.lanes[r.Number] = &lane{rec: r, wake: make(chan struct{}, 1)}
 		s.indexKeys(r)
 	}
-	s.preCommits = &batcher{s: s, work: jobPreCommit, via: deps.Msgs, max: s.cfg.MaxPreCommitBatch, room: maxParams, wait: s.cfg.PreCommitBatchWait}
-	s.commits = &batcher{s: s, work: jobCommit, via: deps.CommitMsgs, max: s.cfg.MaxCommitBatch, room: maxParams, wait: s.cfg.CommitBatchWait}
+	s.preCommits = &batcher{s: s, work: jobPreCommit, via: deps.Msgs, viaMany: deps.BatchMsgs, max: s.cfg.MaxPreCommitBatch, room: maxParams, wait: s.cfg.PreCommitBatchWait}
+	s.commits = &batcher{s: s, work: jobCommit, via: deps.CommitMsgs, viaMany: deps.CommitBatchMsgs, max: s.cfg.MaxCommitBatch, room: maxParams, wait: s.cfg.CommitBatchWait}
 	if err := s.batches.load(context.Background(), s.store); err != nil {
 		return nil, fmt.Errorf("sealing: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -250,15 +251,12 @@ func TestManagerRestarts(t *testing.T) {
 		stop()
 	}
 	var r sealed
+	var commR cid.Cid
 	step(func() { r = seal(t, m, ref) })
 	step(func() { require.Equal(t, r, seal(t, m, ref)) }) // same keys: same results, nothing done again
-	step(func() { prove(t, m, ref, r) })
+	step(func() { commR = prove(t, m, ref, r) })
 	step(func() { do[any](t, m, "fin", api.TaskFinalize, ref, api.FinalizeParams{KeepUnsealed: true}) })
-	step(func() {
-		bad, err := m.CheckProvable(context.Background(), []api.SectorRef{ref})
-		require.NoError(t, err)
-		require.Empty(t, bad)
-	})
+	step(func() { require.Empty(t, unprovable(t, m, commR, ref)) })
 }
 
 // TestNoSpace: a path with a limit refuses before work starts; the task waits,

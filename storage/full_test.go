@@ -114,12 +114,10 @@ func sealOnFull(t *testing.T, name string, limit func(files, pages int) string) 
 		return st.Result
 	}
 	r := sealWith(t, do)
-	prove(t, m, ref, r)
+	commR := prove(t, m, ref, r)
 	do("fin", api.TaskFinalize, api.FinalizeParams{KeepUnsealed: true})
 	readBack(t, m, local, ref, r.data)
-	bad, err := m.CheckProvable(t.Context(), []api.SectorRef{ref})
-	require.NoError(t, err)
-	require.Empty(t, bad)
+	require.Empty(t, unprovable(t, m, commR, ref))
 	return full
 }
 

@@ -255,10 +255,10 @@ func TestSealProveUnseal(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, locs)
 
-	bad, err := m.CheckProvable(ctx, []api.SectorRef{ref, {ID: abi.SectorID{Miner: 1000, Number: 8}, ProofType: sealProof}})
-	require.NoError(t, err)
+	bad := unprovable(t, m, commR, ref, api.SectorRef{ID: abi.SectorID{Miner: 1000, Number: 8}, ProofType: sealProof})
 	require.Len(t, bad, 1)
-	require.Contains(t, bad[8], "s-t01000-8")
+	require.Equal(t, abi.SectorNumber(8), bad[0].Sector)
+	require.Equal(t, api.FaultMissing, bad[0].Reason)
 	proveSpacetime(t, m, commR)
 
 	do[any](t, m, "uns", api.TaskUnseal, ref, api.UnsealParams{Ticket: ticket, UnsealedCID: r.pc2.UnsealedCID, Size: 1024})
@@ -280,7 +280,8 @@ func proveSpacetime(t *testing.T, m *storage.Manager, commR cid.Cid) {
 	missing := proof.SectorInfo{SealProof: sealProof, SectorNumber: 8, SealedCID: commR}
 	win, err := m.ProveWindow(ctx, api.WindowPoStRequest{Miner: 1000, Randomness: rand, Sectors: []proof.SectorInfo{info, missing}})
 	require.NoError(t, err)
-	require.Equal(t, []abi.SectorNumber{8}, win.Skipped)
+	require.Len(t, win.Skipped, 1)
+	require.Equal(t, abi.SectorNumber(8), win.Skipped[0].Sector)
 	ok, err := post.VerifyWindow(ctx, proof.WindowPoStVerifyInfo{Randomness: rand, Prover: 1000, ChallengedSectors: []proof.SectorInfo{info}}, win.Vanilla)
 	require.NoError(t, err)
 	require.True(t, ok)

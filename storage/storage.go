@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -14,10 +13,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"quarry/api"
+	"quarry/internal/breaker"
+	"quarry/proofs/porep"
 	"quarry/storage/blobs"
 	"quarry/storage/fetch"
 	"quarry/storage/index"
 	"quarry/storage/paths"
+	"quarry/storage/prove"
 	"quarry/storage/sched"
 )
 
@@ -25,7 +27,7 @@ import (
 type Config struct {
 	Hostname      string       // printed where the manager holds a lock; empty: the machine's
 	Tasks         sched.Config // zero values: defaults
-	ParallelReads int          // sectors opened at the same time for a window proof; 0 = 4 per core
+	ParallelReads int          // sectors read at the same time on one path for proofs; 0 = 8
 }
 
 // Deps of a Manager.
@@ -35,19 +37,23 @@ type Deps struct {
 	Local *paths.Local
 	Blobs *blobs.Store  // bulk results of the tasks
 	Token func() string // bearer for /remote of other processes
-	Log   *slog.Logger
+	// Breaker guards reads by the directory of a local path and by host; nil: one
+	// of the manager's own.
+	Breaker *breaker.Breaker
+	Log     *slog.Logger
 }
 
 // Manager implements api.Storage. Its methods may be called from several
 // goroutines at once.
 type Manager struct {
-	*index.Index // paths, sectors and locks
-	cfg          Config
-	local        *paths.Local
-	tasks        *sched.Scheduler
-	client       *fetch.Client
-	blobs        *blobs.Store
-	log          *slog.Logger
+	*index.Index  // paths, sectors and locks
+	*prove.Prover // proofs over stored sectors
+	cfg           Config
+	local         *paths.Local
+	tasks         *sched.Scheduler
+	client        *fetch.Client
+	blobs         *blobs.Store
+	log           *slog.Logger
 }
 
 var _ api.Storage = (*Manager)(nil)
@@ -60,21 +66,23 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 	if cfg.Hostname == "" {
 		cfg.Hostname, _ = os.Hostname()
 	}
-	if cfg.ParallelReads <= 0 {
-		cfg.ParallelReads = 4 * runtime.NumCPU()
-	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
+	client := fetch.NewClient(deps.Token)
+	prover, err := newProver(cfg, deps, client)
+	if err != nil {
+		return nil, err
+	}
 	m := &Manager{
 		Index:  deps.Index,
+		Prover: prover,
 		cfg:    cfg,
 		local:  deps.Local,
-		client: fetch.NewClient(deps.Token),
+		client: client,
 		blobs:  deps.Blobs,
 		log:    deps.Log,
 	}
-	var err error
 	m.tasks, err = sched.New(context.Background(), cfg.Tasks, sched.Deps{
 		Store: deps.Store,
 		Reach: m.reach,
@@ -84,6 +92,19 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 	return m, err
 }
 
+func newProver(cfg Config, deps Deps, client *fetch.Client) (*prove.Prover, error) {
+	if deps.Breaker == nil {
+		deps.Breaker = breaker.New(breaker.Config{Places: cfg.ParallelReads})
+	}
+	return prove.New(prove.Config{}, prove.Deps{
+		Index:   deps.Index,
+		Local:   deps.Local,
+		Remote:  remote{client},
+		Breaker: deps.Breaker,
+		Log:     deps.Log,
+	})
+}
+
 // Run keeps the index informed of the local paths and takes tasks from silent
 // workers, until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
@@ -91,6 +112,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.local.Run(ctx) })
 	g.Go(func() error { return m.tasks.Run(ctx) })
+	g.Go(func() error { return m.Prover.Run(ctx) })
 	g.Go(func() error { return m.wakeTasks(ctx) })
 	g.Go(func() error { return m.sweepBlobs(ctx) })
 	return g.Wait()
@@ -154,6 +176,15 @@ func (m *Manager) WorkerDone(ctx context.Context, r api.TaskReport) error {
 func (m *Manager) WorkerList(ctx context.Context) ([]api.WorkerStatus, error) {
 	return m.tasks.Workers(ctx)
 }
+
+// remote shows the client as the prover wants it.
+type remote struct{ *fetch.Client }
+
+func (r remote) Open(ctx context.Context, url string) (porep.File, error) {
+	return r.Client.Open(ctx, url)
+}
+
+func (r remote) Dir(ctx context.Context, url string) porep.Files { return r.Client.Dir(ctx, url) }
 
 // removeWait is how long RemoveSector waits for those who use the files.
 const removeWait = 20 * time.Second

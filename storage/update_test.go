@@ -79,9 +79,7 @@ func (u *updating) spacetime(commR cid.Cid, key *cid.Cid) {
 	ok, err = post.VerifyWinning(ctx, proof.WinningPoStVerifyInfo{Randomness: rand, Prover: 1000, ChallengedSectors: []proof.SectorInfo{info}}, blob)
 	require.NoError(u.t, err)
 	require.True(u.t, ok)
-	bad, err := u.CheckProvable(ctx, []api.SectorRef{ref})
-	require.NoError(u.t, err)
-	require.Empty(u.t, bad)
+	require.Empty(u.t, unprovable(u.t, u.Manager, commR, ref))
 }
 
 func (u *updating) where(k api.FileType) []api.StorageID {
@@ -175,14 +173,16 @@ func TestDamagedUpdateIsNoticed(t *testing.T) {
 	p, ok := u.local.Find(ref.ID, api.FileUpdate)
 	require.True(t, ok)
 	require.NoError(t, os.WriteFile(p.FilePath(ref.ID, api.FileUpdate), make([]byte, 2048), 0o600))
-	bad, err := u.CheckProvable(context.Background(), []api.SectorRef{ref})
-	require.NoError(t, err)
+	bad := unprovable(t, u.Manager, u.fresh, ref)
 	require.Len(t, bad, 1)
+	require.Equal(t, api.FaultDamaged, bad[0].Reason)
+	require.Empty(t, unprovable(t, u.Manager, u.old, ref))
 	info := []proof.SectorInfo{{SealProof: sealProof, SectorNumber: ref.ID.Number, SealedCID: u.fresh}}
 	rand := abi.PoStRandomness(bytes.Repeat([]byte{3}, 32))
 	win, err := u.ProveWindow(context.Background(), api.WindowPoStRequest{Miner: 1000, Randomness: rand, Sectors: info})
 	require.NoError(t, err)
-	require.Equal(t, []abi.SectorNumber{ref.ID.Number}, win.Skipped)
+	require.Len(t, win.Skipped, 1)
+	require.Equal(t, ref.ID.Number, win.Skipped[0].Sector)
 	// The chain still has the old one: that is proved all the same.
 	info[0].SealedCID = u.old
 	win, err = u.ProveWindow(context.Background(), api.WindowPoStRequest{Miner: 1000, Randomness: rand, Sectors: info})

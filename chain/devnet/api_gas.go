@@ -72,65 +72,103 @@ func (n *Node) GasEstimateGasLimit(ctx context.Context, msg *api.Message, tsk ap
 	if err := complete(msg); err != nil {
 		return 0, err
 	}
-	ts, err := n.ledger.tipset(ctx, tsk)
-	if err != nil {
-		return 0, err
+	used, late, err := n.gasIn(ctx, msg, tsk, n.openEpoch)
+	if err == nil || !late {
+		return used, err
 	}
-	open := ts.Height + 1
-	if ts.Equal(n.ledger.Head()) {
-		open = max(open, n.Epoch()+1)
+	if soon, _, serr := n.gasIn(ctx, msg, tsk, nextEpoch); serr == nil {
+		return soon, nil
 	}
-	used, err := n.gasAt(ctx, msg, ts, open)
-	if err != nil && open > ts.Height+1 {
-		if late, lerr := n.gasAt(ctx, msg, ts, ts.Height+1); lerr == nil {
-			return late, nil
-		}
-	}
-	return used, err
+	return 0, err
 }
 
-// gasAt is what a message uses in an epoch on top of ts.
-func (n *Node) gasAt(ctx context.Context, msg *api.Message, ts *api.TipSet, epoch abi.ChainEpoch) (int64, error) {
-	mach, root, err := n.trial(ctx, ts, epoch)
-	if err != nil {
-		return 0, err
+// openEpoch is the epoch that the next block on a tipset will most likely have.
+func (n *Node) openEpoch(ts *api.TipSet) abi.ChainEpoch {
+	if ts.Equal(n.ledger.Head()) {
+		return max(nextEpoch(ts), n.Epoch()+1)
 	}
+	return nextEpoch(ts)
+}
+
+// nextEpoch is the first epoch that a block on a tipset may have.
+func nextEpoch(ts *api.TipSet) abi.ChainEpoch { return ts.Height + 1 }
+
+// gasIn is what a message uses in an epoch on top of a tipset; late says that
+// null rounds lie between the two.
+func (n *Node) gasIn(ctx context.Context, msg *api.Message, tsk api.TipSetKey, in func(*api.TipSet) abi.ChainEpoch) (used int64, late bool, err error) {
 	m := *msg
 	fillBigs(&m)
-	v, err := n.ledger.view(ctx, root)
+	t, err := n.trialAfterPending(ctx, m.From, tsk, in)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	act, err := v.actor(ctx, m.From)
-	if err != nil {
-		return 0, err
-	}
-	key, err := v.accountKey(ctx, m.From)
-	if err != nil {
-		return 0, err
-	}
-	nonce := act.CallSeqNum
-	for _, p := range n.pool.of(key, nonce) {
+	nonce := t.nonce
+	for _, p := range t.pending {
 		pm := p.Message
 		pm.GasFeeCap, pm.GasPremium = big.Zero(), big.Zero()
-		if _, err := mach.Apply(ctx, &pm, p.ChainLength()); err != nil {
-			return 0, fmt.Errorf("apply pending message %s: %w", p.Cid(), err)
+		if _, err := t.mach.Apply(ctx, &pm, p.ChainLength()); err != nil {
+			return 0, t.late, fmt.Errorf("apply pending message %s: %w", p.Cid(), err)
 		}
 		nonce++
 	}
-	m.Nonce, m.GasLimit, m.GasFeeCap, m.GasPremium = nonce, blockGasLimit, big.Zero(), big.Zero()
+	m.Nonce, m.GasLimit = nonce, blockGasLimit
+	m.GasFeeCap, m.GasPremium = big.Zero(), big.Zero()
 	length := m.ChainLength()
-	if key.Protocol() == address.SECP256K1 {
+	if t.key.Protocol() == address.SECP256K1 {
 		length += 69
 	}
-	res, err := mach.Apply(ctx, &m, length)
+	res, err := t.mach.Apply(ctx, &m, length)
 	if err != nil {
-		return 0, fmt.Errorf("estimate gas: %w", err)
+		return 0, t.late, fmt.Errorf("estimate gas: %w", err)
 	}
 	if res.ExitCode != 0 {
-		return 0, fmt.Errorf("message execution failed (exit=[%s(%d)], vm error=[%s])", res.ExitCode, res.ExitCode, res.Backtrace)
+		return 0, t.late, fmt.Errorf("message execution failed (exit=[%s(%d)], vm error=[%s])", res.ExitCode, res.ExitCode, res.Backtrace)
 	}
-	return res.GasUsed, nil
+	return res.GasUsed, t.late, nil
+}
+
+// trialRun is a machine as a message in an epoch on top of a tipset will find it,
+// with what the sender has pending there, from its next nonce on.
+type trialRun struct {
+	mach    *fvm.Machine
+	key     address.Address
+	pending []*api.SignedMessage
+	nonce   uint64
+	late    bool // null rounds come before
+}
+
+// trialAfterPending opens one. State and pool are of one moment.
+func (n *Node) trialAfterPending(ctx context.Context, from address.Address, tsk api.TipSetKey, in func(*api.TipSet) abi.ChainEpoch) (t trialRun, err error) {
+	n.headAndPool.RLock()
+	defer n.headAndPool.RUnlock()
+	ts, err := n.ledger.tipset(ctx, tsk)
+	if err != nil {
+		return t, err
+	}
+	epoch := in(ts)
+	mach, root, err := n.trial(ctx, ts, epoch)
+	if err != nil {
+		return t, err
+	}
+	v, err := n.ledger.view(ctx, root)
+	if err != nil {
+		return t, err
+	}
+	act, err := v.actor(ctx, from)
+	if err != nil {
+		return t, err
+	}
+	key, err := v.accountKey(ctx, from)
+	if err != nil {
+		return t, err
+	}
+	return trialRun{
+		mach:    mach,
+		key:     key,
+		pending: n.pool.of(key, act.CallSeqNum),
+		nonce:   act.CallSeqNum,
+		late:    epoch > nextEpoch(ts),
+	}, nil
 }
 
 // trial opens a machine as a message in an epoch on top of a tipset will find it,

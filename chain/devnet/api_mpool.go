@@ -84,31 +84,42 @@ func (n *Node) MpoolPushMessage(ctx context.Context, msg *api.Message, spec *api
 	if err != nil {
 		return nil, fmt.Errorf("GasEstimateMessageGas error: %w", err)
 	}
-	if from, err = n.sender(ctx, from.key); err != nil {
-		return nil, err
-	}
-	if need := big.Add(est.Value, big.Mul(est.GasFeeCap, big.NewInt(est.GasLimit))); from.balance.LessThan(need) {
-		return nil, fmt.Errorf("mpool push: not enough funds: %s < %s", from.balance, need)
-	}
-	est.Nonce = n.pool.nextNonce(from.key, from.nonce)
-	s, err := n.wallet.SignMessage(ctx, from.key, est)
+	return n.assign(ctx, from.key, est, id)
+}
+
+// assign gives a message the sender's next nonce, signs it and keeps it. The
+// caller holds the sender's lock; the head stands still meanwhile, so that the
+// nonce is the next one also when the message enters the pool.
+func (n *Node) assign(ctx context.Context, key address.Address, m *api.Message, id uuid.UUID) (*api.SignedMessage, error) {
+	n.headAndPool.RLock()
+	defer n.headAndPool.RUnlock()
+	from, err := n.sender(ctx, key)
 	if err != nil {
 		return nil, err
 	}
+	if need := big.Add(m.Value, big.Mul(m.GasFeeCap, big.NewInt(m.GasLimit))); from.balance.LessThan(need) {
+		return nil, fmt.Errorf("mpool push: not enough funds: %s < %s", from.balance, need)
+	}
+	m.Nonce = n.pool.nextNonce(from.key, from.nonce)
+	s, err := n.wallet.SignMessage(ctx, from.key, m)
+	if err != nil {
+		return nil, err
+	}
+	recs := map[string][]byte{}
 	if id != uuid.Nil {
-		raw, err := s.Serialize()
-		if err != nil {
-			return nil, err
-		}
-		if err := putRecords(ctx, n.ds, map[string][]byte{recUUID + id.String(): raw}); err != nil {
+		if recs[recUUID+id.String()], err = s.Serialize(); err != nil {
 			return nil, err
 		}
 	}
-	return s, n.pool.add(ctx, s, from)
+	if err := n.pool.add(ctx, s, from, recs); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
-// byUUID finds what an earlier push of the same id signed, and makes sure that
-// it is in the pool or on chain: a crash may have come between.
+// byUUID finds what an earlier push of the same id signed. As in Lotus it is the
+// answer whatever became of it since; one that the pool lost is put back where
+// its nonce is free.
 func (n *Node) byUUID(ctx context.Context, id uuid.UUID) (*api.SignedMessage, error) {
 	if id == uuid.Nil {
 		return nil, nil
@@ -124,21 +135,16 @@ func (n *Node) byUUID(ctx context.Context, id uuid.UUID) (*api.SignedMessage, er
 	if err != nil {
 		return nil, err
 	}
+	n.headAndPool.RLock()
+	defer n.headAndPool.RUnlock()
 	from, err := n.sender(ctx, s.Message.From)
 	if err != nil {
 		return nil, err
 	}
-	if s.Message.Nonce >= from.nonce {
-		if err := n.pool.add(ctx, s, from); err != nil {
-			return nil, err
-		}
+	if s.Message.Nonce < from.nonce || n.pool.at(from.key, s.Message.Nonce) != nil {
 		return s, nil
 	}
-	if loc, err := n.locate(ctx, s.Cid()); err != nil || loc != nil {
-		return s, err
-	}
-	// The nonce went to another message before this one reached the pool.
-	return nil, nil
+	return s, n.pool.add(ctx, s, from, nil)
 }
 
 func fillBigs(m *api.Message) {
@@ -158,7 +164,15 @@ func (n *Node) MpoolPush(ctx context.Context, s *api.SignedMessage) (cid.Cid, er
 	if err != nil {
 		return cid.Undef, err
 	}
-	if err := n.pool.add(ctx, s, from); err != nil {
+	lock := n.pushLock(from.key)
+	lock.Lock()
+	defer lock.Unlock()
+	n.headAndPool.RLock()
+	defer n.headAndPool.RUnlock()
+	if from, err = n.sender(ctx, from.key); err != nil { // the head may have moved
+		return cid.Undef, err
+	}
+	if err := n.pool.add(ctx, s, from, nil); err != nil {
 		return cid.Undef, err
 	}
 	return s.Cid(), nil
@@ -166,6 +180,8 @@ func (n *Node) MpoolPush(ctx context.Context, s *api.SignedMessage) (cid.Cid, er
 
 // MpoolGetNonce implements api.Chain.
 func (n *Node) MpoolGetNonce(ctx context.Context, a address.Address) (uint64, error) {
+	n.headAndPool.RLock()
+	defer n.headAndPool.RUnlock()
 	from, err := n.sender(ctx, a)
 	if err != nil {
 		return 0, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -119,8 +120,9 @@ type sender struct {
 	balance abi.TokenAmount
 }
 
-// add checks a message against state and pool and keeps it.
-func (p *pool) add(ctx context.Context, s *api.SignedMessage, from sender) error {
+// add checks a message against state and pool and keeps it, together with the
+// caller's own records: all of them are on disk or none.
+func (p *pool) add(ctx context.Context, s *api.SignedMessage, from sender, more map[string][]byte) error {
 	m := &s.Message
 	if err := complete(m); err != nil {
 		return err
@@ -166,6 +168,7 @@ func (p *pool) add(ctx context.Context, s *api.SignedMessage, from sender) error
 		return fmt.Errorf("encode message: %w", err)
 	}
 	recs := map[string][]byte{recPool + s.Cid().String(): raw}
+	maps.Copy(recs, more)
 	if old != nil {
 		recs[recPool+old.Cid().String()] = nil
 	}
@@ -246,6 +249,28 @@ func (p *pool) drop(key address.Address, below uint64, recs map[string][]byte) {
 			recs[recPool+s.Cid().String()] = nil
 		}
 	}
+}
+
+// snapshot remembers what is pending; undo puts it back.
+func (p *pool) snapshot() (undo func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := make(map[address.Address]map[uint64]*api.SignedMessage, len(p.pending))
+	for k, m := range p.pending {
+		was[k] = maps.Clone(m)
+	}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.pending = was
+	}
+}
+
+// at is the pending message of a sender with a nonce, nil when there is none.
+func (p *pool) at(key address.Address, nonce uint64) *api.SignedMessage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pending[key][nonce]
 }
 
 // restore takes back a message of a reverted block, when its signature is known.

@@ -67,6 +67,10 @@ type Node struct {
 
 	// tick serialises everything that moves the head.
 	tick sync.Mutex
+	// headAndPool is held to read the head's state together with the pool, and
+	// exclusively while both change: between the two, an included message is
+	// neither pending nor executed, and its nonce would look free.
+	headAndPool sync.RWMutex
 
 	mu         sync.Mutex
 	epoch      abi.ChainEpoch // last closed epoch; epoch+1 is open

@@ -111,15 +111,29 @@ func (n *Node) setHead(ctx context.Context, ts *api.TipSet, epoch abi.ChainEpoch
 		}
 		recs[k] = v
 	}
+	if err := n.commitHead(ctx, ts, revert, apply, recs); err != nil {
+		return err
+	}
+	n.moveEpoch(epoch)
+	n.notify.send(revert, apply)
+	return nil
+}
+
+// commitHead moves the head and the pool as one step, on disk and in memory. On
+// an error both are as before.
+func (n *Node) commitHead(ctx context.Context, ts *api.TipSet, revert, apply []*api.TipSet, recs map[string][]byte) error {
+	n.headAndPool.Lock()
+	defer n.headAndPool.Unlock()
+	undo := n.pool.snapshot()
 	if err := n.indexMessages(ctx, revert, apply, recs); err != nil {
+		undo()
 		return err
 	}
 	if err := n.blocks.commit(ctx, recs); err != nil {
+		undo()
 		return err
 	}
 	n.ledger.move(ts, revert, apply)
-	n.moveEpoch(epoch)
-	n.notify.send(revert, apply)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
 	"github.com/stretchr/testify/require"
@@ -156,9 +157,12 @@ func TestRemoteWorker(t *testing.T) {
 
 	_, here := p.local.Find(ref.ID, api.FileSealed)
 	require.False(t, here, "the replica must be with the worker")
-	bad, err := p.manager.CheckProvable(context.Background(), []api.SectorRef{ref})
+	commR, err := cid.Parse(string(pc2.SealedCID))
 	require.NoError(t, err)
-	require.Empty(t, bad)
+	check := api.ProvableRequest{Miner: 1000, Sectors: []api.ProvableSector{{Number: 3, SealProof: ref.ProofType, SealedCID: commR}}}
+	res, err := p.manager.CheckProvable(context.Background(), check)
+	require.NoError(t, err)
+	require.Empty(t, res.Faults)
 
 	out, err := command(context.Background(), dir, info, "info")
 	require.NoError(t, err)
@@ -168,9 +172,10 @@ func TestRemoteWorker(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(strings.TrimSpace(out), "["), out)
 	require.NoError(t, p.manager.RemoveSector(context.Background(), ref.ID))
-	bad, err = p.manager.CheckProvable(context.Background(), []api.SectorRef{ref})
+	res, err = p.manager.CheckProvable(context.Background(), check)
 	require.NoError(t, err)
-	require.Len(t, bad, 1)
+	require.Len(t, res.Faults, 1)
+	require.Equal(t, api.FaultMissing, res.Faults[0].Reason)
 	_, err = command(context.Background(), dir, info, "stop")
 	require.NoError(t, err)
 }

@@ -93,6 +93,9 @@ func printInfo(w io.Writer, r infoReport) {
 			}
 			fmt.Fprintf(w, "         %s %s\n", peer.Name, state)
 		}
+		for _, m := range p.Status.Messages {
+			fmt.Fprintf(w, "         message for %s waits (%s, nonce %d of %s): %s\n", m.Key, m.Cid, m.Nonce, m.From, m.Reason)
+		}
 	}
 	printPart("miner", r.Miner)
 	if r.Markets != nil {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/filecoin-project/go-address"
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/dline"
 	"github.com/urfave/cli/v2"
 
@@ -17,6 +20,8 @@ func provingCommand() *cli.Command {
 		Name: "proving", Usage: "window PoSt",
 		Subcommands: []*cli.Command{
 			{Name: "info", Usage: "what is proven and what comes next", Flags: []cli.Flag{jsonFlag}, Action: provingInfo},
+			{Name: "recover", Usage: "declare sectors recovered once more that failed after an earlier recovery and were not changed since",
+				ArgsUsage: "sector...", Action: provingRecover},
 			{Name: "deadlines", Usage: "the 48 deadlines and their sectors", Flags: []cli.Flag{jsonFlag}, Action: provingDeadlines},
 		},
 	}
@@ -70,11 +75,41 @@ func provingInfo(c *cli.Context) error {
 			fmt.Fprintf(w, "miner:     %s\nsectors:   %d live, %d active, %d faulty\n", r.Miner, r.Sectors.Live, r.Sectors.Active, r.Sectors.Faulty)
 			fmt.Fprintf(w, "deadline:  %d of %d, epochs %d to %d, now %d\n", r.Deadline.Index, r.Deadline.WPoStPeriodDeadlines, r.Deadline.Open, r.Deadline.Close, r.Deadline.CurrentEpoch)
 			fmt.Fprintf(w, "accepted:  %d window PoSts (%d failed)\n", r.Status.Accepted, r.Status.Failed)
+			for _, a := range r.Status.Alerts {
+				fmt.Fprintf(w, "DANGER:    %s\n", a)
+			}
+			for _, f := range r.Status.Unreadable {
+				fmt.Fprintf(w, "unreadable: sector %d: %s\n", f.Sector, f)
+			}
 			for _, p := range r.Status.Recent {
 				fmt.Fprintf(w, "  deadline %d at %d: %d sectors, %d skipped, accepted %v %s\n", p.Deadline, p.Open, p.Sectors, len(p.Skipped), p.Accepted, p.Error)
 			}
 		})
 	})
+}
+
+func provingRecover(c *cli.Context) error {
+	var sectors []abi.SectorNumber
+	for _, a := range c.Args().Slice() {
+		n, err := strconv.ParseUint(a, 10, 63)
+		if err != nil {
+			return fmt.Errorf("%q is no sector number", a)
+		}
+		sectors = append(sectors, abi.SectorNumber(n))
+	}
+	if len(sectors) == 0 {
+		return errors.New("name the sectors, as `miner proving info` shows them")
+	}
+	n, err := dialMiner(c)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	if err := n.ProvingRetryRecovery(c.Context, sectors); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(c.App.Writer, "Each that can be read is declared recovered before its next deadline.")
+	return err
 }
 
 // deadlineRow is one line of `proving deadlines`.

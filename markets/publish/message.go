@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -22,14 +23,20 @@ import (
 // errEmpty says that every deal of a batch was taken out.
 var errEmpty = errors.New("no deal of the batch can be published")
 
-// attempt makes one try: escrow, simulation, push.
+// attempt makes one try: escrow, simulation, push. Only the escrow may take long.
 func (p *Publisher) attempt(ctx context.Context, b *batch, failed map[api.UUID]error) (cid.Cid, error) {
 	from, err := p.from(ctx)
 	if err != nil {
 		return cid.Undef, err
 	}
-	if err := p.topUp(ctx, b, from); err != nil {
+	if err := p.fund(ctx, b, from); err != nil {
 		return cid.Undef, err
+	}
+	select {
+	case p.active <- struct{}{}:
+		defer func() { <-p.active }()
+	case <-ctx.Done():
+		return cid.Undef, ctx.Err()
 	}
 	if err := p.simulate(ctx, b, from, failed); err != nil {
 		return cid.Undef, err
@@ -42,6 +49,9 @@ func (p *Publisher) attempt(ctx context.Context, b *batch, failed map[api.UUID]e
 		return cid.Undef, err
 	}
 	c, err := p.deps.Msgs.Send(ctx, "publish/"+b.ID, msg)
+	if errors.Is(err, msgs.ErrRefused) {
+		return cid.Undef, p.refused(ctx, b, err)
+	}
 	if err != nil {
 		return cid.Undef, fmt.Errorf("push PublishStorageDeals with %d deals: %w", len(b.Deals), err)
 	}
@@ -89,117 +99,78 @@ func marketMessage(from address.Address, method abi.MethodNum, value abi.TokenAm
 		Value: value, GasFeeCap: big.Zero(), GasPremium: big.Zero()}, nil
 }
 
-// topUp adds to the provider's escrow what the collateral of this batch and of
-// those not yet executed lacks.
-func (p *Publisher) topUp(ctx context.Context, b *batch, from address.Address) error {
-	if b.TopUp.Nil() || b.TopUp.IsZero() {
-		lacking, err := p.lacking(ctx)
-		if err != nil || lacking.IsZero() {
-			return err
-		}
-		if err := p.change(ctx, b, func(b *batch) { b.TopUp = lacking }); err != nil {
-			return err
-		}
-	}
-	msg, err := marketMessage(from, builtin.MethodsMarket.AddBalance, b.TopUp, &p.cfg.Miner)
-	if err != nil {
-		return err
-	}
-	c, err := p.deps.Msgs.Send(ctx, b.escrowKey(), msg)
-	if err != nil {
-		return fmt.Errorf("add %s attoFIL to the escrow of %s: %w", b.TopUp, p.cfg.Miner, err)
-	}
-	lookup, err := p.deps.Msgs.Wait(ctx, c)
-	switch {
-	case errors.Is(err, msgs.ErrReplaced):
-		err = &escrowError{fmt.Sprintf("escrow message %s: %s", c, err)}
-	case err != nil:
-		return fmt.Errorf("wait for escrow message %s: %w", c, err)
-	case lookup.Receipt.ExitCode != 0:
-		err = &escrowError{fmt.Sprintf("adding %s attoFIL to the escrow of %s failed on chain with exit code %d (message %s); see that %s has the funds",
-			b.TopUp, p.cfg.Miner, lookup.Receipt.ExitCode, c, from)}
-	default:
-		return nil
-	}
-	// The next try asks again what is lacking and is a message of its own.
-	return errors.Join(err, p.change(ctx, b, func(b *batch) { b.TopUp, b.Failed = big.Zero(), b.Failed+1 }))
-}
-
-// escrowKey of the message sender: the same until that message failed on chain.
-func (b *batch) escrowKey() string {
-	if b.Failed == 0 {
-		return "escrow/" + b.ID
-	}
-	return fmt.Sprintf("escrow/%s/%d", b.ID, b.Failed)
-}
-
-// escrowError says that a message was executed, and paid for, in vain.
-type escrowError struct{ reason string }
-
-func (e *escrowError) Error() string { return e.reason }
-
-func (p *Publisher) lacking(ctx context.Context) (abi.TokenAmount, error) {
-	need := big.Zero()
-	p.mu.Lock()
-	for _, b := range p.batches {
-		if b.Settled {
-			continue
-		}
-		for _, d := range b.Deals {
-			var cdp market.ClientDealProposal
-			if cdp.UnmarshalCBOR(bytes.NewReader(d.Signed)) == nil {
-				need = big.Add(need, cdp.Proposal.ProviderCollateral)
-			}
-		}
-	}
-	p.mu.Unlock()
-	bal, err := p.deps.Chain.StateMarketBalance(ctx, p.cfg.Miner, nil)
-	if err != nil {
-		return need, fmt.Errorf("read escrow of %s: %w", p.cfg.Miner, err)
-	}
-	return big.Max(big.Zero(), big.Sub(need, big.Sub(bal.Escrow, bal.Locked))), nil
-}
-
-// simulate takes out deals that the market actor refuses on their own. Once
-// done the membership is final, because the message is keyed by it.
+// simulate takes out deals that the market actor refuses on their own, and those
+// that cannot be asked about while others can. Once done the membership is final,
+// because the message is keyed by it.
 func (p *Publisher) simulate(ctx context.Context, b *batch, from address.Address, failed map[api.UUID]error) error {
 	if b.Checked {
 		return nil
 	}
 	var good []entry
+	unknown := map[api.UUID]error{}
 	for _, d := range b.Deals {
-		msg, err := p.message(from, []entry{d})
-		if err == nil {
-			err = p.simulateOne(ctx, msg)
-		}
+		err := p.simulateDeal(ctx, from, d)
 		var bad *simulationError
 		switch {
 		case errors.As(err, &bad):
 			failed[d.UUID] = err
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case err != nil:
-			return err
+			unknown[d.UUID] = err
 		default:
 			good = append(good, d)
 		}
 	}
+	if len(good) == 0 && len(unknown) > 0 { // the trouble is the node's, not a deal's
+		for _, err := range unknown {
+			return err
+		}
+	}
+	for id, err := range unknown {
+		failed[id] = &api.ErrBusy{What: "publishing deal " + id.String(), Reason: err.Error()}
+	}
+	return p.keep(ctx, b, good, failed)
+}
+
+// keep makes the good deals the batch's final ones.
+func (p *Publisher) keep(ctx context.Context, b *batch, good []entry, failed map[api.UUID]error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id := range failed {
-		delete(p.byDeal, id)
+		if p.byDeal[id] == b.ID {
+			delete(p.byDeal, id)
+		}
 	}
 	b.Deals, b.Checked = good, true
 	if len(good) > 0 {
 		return p.save(ctx, b)
 	}
-	delete(p.batches, b.ID)
-	return p.deps.Store.Delete(ctx, datastore.NewKey("/batch/"+b.ID))
+	return p.remove(ctx, b)
 }
 
+// remove forgets a batch; p.mu is held.
+func (p *Publisher) remove(ctx context.Context, b *batch) error {
+	delete(p.batches, b.ID)
+	if err := p.deps.Store.Delete(ctx, datastore.NewKey("/batch/"+b.ID)); err != nil {
+		return fmt.Errorf("forget publish batch %s: %w", b.ID, err)
+	}
+	return nil
+}
+
+// simulationError says what is wrong with one deal.
 type simulationError struct{ text string }
 
 func (e *simulationError) Error() string { return e.text }
 
-func (p *Publisher) simulateOne(ctx context.Context, msg *api.Message) error {
+// simulateDeal tries one deal on its own, for a limited time.
+func (p *Publisher) simulateDeal(ctx context.Context, from address.Address, d entry) error {
+	msg, err := p.message(from, []entry{d})
+	if err != nil {
+		return &simulationError{err.Error()}
+	}
+	ctx, cancel := context.WithTimeout(ctx, simulateLimit)
+	defer cancel()
 	res, err := p.deps.Chain.StateCall(ctx, msg, nil)
 	if err != nil {
 		return fmt.Errorf("simulating deal publish message: %w", err)
@@ -209,3 +180,6 @@ func (p *Publisher) simulateOne(ctx context.Context, msg *api.Message) error {
 	}
 	return nil
 }
+
+// simulateLimit is how long a node may take to try one deal.
+const simulateLimit = 30 * time.Second

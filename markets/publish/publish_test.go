@@ -3,9 +3,9 @@ package publish
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +24,7 @@ import (
 	"go.uber.org/goleak"
 
 	"quarry/api"
+	"quarry/chain/msgs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -59,10 +60,18 @@ type node struct {
 	sent    map[string]*api.Message
 	order   []string
 	deals   map[abi.DealID]*api.MarketDeal
+
+	held   map[string]chan struct{} // Wait for messages under these keys blocks
+	exits  map[string]int           // messages with this label that fail on chain
+	refuse map[string]bool          // messages with this label among others are refused
+	odd    map[string]bool          // the node cannot simulate these labels
+	locked int64                    // of the escrow
+	poor   string                   // messages under keys with this prefix cannot be paid for
 }
 
 func newNode() *node {
-	return &node{grew: make(chan struct{}), bad: map[string]bool{}, wasted: map[string]bool{}, sent: map[string]*api.Message{}, deals: map[abi.DealID]*api.MarketDeal{}}
+	return &node{grew: make(chan struct{}), bad: map[string]bool{}, wasted: map[string]bool{}, sent: map[string]*api.Message{}, deals: map[abi.DealID]*api.MarketDeal{},
+		held: map[string]chan struct{}{}, exits: map[string]int{}, refuse: map[string]bool{}, odd: map[string]bool{}}
 }
 
 func (n *node) Head() *api.TipSet {
@@ -102,7 +111,7 @@ func (n *node) StateMinerInfo(context.Context, address.Address, api.TipSetKey) (
 func (n *node) StateMarketBalance(context.Context, address.Address, api.TipSetKey) (api.MarketBalance, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return api.MarketBalance{Escrow: big.NewInt(n.escrow), Locked: big.Zero()}, nil
+	return api.MarketBalance{Escrow: big.NewInt(n.escrow), Locked: big.NewInt(n.locked)}, nil
 }
 
 func (n *node) labels(m *api.Message) (out []string) {
@@ -120,6 +129,9 @@ func (n *node) StateCall(_ context.Context, m *api.Message, _ api.TipSetKey) (*a
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	r := &api.MessageReceipt{}
+	if n.odd[n.labels(m)[0]] {
+		return nil, errors.New("internal error")
+	}
 	if n.bad[n.labels(m)[0]] {
 		r.ExitCode = 16
 	}
@@ -136,6 +148,14 @@ func (n *node) Send(_ context.Context, key string, m *api.Message) (cid.Cid, err
 	if old, ok := n.sent[key]; ok {
 		return old.Cid(), nil
 	}
+	for _, l := range n.labels(m) {
+		if n.refuse[l] && len(n.labels(m)) > 1 {
+			return cid.Undef, fmt.Errorf("push: %w", msgs.ErrRefused)
+		}
+	}
+	if n.poor != "" && strings.HasPrefix(key, n.poor) {
+		return cid.Undef, &api.ErrBusy{What: "sender", Reason: "it has not the funds"}
+	}
 	m.Nonce = uint64(len(n.order))
 	switch {
 	case m.Method == 2 && n.broke > 0:
@@ -149,6 +169,15 @@ func (n *node) Send(_ context.Context, key string, m *api.Message) (cid.Cid, err
 	return m.Cid(), nil
 }
 
+// failedOn tells, always the same, whether a message failed because of a label.
+func (n *node) failedOn(label string, c cid.Cid) bool {
+	if n.exits[label] > 0 && !n.wasted[c.String()+label] {
+		n.exits[label]--
+		n.wasted[c.String()+label] = true
+	}
+	return n.wasted[c.String()+label]
+}
+
 func (n *node) find(c cid.Cid) *api.Message {
 	for _, m := range n.sent {
 		if m.Cid() == c {
@@ -158,16 +187,37 @@ func (n *node) find(c cid.Cid) *api.Message {
 	return nil
 }
 
-func (n *node) Wait(_ context.Context, c cid.Cid) (*api.MsgLookup, error) {
+func (n *node) Wait(ctx context.Context, c cid.Cid) (*api.MsgLookup, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	m := n.find(c)
+	for prefix, gate := range n.held {
+		for key, sent := range n.sent {
+			if sent != m || !strings.HasPrefix(key, prefix) {
+				continue
+			}
+			n.mu.Unlock()
+			select {
+			case <-gate:
+			case <-ctx.Done():
+			}
+			n.mu.Lock()
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if m == nil {
 		return nil, errors.New("no such message")
 	}
 	for key := range n.wasted {
-		if n.sent[key] == m {
+		if n.sent[key] == m && m != nil {
 			return &api.MsgLookup{Message: c, Receipt: api.MessageReceipt{ExitCode: 6}}, nil
+		}
+	}
+	for _, l := range n.labels(m) {
+		if m.Method == 4 && n.failedOn(l, c) {
+			return &api.MsgLookup{Message: c, Receipt: api.MessageReceipt{ExitCode: 16}}, nil
 		}
 	}
 	ret := market.PublishStorageDealsReturn{ValidDeals: bitfield.New()}
@@ -308,64 +358,4 @@ func TestFailuresAreRetriedThenReported(t *testing.T) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	require.Len(t, n.order, 2, fmt.Sprint(n.order))
-}
-
-func TestConfirm(t *testing.T) {
-	n := newNode()
-	p := run(t, n, store(), Config{Period: 1000, MaxDeals: 3})
-	ids := map[string]uuid.UUID{"a": uuid.New(), "dropped": uuid.New(), "c": uuid.New()}
-	out := make(chan outcome, 3)
-	for l, id := range ids {
-		go func() {
-			c, err := p.Publish(context.Background(), id, signed(t, l))
-			out <- outcome{id, c, err}
-		}()
-	}
-	c := (<-out).cid
-	<-out
-	<-out
-	for l, id := range ids {
-		final, deal, err := p.Confirm(context.Background(), id, signed(t, l), c)
-		if l == "dropped" {
-			var d *DroppedError
-			require.ErrorAs(t, err, &d)
-			continue
-		}
-		require.NoError(t, err)
-		require.Equal(t, c, final)
-		got, _ := n.deals[deal].Proposal.Label.ToString()
-		require.Equal(t, l, got)
-	}
-}
-
-func TestMatchDealVector(t *testing.T) {
-	ret, _ := hex.DecodeString("82820506413c") // ids 5,6 for inputs 0,2
-	var params market.PublishStorageDealsParams
-	var all [][]byte
-	for _, l := range []string{"x", "y", "z"} {
-		s := signed(t, l)
-		var cdp market.ClientDealProposal
-		require.NoError(t, cdp.UnmarshalCBOR(bytes.NewReader(s)))
-		params.Deals, all = append(params.Deals, cdp), append(all, s)
-	}
-	var buf bytes.Buffer
-	require.NoError(t, params.MarshalCBOR(&buf))
-	for i, want := range []abi.DealID{5, 0, 6} {
-		got, err := MatchDeal(buf.Bytes(), ret, all[i])
-		if want == 0 {
-			require.ErrorContains(t, err, "invalid at publication")
-			continue
-		}
-		require.NoError(t, err)
-		require.Equal(t, want, got)
-	}
-	_, err := MatchDeal(buf.Bytes(), ret, signed(t, "foreign"))
-	require.ErrorContains(t, err, "not in the message")
-}
-
-func FuzzMatchDeal(f *testing.F) {
-	ret, _ := hex.DecodeString("82820506413c")
-	f.Add([]byte{0x81, 0x80}, ret)
-	s := signed(f, "a")
-	f.Fuzz(func(t *testing.T, params, ret []byte) { _, _ = MatchDeal(params, ret, s) })
 }

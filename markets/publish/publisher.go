@@ -3,15 +3,14 @@ package publish
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/google/uuid"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
@@ -57,8 +56,10 @@ type Deps struct {
 	Store datastore.Batching
 	Chain Chain
 	Msgs  Msgs
-	Heads Heads
-	Log   *slog.Logger
+	// Escrow sends AddBalance messages, under a fee limit of their own; nil: Msgs.
+	Escrow Msgs
+	Heads  Heads
+	Log    *slog.Logger
 }
 
 // entry is one deal of a batch.
@@ -72,17 +73,19 @@ type batch struct {
 	ID      string
 	Deals   []entry
 	Checked bool            // simulated, membership is final
-	TopUp   abi.TokenAmount // escrow added for it, attoFIL
-	Failed  int             `json:",omitempty"` // escrow messages that failed on chain
+	TopUp   abi.TokenAmount // escrow being added for it, attoFIL
+	Rounds  int             `json:"Failed,omitempty"` // escrow messages that were executed
+	Funded  bool            `json:",omitempty"`       // its collateral is set aside in the escrow
 	Cid     *cid.Cid
 	Settled bool // executed on chain, collateral locked or not needed
+	Dead    bool `json:",omitempty"` // will publish nothing: its deals go on their own
 }
 
 // waiter is a deal that waits for its message.
 type waiter struct {
 	entry
 	since abi.ChainEpoch // when it was queued first, maybe by an earlier run
-	done  chan result
+	done  chan result    // buffered, one answer
 }
 
 type result struct {
@@ -101,9 +104,18 @@ type Publisher struct {
 	since   map[api.UUID]abi.ChainEpoch // of deals queued and in no batch
 	queue   []*waiter                   // not in a batch yet
 	resend  []*waiter                   // in a batch that has no CID yet
+	busy    map[string][]*waiter        // batches being sent, and who waits for them
+	alone   map[api.UUID]bool           // deals that share no message any more
 	flush   bool
 	wake    chan struct{} // capacity 1
+
+	escrow sync.Mutex    // held from reading the balance to setting aside of it
+	active chan struct{} // places for talking to the full node
 }
+
+// maxActive is how many batches talk to the full node at once. Those that wait
+// for money do not count.
+const maxActive = 8
 
 // New reads the batches of earlier runs.
 func New(ctx context.Context, cfg Config, deps Deps) (*Publisher, error) {
@@ -119,8 +131,20 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Publisher, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Publisher{cfg: cfg, deps: deps, batches: map[string]*batch{}, byDeal: map[api.UUID]string{},
-		since: map[api.UUID]abi.ChainEpoch{}, wake: make(chan struct{}, 1)}
+	if deps.Escrow == nil {
+		deps.Escrow = deps.Msgs
+	}
+	p := &Publisher{
+		cfg:     cfg,
+		deps:    deps,
+		batches: map[string]*batch{},
+		byDeal:  map[api.UUID]string{},
+		since:   map[api.UUID]abi.ChainEpoch{},
+		busy:    map[string][]*waiter{},
+		alone:   map[api.UUID]bool{},
+		wake:    make(chan struct{}, 1),
+		active:  make(chan struct{}, maxActive),
+	}
 	res, err := deps.Store.Query(ctx, query.Query{Prefix: "/batch"})
 	if err != nil {
 		return nil, fmt.Errorf("read publish batches: %w", err)
@@ -136,11 +160,16 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Publisher, error) {
 		}
 		p.remember(&b)
 	}
+	p.readDead(ctx)
 	return p, p.readQueued(ctx)
 }
 
+// remember indexes a batch; the deals of a dead one are in no batch.
 func (p *Publisher) remember(b *batch) {
 	p.batches[b.ID] = b
+	if b.Dead {
+		return
+	}
 	for _, d := range b.Deals {
 		p.byDeal[d.UUID] = b.ID
 	}
@@ -197,13 +226,10 @@ func (p *Publisher) Publish(ctx context.Context, id api.UUID, signed []byte) (ci
 func (p *Publisher) forget(w *waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, list := range []*[]*waiter{&p.queue, &p.resend} {
-		for i, o := range *list {
-			if o == w {
-				*list = append((*list)[:i:i], (*list)[i+1:]...)
-				break
-			}
-		}
+	gone := func(o *waiter) bool { return o == w }
+	p.queue, p.resend = slices.DeleteFunc(p.queue, gone), slices.DeleteFunc(p.resend, gone)
+	for id, list := range p.busy {
+		p.busy[id] = slices.DeleteFunc(list, gone)
 	}
 }
 
@@ -231,129 +257,4 @@ func (p *Publisher) Flush() {
 	p.flush = true
 	p.mu.Unlock()
 	p.poke()
-}
-
-// Run sends batches until ctx ends.
-func (p *Publisher) Run(ctx context.Context) error {
-	var t *timer // nil while no deal waits
-	defer func() { t.stop() }()
-	for {
-		sent := p.sendReady(ctx, t.over())
-		at, waiting := p.dueAt()
-		if t != nil && (sent || !waiting || t.at != at) {
-			t.stop()
-			t = nil
-		}
-		if sent {
-			continue
-		}
-		if waiting && t == nil {
-			t = p.startTimer(ctx, at)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-p.wake:
-		case <-t.due():
-		}
-	}
-}
-
-// sendReady sends at most one batch, and asks to be called again when it did.
-func (p *Publisher) sendReady(ctx context.Context, due bool) (sent bool) {
-	if ctx.Err() != nil {
-		return false
-	}
-	b, waiters, err := p.cut(ctx, due)
-	if b == nil && err == nil {
-		return false
-	}
-	var r result
-	failed := map[api.UUID]error{}
-	if err == nil {
-		r, failed = p.send(ctx, b)
-	} else {
-		r.err = err
-	}
-	for _, w := range waiters {
-		if e, ok := failed[w.UUID]; ok {
-			w.done <- result{err: e}
-		} else {
-			w.done <- r
-		}
-	}
-	return true
-}
-
-// cut takes the next batch: one to resend, or the head of the queue.
-func (p *Publisher) cut(ctx context.Context, due bool) (*batch, []*waiter, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.resend) > 0 {
-		b := p.batches[p.byDeal[p.resend[0].UUID]]
-		var mine, rest []*waiter
-		for _, w := range p.resend {
-			if b != nil && p.byDeal[w.UUID] == b.ID {
-				mine = append(mine, w)
-			} else {
-				rest = append(rest, w)
-			}
-		}
-		if b == nil { // its batch dissolved meanwhile; due at once, it has waited before
-			p.queue = append(p.queue, p.resend[0])
-			p.resend = p.resend[1:]
-			return nil, nil, nil
-		}
-		p.resend = rest
-		return b, mine, nil
-	}
-	if len(p.queue) == 0 {
-		p.flush = false
-		return nil, nil, nil
-	}
-	if !due && !p.flush && len(p.queue) < p.cfg.MaxDeals {
-		return nil, nil, nil
-	}
-	n := min(len(p.queue), p.cfg.MaxDeals)
-	mine := p.queue[:n:n]
-	p.queue = append([]*waiter(nil), p.queue[n:]...)
-	b := &batch{ID: uuid.NewString()}
-	for _, w := range mine {
-		b.Deals = append(b.Deals, w.entry)
-	}
-	if err := p.save(ctx, b); err != nil {
-		return nil, mine, err
-	}
-	p.remember(b)
-	p.unqueue(ctx, b)
-	return b, mine, nil
-}
-
-// send pushes a batch, trying again with growing pauses. failed holds deals
-// that were taken out of the batch.
-func (p *Publisher) send(ctx context.Context, b *batch) (result, map[api.UUID]error) {
-	gap, failed := p.cfg.RetryGap, map[api.UUID]error{}
-	var err error
-	for i := range p.cfg.Attempts {
-		if i > 0 {
-			t := time.NewTimer(gap)
-			select {
-			case <-ctx.Done():
-				t.Stop()
-				return result{err: ctx.Err()}, failed
-			case <-t.C:
-			}
-			gap *= 2
-		}
-		var c cid.Cid
-		if c, err = p.attempt(ctx, b, failed); err == nil {
-			return result{cid: c}, failed
-		}
-		var spent *escrowError
-		if errors.Is(err, errEmpty) || errors.As(err, &spent) || ctx.Err() != nil {
-			break // trying again at once would change nothing, or cost gas again
-		}
-		p.deps.Log.Warn("publishing deals failed", "batch", b.ID, "deals", len(b.Deals), "attempt", i+1, "error", err)
-	}
-	return result{err: fmt.Errorf("recoverable error to publish deal (retry it when the reason is gone): %w", err)}, failed
 }

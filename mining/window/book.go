@@ -84,6 +84,24 @@ func (b *book) settle(ctx context.Context, key string, r api.PoStRecord) error {
 	if err != nil || !has {
 		return err
 	}
+	if err := b.count(ctx, r, pendingKey(key)); err != nil {
+		return fmt.Errorf("count window PoSt %s: %w", key, err)
+	}
+	return nil
+}
+
+// missed counts a deadline for which nothing was ever sent.
+func (b *book) missed(ctx context.Context, r api.PoStRecord) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.count(ctx, r); err != nil {
+		return fmt.Errorf("count the missed deadline %d of %d: %w", r.Deadline, r.Open, err)
+	}
+	return nil
+}
+
+// count adds a record to the tally and takes entries out, in one batch.
+func (b *book) count(ctx context.Context, r api.PoStRecord, out ...datastore.Key) error {
 	next := b.tally
 	if r.Accepted {
 		next.Accepted++
@@ -94,13 +112,16 @@ func (b *book) settle(ctx context.Context, key string, r api.PoStRecord) error {
 	next.Recent = next.Recent[:min(len(next.Recent), maxRecent)]
 	v, err := json.Marshal(next)
 	if err != nil {
-		return fmt.Errorf("encode the tally of window PoSts: %w", err)
+		return err
 	}
 	batch, err := b.store.Batch(ctx)
 	if err != nil {
-		return fmt.Errorf("count window PoSt %s: %w", key, err)
+		return err
 	}
-	err = errors.Join(batch.Put(ctx, tallyKey, v), batch.Delete(ctx, pendingKey(key)))
+	err = batch.Put(ctx, tallyKey, v)
+	for _, k := range out {
+		err = errors.Join(err, batch.Delete(ctx, k))
+	}
 	if err == nil {
 		err = batch.Commit(ctx)
 	}
@@ -108,7 +129,7 @@ func (b *book) settle(ctx context.Context, key string, r api.PoStRecord) error {
 		err = b.store.Sync(ctx, datastore.NewKey("/"))
 	}
 	if err != nil {
-		return fmt.Errorf("count window PoSt %s: %w", key, err)
+		return err
 	}
 	b.tally = next
 	return nil

@@ -2,7 +2,10 @@ package window
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/filecoin-project/go-bitfield"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -19,23 +22,65 @@ import (
 // inclusion is how many epochs a declaration needs to be on chain.
 const inclusion = 5
 
-// declare looks ahead at the first deadline whose fault cutoff has not passed
-// and tells the chain which of its sectors broke and which are whole again.
-// Failing to do so is not fatal: the proof itself skips broken sectors.
-func (s *Scheduler) declare(j *job, head *api.TipSet) {
-	target := following(j.info, 2)
-	if head.Height+inclusion >= target.FaultCutoff {
-		target = following(j.info, 3)
+// declaring is the work of telling the chain of faults and recoveries before one
+// deadline occurrence.
+type declaring struct {
+	info *dline.Info
+	end  context.CancelCauseFunc
+}
+
+var errCutoff = errors.New("it is too late to declare anything for the deadline")
+
+// declareAhead begins with the first deadline whose fault cutoff is still ahead,
+// once, and ends what can no longer be in time.
+func (s *Scheduler) declareAhead(ctx context.Context, cur *dline.Info, head *api.TipSet) {
+	for open, d := range s.ahead {
+		if head.Height+inclusion >= d.info.FaultCutoff {
+			d.end(errCutoff)
+		}
+		if head.Height >= d.info.Close {
+			delete(s.ahead, open)
+		}
 	}
-	if err := s.declareFor(j.life, target); err != nil && j.life.Err() == nil {
-		s.deps.Log.Warn("window PoSt: declaring faults and recoveries", "deadline", target.Index, "error", err)
+	for n := uint64(1); n <= cur.WPoStPeriodDeadlines; n++ {
+		di := following(cur, n)
+		if head.Height+inclusion >= di.FaultCutoff {
+			continue
+		}
+		if s.ahead[di.Open] == nil {
+			s.startDeclaring(ctx, di)
+		}
+		return
 	}
 }
 
-// health is what the files say against what the chain says.
-type health struct {
-	partition         uint64
-	faults, recovered []uint64
+func (s *Scheduler) startDeclaring(ctx context.Context, di *dline.Info) {
+	d := &declaring{info: di}
+	ctx, d.end = context.WithCancelCause(ctx)
+	s.ahead[di.Open] = d
+	s.wg.Go(func() {
+		defer d.end(nil)
+		s.declare(ctx, di)
+	})
+}
+
+// declare repeats until the chain was told. When that fails until the cutoff it is
+// not fatal: the proof itself skips broken sectors, and recoveries wait for the
+// next proving period.
+func (s *Scheduler) declare(ctx context.Context, di *dline.Info) {
+	for wait := retryPause; ; wait = pause(ctx, wait) {
+		err := s.declareFor(ctx, di)
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			if errors.Is(context.Cause(ctx), errCutoff) {
+				s.deps.Log.Warn("window PoSt: faults and recoveries were not declared in time", "deadline", di.Index, "open", di.Open, "error", err)
+			}
+			return
+		}
+		s.repeated(err, "window PoSt: declaring faults and recoveries, will repeat", "deadline", di.Index)
+	}
 }
 
 func (s *Scheduler) declareFor(ctx context.Context, di *dline.Info) error {
@@ -43,18 +88,26 @@ func (s *Scheduler) declareFor(ctx context.Context, di *dline.Info) error {
 	if err != nil {
 		return fmt.Errorf("partitions of deadline %d: %w", di.Index, err)
 	}
-	var faults miner.DeclareFaultsParams
-	var recoveries miner.DeclareFaultsRecoveredParams
+	h := &health{healthy: map[uint64]bool{}}
 	for i, p := range parts {
-		h, err := s.examine(ctx, uint64(i), p)
-		if err != nil {
+		if err := s.examine(ctx, uint64(i), p, h); err != nil {
 			return fmt.Errorf("partition %d: %w", i, err)
 		}
-		if len(h.faults) > 0 {
-			faults.Faults = append(faults.Faults, miner.FaultDeclaration{Deadline: di.Index, Partition: h.partition, Sectors: bitfield.NewFromSet(h.faults)})
-		}
-		if len(h.recovered) > 0 {
-			recoveries.Recoveries = append(recoveries.Recoveries, miner.RecoveryDeclaration{Deadline: di.Index, Partition: h.partition, Sectors: bitfield.NewFromSet(h.recovered)})
+	}
+	d, err := s.doubt(ctx, di, h)
+	if err != nil {
+		return err
+	}
+	s.say(di, h, d)
+	recoveries, err := s.recoverable(ctx, di, h)
+	if err != nil {
+		return err
+	}
+	var faults miner.DeclareFaultsParams
+	for _, p := range h.parts {
+		if list := d.declarable(p.broken); len(list) > 0 {
+			one := miner.FaultDeclaration{Deadline: di.Index, Partition: p.partition, Sectors: bitfield.NewFromSet(list)}
+			faults.Faults = append(faults.Faults, one)
 		}
 	}
 	if len(faults.Faults) > 0 {
@@ -68,48 +121,39 @@ func (s *Scheduler) declareFor(ctx context.Context, di *dline.Info) error {
 	return nil
 }
 
-// examine checks the files of a partition's live sectors.
-func (s *Scheduler) examine(ctx context.Context, index uint64, p api.Partition) (health, error) {
-	live, err := p.LiveSectors.All(maxSectors)
-	if err != nil || len(live) == 0 {
-		return health{}, err
-	}
-	faulty, err := p.FaultySectors.AllMap(maxSectors)
+// recoverable lists what is faulty on chain and whole again, without what failed
+// after it was declared before and looks as it did then. It is written down before
+// it is declared; what the chain no longer takes for faulty is forgotten.
+func (s *Scheduler) recoverable(ctx context.Context, di *dline.Info, h *health) (out miner.DeclareFaultsRecoveredParams, err error) {
+	old, err := s.book.recoveries(ctx)
 	if err != nil {
-		return health{}, err
+		return out, err
 	}
-	recovering, err := p.RecoveringSectors.AllMap(maxSectors)
-	if err != nil {
-		return health{}, err
-	}
-	infos, err := s.sectors(ctx, live)
-	if err != nil {
-		return health{}, err
-	}
-	var refs []api.SectorRef
-	for _, n := range live {
-		if !recovering[n] {
-			refs = append(refs, api.SectorRef{ID: abi.SectorID{Miner: s.actor, Number: abi.SectorNumber(n)}, ProofType: infos[n].SealProof})
+	set := map[uint64]*recovery{}
+	for n, healthy := range h.healthy {
+		if _, ok := old[n]; ok && healthy {
+			set[n] = nil
 		}
 	}
-	bad, err := s.deps.Prover.CheckProvable(ctx, refs)
-	if err != nil {
-		return health{}, fmt.Errorf("check the files of %d sectors: %w", len(refs), err)
-	}
-	out := health{partition: index}
-	for _, r := range refs {
-		n := uint64(r.ID.Number)
-		reason, broken := bad[r.ID.Number]
-		switch {
-		case broken && !faulty[n]:
-			s.deps.Log.Warn("sector cannot be proven, declaring it faulty", "sector", n, "reason", reason)
-			out.faults = append(out.faults, n)
-		case !broken && faulty[n]:
-			s.deps.Log.Info("sector can be proven again, declaring it recovered", "sector", n)
-			out.recovered = append(out.recovered, n)
+	for _, p := range h.parts {
+		var list []uint64
+		for _, n := range slices.Sorted(maps.Keys(p.whole)) {
+			print := p.whole[n]
+			if was := old[n]; was.Failed && was.Print == print {
+				s.deps.Log.Warn("sector failed after it was declared recovered and nothing about its files has changed since; it is not declared again",
+					"sector", n, "then", was.Why, "try", "replace its files, or: miner proving recover")
+				continue
+			}
+			list = append(list, n)
+			set[n] = &recovery{Print: print, Open: di.Open}
+		}
+		if len(list) > 0 {
+			s.deps.Log.Info("sectors can be proven again, declaring them recovered", "deadline", di.Index, "partition", p.partition, "sectors", list)
+			one := miner.RecoveryDeclaration{Deadline: di.Index, Partition: p.partition, Sectors: bitfield.NewFromSet(list)}
+			out.Recoveries = append(out.Recoveries, one)
 		}
 	}
-	return out, nil
+	return out, s.book.keepRecoveries(ctx, set)
 }
 
 // declaration sends one message and waits for it. The key holds the deadline's

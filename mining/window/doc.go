@@ -8,5 +8,8 @@
 // the middle of a window neither submits twice nor forgets to count.
 //
 // It refuses to substitute a proof it cannot make: sectors that cannot be read
-// are skipped, which the chain treats as faults.
+// are skipped, which the chain treats as faults. It refuses to take its own trouble
+// for theirs: what may come back is read again while there is time, a fault is
+// declared beforehand only beyond doubt, and a recovery that failed is not repeated
+// before something has changed.
 package window

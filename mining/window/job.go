@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/builtin"
 	"github.com/filecoin-project/go-state-types/crypto"
+	"github.com/filecoin-project/go-state-types/dline"
 	"github.com/ipfs/go-cid"
 
 	"quarry/api"
@@ -47,18 +49,23 @@ func (s *Scheduler) prepare(j *job) ([]batch, abi.Randomness, error) {
 	if err != nil || len(batches) == 0 {
 		return nil, nil, err
 	}
-	rand, err := s.deps.Chain.StateGetRandomnessFromBeacon(j.window, crypto.DomainSeparationTag_WindowedPoStChallengeSeed,
-		j.info.Challenge, s.entropy, s.deps.Heads.Head().Key())
+	rand, err := s.challengeOf(j.window, j.info)
 	if err != nil {
 		return nil, nil, fmt.Errorf("challenge of epoch %d: %w", j.info.Challenge, err)
 	}
+	j.rand.Store(&rand)
 	return batches, rand, nil
 }
 
-// strand brings one batch onto the chain, with a new attempt whenever a
-// message fails while the deadline is open.
+func (s *Scheduler) challengeOf(ctx context.Context, di *dline.Info) (abi.Randomness, error) {
+	return s.deps.Chain.StateGetRandomnessFromBeacon(ctx, crypto.DomainSeparationTag_WindowedPoStChallengeSeed,
+		di.Challenge, s.entropy, s.deps.Heads.Head().Key())
+}
+
+// strand brings one batch onto the chain, with a new attempt whenever a message
+// fails while the deadline is open, or leaves out partitions of which nothing
+// could be read: they are tried again until it closes.
 func (s *Scheduler) strand(j *job, b batch, rand abi.Randomness) {
-	log := s.deps.Log.With("deadline", j.info.Index, "open", j.info.Open, "partitions", b.indexes())
 	var used []string
 	defer func() {
 		// Not while another process run may still need to know the message.
@@ -68,51 +75,70 @@ func (s *Scheduler) strand(j *job, b batch, rand abi.Randomness) {
 	}()
 	wait := retryPause
 	for attempt := 0; ; attempt++ {
-		key := fmt.Sprintf("wdpost-%s-%d-%d-%x-%d", s.cfg.Miner, j.info.Open, b.name(), []byte(rand)[:4], attempt)
+		log := s.deps.Log.With("deadline", j.info.Index, "open", j.info.Open, "partitions", b.indexes())
+		key := fmt.Sprintf("wdpost-%s-%d-%s-%x-%d", s.cfg.Miner, j.info.Open, b.name(), []byte(rand)[:4], attempt)
 		used = append(used, key)
-		ok, err := s.attempt(j, b, rand, key)
-		if ok {
+		done, err := s.attempt(j, b, rand, key)
+		if b = b.without(done); err == nil && len(b) == 0 {
 			return
 		}
 		if j.life.Err() != nil || j.window.Err() != nil || errors.Is(err, errClosed) {
-			log.Warn("window PoSt: not on chain in time", "cause", context.Cause(j.life), "error", err)
+			log.Warn("window PoSt: not on chain in time", "left", b.indexes(), "cause", context.Cause(j.life), "error", err)
 			return
 		}
+		if err == nil {
+			log.Error("window PoSt: proven without partitions of which nothing can be read; trying them until the deadline closes",
+				"left", b.indexes())
+			attempt = -1 // the rest is a batch of another name
+			continue
+		}
 		log.Warn("window PoSt: message failed, trying again", "error", err)
-		if posted, err := s.posted(j.window, j.info, s.deps.Heads.Head()); err == nil && posted[b.name()] {
-			log.Info("window PoSt: the chain has a proof of these partitions already")
-			return
+		if posted, err := s.posted(j.window, j.info, s.deps.Heads.Head()); err == nil {
+			left := slices.DeleteFunc(slices.Clone(b), func(p part) bool { return posted[p.index] })
+			if len(left) == 0 {
+				log.Info("window PoSt: the chain has a proof of these partitions already")
+				return
+			}
+			if len(left) < len(b) {
+				b, attempt = left, -1
+			}
 		}
 		wait = pause(j.window, wait)
 	}
 }
 
-// attempt makes, sends and follows one message. ok means accepted on chain;
-// otherwise err says what happened to it.
-func (s *Scheduler) attempt(j *job, b batch, rand abi.Randomness, key string) (ok bool, err error) {
+// attempt makes, sends and follows one message. done are the partitions that it
+// brought onto the chain; otherwise err says what happened to it.
+func (s *Scheduler) attempt(j *job, b batch, rand abi.Randomness, key string) (done []uint64, err error) {
 	rec := api.PoStRecord{Deadline: j.info.Index, Open: j.info.Open, Partitions: b.indexes(), Time: time.Now()}
 	c, sent, err := s.deps.Msgs.Sent(j.life, key)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if !sent {
 		p, err := s.proveUntilClose(j, b, rand)
+		if err == nil {
+			rec.Partitions = p.partitions
+		}
 		rec.Sectors, rec.Skipped, rec.Elapsed = p.sectors, p.skipped, p.elapsed
 		if ierr := s.book.intend(context.WithoutCancel(j.life), pending{Key: key, Close: j.info.Close, Record: rec}); ierr != nil {
-			return false, errors.Join(err, ierr)
+			return nil, errors.Join(err, ierr)
 		}
 		if err == nil {
 			c, err = s.submit(j, key, p)
 		}
 		if err != nil {
-			return false, s.lost(j, key, rec, err)
+			return nil, s.lost(j, key, rec, err)
 		}
 	} else if old, found := s.pendingRecord(j.life, key); found {
 		rec = old
 	}
 	rec.Message = &c
 	lookup, err := s.deps.Msgs.Wait(j.life, c)
-	return s.settle(j.life, key, rec, lookup, err)
+	if ok, err := s.settle(j.life, key, rec, lookup, err); !ok {
+		return nil, err
+	}
+	return rec.Partitions, nil
 }
 
 // submit sends a proof once its deadline is open.
@@ -135,28 +161,31 @@ func (s *Scheduler) submit(j *job, key string, p proven) (cid.Cid, error) {
 // the error is what stood in the way.
 func (s *Scheduler) proveUntilClose(j *job, b batch, rand abi.Randomness) (proven, error) {
 	last, why := proven{}, errClosed
+	loud := false
 	for d := retryPause; ; d = pause(j.window, d) {
 		if j.window.Err() != nil {
 			return last, why
 		}
-		p, err := s.proveOne(j, b, rand)
+		p, err := s.build(j, b, rand)
 		if err == nil {
 			return p, nil
 		}
 		if j.window.Err() == nil || why == errClosed {
 			last, why = p, err // not the cancellation that hides the reason
 		}
-		s.repeated(err, "window PoSt: proving, will repeat", "deadline", j.info.Index, "partitions", b.indexes(), "skipped", p.skipped)
-	}
-}
-
-func (s *Scheduler) proveOne(j *job, b batch, rand abi.Randomness) (proven, error) {
-	select {
-	case s.proving <- struct{}{}:
-		defer func() { <-s.proving }()
-		return s.build(j.window, j.info, b, rand)
-	case <-j.window.Done():
-		return proven{}, j.window.Err()
+		var nothing *errNothingProvable
+		if !errors.As(err, &nothing) {
+			s.repeated(err, "window PoSt: proving, will repeat", "deadline", j.info.Index, "partitions", b.indexes())
+			continue
+		}
+		if !loud {
+			s.deps.Log.Error("window PoSt: NOTHING OF THESE PARTITIONS CAN BE READ; trying until the deadline closes, then the chain takes all of it for faulty",
+				"deadline", j.info.Index, "partitions", b.indexes(), "closes", j.info.Close, "error", err)
+		}
+		loud = true
+		s.mu.Lock()
+		s.alerts[j.info.Index] = fmt.Sprintf("deadline %d: %s", j.info.Index, err)
+		s.mu.Unlock()
 	}
 }
 

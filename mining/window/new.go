@@ -1,8 +1,11 @@
 package window
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -31,8 +34,17 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 		return nil, err
 	}
 	return &Scheduler{
-		cfg: cfg.withDefaults(), deps: deps, actor: abi.ActorID(id), entropy: entropy,
-		proving: make(chan struct{}, 1), book: bk, jobs: map[abi.ChainEpoch]*job{},
+		cfg:        cfg.withDefaults(),
+		deps:       deps,
+		actor:      abi.ActorID(id),
+		entropy:    entropy,
+		proving:    make(chan struct{}, 1),
+		book:       bk,
+		pace:       pace{told: cfg.EpochWall},
+		jobs:       map[abi.ChainEpoch]*job{},
+		ahead:      map[abi.ChainEpoch]*declaring{},
+		unreadable: map[uint64][]api.SectorFault{},
+		alerts:     map[uint64]string{},
 	}, nil
 }
 
@@ -55,8 +67,22 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// maxUnreadable is what ProvingStatus promises.
+const maxUnreadable = 1024
+
 // Status is a snapshot.
 func (s *Scheduler) Status() api.ProvingStatus {
 	t := s.book.snapshot()
-	return api.ProvingStatus{CurrentDeadline: s.Deadline(), Accepted: t.Accepted, Failed: t.Failed, Recent: t.Recent}
+	out := api.ProvingStatus{CurrentDeadline: s.Deadline(), Accepted: t.Accepted, Failed: t.Failed, Recent: t.Recent}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range slices.Sorted(maps.Keys(s.alerts)) {
+		out.Alerts = append(out.Alerts, s.alerts[d])
+	}
+	for _, d := range slices.Sorted(maps.Keys(s.unreadable)) {
+		out.Unreadable = append(out.Unreadable, s.unreadable[d]...)
+	}
+	slices.SortFunc(out.Unreadable, func(a, b api.SectorFault) int { return cmp.Compare(a.Sector, b.Sector) })
+	out.Unreadable = out.Unreadable[:min(len(out.Unreadable), maxUnreadable)]
+	return out
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/filecoin-project/go-bitfield"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -23,13 +25,20 @@ type part struct {
 	index uint64
 	all   []uint64 // every sector the partition ever had, ascending
 	prove []uint64 // live, and not faulty unless recovering
+	again []uint64 // of these, recovering
 }
 
 // batch is what one message proves.
 type batch []part
 
-// name is the batch's name within its deadline.
-func (b batch) name() uint64 { return b[0].index }
+// name is the batch's name within its deadline: its partitions.
+func (b batch) name() string {
+	var out []string
+	for _, p := range b {
+		out = append(out, strconv.FormatUint(p.index, 10))
+	}
+	return strings.Join(out, ".")
+}
 
 func (b batch) indexes() []uint64 {
 	var out []uint64
@@ -106,6 +115,9 @@ func readPart(index uint64, p api.Partition) (part, error) {
 	}
 	out := part{index: index}
 	if out.all, err = p.AllSectors.All(maxSectors); err != nil {
+		return part{}, err
+	}
+	if out.again, err = recovering.All(maxSectors); err != nil {
 		return part{}, err
 	}
 	out.prove, err = good.All(maxSectors)

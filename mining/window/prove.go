@@ -2,7 +2,6 @@ package window
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -18,55 +17,92 @@ import (
 	"quarry/proofs/envelope"
 )
 
-// errNothingProvable says that no sector of a batch could be read.
-var errNothingProvable = errors.New("no sector of these partitions can be proven; check that their storage paths are attached")
+// errNothingProvable says that no sector of a batch could be read, and why.
+type errNothingProvable struct {
+	sectors int
+	why     []api.SectorFault // not empty
+}
+
+// Error counts the reasons.
+func (e *errNothingProvable) Error() string {
+	return fmt.Sprintf("none of the %d sectors of these partitions can be proven: %s; check that their storage paths are mounted and attached",
+		e.sectors, tell(e.why))
+}
 
 // proven is a proof ready for its message.
 type proven struct {
-	params  miner.SubmitWindowedPoStParams
-	sectors int // proven, without substitutes
-	skipped []abi.SectorNumber
-	elapsed time.Duration
+	params     miner.SubmitWindowedPoStParams
+	partitions []uint64
+	sectors    int // proven, without substitutes
+	skipped    []abi.SectorNumber
+	elapsed    time.Duration
 }
 
-// build proves a batch, in the form the network is given. Sectors the prover
-// cannot read are skipped and the rest proven again, because the chain checks
-// the list with substitutes in their places.
-func (s *Scheduler) build(ctx context.Context, di *dline.Info, b batch, rand abi.Randomness) (proven, error) {
+// build proves a batch, in the form the network is given. Sectors that the prover
+// cannot read are skipped, which the chain takes for a declaration of faults; those
+// of which that may be a trouble of ours are read again as long as there is time.
+// The chain checks the list with substitutes in the places of the skipped ones.
+func (s *Scheduler) build(j *job, b batch, rand abi.Randomness) (proven, error) {
 	started := time.Now()
-	infos, err := s.infos(ctx, b)
+	infos, err := s.infos(j.window, b)
 	if err != nil {
 		return proven{}, err
 	}
-	skip := map[uint64]bool{}
-	for {
-		kept, list, ok := challenge(b, skip, infos)
-		if !ok {
-			return proven{skipped: numbers(skip)}, errNothingProvable
+	r := newReading(b, infos)
+	if err := s.readAll(j, r, rand); err != nil {
+		return proven{}, err
+	}
+	s.look(j.info, r)
+	kept, list, ok := challenge(b, r.skip, infos)
+	if !ok {
+		return proven{partitions: b.indexes(), skipped: numbers(r.skip)}, &errNothingProvable{sectors: len(r.skip), why: r.faults()}
+	}
+	blob, err := r.blob()
+	if err != nil {
+		return proven{}, err
+	}
+	if err := s.turn(j.window); err != nil {
+		return proven{}, err
+	}
+	defer s.turnOver()
+	out, err := s.wrap(j.window, j.info, kept, r.skip, proof.WindowPoStVerifyInfo{
+		Randomness: abi.PoStRandomness(rand), ChallengedSectors: list, Prover: s.actor}, blob)
+	out.elapsed = time.Since(started)
+	return out, err
+}
+
+// readAll reads the sectors of a batch, in passes. Only one pass runs at a time,
+// so that a batch whose mount hangs does not keep others from reading.
+func (s *Scheduler) readAll(j *job, r *reading, rand abi.Randomness) error {
+	for wait := retryPause; ; wait = min(2*wait, maxRest) {
+		if err := s.turn(j.window); err != nil {
+			return err
 		}
-		res, err := s.deps.Prover.ProveWindow(ctx, api.WindowPoStRequest{
-			Miner: s.actor, Randomness: abi.PoStRandomness(rand), Sectors: list,
-		})
+		err := s.pass(j.window, j, r, rand)
+		s.turnOver()
 		if err != nil {
-			return proven{}, fmt.Errorf("prove %d sectors: %w", len(list), err)
+			return err
 		}
-		grown := false
-		for _, n := range res.Skipped {
-			grown = grown || !skip[uint64(n)]
-			skip[uint64(n)] = true
+		if len(r.todo) == 0 || !s.mayRead(j) {
+			return nil
 		}
-		if grown {
-			continue
-		}
-		if len(res.Vanilla) == 0 {
-			return proven{}, errors.New("the prover returned an empty proof")
-		}
-		out, err := s.wrap(ctx, di, kept, skip, proof.WindowPoStVerifyInfo{
-			Randomness: abi.PoStRandomness(rand), ChallengedSectors: list, Prover: s.actor}, res.Vanilla)
-		out.elapsed = time.Since(started)
-		return out, err
+		s.deps.Log.Warn("window PoSt: sectors cannot be read now, reading them again while there is time",
+			"deadline", j.info.Index, "sectors", len(r.todo), "first", r.why[uint64(r.todo[0].SectorNumber)])
+		s.rest(j.window, wait)
 	}
 }
+
+// turn waits until no other proof is read or made.
+func (s *Scheduler) turn(ctx context.Context) error {
+	select {
+	case s.proving <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Scheduler) turnOver() { <-s.proving }
 
 // field is what stands in the message for the proof: the Groth16 proof, or the
 // name of the vanilla one, which is left with the node first.
@@ -101,7 +137,7 @@ func (s *Scheduler) wrap(ctx context.Context, di *dline.Info, b batch, skip map[
 	if err != nil {
 		return proven{}, err
 	}
-	out := proven{skipped: numbers(skip), params: miner.SubmitWindowedPoStParams{
+	out := proven{partitions: b.indexes(), params: miner.SubmitWindowedPoStParams{
 		Deadline:         di.Index,
 		Proofs:           []proof.PoStProof{{PoStProof: info.WindowPoStProofType, ProofBytes: field}},
 		ChainCommitEpoch: di.Challenge,
@@ -110,6 +146,9 @@ func (s *Scheduler) wrap(ctx context.Context, di *dline.Info, b batch, skip map[
 	for _, p := range b {
 		missing := p.skipped(skip)
 		out.sectors += len(p.prove) - len(missing)
+		for _, n := range missing {
+			out.skipped = append(out.skipped, abi.SectorNumber(n))
+		}
 		out.params.Partitions = append(out.params.Partitions, miner.PoStPartition{Index: p.index, Skipped: bitfield.NewFromSet(missing)})
 	}
 	return out, nil

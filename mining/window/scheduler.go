@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -41,7 +42,8 @@ type Chain interface {
 // Prover makes window PoSts and looks after the files.
 type Prover interface {
 	ProveWindow(ctx context.Context, r api.WindowPoStRequest) (api.WindowPoStResult, error)
-	CheckProvable(ctx context.Context, sectors []api.SectorRef) (map[abi.SectorNumber]string, error)
+	CheckProvable(ctx context.Context, r api.ProvableRequest) (api.ProvableResult, error)
+	ProverState(ctx context.Context) (api.ProverState, error)
 }
 
 // Heads is the head follower.
@@ -75,6 +77,9 @@ type Config struct {
 	// MinFunds is the balance in attoFIL a control address needs to be chosen
 	// as sender (zero = 0.05 FIL). The worker is the last choice.
 	MinFunds abi.TokenAmount
+	// EpochWall is the wall-clock length of an epoch where somebody knows it; nil,
+	// or 0 from it: the pace of the heads is observed.
+	EpochWall func() time.Duration
 }
 
 // Deps are the collaborators.
@@ -103,12 +108,18 @@ type Scheduler struct {
 	proving chan struct{} // one proof at a time
 	book    *book
 	node    outage.Watch
+	pace    pace
 
-	wg   sync.WaitGroup
-	jobs map[abi.ChainEpoch]*job // by opening epoch; owned by Run
+	wg      sync.WaitGroup
+	jobs    map[abi.ChainEpoch]*job       // by opening epoch; owned by Run
+	ahead   map[abi.ChainEpoch]*declaring // the same
+	last    *dline.Info                   // at the last head; owned by Run
+	suspect bool                          // the chain may have been replaced below a challenge; owned by Run
 
-	mu       sync.Mutex
-	deadline uint64
+	mu         sync.Mutex
+	deadline   uint64
+	unreadable map[uint64][]api.SectorFault // by deadline, at the last look
+	alerts     map[uint64]string            // by deadline
 }
 
 // job is the work for one deadline occurrence.
@@ -118,6 +129,8 @@ type job struct {
 	// longer waited for. Cancelling life ends window too.
 	window, life         context.Context
 	closeWindow, endLife context.CancelCauseFunc
+	// rand is the challenge that is proven, nil before it is known.
+	rand atomic.Pointer[abi.Randomness]
 }
 
 var (
@@ -136,10 +149,13 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 	for ev := range s.deps.Heads.Subscribe(ctx) {
 		s.node.Back() // a head comes from a node that answers
+		s.pace.observe(ev.Head)
 		s.expire(ev)
+		s.recheck(ctx, ev)
 		if err := s.schedule(ctx, ev.Head); err != nil && ctx.Err() == nil {
 			s.repeated(err, "window PoSt: scheduling", "height", ev.Head.Height)
 		}
+		s.sweep(ev.Head)
 	}
 	return ctx.Err()
 }
@@ -152,12 +168,20 @@ func (s *Scheduler) expire(ev heads.Event) {
 			s.deps.Log.Info("window PoSt: proving again after a reorganisation", "deadline", j.info.Index, "open", open)
 			j.endLife(errReverted)
 			delete(s.jobs, open)
-		case h >= j.info.Close+s.cfg.Settle+j.info.WPoStProvingPeriod:
-			delete(s.jobs, open)
 		case h >= j.info.Close+s.cfg.Settle:
 			j.endLife(errSettled)
 		case h >= j.info.Close:
 			j.closeWindow(errClosed)
+		}
+	}
+}
+
+// sweep forgets jobs that ended long ago, after those that passed unseen were told
+// from them.
+func (s *Scheduler) sweep(head *api.TipSet) {
+	for open, j := range s.jobs {
+		if head.Height >= j.info.Close+s.cfg.Settle+j.info.WPoStProvingPeriod {
+			delete(s.jobs, open)
 		}
 	}
 }
@@ -172,7 +196,8 @@ func revertedTo(ev heads.Event) abi.ChainEpoch {
 }
 
 // schedule starts the jobs that are due at a head: for the current deadline,
-// and for the next one once its challenge is known.
+// and for the next one once its challenge is known; and it notes those that
+// opened and closed since the last one.
 func (s *Scheduler) schedule(ctx context.Context, head *api.TipSet) error {
 	cur, err := s.deps.Chain.StateMinerProvingDeadline(ctx, s.cfg.Miner, head.Key())
 	if err != nil {
@@ -181,14 +206,17 @@ func (s *Scheduler) schedule(ctx context.Context, head *api.TipSet) error {
 	s.mu.Lock()
 	s.deadline = cur.Index
 	s.mu.Unlock()
+	s.passed(ctx, head)
+	s.last = cur
 	for _, di := range []*dline.Info{cur, following(cur, 1)} {
 		if head.Height < di.Challenge+s.cfg.ChallengeConfidence || head.Height >= di.Close {
 			continue
 		}
 		if s.jobs[di.Open] == nil {
-			s.start(ctx, di, head)
+			s.start(ctx, di)
 		}
 	}
+	s.declareAhead(ctx, cur, head)
 	return nil
 }
 
@@ -203,17 +231,14 @@ func following(di *dline.Info, n uint64) *dline.Info {
 		di.WPoStChallengeWindow, di.WPoStChallengeLookback, di.FaultDeclarationCutoff)
 }
 
-func (s *Scheduler) start(ctx context.Context, di *dline.Info, head *api.TipSet) {
+func (s *Scheduler) start(ctx context.Context, di *dline.Info) {
 	j := &job{info: di}
 	j.life, j.endLife = context.WithCancelCause(ctx)
 	j.window, j.closeWindow = context.WithCancelCause(j.life)
 	s.jobs[di.Open] = j
 	s.wg.Go(func() {
 		defer j.endLife(nil)
-		var both sync.WaitGroup
-		both.Go(func() { s.prove(j) })
-		both.Go(func() { s.declare(j, head) })
-		both.Wait()
+		s.prove(j)
 	})
 }
 

@@ -2,11 +2,14 @@ package window
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-bitfield"
@@ -21,6 +24,7 @@ import (
 
 	"quarry/api"
 	"quarry/proofs/envelope"
+	"quarry/proofs/post"
 )
 
 // Geometry of the simulated network: periods of 6 deadlines of 10 epochs.
@@ -44,7 +48,11 @@ type sim struct {
 	subs     []chan []*api.HeadChange
 	parts    map[uint64][]api.Partition
 	posted   map[uint64]map[uint64]bool
-	broken   map[uint64]string // what the files say
+	broken   map[uint64]api.FaultReason // what the files say
+	prints   map[uint64]string          // what they look like; empty: as ever
+	state    *api.ProverState           // nil: everything is open and was read
+	checks   []api.ProvableRequest
+	requests []api.WindowPoStRequest
 	blobs    map[cid.Cid][]byte
 	keys     map[string]*simMsg
 	mempool  []*simMsg
@@ -56,9 +64,14 @@ type sim struct {
 	failSends  int               // sends that fail before one works
 	sendError  error             // what they fail with
 	failProofs int               // proofs that fail before one works
+	failChecks int               // checks that fail before one works
+	failReads  int               // readings of partitions that fail before one works
+	failDraws  int               // the same of randomness
+	flaky      map[uint64]bool   // broken for proofs, not for checks
 	nextExit   exitcode.ExitCode // forced on the next PoSt executed
 	hold       bool              // keep messages out of blocks
-	snark      Snark             // nil: vanilla proofs
+	epochWall  func() time.Duration
+	snark      Snark // nil: vanilla proofs
 	log        *slog.Logger
 }
 
@@ -79,7 +92,7 @@ func newSim(t *testing.T) *sim {
 		return a
 	}
 	s := &sim{miner: id(1000), worker: id(100), parts: map[uint64][]api.Partition{}, posted: map[uint64]map[uint64]bool{},
-		broken: map[uint64]string{}, blobs: map[cid.Cid][]byte{}, keys: map[string]*simMsg{}, rejected: map[exitcode.ExitCode]int{}}
+		broken: map[uint64]api.FaultReason{}, prints: map[uint64]string{}, blobs: map[cid.Cid][]byte{}, keys: map[string]*simMsg{}, rejected: map[exitcode.ExitCode]int{}}
 	s.chain = []*api.TipSet{s.tipset(nil, 0)}
 	return s
 }
@@ -129,9 +142,7 @@ func (s *sim) advance(skipped abi.ChainEpoch) {
 	was := s.deadlineAt(s.head().Height)
 	ts := s.tipset(s.head(), s.head().Height+skipped)
 	s.chain = append(s.chain, ts)
-	if now := s.deadlineAt(ts.Height); now.Open != was.Open {
-		delete(s.posted, was.Index)
-	}
+	s.closeDeadlines(was, ts.Height)
 	if !s.hold {
 		for _, m := range s.mempool {
 			m.code = s.execute(m.m, ts.Height)
@@ -140,6 +151,20 @@ func (s *sim) advance(skipped abi.ChainEpoch) {
 		s.mempool = nil
 	}
 	s.tell([]*api.HeadChange{{Type: api.HeadApply, Val: ts}})
+}
+
+// closeDeadlines does what the cron of the chain does at the end of each deadline:
+// what was not proven is faulty, and no longer recovering.
+func (s *sim) closeDeadlines(di *dline.Info, now abi.ChainEpoch) {
+	for ; di.Close <= now; di = following(di, 1) {
+		for i := range s.parts[di.Index] {
+			if !s.posted[di.Index][uint64(i)] {
+				p := &s.parts[di.Index][i]
+				p.FaultySectors, p.RecoveringSectors = p.LiveSectors, bitfield.New()
+			}
+		}
+		delete(s.posted, di.Index)
+	}
 }
 
 // reorg replaces the last n tipsets by others of the same heights.
@@ -159,6 +184,19 @@ func (s *sim) reorg(n int) {
 		changes = append(changes, &api.HeadChange{Type: api.HeadApply, Val: s.head()})
 	}
 	s.tell(changes)
+}
+
+// replace puts another chain in the place of the last n tipsets, without a word of
+// what went: the node imported it, or another node answers now.
+func (s *sim) replace(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fork++
+	from := len(s.chain) - n
+	for i := from; i < len(s.chain); i++ {
+		s.chain[i] = s.tipset(s.chain[i-1], s.chain[i].Height)
+	}
+	s.tell([]*api.HeadChange{{Type: api.HeadCurrent, Val: s.head()}})
 }
 
 func (s *sim) tell(changes []*api.HeadChange) {
@@ -268,6 +306,11 @@ func (s *sim) judge(p *miner.SubmitWindowedPoStParams, h abi.ChainEpoch) exitcod
 	}
 	for _, part := range p.Partitions {
 		s.posted[di.Index][part.Index] = true
+		on := &s.parts[di.Index][part.Index]
+		healed, _ := bitfield.SubtractBitField(on.RecoveringSectors, part.Skipped)
+		on.FaultySectors, _ = bitfield.SubtractBitField(on.FaultySectors, healed)
+		on.FaultySectors, _ = bitfield.MergeBitFields(on.FaultySectors, part.Skipped)
+		on.RecoveringSectors = bitfield.New()
 	}
 	return exitcode.Ok
 }
@@ -282,6 +325,21 @@ func (s *sim) proves(p proof.PoStProof, vanilla []byte) bool {
 	return ok && bytes.Equal(s.blobs[c], vanilla)
 }
 
+const simSeal = abi.RegisteredSealProof_StackedDrg2KiBV1_1
+
+// simProof has the form of a real proof over the distinct sectors of a list.
 func simProof(rand abi.PoStRandomness, sectors []uint64) []byte {
-	return fmt.Appendf(nil, "%x over %v", []byte(rand), sectors)
+	sectors = slices.Compact(slices.Sorted(slices.Values(sectors)))
+	size, err := post.WindowProofSize(simSeal)
+	if err != nil {
+		panic(err)
+	}
+	out := binary.LittleEndian.AppendUint64(nil, uint64(len(sectors)))
+	for _, n := range sectors {
+		one := binary.LittleEndian.AppendUint64(nil, n)
+		one = append(one, rand...)
+		out = append(out, one...)
+		out = append(out, make([]byte, size-len(one))...)
+	}
+	return out
 }

@@ -40,12 +40,32 @@ func (s *sim) ChainNotify(context.Context) (<-chan []*api.HeadChange, error) {
 	return c, nil
 }
 
-func (s *sim) ChainGetPath(context.Context, api.TipSetKey, api.TipSetKey) ([]*api.HeadChange, error) {
-	return nil, errors.New("not needed here")
+// ChainGetPath knows the way up only.
+func (s *sim) ChainGetPath(_ context.Context, from, to api.TipSetKey) ([]*api.HeadChange, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*api.HeadChange
+	known := false
+	for _, ts := range s.chain {
+		if known {
+			out = append(out, &api.HeadChange{Type: api.HeadApply, Val: ts})
+		}
+		if known = known || ts.Key().Equal(from); known && ts.Key().Equal(to) {
+			return out, nil
+		}
+	}
+	return nil, errors.New("no such tipset")
 }
 
-func (s *sim) ChainGetTipSet(context.Context, api.TipSetKey) (*api.TipSet, error) {
-	return nil, errors.New("not needed here")
+func (s *sim) ChainGetTipSet(_ context.Context, k api.TipSetKey) (*api.TipSet, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ts := range s.chain {
+		if ts.Key().Equal(k) {
+			return ts, nil
+		}
+	}
+	return nil, errors.New("no such tipset")
 }
 
 func (s *sim) StateMinerProvingDeadline(context.Context, address.Address, api.TipSetKey) (*dline.Info, error) {
@@ -70,13 +90,19 @@ func (s *sim) StateMinerDeadlines(context.Context, address.Address, api.TipSetKe
 func (s *sim) StateMinerPartitions(_ context.Context, _ address.Address, d uint64, _ api.TipSetKey) ([]api.Partition, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.failReads > 0 {
+		s.failReads--
+		return nil, errors.New("node is syncing")
+	}
 	return append([]api.Partition(nil), s.parts[d]...), nil
 }
 
-func (s *sim) StateMinerSectors(_ context.Context, _ address.Address, f *bitfield.BitField, _ api.TipSetKey) ([]*miner.SectorOnChainInfo, error) {
+func (s *sim) StateMinerSectors(_ context.Context, _ address.Address, f *bitfield.BitField,
+	_ api.TipSetKey) ([]*miner.SectorOnChainInfo, error) {
 	var out []*miner.SectorOnChainInfo
 	err := f.ForEach(func(n uint64) error {
-		out = append(out, &miner.SectorOnChainInfo{SectorNumber: abi.SectorNumber(n), SealProof: abi.RegisteredSealProof_StackedDrg2KiBV1_1, SealedCID: sum(fmt.Sprint("sealed", n))})
+		out = append(out, &miner.SectorOnChainInfo{SectorNumber: abi.SectorNumber(n), SealProof: simSeal,
+			SealedCID: sum(fmt.Sprint("sealed", n))})
 		return nil
 	})
 	return out, err
@@ -86,13 +112,19 @@ func (s *sim) StateMinerInfo(context.Context, address.Address, api.TipSetKey) (a
 	return api.MinerInfo{Owner: s.worker, Worker: s.worker, WindowPoStProofType: abi.RegisteredPoStProof_StackedDrgWindow2KiBV1_1}, nil
 }
 
-func (s *sim) StateGetRandomnessFromBeacon(_ context.Context, tag crypto.DomainSeparationTag, e abi.ChainEpoch, _ []byte, _ api.TipSetKey) (abi.Randomness, error) {
+func (s *sim) StateGetRandomnessFromBeacon(_ context.Context, tag crypto.DomainSeparationTag, e abi.ChainEpoch, _ []byte,
+	_ api.TipSetKey) (abi.Randomness, error) {
 	return s.StateGetRandomnessFromTickets(context.Background(), tag, e, nil, nil)
 }
 
-func (s *sim) StateGetRandomnessFromTickets(_ context.Context, tag crypto.DomainSeparationTag, e abi.ChainEpoch, _ []byte, _ api.TipSetKey) (abi.Randomness, error) {
+func (s *sim) StateGetRandomnessFromTickets(_ context.Context, tag crypto.DomainSeparationTag, e abi.ChainEpoch, _ []byte,
+	_ api.TipSetKey) (abi.Randomness, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.failDraws > 0 {
+		s.failDraws--
+		return nil, errors.New("node is syncing")
+	}
 	if r := s.randomness(tag, e); r != nil {
 		return r, nil
 	}
@@ -120,6 +152,7 @@ func (s *sim) ProveWindow(_ context.Context, r api.WindowPoStRequest) (api.Windo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.proofs++
+	s.requests = append(s.requests, r)
 	if s.failProofs > 0 {
 		s.failProofs--
 		return api.WindowPoStResult{}, errors.New("storage is restarting")
@@ -127,25 +160,51 @@ func (s *sim) ProveWindow(_ context.Context, r api.WindowPoStRequest) (api.Windo
 	var out api.WindowPoStResult
 	var list []uint64
 	for _, i := range r.Sectors {
-		if _, bad := s.broken[uint64(i.SectorNumber)]; bad {
-			out.Skipped = append(out.Skipped, i.SectorNumber)
+		n := uint64(i.SectorNumber)
+		if why, bad := s.broken[n]; bad {
+			out.Skipped = append(out.Skipped, api.SectorFault{Sector: i.SectorNumber, Reason: why})
+		} else {
+			list = append(list, n)
 		}
-		list = append(list, uint64(i.SectorNumber))
 	}
-	out.Vanilla = simProof(r.Randomness, list)
+	if len(list) > 0 {
+		out.Vanilla = simProof(r.Randomness, list)
+	}
 	return out, nil
 }
 
-func (s *sim) CheckProvable(_ context.Context, refs []api.SectorRef) (map[abi.SectorNumber]string, error) {
+func (s *sim) CheckProvable(_ context.Context, r api.ProvableRequest) (api.ProvableResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := map[abi.SectorNumber]string{}
-	for _, r := range refs {
-		if why, bad := s.broken[uint64(r.ID.Number)]; bad {
-			out[r.ID.Number] = why
+	s.checks = append(s.checks, r)
+	if s.failChecks > 0 {
+		s.failChecks--
+		return api.ProvableResult{}, errors.New("storage is restarting")
+	}
+	out := api.ProvableResult{Prints: map[abi.SectorNumber]string{}}
+	for _, r := range r.Sectors {
+		n := uint64(r.Number)
+		why, bad := s.broken[n]
+		if want := sum(fmt.Sprint("sealed", n)); !r.SealedCID.Equals(want) {
+			why, bad = api.FaultOtherSeal, true
+		}
+		switch {
+		case bad && !s.flaky[n]:
+			out.Faults = append(out.Faults, api.SectorFault{Sector: r.Number, Reason: why})
+		case r.Thorough:
+			out.Prints[r.Number] = "as ever" + s.prints[n]
 		}
 	}
 	return out, nil
+}
+
+func (s *sim) ProverState(context.Context) (api.ProverState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != nil {
+		return *s.state, nil
+	}
+	return api.ProverState{Opened: true, Readable: 1, Paths: []api.StorageID{"a"}}, nil
 }
 
 // --- the sender: keyed, and it outlives the scheduler as the real one's disk does ---
@@ -211,7 +270,8 @@ type process struct {
 func (s *sim) start(t *testing.T, store datastore.Batching) *process {
 	t.Helper()
 	f := heads.New(heads.Config{}, heads.Deps{Chain: s})
-	w, err := New(Config{Miner: s.miner, SubmitConfidence: 2, Settle: 8}, Deps{Store: store, Chain: s, Prover: s, Snark: s.snark, Heads: f, Msgs: s, Log: s.log})
+	w, err := New(Config{Miner: s.miner, SubmitConfidence: 2, Settle: 8, EpochWall: s.epochWall}, Deps{Store: store, Chain: s,
+		Prover: s, Snark: s.snark, Heads: f, Msgs: s, Log: s.log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,3 +294,20 @@ func (s *sim) start(t *testing.T, store datastore.Batching) *process {
 }
 
 func memory() datastore.Batching { return dssync.MutexWrap(datastore.NewMapDatastore()) }
+
+// at is a head follower that stands at a height.
+type at abi.ChainEpoch
+
+func (a at) Head() *api.TipSet                            { return &api.TipSet{Height: abi.ChainEpoch(a)} }
+func (a at) Subscribe(context.Context) <-chan heads.Event { return nil }
+func (a at) WaitHeight(context.Context, abi.ChainEpoch) (*api.TipSet, error) {
+	return a.Head(), nil
+}
+
+func onChain(numbers ...uint64) map[uint64]*miner.SectorOnChainInfo {
+	out := map[uint64]*miner.SectorOnChainInfo{}
+	for _, n := range numbers {
+		out[n] = &miner.SectorOnChainInfo{SectorNumber: abi.SectorNumber(n), SealProof: simSeal}
+	}
+	return out
+}

@@ -66,7 +66,7 @@ func TestSnarkProofGoesIntoTheMessage(t *testing.T) {
 				s.partition(2, []uint64{0, 1, 2, 3}, []uint64{0}, []uint64{2}, nil)
 				p := s.start(t, memory())
 				s.tick(12) // too late to declare faults
-				s.broken[3] = "no file"
+				s.broken[3] = api.FaultMissing
 				for range 3 * simWindow {
 					s.tick(1)
 					time.Sleep(2 * time.Second) // lets pauses pass

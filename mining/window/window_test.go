@@ -58,18 +58,22 @@ func TestSubstitutesAndSkips(t *testing.T) {
 		s.partition(2, []uint64{4, 5}, nil, []uint64{4, 5}, nil)
 		s.partition(2, []uint64{6, 7}, nil, nil, nil)
 		s.partition(2, []uint64{8}, nil, nil, nil)
-		s.broken = map[uint64]string{2: "gone", 4: "gone", 5: "gone"}
+		s.broken = map[uint64]api.FaultReason{2: api.FaultMissing, 4: api.FaultMissing, 5: api.FaultMissing}
 		p := s.start(t, memory())
 		s.tick(12) // too late to declare faults
-		s.broken[6], s.broken[8] = "no file", "no file"
+		s.broken[6], s.broken[8] = api.FaultMissing, api.FaultMissing
 		s.tick(3 * simWindow)
 		p.stop()
 		if s.accepted != 1 || len(s.rejected) != 0 {
 			t.Errorf("accepted %d, rejected %v", s.accepted, s.rejected)
 		}
-		rec := p.Status().Recent[0]
-		if !slices.Equal(rec.Skipped, []abi.SectorNumber{6, 8}) || rec.Sectors != 3 {
+		s.expect(t, p, 1, 1)
+		last, rec := p.Status().Recent[0], p.Status().Recent[1]
+		if !slices.Equal(rec.Skipped, []abi.SectorNumber{6}) || rec.Sectors != 3 || !slices.Equal(rec.Partitions, []uint64{0, 2}) {
 			t.Errorf("record %+v", rec)
+		}
+		if !slices.Equal(last.Skipped, []abi.SectorNumber{8}) || !slices.Equal(last.Partitions, []uint64{3}) || last.Accepted {
+			t.Errorf("record of what could not be proven %+v", last)
 		}
 	})
 }
@@ -80,7 +84,7 @@ func TestNothingReadable(t *testing.T) {
 		s.partition(2, []uint64{0}, nil, nil, nil)
 		p := s.start(t, memory())
 		s.tick(12)
-		s.broken[0] = "no file"
+		s.broken[0] = api.FaultMissing
 		s.tick(3 * simWindow)
 		p.stop()
 		s.expect(t, p, 0, 1)
@@ -234,7 +238,7 @@ func TestDeclarations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t)
 		s.partition(4, []uint64{0, 1, 2}, nil, []uint64{2}, nil)
-		s.broken[1] = "bad sector on disk"
+		s.broken[1] = api.FaultDamaged
 		p := s.start(t, memory())
 		s.tick(30)
 		p.stop()

@@ -124,6 +124,41 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// Tables within a section are written as Lotus writes them.
+func TestTablesWithinSections(t *testing.T) {
+	src := "[Fees]\n  MaxCommitGasFee = \"1 FIL\"\n  [Fees.MaxPreCommitBatchGasFee]\n    Base = \"0.5 FIL\"\n    PerSector = \"3 attoFIL\"\n[Addresses]\n"
+	c, err := parse("f", []byte(src), []string{"LOTUS_FEES_MAXPRECOMMITBATCHGASFEE_BASE=2 attoFIL", "MINER_FEES_MAXCOMMITBATCHGASFEE_PERSECTOR=9"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := c.Fees
+	for name, got := range map[string][2]string{
+		"single":     {f.MaxCommitGasFee.Amount().String(), "1000000000000000000"},
+		"base":       {f.MaxPreCommitBatchGasFee.Base.Amount().String(), "2"},
+		"per sector": {f.MaxPreCommitBatchGasFee.PerSector.Amount().String(), "3"},
+		"untouched":  {f.MaxCommitBatchGasFee.Base.Amount().String(), "0"},
+		"from env":   {f.MaxCommitBatchGasFee.PerSector.Amount().String(), "9000000000000000000"},
+	} {
+		if got[0] != got[1] {
+			t.Errorf("%s: %s, want %s", name, got[0], got[1])
+		}
+	}
+	for src, want := range map[string]string{
+		"[Fees.MaxCommitBatchGasFee]\nPerSectors = \"1\"\n": "f:2: unknown key Fees.MaxCommitBatchGasFee.PerSectors; did you mean Fees.MaxCommitBatchGasFee.PerSector?",
+		"[Fees]\nMaxTerminateGasFee = \"1\"\n":              "one of Lotus's that has no effect here",
+	} {
+		if _, err := parse("f", []byte(src), nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", src, err)
+		}
+	}
+	if _, err := parse("f", nil, []string{"MINER_FEES_MAXCOMMITBATCHGASFEE_SECTOR=9"}); err == nil || !strings.Contains(err.Error(), "sets no key") {
+		t.Errorf("misspelt variable: %v", err)
+	}
+	if s := Sample(); strings.Count(s, "[Fees") != 3 || !strings.Contains(s, "# for the proofs of several sectors.") && !strings.Contains(s, "is for the proofs of several sectors.") {
+		t.Errorf("sample: %s", s[strings.Index(s, "[Fees"):])
+	}
+}
+
 func TestCombinations(t *testing.T) {
 	for _, c := range []struct {
 		name       string

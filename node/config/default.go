@@ -30,7 +30,7 @@ func Default() Config {
 			WaitDealsDelay:                  720, // 6h
 			AlwaysKeepUnsealedCopy:          true,
 			BatchPreCommits:                 true,
-			MaxPreCommitBatch:               32, // the fee limit is for the whole message
+			MaxPreCommitBatch:               32,
 			PreCommitBatchWait:              10, // 5 min, not Lotus's day: a sector alone is hardly delayed
 			MaxCommitBatch:                  16, // proofs of 32 GiB sectors that fit into one message
 			CommitBatchWait:                 10,
@@ -39,10 +39,13 @@ func Default() Config {
 			AllowReplicaUpdate: true, AllowProveReplicaUpdate2: true},
 		Proving: Proving{Form: FormAuto},
 		Fees: Fees{
-			MaxPreCommitGasFee:  mustFIL("0.025 FIL"),
-			MaxCommitGasFee:     mustFIL("0.05 FIL"),
-			MaxWindowPoStGasFee: mustFIL("5 FIL"),
-			MaxPublishDealsFee:  mustFIL("0.05 FIL"),
+			MaxPreCommitGasFee:      mustFIL("0.025 FIL"),
+			MaxCommitGasFee:         mustFIL("0.05 FIL"),
+			MaxWindowPoStGasFee:     mustFIL("5 FIL"),
+			MaxPublishDealsFee:      mustFIL("0.05 FIL"),
+			MaxMarketBalanceAddFee:  mustFIL("0.007 FIL"),
+			MaxPreCommitBatchGasFee: BatchFee{Base: mustFIL("0 FIL"), PerSector: mustFIL("0.02 FIL")},
+			MaxCommitBatchGasFee:    BatchFee{Base: mustFIL("0 FIL"), PerSector: mustFIL("0.03 FIL")},
 		},
 		Addresses: Addresses{DealPublishControl: []string{}},
 	}

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// field is one key of the file.
+// field is one key of the file. Its section is that of the file: of a key in a
+// table within a section, "Section.Table".
 type field struct {
 	section, name string
 	value         reflect.Value
@@ -17,19 +18,32 @@ type field struct {
 func (f field) key() string { return f.section + "." + f.name }
 
 // env is the suffix of the environment variable.
-func (f field) env() string { return strings.ToUpper(f.section + "_" + f.name) }
+func (f field) env() string {
+	return strings.ToUpper(strings.ReplaceAll(f.section, ".", "_") + "_" + f.name)
+}
 
 // fields lists the keys of c in the order of the file, addressable.
 func fields(c *Config) []field {
 	var out []field
 	root := reflect.ValueOf(c).Elem()
 	for i := range root.NumField() {
-		sec := root.Field(i)
-		for j := range sec.NumField() {
-			out = append(out, field{root.Type().Field(i).Name, sec.Type().Field(j).Name, sec.Field(j)})
-		}
+		out = append(out, tableFields(root.Type().Field(i).Name, root.Field(i))...)
 	}
 	return out
+}
+
+// tableFields lists the keys of a table, those of tables within it last.
+func tableFields(name string, v reflect.Value) (out []field) {
+	var inner []field
+	for i := range v.NumField() {
+		key, f := v.Type().Field(i).Name, v.Field(i)
+		if _, text := f.Addr().Interface().(encoding.TextUnmarshaler); f.Kind() == reflect.Struct && !text {
+			inner = append(inner, tableFields(name+"."+key, f)...)
+			continue
+		}
+		out = append(out, field{name, key, f})
+	}
+	return append(out, inner...)
 }
 
 // set parses text as the environment gives it; lists are separated by commas.

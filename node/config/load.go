@@ -128,7 +128,8 @@ func strayEnv(c *Config, vars map[string]string, known map[string]bool) error {
 	sections := map[string]bool{}
 	var names []string
 	for _, f := range fields(c) {
-		sections["MINER_"+strings.ToUpper(f.section)+"_"] = true
+		section, _, _ := strings.Cut(f.section, ".")
+		sections["MINER_"+strings.ToUpper(section)+"_"] = true
 		names = append(names, "MINER_"+f.env())
 	}
 	var errs []error
@@ -168,7 +169,7 @@ Sealing.CommitBatchSlack Sealing.BatchPreCommitAboveBaseFee
 Sealing.AggregateAboveBaseFee Sealing.TerminateBatchMax Sealing.TerminateBatchMin Sealing.TerminateBatchWait
 Storage.ParallelFetchLimit Storage.AllowSectorDownload
 Storage.AllowRegenSectorKey Storage.LocalWorkerName Storage.Assigner Storage.DisallowRemoteFinalize Storage.ResourceFiltering
-Fees.MaxPreCommitBatchGasFee Fees.MaxCommitBatchGasFee Fees.MaxTerminateGasFee Fees.MaxMarketBalanceAddFee
+Fees.MaxTerminateGasFee
 Addresses.PreCommitControl Addresses.CommitControl Addresses.TerminateControl
 Addresses.DisableOwnerFallback Addresses.DisableWorkerFallback
 Pubsub IndexProvider DAGStore Logging Backup`)

@@ -20,7 +20,7 @@ var docs = sync.OnceValue(func() map[string]string {
 	if err != nil { // the compiler has read the same file
 		panic(err)
 	}
-	out := map[string]string{}
+	out, tables := map[string]string{}, map[string]string{} // tables within sections by their type
 	for _, d := range f.Decls {
 		g, ok := d.(*ast.GenDecl)
 		if !ok || g.Tok != token.TYPE {
@@ -29,7 +29,18 @@ var docs = sync.OnceValue(func() map[string]string {
 		spec := g.Specs[0].(*ast.TypeSpec)
 		out[spec.Name.Name] = strings.TrimSpace(g.Doc.Text())
 		for _, field := range spec.Type.(*ast.StructType).Fields.List {
-			out[spec.Name.Name+"."+field.Names[0].Name] = strings.TrimSpace(field.Doc.Text())
+			key := spec.Name.Name + "." + field.Names[0].Name
+			out[key] = strings.TrimSpace(field.Doc.Text())
+			if typ, ok := field.Type.(*ast.Ident); ok && spec.Name.Name != "Config" {
+				tables[key] = typ.Name
+			}
+		}
+	}
+	for key, typ := range tables {
+		for k, text := range out {
+			if name, ok := strings.CutPrefix(k, typ+"."); ok {
+				out[key+"."+name] = text
+			}
 		}
 	}
 	return out

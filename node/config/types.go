@@ -168,8 +168,8 @@ type Proving struct {
 	// ParameterDir holds the Groth16 parameter files. Empty:
 	// $FIL_PROOFS_PARAMETER_CACHE, else quarry/proof-parameters in the user's cache.
 	ParameterDir string
-	// ParallelCheckLimit is how many sectors are read at once for a proof; 0 for 4
-	// per core.
+	// ParallelCheckLimit is how many sectors are read at once for proofs on each
+	// storage path; 0 for 8. See docs/proving.md.
 	ParallelCheckLimit uint64
 	// DisableBuiltinWindowPoSt leaves window PoSt to somebody else. Your sectors
 	// become faulty when nobody does it.
@@ -181,17 +181,35 @@ type Proving struct {
 	MaxPartitionsPerPoStMessage uint64
 }
 
-// Fees bound what one message may pay for gas; 0 leaves it to the full node.
+// Fees bound what one message may pay for gas, the dearer ones included that
+// replace it when it is stuck; 0 leaves it to the full node. A new value counts
+// for messages on their way too.
 type Fees struct {
-	// MaxPreCommitGasFee is for PreCommitSector messages.
+	// MaxPreCommitGasFee is for the pre-commitment of one sector.
 	MaxPreCommitGasFee FIL
-	// MaxCommitGasFee is for ProveCommitSectors messages.
+	// MaxCommitGasFee is for the proof or the replica update of one sector.
 	MaxCommitGasFee FIL
 	// MaxWindowPoStGasFee is for SubmitWindowedPoSt and recovery messages. Too low
 	// a limit costs power when the base fee rises.
 	MaxWindowPoStGasFee FIL
 	// MaxPublishDealsFee is for PublishStorageDeals messages.
 	MaxPublishDealsFee FIL
+	// MaxMarketBalanceAddFee is for AddBalance messages, which add collateral for
+	// deals to the escrow.
+	MaxMarketBalanceAddFee FIL
+	// MaxPreCommitBatchGasFee is for the pre-commitments of several sectors.
+	MaxPreCommitBatchGasFee BatchFee
+	// MaxCommitBatchGasFee is for the proofs of several sectors.
+	MaxCommitBatchGasFee BatchFee
+}
+
+// BatchFee bounds the gas of a message of several sectors: Base, and PerSector
+// for each of them.
+type BatchFee struct {
+	// Base is the part that does not depend on how many sectors there are.
+	Base FIL
+	// PerSector is added for every sector in the message.
+	PerSector FIL
 }
 
 // Addresses says which wallets pay for messages.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/filecoin-project/go-state-types/abi"
+
 	"quarry/proofs/kernel"
 	"quarry/proofs/merkle"
 )
@@ -37,23 +39,7 @@ func WriteTreeR(ctx context.Context, s merkle.Shape, replica merkle.Leaves, cach
 // tree-r-last what WriteTreeR does. A t_aux that is not that of a sector of shape
 // s is refused.
 func WriteAux(s merkle.Shape, cache, from Files, commC, commRLast [32]byte) error {
-	old, err := from.Open(tAuxName)
-	if err != nil {
-		return fmt.Errorf("opening %s: %w", tAuxName, err)
-	}
-	defer closeAll([]File{old})
-	size, err := old.Size()
-	if err != nil {
-		return fmt.Errorf("size of %s: %w", tAuxName, err)
-	}
-	if size < 0 || size > maxTAux {
-		return fmt.Errorf("%w: %d bytes", errTAux, size)
-	}
-	b := make([]byte, size)
-	if err := merkle.ReadFullAt(old, b, 0); err != nil {
-		return fmt.Errorf("reading %s: %w", tAuxName, err)
-	}
-	aux, err := parseTAux(s, b)
+	aux, err := readTAux(s, from)
 	if err != nil {
 		return err
 	}
@@ -62,6 +48,37 @@ func WriteAux(s merkle.Shape, cache, from Files, commC, commRLast [32]byte) erro
 		return err
 	}
 	return writeFile(cache, pAuxName, append(commC[:], commRLast[:]...))
+}
+
+// CheckTAux tells whether t_aux is there and is that of a sector of a seal proof.
+// Proofs of spacetime do without it; unsealing, updates and other programs do not.
+func CheckTAux(proof abi.RegisteredSealProof, cache Files) error {
+	par, err := paramsFor(proof)
+	if err != nil {
+		return err
+	}
+	_, err = readTAux(par.shape, cache)
+	return err
+}
+
+func readTAux(s merkle.Shape, from Files) (tAuxInfo, error) {
+	f, err := from.Open(tAuxName)
+	if err != nil {
+		return tAuxInfo{}, fmt.Errorf("opening %s: %w", tAuxName, err)
+	}
+	defer closeAll([]File{f})
+	size, err := f.Size()
+	if err != nil {
+		return tAuxInfo{}, fmt.Errorf("size of %s: %w", tAuxName, err)
+	}
+	if size < 0 || size > maxTAux {
+		return tAuxInfo{}, fmt.Errorf("%w: %d bytes", errTAux, size)
+	}
+	b := make([]byte, size)
+	if err := merkle.ReadFullAt(f, b, 0); err != nil {
+		return tAuxInfo{}, fmt.Errorf("reading %s: %w", tAuxName, err)
+	}
+	return parseTAux(s, b)
 }
 
 // OpenTreeD opens a stored tree-d.

@@ -43,18 +43,16 @@ func (l *Local) Run(ctx context.Context) error {
 	}
 }
 
+// retryWaiting opens what can be opened now. A directory stays in the list while
+// that is tried: it counts as not opened until it is.
 func (l *Local) retryWaiting() {
-	l.mu.Lock()
-	todo := l.waiting
-	l.waiting = nil
-	l.mu.Unlock()
-	for _, dir := range todo {
+	for _, dir := range l.Unopened() {
 		if err := l.open(dir); err != nil {
-			l.mu.Lock()
-			l.waiting = append(l.waiting, dir)
-			l.mu.Unlock()
 			continue
 		}
+		l.mu.Lock()
+		l.waiting = slices.DeleteFunc(l.waiting, func(w string) bool { return w == dir })
+		l.mu.Unlock()
 		l.log.Info("storage path opened", "path", dir)
 	}
 }

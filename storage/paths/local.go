@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -56,7 +57,7 @@ type Local struct {
 
 	mu       sync.Mutex
 	paths    map[api.StorageID]*Path
-	waiting  []string // configured directories that could not be opened yet
+	waiting  []string // configured directories that were not opened yet
 	reserved map[api.StorageID]int64
 	mute     bool // the index refuses declarations from us: another process makes them
 }
@@ -194,6 +195,14 @@ func (l *Local) Paths() []Path {
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Meta.ID < out[j].Meta.ID })
 	return out
+}
+
+// Unopened lists the configured directories that were not opened since this process
+// started. A path that was opened once and hangs or is gone now is not among them.
+func (l *Local) Unopened() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.waiting)
 }
 
 // IDs lists the identities of Paths.
