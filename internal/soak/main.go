@@ -59,16 +59,21 @@ func main() {
 // runAll runs the chosen scenarios one after the other; one that fails does not
 // keep the others from being run.
 func runAll(ctx context.Context, out io.Writer, o options) error {
+	return runThese(ctx, out, o, scenarios(o), func(ctx context.Context, o options, s scenario) error { return runOne(ctx, out, o, s) })
+}
+
+// runThese is runAll of any scenarios, each of which is run by try.
+func runThese(ctx context.Context, out io.Writer, o options, all []scenario, try func(context.Context, options, scenario) error) error {
 	var failed []error
 	ran := 0
-	for _, s := range scenarios(o) {
+	for _, s := range all {
 		if !o.only.MatchString(s.name) {
 			continue
 		}
 		ran++
 		fmt.Fprintf(out, "== %s: %s (seed %d)\n", s.name, s.about, o.seed)
 		began := time.Now()
-		err := runOne(ctx, out, o, s)
+		err := try(ctx, o, s)
 		took := time.Since(began).Round(time.Second)
 		var cannot *cannotRun
 		switch {

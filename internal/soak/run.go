@@ -8,6 +8,7 @@ import (
 	"math/rand"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -122,7 +123,7 @@ func (r *run) settle(ctx context.Context) error {
 	r.say("waiting until %d deals are active and all sectors proving", len(r.deals))
 	last := ""
 	return r.Until(ctx, "all deals to be active and all sectors to be proving", func(ctx context.Context) (bool, error) {
-		all := true
+		var todo []string
 		for i, one := range r.deals {
 			if err := r.Refresh(ctx, one); err != nil {
 				return false, err
@@ -131,9 +132,8 @@ func (r *run) settle(ctx context.Context) error {
 			if err != nil {
 				return false, err
 			}
-			all = all && ok
 			if !ok {
-				r.note(&last, "deal %d is %s, sector %s %s", i, one.Last.Checkpoint, one.Sector.State, one.Last.Err)
+				todo = append(todo, strings.TrimSpace(fmt.Sprintf("deal %d is %s %s", i, one.Last.Checkpoint, one.Last.Err)))
 			}
 		}
 		sectors, err := r.sectors(ctx)
@@ -142,17 +142,20 @@ func (r *run) settle(ctx context.Context) error {
 		}
 		for _, s := range sectors {
 			if !resting(s) {
-				all = false
-				r.note(&last, "sector %d is %s%s", s.Sector.ID.Number, s.State, trouble(s))
+				todo = append(todo, fmt.Sprintf("sector %d is %s%s", s.Sector.ID.Number, s.State, trouble(s)))
 			}
 		}
-		return all, nil
+		r.note(&last, "%s", strings.Join(todo, "; "))
+		if len(todo) > 0 {
+			return false, errors.New(strings.Join(todo, "; ")) // said when the time is over
+		}
+		return true, nil
 	})
 }
 
 // note says what has changed.
 func (r *run) note(last *string, format string, args ...any) {
-	if text := fmt.Sprintf(format, args...); text != *last {
+	if text := fmt.Sprintf(format, args...); text != *last && text != "" {
 		*last = text
 		r.say("%s", text)
 	}

@@ -28,7 +28,7 @@ type event struct {
 	key  string
 }
 
-var line = regexp.MustCompile(`^time=(\S+) .*msg="task (begins|done|failed)".* task=(\S+)`)
+var line = regexp.MustCompile(`^time=(\S+) .*?msg="task (begins|done|failed)".*? task=(\S+)`)
 
 // events reads what a process said of tasks, oldest first.
 func events(p *testnet.Proc) (out []event, err error) {
