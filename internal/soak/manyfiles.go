@@ -126,11 +126,15 @@ func (r *run) declared(ctx context.Context) (id api.StorageID, err error) {
 	return id, err
 }
 
-// beats requires all paths to be heard of, for as long as a round of full
-// declarations may take.
+// beats requires all paths to be heard of, also while all files are declared
+// anew.
 func (r *run) beats(ctx context.Context) error {
-	end := time.Now().Add(time.Minute)
-	return r.Until(ctx, "a minute of heartbeats", func(ctx context.Context) (bool, error) {
+	span := 6 * time.Minute // all files are declared anew every five
+	if r.o.short {
+		span = 15 * time.Second
+	}
+	end := time.Now().Add(span)
+	return r.Until(ctx, "minutes of heartbeats", func(ctx context.Context) (bool, error) {
 		list, err := r.Miner.StorageList(ctx)
 		if err != nil {
 			return false, err
