@@ -40,7 +40,7 @@ func manyFiles(ctx context.Context, r *run) error {
 		return err
 	}
 	began := time.Now()
-	if err := r.AttachPath(ctx, disk, false, 1); err != nil {
+	if err := r.AttachPath(ctx, disk, testnet.Store, 1); err != nil {
 		return err
 	}
 	id, err := r.declared(ctx)

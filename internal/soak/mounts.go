@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"quarry/api"
+	"quarry/internal/testnet"
 )
 
 // heavy makes new sectors go to a path rather than to any other.
@@ -41,15 +42,18 @@ func hangingMount(ctx context.Context, r *run) error {
 	if err := r.open(ctx); err != nil {
 		return err
 	}
-	if err := r.pledges(ctx, 2); err != nil {
+	// Sectors are sealed on a third path: they stay on one that is for both.
+	if err := r.AttachPath(ctx, filepath.Join(r.Dir(), "scratch"), testnet.Seal, 10); err != nil {
 		return err
 	}
 	disk := filepath.Join(r.Dir(), "disk")
-	if err := r.AttachPath(ctx, disk, false, heavy); err != nil {
-		return err
-	}
-	if err := r.pledges(ctx, 2); err != nil {
-		return err
+	for i, dir := range []string{filepath.Join(r.Dir(), "healthy"), disk} { // the later, the more they are preferred
+		if err := r.AttachPath(ctx, dir, testnet.Store, 10+i*heavy); err != nil {
+			return err
+		}
+		if err := r.pledges(ctx, 2); err != nil {
+			return err
+		}
 	}
 	if err := r.sickOn(disk); err != nil {
 		return err
@@ -197,7 +201,7 @@ func unmountedDisk(ctx context.Context, r *run) error {
 		return err
 	}
 	defer d.close()
-	if err := r.AttachPath(ctx, d.at, true, heavy); err != nil {
+	if err := r.AttachPath(ctx, d.at, testnet.SealAndStore, heavy); err != nil {
 		return err
 	}
 	if _, err := r.pledge(ctx); err != nil {

@@ -38,7 +38,7 @@ func outages(o options) (brief, long time.Duration) {
 func scenarios(o options) []scenario {
 	out := []scenario{
 		{"latency", "200 ms each way between any two processes", slow(), 15 * time.Minute, latency},
-		{"hanging-mount", "a storage path whose reads never come back", network("2KiB"), 30 * time.Minute, hangingMount},
+		{"hanging-mount", "a storage path whose reads never come back", bare(network("2KiB")), 30 * time.Minute, hangingMount},
 		{"unmounted-disk", "a storage path is unmounted while a sector is sealed on it, and before a start", network("8MiB"), 30 * time.Minute, unmountedDisk},
 		{"big-result", "a worker delivers a result of 12 MB", network("2KiB", "MINER_STORAGE_LOCALWORKER=false"), 10 * time.Minute, bigResult},
 		{"many-files", "25,000 sector files on one path", network("2KiB"), 10 * time.Minute, manyFiles},
@@ -87,5 +87,11 @@ func killed(o options) testnet.Config {
 // withPath lets the worker make files.
 func withPath(c testnet.Config) testnet.Config {
 	c.WorkerPath = true
+	return c
+}
+
+// bare gives the private node no path of its own.
+func bare(c testnet.Config) testnet.Config {
+	c.Bare = true
 	return c
 }

@@ -29,6 +29,9 @@ type Config struct {
 	// WorkerPath gives the worker a storage path for sealing, so that it gets the
 	// tasks that make files.
 	WorkerPath bool
+	// Bare makes miners whose repo is no storage path: they seal and keep nothing
+	// before AttachPath.
+	Bare bool
 	// More environment of the processes.
 	MinerEnv, MarketsEnv, WorkerEnv []string
 	// Note is told what is going on; nil: nobody.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -78,8 +79,12 @@ func (n *Network) InitMiner(ctx context.Context, repo string, port int) (owner s
 	if err := n.Fund(ctx, key, 1000); err != nil {
 		return "", err
 	}
-	_, err = n.Cmd(ctx, "miner", []string{full}, "--miner-repo", n.Repo(repo), "init",
-		"--owner", key.String(), "--sector-size", n.cfg.SectorSize, "--listen", fmt.Sprintf("127.0.0.1:%d", port))
+	args := []string{"--miner-repo", n.Repo(repo), "init",
+		"--owner", key.String(), "--sector-size", n.cfg.SectorSize, "--listen", fmt.Sprintf("127.0.0.1:%d", port)}
+	if n.cfg.Bare {
+		args = append(args, "--no-local-storage")
+	}
+	_, err = n.Cmd(ctx, "miner", []string{full}, args...)
 	return key.String(), err
 }
 
@@ -214,14 +219,21 @@ func (n *Network) StartWorker(ctx context.Context) (err error) {
 	})
 }
 
-// AttachPath makes a directory a storage path of the private node, for sealing
-// or not, and with a weight that is compared with the 10 of its repo.
-func (n *Network) AttachPath(ctx context.Context, dir string, seal bool, weight int) error {
-	args := []string{"--miner-repo", n.Repo("miner"), "storage", "attach", "--init", "--store", "--weight", strconv.Itoa(weight)}
-	if seal {
-		args = append(args, "--seal")
-	}
-	_, err := n.Cmd(ctx, "miner", nil, append(args, dir)...)
+// Use is what a storage path is for.
+type Use string
+
+// The uses, as the command that attaches a path calls them.
+const (
+	Seal         Use = "--seal"
+	Store        Use = "--store"
+	SealAndStore Use = "--seal --store"
+)
+
+// AttachPath makes a directory a storage path of the private node, with a weight
+// that is compared with the 10 of its repo.
+func (n *Network) AttachPath(ctx context.Context, dir string, use Use, weight int) error {
+	args := []string{"--miner-repo", n.Repo("miner"), "storage", "attach", "--init", "--weight", strconv.Itoa(weight)}
+	_, err := n.Cmd(ctx, "miner", nil, append(append(args, strings.Fields(string(use))...), dir)...)
 	return err
 }
 
