@@ -59,19 +59,21 @@ func opens(info *dline.Info, index uint64) abi.ChainEpoch {
 	return at
 }
 
-// owed tells whether sectors live in a deadline.
-func (r *run) owed(ctx context.Context, maddr address.Address, index uint64, at api.TipSetKey) (bool, error) {
+// owed tells whether sectors live in a deadline that can be proven.
+func (r *run) owed(ctx context.Context, maddr address.Address, index uint64, at api.TipSetKey) (owed bool, err error) {
 	parts, err := r.Chain.StateMinerPartitions(ctx, maddr, index, at)
 	if err != nil {
 		return false, err
 	}
 	for _, p := range parts {
-		empty, err := p.LiveSectors.IsEmpty()
-		if err != nil || !empty {
-			return err == nil, err
+		if err := p.LiveSectors.ForEach(func(n uint64) error {
+			owed = owed || !r.sick[abi.SectorNumber(n)]
+			return nil
+		}); err != nil {
+			return false, err
 		}
 	}
-	return false, nil
+	return owed, nil
 }
 
 // toDeadline lets chain time run until shortly before we owe a proof, and tells
