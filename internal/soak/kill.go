@@ -59,15 +59,6 @@ func kill9(ctx context.Context, r *run) error {
 // more makes a deal or pledges a sector. Nobody is killed meanwhile: a client who
 // heard no answer would have to ask again, and there would be two deals.
 func (r *run) more(ctx context.Context, n int) error {
-	if err := r.Until(ctx, "the nodes to answer", func(ctx context.Context) (bool, error) {
-		if _, err := r.Markets.MarketGetAsk(ctx); err != nil {
-			return false, err
-		}
-		_, err := r.Chain.ChainHead(ctx)
-		return err == nil, err
-	}); err != nil {
-		return err
-	}
 	if n%2 == 1 {
 		_, err := r.pledge(ctx)
 		return err

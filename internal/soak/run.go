@@ -87,6 +87,18 @@ func (r *run) setPace(ctx context.Context, epoch time.Duration) error {
 	return r.Chain.DevnetSetPace(ctx, epoch.Milliseconds())
 }
 
+// answering waits until all who take part in a deal answer: a client whose call
+// fails would have to ask again, and there might be two deals.
+func (r *run) answering(ctx context.Context) error {
+	return r.Until(ctx, "the nodes to answer", func(ctx context.Context) (bool, error) {
+		if _, err := r.Markets.MarketGetAsk(ctx); err != nil {
+			return false, err
+		}
+		_, err := r.Chain.ChainHead(ctx)
+		return err == nil, err
+	})
+}
+
 // deal proposes one more deal, of random bytes.
 func (r *run) deal(ctx context.Context) error {
 	size := int64(1400)
@@ -95,6 +107,9 @@ func (r *run) deal(ctx context.Context) error {
 	}
 	one, err := r.NewDeal(strconv.Itoa(len(r.deals)), io.LimitReader(r.rng, size))
 	if err != nil {
+		return err
+	}
+	if err := r.answering(ctx); err != nil {
 		return err
 	}
 	r.say("deal %d is proposed", len(r.deals))

@@ -53,7 +53,8 @@ func secondProcess(ctx context.Context, r *run) error {
 	return r.settle(ctx)
 }
 
-// secondWorker requires a copy of a worker to get no work while the first lives.
+// secondWorker requires a copy of a worker to end, or to get no work, while the
+// first one lives.
 func (r *run) secondWorker(ctx context.Context) error {
 	if err := os.CopyFS(r.Repo("worker-copy"), os.DirFS(r.Repo("worker"))); err != nil {
 		return err
@@ -63,8 +64,16 @@ func (r *run) secondWorker(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = p.Stop(time.Minute) }()
-	if err := r.pledges(ctx, 2); err != nil {
-		return err
+	short, cancel := context.WithTimeout(ctx, refusal)
+	defer cancel()
+	ended, end := p.Exited(short)
+	if ended && end == nil {
+		return errors.New("a copy of the worker's repo ended without an error")
+	}
+	if !ended {
+		if err := r.pledges(ctx, 2); err != nil {
+			return err
+		}
 	}
 	did, err := events(p)
 	if err != nil {
