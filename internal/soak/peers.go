@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -198,7 +199,7 @@ func (r *run) otherNetwork(ctx context.Context) error {
 	if err := r.MinerProc.Kill(); err != nil {
 		return err
 	}
-	if err := r.refused(ctx, "miner-of-another-network", func(name string) (*testnet.Proc, error) {
+	if err := r.refused(ctx, "miner-of-another-network", regexp.MustCompile("network|genesis|chain"), func(name string) (*testnet.Proc, error) {
 		return r.RunMiner(name, "miner", "FULLNODE_API_INFO="+info, fmt.Sprintf("MINER_API_LISTENADDRESS=/ip4/127.0.0.1/tcp/%d/http", port[1]))
 	}); err != nil {
 		return err
@@ -209,9 +210,9 @@ func (r *run) otherNetwork(ctx context.Context) error {
 	return r.settle(ctx)
 }
 
-// refused requires a process to end with an error, and not because a port is
-// taken.
-func (r *run) refused(ctx context.Context, name string, start func(name string) (*testnet.Proc, error)) error {
+// refused requires a process to end with an error, and with words that give the
+// reason meant: a port that is taken is none.
+func (r *run) refused(ctx context.Context, name string, reason *regexp.Regexp, start func(name string) (*testnet.Proc, error)) error {
 	p, err := start(name)
 	if err != nil {
 		return err
@@ -225,8 +226,8 @@ func (r *run) refused(ctx context.Context, name string, start func(name string) 
 		return errors.Join(fmt.Errorf("%s was not refused; it says %q", name, said), p.Stop(time.Minute))
 	case end == nil:
 		return fmt.Errorf("%s ended without an error; it says %q", name, said)
-	case strings.Contains(said, "address already in use"):
-		return fmt.Errorf("%s stumbled over a port only: %q", name, said)
+	case !reason.MatchString(said):
+		return fmt.Errorf("%s ended for another reason: %q", name, said)
 	}
 	r.say("%s: %s", name, said)
 	return nil

@@ -176,3 +176,25 @@ func TestDiskGoesAndComesBack(t *testing.T) {
 		t.Errorf("mounted again: %q, %v", b, err)
 	}
 }
+
+// A copy keeps the modes: a repo whose secrets all can read is refused for that.
+func TestCopyOfARepo(t *testing.T) {
+	from, to := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+	if err := os.Mkdir(filepath.Join(from, "keystore"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(from, "keystore", "key"), []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := copyRepo(to, from); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]os.FileMode{"keystore": 0o700, "keystore/key": 0o600} {
+		if st, err := os.Stat(filepath.Join(to, name)); err != nil || st.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", name, st, err)
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(to, "keystore", "key")); err != nil || string(b) != "secret" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
