@@ -236,11 +236,8 @@ func (r *run) elsewhere(ctx context.Context, d *disk) error {
 	if err != nil {
 		return err
 	}
-	if err := r.sealed(ctx, n); err != nil {
+	if err := r.sealed(ctx, n, d); err != nil {
 		return fmt.Errorf("with another path in good health: %w", err)
-	}
-	if err := d.untouched(); err != nil {
-		return err
 	}
 	return r.Until(ctx, "`storage list` to tell that the disk is away", func(ctx context.Context) (bool, error) {
 		list, err := r.Miner.StorageList(ctx)
@@ -254,10 +251,14 @@ func (r *run) elsewhere(ctx context.Context, d *disk) error {
 	})
 }
 
-// sealed waits until one sector is proving.
-func (r *run) sealed(ctx context.Context, n abi.SectorNumber) error {
+// sealed waits until one sector is proving while a disk is away, into whose mount
+// point nothing may be written.
+func (r *run) sealed(ctx context.Context, n abi.SectorNumber, d *disk) error {
 	last := ""
 	return r.Until(ctx, fmt.Sprintf("sector %d to be sealed", n), func(ctx context.Context) (bool, error) {
+		if err := d.untouched(); err != nil {
+			return false, &testnet.Fatal{Err: err}
+		}
 		s, err := r.Miner.SectorsStatus(ctx, n, false)
 		if err != nil {
 			return false, err
@@ -276,10 +277,7 @@ func (r *run) unmountedAtStart(ctx context.Context, d *disk) error {
 	if err != nil {
 		return err
 	}
-	if err := r.sealed(ctx, n); err != nil {
-		return err
-	}
-	if err := d.untouched(); err != nil {
+	if err := r.sealed(ctx, n, d); err != nil {
 		return err
 	}
 	if err := d.mount(); err != nil {
