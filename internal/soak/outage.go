@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
 	"quarry/internal/testnet"
@@ -81,8 +84,16 @@ func outageOf(who string, away time.Duration) func(context.Context, *run) error 
 			return err
 		}
 		for _, way := range ways {
-			end := func() error { return way.end(r, p) }
-			if err := r.outage(ctx, away, who+" "+way.name, func() error { return way.begin(r, p) }, end); err != nil {
+			r.say("next: %s %s", who, way.name)
+			open, err := r.armed(ctx, away)
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(way.begin(r, p), wait(ctx, away), way.end(r, p)); err != nil {
+				return err
+			}
+			r.say("it was away for %s", away)
+			if err := r.recovered(ctx, open, away); err != nil {
 				return fmt.Errorf("%s %s: %w", who, way.name, err)
 			}
 		}
@@ -90,46 +101,38 @@ func outageOf(who string, away time.Duration) func(context.Context, *run) error 
 	}
 }
 
-// outage is one of them, and the wait until all is well again.
-func (r *run) outage(ctx context.Context, away time.Duration, what string, begin, end func() error) error {
-	open, err := r.toDeadline(ctx)
-	if err != nil {
-		return err
+// outagePace is that of a chain on which an outage does not outlast a deadline: an
+// operator's deadline outlasts one of ten minutes three times, and so does this.
+func outagePace(away time.Duration) time.Duration { return max(away/20, slowEpoch) }
+
+// armed brings about the bad moment, and tells which deadline is about to open.
+func (r *run) armed(ctx context.Context, away time.Duration) (open abi.ChainEpoch, err error) {
+	if open, err = r.toDeadline(ctx); err != nil {
+		return 0, err
 	}
-	// An operator's deadline outlasts an outage of ten minutes three times; so does
-	// this one.
-	pace := max(away/20, slowEpoch)
 	if err := r.setPace(ctx, slowEpoch/4); err != nil {
-		return err
+		return 0, err
 	}
 	if err := r.toEpoch(ctx, open-3); err != nil {
-		return err
+		return 0, err
 	}
-	if err := r.setPace(ctx, pace); err != nil {
-		return err
-	}
-	if _, err := r.pledge(ctx); err != nil {
-		return err
+	if err := r.setPace(ctx, outagePace(away)); err != nil {
+		return 0, err
 	}
 	if err := r.deal(ctx); err != nil {
-		return err
+		return 0, err
 	}
-	if err := r.sealing(ctx); err != nil {
-		return err
+	if _, err := r.pledge(ctx); err != nil {
+		return 0, err
 	}
-	r.say("%s for %s", what, away)
-	if err := begin(); err != nil {
-		return err
-	}
-	if err := wait(ctx, away); err != nil {
-		return err
-	}
-	r.say("it is back")
-	if err := end(); err != nil {
-		return err
-	}
+	return open, r.sealing(ctx)
+}
+
+// recovered requires the proof to come while the deadline is open, and all else
+// to come to its end.
+func (r *run) recovered(ctx context.Context, open abi.ChainEpoch, away time.Duration) error {
 	if err := r.Until(ctx, "the devnet to answer", func(ctx context.Context) (bool, error) {
-		err := r.setPace(ctx, pace) // a devnet that was started again has forgotten it
+		err := r.setPace(ctx, outagePace(away)) // a devnet that was started again has forgotten it
 		return err == nil, err
 	}); err != nil {
 		return err

@@ -18,14 +18,19 @@ import (
 	"quarry/internal/testnet"
 )
 
-// scenario is one kind of harm.
-type scenario struct {
+// plan is one kind of harm.
+type plan struct {
 	name  string
 	about string
-	// config is what the network differs by; Bin, Dir and Note are filled in.
+	// config is what the network differs by; Bin and Dir are filled in.
 	config testnet.Config
-	limit  time.Duration // of the whole scenario, times the slack
 	do     func(context.Context, *run) error
+}
+
+// scenario is a plan with its time, to be multiplied by the slack.
+type scenario struct {
+	plan
+	limit time.Duration
 }
 
 // run is a scenario under way.
@@ -45,7 +50,14 @@ type run struct {
 // runOne runs a scenario on a network of its own, and then the checks that all
 // have in common.
 func runOne(ctx context.Context, out io.Writer, o options, s scenario) (err error) {
-	r := &run{o: o, rng: rand.New(rand.NewSource(o.seed)), out: out, began: time.Now(), size: s.config.SectorSize, sick: map[abi.SectorNumber]bool{}}
+	r := &run{
+		o:     o,
+		rng:   rand.New(rand.NewSource(o.seed)),
+		out:   out,
+		began: time.Now(),
+		size:  s.config.SectorSize,
+		sick:  map[abi.SectorNumber]bool{},
+	}
 	cfg := s.config
 	cfg.Bin, cfg.Dir = o.bin, filepath.Join(o.dir, s.name)
 	if r.Network, err = testnet.New(cfg); err != nil {

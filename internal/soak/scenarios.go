@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"quarry/internal/testnet"
@@ -10,7 +11,7 @@ import (
 // epochs then lasts a minute, and an operator's lasts half an hour.
 const slowEpoch = time.Second
 
-// quickDeals let a deal be published and sealed without waiting for others.
+// What lets deals be published and sealed without waiting for others.
 var (
 	quickPublish = []string{"MINER_DEALMAKING_PUBLISHMSGPERIOD=10 epochs"}
 	quickSeal    = []string{"MINER_SEALING_WAITDEALSDELAY=5 epochs", "MINER_SEALING_MAXWAITDEALSSECTORS=0"}
@@ -34,30 +35,37 @@ func outages(o options) (brief, long time.Duration) {
 	return 30 * time.Second, 10 * time.Minute
 }
 
+// usualLimit is for scenarios in which nobody waits for the clock: many times what
+// they take on a quiet machine.
+const usualLimit = 30 * time.Minute
+
 // scenarios are all there are, in the order in which they are run.
-func scenarios(o options) []scenario {
-	out := []scenario{
-		{"latency", "200 ms each way between any two processes", slow(), 15 * time.Minute, latency},
-		{"hanging-mount", "a storage path whose reads never come back", bare(network("2KiB")), 30 * time.Minute, hangingMount},
-		{"unmounted-disk", "a storage path is unmounted while a sector is sealed on it, and before a start", network("8MiB"), 30 * time.Minute, unmountedDisk},
-		{"big-result", "a worker delivers a result of 12 MB", network("2KiB", "MINER_STORAGE_LOCALWORKER=false"), 10 * time.Minute, bigResult},
-		{"many-files", "25,000 sector files on one path", network("2KiB"), 10 * time.Minute, manyFiles},
-		{"wrong-peers", "a markets node with the API info of somebody else", network("2KiB"), 20 * time.Minute, wrongPeers},
-		{"second-process", "repos and identities started twice", withPath(network("2KiB")), 15 * time.Minute, secondProcess},
-		{"kill9", "everybody is killed at random moments, again and again", killed(o), 30*time.Minute + 3*killTime(o), kill9},
+func scenarios(o options) (out []scenario) {
+	for _, p := range []plan{
+		{"latency", "200 ms each way between any two processes", slow(), latency},
+		{"hanging-mount", "a storage path whose reads never come back", bare(network("2KiB")), hangingMount},
+		{"unmounted-disk", "a storage path is unmounted while a sector is sealed on it, and before a start", network("8MiB"), unmountedDisk},
+		{"big-result", "a worker delivers a result of 12 MB", network("2KiB", "MINER_STORAGE_LOCALWORKER=false"), bigResult},
+		{"many-files", "25,000 sector files on one path", network("2KiB"), manyFiles},
+		{"wrong-peers", "a markets node with the API info of somebody else", network("2KiB"), wrongPeers},
+		{"second-process", "repos and identities started twice", withPath(network("2KiB")), secondProcess},
+	} {
+		out = append(out, scenario{p, usualLimit})
 	}
+	out = append(out, scenario{plan{"kill9", "everybody is killed at random moments, again and again", killed(o), kill9}, usualLimit + 3*killTime(o)})
 	brief, long := outages(o)
-	for _, away := range []time.Duration{brief, long} {
-		name := "outage-30s-"
-		if away == long {
-			name = "outage-10m-"
-		}
-		for _, who := range []string{"miner", "worker", "markets", "fullnode"} {
-			out = append(out, scenario{name + who, "the " + who + " hangs, is killed, and is cut off, for " + away.String() + " each",
-				farWorker(), 45*time.Minute + 9*away, outageOf(who, away)})
-		}
+	for _, who := range []string{"miner", "worker", "markets", "fullnode"} {
+		out = append(out, outageScenario("outage-30s-"+who, who, brief))
+	}
+	for _, who := range []string{"miner", "worker", "markets", "fullnode"} {
+		out = append(out, outageScenario("outage-10m-"+who, who, long))
 	}
 	return out
+}
+
+func outageScenario(name, who string, away time.Duration) scenario {
+	about := fmt.Sprintf("the %s hangs, is killed, and is cut off, for %s each", who, away)
+	return scenario{plan{name, about, farWorker(), outageOf(who, away)}, usualLimit + 9*away}
 }
 
 func slow() testnet.Config {
@@ -75,13 +83,10 @@ func farWorker() testnet.Config {
 }
 
 func killed(o options) testnet.Config {
-	size := "8MiB"
 	if o.short {
-		size = "2KiB"
+		return withPath(network("2KiB"))
 	}
-	c := network(size)
-	c.WorkerPath = true
-	return c
+	return withPath(network("8MiB"))
 }
 
 // withPath lets the worker make files.

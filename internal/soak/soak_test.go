@@ -89,9 +89,9 @@ func TestOutcomes(t *testing.T) {
 	var out bytes.Buffer
 	wrong := errors.New("it went wrong")
 	all := []scenario{
-		{name: "well", do: func(context.Context, *run) error { return nil }},
-		{name: "wrong", do: func(context.Context, *run) error { return wrong }},
-		{name: "elsewhere", do: func(context.Context, *run) error { return fmt.Errorf("mount: %w", &cannotRun{"no mounts"}) }},
+		{plan: plan{name: "well", do: func(context.Context, *run) error { return nil }}},
+		{plan: plan{name: "wrong", do: func(context.Context, *run) error { return wrong }}},
+		{plan: plan{name: "elsewhere", do: func(context.Context, *run) error { return fmt.Errorf("mount: %w", &cannotRun{"no mounts"}) }}},
 	}
 	try := func(ctx context.Context, _ options, s scenario) error { return s.do(ctx, nil) }
 	err := runThese(t.Context(), &out, options{only: regexp.MustCompile("")}, all, try)
