@@ -3012,6 +3012,7 @@ type SealingStruct struct {
 		SectorsList          func(ctx context.Context, cursor abi.SectorNumber, limit int) ([]SectorInfo, error) `perm:"read"`
 		SectorsStatus        func(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)         `perm:"read"`
 		SectorsSummary       func(ctx context.Context) (map[SectorState]int, error)                              `perm:"read"`
+		SectorsFaults        func(ctx context.Context) ([]ChainFault, error)                                     `perm:"read"`
 		PledgeSector         func(ctx context.Context) (abi.SectorID, error)                                     `perm:"write"`
 		SectorStartSealing   func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"write"`
 		SectorRetry          func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"write"`
@@ -3078,6 +3079,14 @@ func (s *SealingStruct) SectorsSummary(ctx context.Context) (r map[SectorState]i
 		return r, notConnected("SectorsSummary")
 	}
 	return s.Internal.SectorsSummary(ctx)
+}
+
+// SectorsFaults implements [Sealing].
+func (s *SealingStruct) SectorsFaults(ctx context.Context) (r []ChainFault, err error) {
+	if s.Internal.SectorsFaults == nil {
+		return r, notConnected("SectorsFaults")
+	}
+	return s.Internal.SectorsFaults(ctx)
 }
 
 // PledgeSector implements [Sealing].
@@ -3227,6 +3236,18 @@ func (s *SealingServer) SectorsSummary(ctx context.Context) (r map[SectorState]i
 	return r, err
 }
 
+// SectorsFaults guards the method of [Sealing].
+func (s *SealingServer) SectorsFaults(ctx context.Context) (r []ChainFault, err error) {
+	err = s.Guard(ctx, Method{"SectorsFaults", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.SectorsFaults(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new([]ChainFault)
+	}
+	return r, err
+}
+
 // PledgeSector guards the method of [Sealing].
 func (s *SealingServer) PledgeSector(ctx context.Context) (r abi.SectorID, err error) {
 	err = s.Guard(ctx, Method{"PledgeSector", "write"}, func(ctx context.Context) (err error) {
@@ -3361,6 +3382,15 @@ func (s *SealingLate) SectorsSummary(ctx context.Context) (r map[SectorState]int
 		return r, err
 	}
 	return impl.SectorsSummary(ctx)
+}
+
+// SectorsFaults implements [Sealing].
+func (s *SealingLate) SectorsFaults(ctx context.Context) (r []ChainFault, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.SectorsFaults(ctx)
 }
 
 // PledgeSector implements [Sealing].

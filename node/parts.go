@@ -195,6 +195,10 @@ func (n *Node) withSealing(ctx context.Context) error {
 			return err
 		}
 	}
+	book, err := n.faultBook(ctx)
+	if err != nil {
+		return err
+	}
 	preCommits, commits := n.sender("precommit", n.set.Fees.preCommits()), n.sender("commit", n.set.Fees.commits())
 	cfg := sealing.Config{Miner: n.maddr, ProofType: proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
 		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
@@ -211,6 +215,7 @@ func (n *Node) withSealing(ctx context.Context) error {
 		BatchMsgs:       func(sectors int) sealing.Messages { return preCommits.Batch(sectors) },
 		CommitBatchMsgs: func(sectors int) sealing.Messages { return commits.Batch(sectors) },
 		Verify:          n.sealChecker(),
+		Faults:          book,
 		Log:             n.log.With("part", "sealing"),
 	}
 	now := newLate[api.Sealing]("sealing")
@@ -245,7 +250,7 @@ func (n *Node) withMining(ctx context.Context) error {
 		Msgs:    n.sender("post", n.set.Fees.posts()),
 		Log:     n.log.With("part", "mining"),
 	}
-	now := newLate[api.Mining]("mining")
+	now := n.proving
 	n.srv.RegisterMining(&api.MiningLate{Get: now.get})
 	return n.group.Keep(ctx, lifecycle.Keep{Name: "mining", Must: true, Run: func(ctx context.Context, up func()) error {
 		m, err := mining.New(cfg, deps)
