@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -117,8 +118,12 @@ func (r *run) byReference(ctx context.Context, f *far, proof []byte) error {
 		return err
 	}
 	defer bulk.Close()
+	own, err := blobs.Open(blobs.Config{Dir: filepath.Join(r.Dir(), "far-results")})
+	if err != nil {
+		return err
+	}
 	began := time.Now()
-	ref, err := bulk.BlobPut(ctx, bytes.NewReader(proof))
+	ref, err := blobs.NewMirror(own, bulk).BlobPut(ctx, bytes.NewReader(proof))
 	if err != nil {
 		return err
 	}
