@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -41,6 +42,7 @@ func wrongPeers(ctx context.Context, r *run) error {
 			errs = append(errs, fmt.Errorf("a markets node that talks to %s: %w", w.name, err))
 		}
 	}
+	errs = append(errs, r.withoutConfig(ctx))
 	if err := errors.Join(append(errs, r.MarketsProc.Start())...); err != nil {
 		return err
 	}
@@ -133,6 +135,22 @@ func (r *run) refusedPeer(ctx context.Context, name, info string) error {
 		r.say("%s: %s", name, peer.LastError)
 	}
 	return nil
+}
+
+// withoutConfig requires a markets node whose config is gone, or a link to
+// nowhere, not to start: with the default config it would be a miner.
+func (r *run) withoutConfig(ctx context.Context) error {
+	name := filepath.Join(r.Repo("markets"), "config.toml")
+	if err := os.Rename(name, name+".kept"); err != nil {
+		return err
+	}
+	start := func(name string) (*testnet.Proc, error) { return r.RunMarkets(name, "markets") }
+	gone := r.refused(ctx, "markets-without-config", regexp.MustCompile("config"), start)
+	linked := os.Symlink("nowhere", name)
+	if linked == nil {
+		linked = r.refused(ctx, "markets-with-dangling-config", regexp.MustCompile("config"), start)
+	}
+	return errors.Join(gone, linked, os.Rename(name+".kept", name))
 }
 
 // lastLine is what a process said last.
