@@ -209,10 +209,13 @@ func unmountedDisk(ctx context.Context, r *run) error {
 	if _, err := r.pledge(ctx); err != nil {
 		return err
 	}
-	if err := r.sealing(ctx); err != nil {
+	if err := r.Until(ctx, "layers to be written on the disk", func(context.Context) (bool, error) {
+		made, err := filepath.Glob(filepath.Join(d.at, api.FileCache.String(), "*", "*"))
+		return len(made) > 0, err
+	}); err != nil {
 		return err
 	}
-	r.say("the disk is unmounted")
+	r.say("the disk is unmounted, with layers of a sector begun")
 	if err := d.unmount(); err != nil {
 		return err
 	}
