@@ -18,6 +18,16 @@ import (
 // heavy makes new sectors go to a path rather than to any other.
 const heavy = 1_000_000
 
+// leftovers takes away what a run that was killed left mounted; nothing can be
+// deleted below it otherwise.
+func leftovers(dir string) {
+	for _, name := range []string{"disk", "kept"} {
+		for unix.Unmount(filepath.Join(dir, name), unix.MNT_DETACH) == nil {
+			continue // until nothing is mounted there
+		}
+	}
+}
+
 // hang covers a directory with a file system whose server never answers: every
 // look at it sleeps in the kernel, as with a dead NFS server. The function
 // returned takes it away again; those who sleep get an error.

@@ -60,6 +60,7 @@ func runOne(ctx context.Context, out io.Writer, o options, s scenario) (err erro
 	}
 	cfg := s.config
 	cfg.Bin, cfg.Dir = o.bin, filepath.Join(o.dir, s.name)
+	leftovers(cfg.Dir)
 	if r.Network, err = testnet.New(cfg); err != nil {
 		return err
 	}

@@ -198,3 +198,18 @@ func TestCopyOfARepo(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// What a killed run left mounted does not keep the next one from starting.
+func TestLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := newDisk(dir); err != nil {
+		t.Skip(err)
+	}
+	if _, err := hang(filepath.Join(dir, "disk")); err != nil {
+		t.Log(err)
+	}
+	leftovers(dir)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Error(err)
+	}
+}
