@@ -7,7 +7,7 @@ SEEDS   ?= $(shell seq 1 10)
 GREMLINS := github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 export CGO_ENABLED = 0
 
-.PHONY: build bundle demo test long soak race mutate bench lint install interop generate clean help
+.PHONY: build bundle demo test long soak soak-real race mutate bench lint install interop generate clean help
 
 build: bundle ## build every command into bin/
 	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
@@ -32,6 +32,10 @@ soak: build ## long: kill -9 everybody, with many seeds (SEEDS="1 2 3"), and the
 	@for seed in $(SEEDS); do for size in 2KiB 8MiB; do echo "== $$size, seed $$seed"; \
 	  $(BIN)/demo --bin $(BIN) --dir $(DEMO)-$$size-$$seed --sector-size $$size --deals 3 --chaos --every 2s --rounds 10 --seed $$seed --budget 15m || exit 1; \
 	  rm -rf $(DEMO)-$$size-$$seed; done; done
+
+soak-real: build ## long, as root: what happens to nodes where they live, in real time (most of a day; SHORT=1 an hour, ONLY=regexp, SEED=n, SLACK=n on a busy machine)
+	@$(GO) build -trimpath -o $(BIN)/soak ./internal/soak
+	@$(BIN)/soak -bin $(BIN) $(if $(SHORT),-short) $(if $(ONLY),-run '$(ONLY)') $(if $(SEED),-seed $(SEED)) $(if $(SLACK),-slack $(SLACK))
 
 race: bundle ## the same under the race detector (the only target that needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout 28m ./...
@@ -63,4 +67,4 @@ clean: ## remove what the build and the demo made
 	rm -rf $(BIN) out
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"math/rand"
 	"time"
+
+	"quarry/internal/testnet"
 )
 
 // victims of the chaos: all that keep state. Only the client, who would have to
 // ask again, is spared.
-func (d *demo) victims() []*proc {
-	return []*proc{d.devnetProc, d.minerProc, d.marketsProc, d.workerProc}
+func (d *demo) victims() []*testnet.Proc {
+	return []*testnet.Proc{d.DevnetProc, d.MinerProc, d.MarketsProc, d.WorkerProc}
 }
 
 // chaos kills devnet, miners and worker without warning, one at a time and in a
@@ -28,10 +30,10 @@ func (d *demo) chaos(ctx context.Context) error {
 			case <-time.After(wait):
 			}
 			v := victims[i]
-			if err := v.kill9(); err != nil {
+			if err := v.Kill9(); err != nil {
 				return err
 			}
-			d.screen.footer(fmt.Sprintf("killed -9: %s (%d times), seed %d", v.name, v.killed(), d.o.seed))
+			d.screen.footer(fmt.Sprintf("killed -9: %s (%d times), seed %d", v.Name, v.Killed(), d.o.seed))
 		}
 	}
 	return nil
@@ -40,7 +42,7 @@ func (d *demo) chaos(ctx context.Context) error {
 // allDied tells whether everybody was killed at least once.
 func (d *demo) allDied() bool {
 	for _, v := range d.victims() {
-		if v.killed() == 0 {
+		if v.Killed() == 0 {
 			return false
 		}
 	}

@@ -88,18 +88,18 @@ func TestDevnetKilledFromTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := d.procs.stopAll(20 * time.Second); err != nil {
+		if err := d.Close(20 * time.Second); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {
-			showLogs(t, d.dir)
+			showLogs(t, d.Dir())
 		}
 	}()
 	start := func() (err error) {
-		if d.devnetProc != nil {
-			return d.devnetProc.kill9()
+		if d.DevnetProc != nil {
+			return d.DevnetProc.Kill9()
 		}
-		d.devnetProc, err = d.runDevnet()
+		d.DevnetProc, err = d.RunDevnet("devnet", d.DevnetPort())
 		return err
 	}
 	for delay := time.Duration(0); delay < 600*time.Millisecond; delay += 50 * time.Millisecond {
@@ -114,11 +114,11 @@ func TestDevnetKilledFromTheStart(t *testing.T) {
 		if err := start(); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.awaitDevnet(ctx); err != nil {
+		if err := d.AwaitDevnet(ctx); err != nil {
 			t.Fatal(err)
 		}
-		head, err := d.chain.ChainHead(ctx)
-		d.chain.Close()
+		head, err := d.Chain.ChainHead(ctx)
+		d.Chain.Close()
 		if err != nil || head.Height < height {
 			t.Fatalf("head %v after %d, %v", head, height, err)
 		}

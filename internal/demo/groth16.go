@@ -40,7 +40,7 @@ func (d *demo) makeParameters(ctx context.Context) error {
 	if d.o.snap {
 		args = append(args, "--kind", "all")
 	}
-	_, err := d.cmd(ctx, "miner-worker", nil, args...)
+	_, err := d.Cmd(ctx, "miner-worker", nil, args...)
 	return err
 }
 
@@ -57,5 +57,5 @@ func (d *demo) slowDown(ctx context.Context) error {
 		return nil
 	}
 	d.slowed = time.Now()
-	return d.chain.DevnetSetPace(ctx, d.pace.Milliseconds())
+	return d.Chain.DevnetSetPace(ctx, d.pace.Milliseconds())
 }

@@ -63,7 +63,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.procs.stopAll(20*time.Second)) }()
+	defer func() { err = errors.Join(err, d.Close(20*time.Second)) }()
 	defer d.screen.close()
 
 	if err := d.told(ctx); err != nil {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
+
+	"quarry/internal/testnet"
 )
 
 // provingPeriod of the devnet's network, epochs (its miner policy).
@@ -15,17 +17,17 @@ const provingPeriod = 2880
 
 // waitProven lets chain time run fast wherever nobody has anything to do.
 func (d *demo) waitProven(ctx context.Context) error {
-	return d.until(ctx, "window PoSts and a block", func(ctx context.Context) (bool, error) {
-		p, err := d.miner.ProvingStatus(ctx)
+	return d.Until(ctx, "window PoSts and a block", func(ctx context.Context) (bool, error) {
+		p, err := d.Miner.ProvingStatus(ctx)
 		if err != nil {
 			return false, err
 		}
-		m, err := d.miner.MiningStatus(ctx)
+		m, err := d.Miner.MiningStatus(ctx)
 		if err != nil {
 			return false, err
 		}
 		d.lastProving, d.lastMining = p, m
-		head, err := d.chain.ChainHead(ctx)
+		head, err := d.Chain.ChainHead(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -51,18 +53,18 @@ func (d *demo) waitProven(ctx context.Context) error {
 func (d *demo) warp(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	_, err := d.chain.DevnetWarp(short, provingPeriod, false)
+	_, err := d.Chain.DevnetWarp(short, provingPeriod, false)
 	return err
 }
 
 func (d *demo) allProving(ctx context.Context) (bool, error) {
 	all := true
 	for _, one := range d.deals {
-		s, err := d.miner.SectorsStatus(ctx, one.sector.Sector.ID.Number, false)
+		s, err := d.Miner.SectorsStatus(ctx, one.Sector.Sector.ID.Number, false)
 		if err != nil {
 			return false, err
 		}
-		one.sector = s
+		one.Sector = s
 		all = all && resting(s)
 	}
 	return all, nil
@@ -71,17 +73,17 @@ func (d *demo) allProving(ctx context.Context) (bool, error) {
 // checkChain asks the chain itself, not our own nodes, for what the summary
 // claims: every deal active, none published twice, no sector faulty.
 func (d *demo) checkChain(ctx context.Context) error {
-	maddr, err := address.NewFromString(d.minerAddr)
+	maddr, err := address.NewFromString(d.MinerAddr)
 	if err != nil {
 		return err
 	}
 	for _, one := range d.deals {
-		deal, err := d.chain.StateMarketStorageDeal(ctx, one.last.ChainDealID, nil)
+		deal, err := d.Chain.StateMarketStorageDeal(ctx, one.Last.ChainDealID, nil)
 		if err != nil {
-			return fmt.Errorf("deal %d on chain: %w", one.last.ChainDealID, err)
+			return fmt.Errorf("deal %d on chain: %w", one.Last.ChainDealID, err)
 		}
 		if deal.State.SectorStartEpoch < 0 {
-			return fmt.Errorf("deal %d is not active on chain", one.last.ChainDealID)
+			return fmt.Errorf("deal %d is not active on chain", one.Last.ChainDealID)
 		}
 	}
 	if d.o.snap {
@@ -92,7 +94,7 @@ func (d *demo) checkChain(ctx context.Context) error {
 	if err := d.checkNoMoreDeals(ctx); err != nil {
 		return err
 	}
-	count, err := d.chain.StateMinerSectorCount(ctx, maddr, nil)
+	count, err := d.Chain.StateMinerSectorCount(ctx, maddr, nil)
 	if err != nil {
 		return err
 	}
@@ -107,10 +109,10 @@ func (d *demo) checkChain(ctx context.Context) error {
 // ids in order from 0, and nobody else makes deals here.
 func (d *demo) checkNoMoreDeals(ctx context.Context) error {
 	extra := abi.DealID(len(d.deals))
-	_, err := d.chain.StateMarketStorageDeal(ctx, extra, nil)
+	_, err := d.Chain.StateMarketStorageDeal(ctx, extra, nil)
 	switch {
 	case err == nil:
-		return &fatal{fmt.Errorf("the chain has a deal %d though only %d were made: one was published twice", extra, len(d.deals))}
+		return &testnet.Fatal{Err: fmt.Errorf("the chain has a deal %d though only %d were made: one was published twice", extra, len(d.deals))}
 	case strings.Contains(err.Error(), "not found"): // Lotus has no typed error here
 		return nil
 	}

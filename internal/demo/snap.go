@@ -8,6 +8,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
+	"quarry/internal/testnet"
 )
 
 // makeRoom seals a sector of zeros, waits until the chain has seen it proven, and
@@ -15,19 +16,19 @@ import (
 func (d *demo) makeRoom(ctx context.Context) error {
 	var number abi.SectorNumber
 	pledged := false
-	return d.until(ctx, "an empty sector to be proven", func(ctx context.Context) (bool, error) {
+	return d.Until(ctx, "an empty sector to be proven", func(ctx context.Context) (bool, error) {
 		if !pledged {
-			id, err := d.miner.PledgeSector(ctx)
+			id, err := d.Miner.PledgeSector(ctx)
 			if err != nil {
 				return false, err
 			}
 			number, pledged = id.Number, true
 		}
-		s, err := d.miner.SectorsStatus(ctx, number, false)
+		s, err := d.Miner.SectorsStatus(ctx, number, false)
 		if err != nil {
 			return false, err
 		}
-		p, err := d.miner.ProvingStatus(ctx)
+		p, err := d.Miner.ProvingStatus(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -39,7 +40,7 @@ func (d *demo) makeRoom(ctx context.Context) error {
 			return false, d.warp(ctx)
 		}
 		d.before = p.Accepted
-		return true, d.miner.SectorMarkForUpgrade(ctx, number, true)
+		return true, d.Miner.SectorMarkForUpgrade(ctx, number, true)
 	})
 }
 
@@ -52,8 +53,8 @@ func resting(s api.SectorInfo) bool {
 // checkSnapped requires that the deal's sector was updated, not sealed for it.
 func (d *demo) checkSnapped() error {
 	for _, one := range d.deals {
-		if one.sector.UpdateMsg == nil || one.sector.UpdateSealed == nil {
-			return &fatal{errors.New("the deal's sector was not updated: " + fmt.Sprint(one.sector.Sector.ID.Number))}
+		if one.Sector.UpdateMsg == nil || one.Sector.UpdateSealed == nil {
+			return &testnet.Fatal{Err: errors.New("the deal's sector was not updated: " + fmt.Sprint(one.Sector.Sector.ID.Number))}
 		}
 	}
 	return nil

@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
-
-	"quarry/api/client"
 )
 
 // step is a part of the story.
@@ -20,9 +17,9 @@ func (d *demo) steps() (all []step, deal int) {
 	if d.o.form == formGroth16 {
 		all = append(all, step{"make the parameters of the proofs", d.makeParameters})
 	}
-	all = append(all, step{"start the devnet", d.startDevnet},
-		step{"create a miner on chain", d.createMiner},
-		step{"start miner, markets, worker", d.startNodes})
+	all = append(all, step{"start the devnet", d.StartDevnet},
+		step{"create a miner on chain", d.CreateMiner},
+		step{"start miner, markets, worker", d.StartNodes})
 	if d.o.snap {
 		all = append(all, step{"seal an empty sector, prove it", d.makeRoom})
 	}
@@ -52,7 +49,7 @@ func (d *demo) story(ctx context.Context) error {
 		}
 		if i == len(steps)-2 && d.o.chaos {
 			// Whatever else happens, nobody reaches the end unharmed.
-			if err := d.until(ctx, "everybody to have died once", func(context.Context) (bool, error) { return d.allDied(), nil }); err != nil {
+			if err := d.Until(ctx, "everybody to have died once", func(context.Context) (bool, error) { return d.allDied(), nil }); err != nil {
 				return err
 			}
 		}
@@ -69,41 +66,4 @@ func countDeals(n int) string {
 		return "a deal"
 	}
 	return fmt.Sprintf("%d deals", n)
-}
-
-func (d *demo) startDevnet(ctx context.Context) (err error) {
-	if d.devnetProc, err = d.runDevnet(); err != nil {
-		return err
-	}
-	return d.awaitDevnet(ctx)
-}
-
-func (d *demo) runDevnet() (*proc, error) {
-	return d.procs.start("devnet", filepath.Join(d.o.bin, "miner-devnet"), []string{
-		"--repo", d.repo("devnet"), "run", "--listen", fmt.Sprintf("127.0.0.1:%d", d.ports.devnet), "--sector-size", d.o.sectorSize,
-	}, nil)
-}
-
-// awaitDevnet connects to the devnet and waits until its chain grows.
-func (d *demo) awaitDevnet(ctx context.Context) error {
-	var info string
-	if err := d.until(ctx, "the devnet's API", func(context.Context) (bool, error) {
-		var err error
-		info, err = d.apiInfo("devnet")
-		return err == nil, err
-	}); err != nil {
-		return err
-	}
-	var err error
-	if d.chain, err = client.Chain(ctx, client.Config{Info: info}); err != nil {
-		return err
-	}
-	return d.until(ctx, "the first epochs", func(ctx context.Context) (bool, error) {
-		h, err := d.chain.ChainHead(ctx)
-		if err != nil {
-			return false, err
-		}
-		d.screen.note("epoch %d", h.Height)
-		return h.Height >= 2, nil
-	})
 }

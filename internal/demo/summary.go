@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"quarry/internal/testnet"
 )
 
 // summary prints what happened, each figure as read from the nodes.
 func (d *demo) summary(w io.Writer) {
 	fmt.Fprintln(w)
 	row := func(k, format string, args ...any) { fmt.Fprintf(w, "  %-22s %s\n", k, fmt.Sprintf(format, args...)) }
-	row("miner", "%s", d.minerAddr)
+	row("miner", "%s", d.MinerAddr)
 	for _, one := range d.deals {
 		d.dealRows(row, one)
 	}
@@ -20,7 +22,7 @@ func (d *demo) summary(w io.Writer) {
 	row("blocks won", "%d", d.lastMining.BlocksWon)
 	if d.o.chaos {
 		row("killed -9", "devnet %d, miner %d, markets %d, worker %d (seed %d)",
-			d.devnetProc.killed(), d.minerProc.killed(), d.marketsProc.killed(), d.workerProc.killed(), d.o.seed)
+			d.DevnetProc.Killed(), d.MinerProc.Killed(), d.MarketsProc.Killed(), d.WorkerProc.Killed(), d.o.seed)
 	}
 	for _, st := range d.screen.stages {
 		row("  "+st.name, "%.1f s", st.elapsed().Seconds())
@@ -30,17 +32,17 @@ func (d *demo) summary(w io.Writer) {
 
 // printEnvironment lets a person join the running network.
 func (d *demo) printEnvironment(w io.Writer) {
-	full, err := d.apiInfo("devnet")
+	full, err := d.FullNode("operator")
 	if err != nil {
 		fmt.Fprintln(w, "read the devnet's API info:", err)
 	}
-	fmt.Fprintf(w, "\nStill running (Ctrl-C ends it). To join:\n  export FULLNODE_API_INFO=%s\n  export MINER_PATH=%s MARKETS_PATH=%s\n",
-		full, d.repo("miner"), d.repo("markets"))
+	fmt.Fprintf(w, "\nStill running (Ctrl-C ends it). To join:\n  export %s\n  export MINER_PATH=%s MARKETS_PATH=%s\n",
+		full, d.Repo("miner"), d.Repo("markets"))
 }
 
-func (d *demo) dealRows(row func(k, format string, args ...any), one *deal) {
-	s := one.sector
-	row("deal", "%d (%s), active since epoch %d", one.last.ChainDealID, one.uuid, one.last.SectorStartEpoch)
+func (d *demo) dealRows(row func(k, format string, args ...any), one *testnet.Deal) {
+	s := one.Sector
+	row("deal", "%d (%s), active since epoch %d", one.Last.ChainDealID, one.UUID, one.Last.SectorStartEpoch)
 	row("sector", "%d, %s", s.Sector.ID.Number, s.State)
 	if s.CommR != nil {
 		row("CommR", "%s", s.CommR)
@@ -49,5 +51,5 @@ func (d *demo) dealRows(row func(k, format string, args ...any), one *deal) {
 		row("CommR with the deal", "%s", s.UpdateSealed)
 	}
 	row("ticket, seed epochs", "%d, %d", s.TicketEpoch, s.SeedEpoch)
-	row("retrieved", "%d bytes, sha256 %s, equal", one.size, one.sum)
+	row("retrieved", "%d bytes, sha256 %s, equal", one.Size, one.Sum)
 }
