@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -197,8 +198,8 @@ func TestSubscriptions(t *testing.T) {
 
 // Our own client and its subscriptions are as before.
 func TestOwnClientSubscribes(t *testing.T) {
-	s := startChain(t, Config{})
-	n, err := client.Chain(t.Context(), client.Config{Info: "admin:" + s.Multiaddr(), Name: "a node"})
+	s := startChain(t, Config{DefaultPerms: []api.Permission{api.PermRead}})
+	n, err := client.Chain(t.Context(), client.Config{Info: s.Multiaddr(), Name: "a node"})
 	require.NoError(t, err)
 	defer n.Close()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -217,17 +218,25 @@ func TestOwnClientSubscribes(t *testing.T) {
 
 // Big answers and big calls pass whole, in whatever pieces.
 func TestBigMessages(t *testing.T) {
-	s := start(t, Config{MaxRequestBytes: 4 << 20}, Deps{}, func(s *Server) { s.RegisterChain(&echoChain{}) })
+	e := &echoes{text: new(string)}
+	s := start(t, Config{MaxRequestBytes: 4 << 20}, Deps{}, func(s *Server) { s.RegisterChain(e); s.RegisterCommon(e) })
 	c := socketTo(t, s)
 	for _, n := range []int{0, 1, 100, 4000, 4096, 5000, 65500, 65536, 70000, 3 << 20} {
 		text := strings.Repeat("x", n)
-		call := fmt.Sprintf(`{"jsonrpc":"2.0","id":18446744073709551615,"method":"Filecoin.WalletValidateAddress","params":["%s"]}`, text)
+		call := fmt.Sprintf(`{"jsonrpc":"2.0","id":18446744073709551615,"method":"Filecoin.AuthVerify","params":["%s"]}`, text)
 		_, body := do(t, "POST", "http://"+s.Addr()+"/rpc/v1", "Bearer admin", call)
 		say(t, c, call)
 		for _, r := range []reply{asReply(t, []byte(body)), hear(t, c)} {
 			require.Equal(t, "18446744073709551615", string(r.ID))
 			require.NotNil(t, r.Error)
-			require.True(t, strings.HasSuffix(r.Error.Message, text), n)
+			require.Equal(t, "not a token: "+text, r.Error.Message)
+		}
+		call = `{"jsonrpc":"2.0","id":-1,"method":"Filecoin.StateNetworkName","params":[]}`
+		_, body = do(t, "POST", "http://"+s.Addr()+"/rpc/v1", "Bearer admin", call)
+		say(t, c, call)
+		for _, r := range []reply{asReply(t, []byte(body)), hear(t, c)} {
+			require.Equal(t, "-1", string(r.ID))
+			require.Equal(t, `"`+text+`"`, string(r.Result))
 		}
 	}
 	say(t, c, strings.Repeat(" ", 4<<20+1))
@@ -299,12 +308,19 @@ func TestCallsAtOnce(t *testing.T) {
 	require.Equal(t, `"more"`, string(hear(t, c).ID))
 }
 
-// echoChain fails with what it was asked.
-type echoChain struct{ api.ChainStruct }
-
-func (echoChain) WalletValidateAddress(_ context.Context, text string) (address.Address, error) {
-	return address.Undef, errors.New("not an address: " + text)
+// echoes fails with what it was asked, and answers it.
+type echoes struct {
+	api.CommonStruct
+	api.ChainStruct
+	text *string
 }
+
+func (e echoes) AuthVerify(_ context.Context, text string) ([]api.Permission, error) {
+	*e.text = text
+	return nil, errors.New("not a token: " + text)
+}
+
+func (e echoes) StateNetworkName(context.Context) (string, error) { return *e.text, nil }
 
 type slowChain struct {
 	api.ChainStruct
