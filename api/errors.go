@@ -19,6 +19,9 @@ type ErrNotServedHere struct {
 
 // Error implements error.
 func (e *ErrNotServedHere) Error() string {
+	if e.Subsystem == "" {
+		return fmt.Sprintf("%s is not served here; served by %s", e.Method, e.ServedBy)
+	}
 	return fmt.Sprintf("%s is not served here (subsystem %s); served by %s", e.Method, e.Subsystem, e.ServedBy)
 }
 
@@ -121,12 +124,37 @@ func (e *ErrPermission) Error() string {
 	return fmt.Sprintf("missing permission to invoke '%s' (need '%s')", e.Method, e.Need)
 }
 
+// ErrGivenUp says that a piece had a place, or was to get one, and has lost it:
+// its sector failed, was removed, or its update was given up. The key will never
+// be placed again; offer the piece under a new one.
+type ErrGivenUp struct {
+	What   string // "piece ..."
+	Sector string // that gave it up, s-t01000-7
+	Reason string
+}
+
+// Error implements error.
+func (e *ErrGivenUp) Error() string {
+	return fmt.Sprintf("%s: sector %s gave its place up: %s; it must be placed again", e.What, e.Sector, e.Reason)
+}
+
 // ErrActorNotFound says that an address has no actor. Lotus clients know it by
 // its code and by the words "actor not found" (lotus api/api_errors.go).
 type ErrActorNotFound struct{ Address string }
 
 // Error implements error.
 func (e *ErrActorNotFound) Error() string { return "resolve " + e.Address + ": actor not found" }
+
+// ErrInUse says that only one process may be what the caller is, and another
+// one is.
+type ErrInUse struct {
+	What   string // "the identity of markets node ...", "storage path ..."
+	Holder string // "process 123 on host since ..."
+	Hint   string
+}
+
+// Error implements error.
+func (e *ErrInUse) Error() string { return withHint(e.What+" is in use by "+e.Holder, e.Hint) }
 
 // ErrorTable lists every error that crosses RPC with its JSON-RPC code. Codes
 // are never renumbered; 2..99 are those of Lotus's own table.
@@ -144,6 +172,8 @@ func ErrorTable() map[int]error {
 		109: new(ErrLeaseLost),
 		110: new(ErrUnsupportedProof),
 		111: new(ErrPermission),
+		112: new(ErrGivenUp),
+		120: new(ErrInUse),
 	}
 }
 

@@ -31,6 +31,7 @@ type Sealing struct {
 	mu      sync.Mutex
 	lanes   map[abi.SectorNumber]*lane
 	keys    map[string]abi.SectorNumber  // piece key -> sector of its plan
+	lost    map[string]abi.SectorNumber  // piece key -> sector that gave it up
 	waiters map[string][]chan pieceError // callers waiting for a piece
 	running context.Context              // set while Run runs
 	wg      sync.WaitGroup               // lanes at work
@@ -49,6 +50,10 @@ type lane struct {
 	driving bool
 	wake    chan struct{}      // buffered: something changed from outside
 	stop    context.CancelFunc // ends the visit in progress
+	// poisoned is why the stored record could not be read, which is not touched.
+	// Such a sector is shown and rests; the others go on.
+	poisoned error
+	raw      []byte
 }
 
 var _ api.Sealing = (*Sealing)(nil)
@@ -75,15 +80,18 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 	s := &Sealing{
 		cfg: cfg.withDefaults(size), deps: deps, log: deps.Log, store: store{deps.Store},
 		size: size, miner: abi.ActorID(id),
-		lanes: map[abi.SectorNumber]*lane{}, keys: map[string]abi.SectorNumber{},
+		lanes: map[abi.SectorNumber]*lane{}, keys: map[string]abi.SectorNumber{}, lost: map[string]abi.SectorNumber{},
 		waiters: map[string][]chan pieceError{}, unseals: map[api.UnsealTarget]*unsealing{},
 	}
 	if s.entropy, err = addressEntropy(cfg.Miner); err != nil {
 		return nil, err
 	}
-	recs, err := s.store.all(context.Background())
+	recs, poisoned, err := s.store.all(context.Background())
 	if err != nil {
 		return nil, fmt.Errorf("sealing: %w", err)
+	}
+	for n, why := range poisoned {
+		s.setAside(n, why)
 	}
 	for _, r := range recs {
 		s.lanes[r.Number] = &lane{rec: r, wake: make(chan struct{}, 1)}
@@ -91,7 +99,7 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 	}
 	s.preCommits = &batcher{s: s, work: jobPreCommit, via: deps.Msgs, viaMany: deps.BatchMsgs, max: s.cfg.MaxPreCommitBatch, room: maxParams, wait: s.cfg.PreCommitBatchWait}
 	s.commits = &batcher{s: s, work: jobCommit, via: deps.CommitMsgs, viaMany: deps.CommitBatchMsgs, max: s.cfg.MaxCommitBatch, room: maxParams, wait: s.cfg.CommitBatchWait}
-	if err := s.batches.load(context.Background(), s.store); err != nil {
+	if err := s.batches.load(context.Background(), s.store, s.log); err != nil {
 		return nil, fmt.Errorf("sealing: %w", err)
 	}
 	return s, nil
@@ -159,7 +167,7 @@ func (s *Sealing) drive(ctx context.Context, l *lane) {
 			cancel()
 			continue
 		}
-		ev, err := s.act(visit, l, row.Effect, rec)
+		ev, err := s.actSafely(visit, l, row.Effect, rec)
 		stopped := err != nil && errors.Is(visit.Err(), context.Canceled)
 		cancel()
 		if stopped || ctx.Err() != nil {

@@ -197,7 +197,12 @@ func TestUpdateWithoutItsDataIsRefused(t *testing.T) {
 	require.Equal(t, api.TaskFailed, st.State)
 	u.spacetime(u.fresh, &u.old) // the good one is still there
 	u.loseUnsealed()
+	// What was made of the data is there and is proven: it is given again.
+	again := do[api.UpdateReplicaResult](t, u.Manager, "RU once more", api.TaskUpdate, ref, api.UpdateReplicaParams{Pieces: u.pieces})
+	require.Equal(t, u.ru, again)
+	u.spacetime(u.fresh, &u.old)
+	do[any](t, u.Manager, "abort", api.TaskFinalizeUpdate, ref, api.FinalizeUpdateParams{Do: api.UpdateAbort})
 	st = submit(t, u.Manager, "RU of nothing", api.TaskUpdate, ref, api.UpdateReplicaParams{Pieces: u.pieces})
 	require.Equal(t, api.TaskFailed, st.State)
-	u.spacetime(u.fresh, &u.old)
+	u.spacetime(u.old, nil)
 }

@@ -35,6 +35,7 @@ type private struct {
 	tokens  *repo.Tokens
 	manager *storage.Manager
 	local   *paths.Local
+	blobs   *blobs.Store
 	addr    string
 	token   string // what the private node itself presents
 }
@@ -87,6 +88,7 @@ func newPrivate(t *testing.T) *private {
 	require.NoError(t, p.local.Add(context.Background(), keep))
 	bulk, err := blobs.Open(blobs.Config{Dir: r.Path(repo.DirBlobs)})
 	require.NoError(t, err)
+	p.blobs = bulk
 	p.manager, err = storage.New(storage.Config{Tasks: sched.Config{ClaimWait: time.Second}}, storage.Deps{
 		Store: dssync.MutexWrap(datastore.NewMapDatastore()), Index: idx, Local: p.local, Blobs: bulk, Token: func() string { return p.token }})
 	require.NoError(t, err)

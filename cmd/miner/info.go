@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,6 +19,7 @@ type infoReport struct {
 	Miner   partReport
 	Markets *partReport `json:",omitempty"`
 	Sectors map[api.SectorState]int
+	Faults  []api.ChainFault
 	Mining  *api.MiningStatus
 	Deals   *int
 	Errors  []string
@@ -47,6 +49,8 @@ func info(c *cli.Context) error {
 	r.Miner = part(c, n)
 	r.Sectors, err = n.SectorsSummary(c.Context)
 	fail("sectors", err)
+	r.Faults, err = n.SectorsFaults(c.Context)
+	fail("faults", err)
 	if m, err := n.MiningStatus(c.Context); err == nil {
 		r.Mining = &m
 	} else {
@@ -68,7 +72,27 @@ func info(c *cli.Context) error {
 	} else {
 		fail("markets", err)
 	}
+	r.Errors = append(r.Errors, r.crossed()...)
 	return show(c, r, func(w io.Writer) { printInfo(w, r) })
+}
+
+func nextTry(p api.PartStatus) string {
+	if p.Next.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" (started again %d times, next at %s)", p.Restarts, p.Next.UTC().Format(time.RFC3339))
+}
+
+// crossed says when the two halves are not where the commands look for them, or
+// not those of one miner.
+func (r infoReport) crossed() (out []string) {
+	if s := r.Miner.Status.Subsystems; r.Miner.Error == "" && slices.Contains(s, api.SubsystemMarkets) && !slices.Contains(s, api.SubsystemSealing) {
+		out = append(out, "miner: a markets node is named as the private one; are MINER_PATH and MARKETS_PATH (or the API infos) crossed?")
+	}
+	if m := r.Markets; m != nil && m.Error == "" && r.Miner.Error == "" && m.Status.Miner != r.Miner.Status.Miner {
+		out = append(out, fmt.Sprintf("markets: it is the markets node of %s, not of %s; name the two halves of one miner", m.Status.Miner, r.Miner.Status.Miner))
+	}
+	return out
 }
 
 func part(c *cli.Context, n *client.MinerAPI) partReport {
@@ -88,13 +112,21 @@ func printInfo(w io.Writer, r infoReport) {
 		fmt.Fprintf(w, "%-8s %s runs %v\n", name, p.Status.Miner, p.Status.Subsystems)
 		for _, peer := range append([]api.PeerStatus{p.Status.Chain}, p.Status.Peers...) {
 			state := "reachable"
-			if !peer.Reachable {
+			switch {
+			case !peer.Reachable:
 				state = "unreachable: " + peer.LastError
+			case peer.Warning != "":
+				state += ", but " + peer.Warning
 			}
 			fmt.Fprintf(w, "         %s %s\n", peer.Name, state)
 		}
 		for _, m := range p.Status.Messages {
 			fmt.Fprintf(w, "         message for %s waits (%s, nonce %d of %s): %s\n", m.Key, m.Cid, m.Nonce, m.From, m.Reason)
+		}
+		for _, part := range p.Status.Parts {
+			if !part.Up {
+				fmt.Fprintf(w, "         part %s is down since %s: %s%s\n", part.Name, part.Since.UTC().Format(time.RFC3339), part.Error, nextTry(part))
+			}
 		}
 	}
 	printPart("miner", r.Miner)
@@ -104,8 +136,11 @@ func printInfo(w io.Writer, r infoReport) {
 	for _, s := range slices.Sorted(maps.Keys(r.Sectors)) {
 		fmt.Fprintf(w, "sectors  %4d %s\n", r.Sectors[s], s)
 	}
+	if len(r.Faults) > 0 {
+		fmt.Fprintf(w, "faulty   %s\n", faultLine(r.Faults))
+	}
 	if m := r.Mining; m != nil {
-		fmt.Fprintf(w, "mining   %d blocks won, last epoch %d %s\n", m.BlocksWon, m.LastEpoch, m.Reason)
+		fmt.Fprintf(w, "mining   %s\n", miningLine(*m))
 	}
 	if r.Deals != nil {
 		fmt.Fprintf(w, "deals    %d\n", *r.Deals)
@@ -113,4 +148,16 @@ func printInfo(w io.Writer, r infoReport) {
 	for _, e := range r.Errors {
 		fmt.Fprintf(w, "error    %s\n", e)
 	}
+}
+
+// miningLine leaves out what has not been yet.
+func miningLine(m api.MiningStatus) string {
+	s := fmt.Sprintf("%d blocks won", m.BlocksWon)
+	if m.LastEpoch > 0 {
+		s += fmt.Sprintf(", last epoch %d", m.LastEpoch)
+	}
+	if m.Reason != "" {
+		s += " " + m.Reason
+	}
+	return s
 }

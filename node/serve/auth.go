@@ -96,6 +96,19 @@ func needPerm(perm api.Permission, next http.Handler) http.Handler {
 	})
 }
 
+// pinned refuses calls that are meant for another process: one that had this
+// address before, or that a caller took this one for.
+func (s *Server) pinned(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if want := r.Header.Get(api.HeaderInstance); want != "" && s.cfg.Instance != "" && want != s.cfg.Instance {
+			w.Header().Set(api.HeaderInstance, s.cfg.Instance)
+			http.Error(w, "this is another process than the call is meant for", http.StatusPreconditionFailed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // edge reads the whole request under the limits before the RPC library sees it,
 // takes its ids out and puts them back into the answer. Websockets get the same,
 // message by message.
@@ -116,7 +129,8 @@ func (s *Server) edge(next http.Handler) http.Handler {
 			return
 		}
 		if err != nil {
-			rpcRefusal(w, http.StatusBadRequest, codeParse, "reading the request failed")
+			// The link, not the request: it may come again.
+			rpcRefusal(w, http.StatusRequestTimeout, codeParse, "reading the request failed")
 			return
 		}
 		parts, ids, err := swapIDs(body)

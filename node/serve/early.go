@@ -53,7 +53,7 @@ func assemble(cfg Config, deps Deps, ln *listen.Listener) *Server {
 	muteLibrary()
 	s.rpc = jsonrpc.NewServer(jsonrpc.WithServerErrors(errorTable()), jsonrpc.WithMaxRequestSize(cfg.MaxRequestBytes))
 	for _, p := range []string{"/rpc/v0", "/rpc/v1"} {
-		s.route(Route{Pattern: p}, s.edge(s.rpc))
+		s.route(Route{Pattern: p}, s.pinned(s.edge(s.rpc)))
 	}
 	s.HandlePublic("/health/livez", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
 	s.HandlePublic("/health/readyz", http.HandlerFunc(s.readyz))
