@@ -20,7 +20,8 @@ type Limits struct {
 
 	// Header bounds the reading of a request's header, from its first moment; 10 s.
 	Header time.Duration
-	// Idle is how long a connection is kept between two requests; 1 min.
+	// Idle is how long a connection is kept between two requests; 2 min, longer than clients
+	// keep theirs.
 	Idle time.Duration
 	// Stall is how long a peer is waited for while fewer than MinBytes move, in a
 	// body or an answer; 30 s.
@@ -59,7 +60,7 @@ func (l Limits) withDefaults() Limits {
 		}
 	}
 	span(&l.Header, 10*time.Second)
-	span(&l.Idle, time.Minute)
+	span(&l.Idle, 2*time.Minute)
 	span(&l.Stall, 30*time.Second)
 	span(&l.SocketIdle, time.Minute)
 	span(&l.Patience, time.Second)

@@ -16,6 +16,8 @@ import (
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"quarry/internal/loglimit"
 )
 
 // Config describes the libp2p host.
@@ -37,7 +39,7 @@ func NewHost(cfg Config) (host.Host, error) {
 		return nil, errors.New("libp2p host: no identity key given")
 	}
 	if cfg.Log != nil {
-		gologshim.SetDefaultHandler(cfg.Log.Handler())
+		gologshim.SetDefaultHandler(loglimit.New(cfg.Log.Handler(), loglimit.Config{})) // strangers can cause some of its lines
 	}
 	announce, err := parseAddrs(cfg.Announce)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -286,6 +287,21 @@ func TestSocketsThatAreWaitedForAreCut(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+}
+
+// A websocket that asks and does not read the answers is cut, with what it keeps
+// busy.
+func TestSocketThatDoesNotReadIsCut(t *testing.T) {
+	e := &echoes{text: new(string)}
+	*e.text = strings.Repeat("x", 1<<20)
+	s := start(t, Config{Limits: listen.Limits{Stall: 300 * time.Millisecond, SocketIdle: time.Hour}}, Deps{}, func(s *Server) { s.RegisterChain(e) })
+	c := socketTo(t, s)
+	var err error
+	for begun := time.Now(); err == nil && time.Since(begun) < 20*time.Second; {
+		err = c.WriteMessage(websocket.TextMessage, []byte(`{"jsonrpc":"2.0","id":1,"method":"Filecoin.StateNetworkName","params":[]}`))
+	}
+	require.Error(t, err)
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
 // More calls at once than a connection may have are refused, and calls of others
