@@ -2336,7 +2336,7 @@ type IndexStruct struct {
 	Internal struct {
 		StorageAttach         func(ctx context.Context, p PathMeta, url string, stat FsStat) error                            `perm:"storage-read"`
 		StorageDetach         func(ctx context.Context, id StorageID, url string) error                                       `perm:"storage-read"`
-		StorageReportHealth   func(ctx context.Context, id StorageID, stat FsStat, errText string) error                      `perm:"storage-read"`
+		StorageReportHealth   func(ctx context.Context, h PathHealth) error                                                   `perm:"storage-read"`
 		StorageList           func(ctx context.Context) ([]StoragePath, error)                                                `perm:"read"`
 		StorageGet            func(ctx context.Context, id StorageID) (StoragePath, error)                                    `perm:"read"`
 		StorageFiles          func(ctx context.Context, id StorageID, cursor string, limit int) (Page[SectorFile], error)     `perm:"read"`
@@ -2345,6 +2345,7 @@ type IndexStruct struct {
 		StorageFindSector     func(ctx context.Context, s_ abi.SectorID, t FileType) ([]SectorLocationInfo, error)            `perm:"storage-read"`
 		StorageBestAlloc      func(ctx context.Context, t FileType, size abi.SectorSize, sealing bool) ([]StoragePath, error) `perm:"worker"`
 		StorageAddLocal       func(ctx context.Context, path string) error                                                    `perm:"admin"`
+		StorageDetachLocal    func(ctx context.Context, id StorageID) error                                                   `perm:"admin"`
 	}
 }
 
@@ -2367,11 +2368,11 @@ func (s *IndexStruct) StorageDetach(ctx context.Context, id StorageID, url strin
 }
 
 // StorageReportHealth implements [Index].
-func (s *IndexStruct) StorageReportHealth(ctx context.Context, id StorageID, stat FsStat, errText string) (err error) {
+func (s *IndexStruct) StorageReportHealth(ctx context.Context, h PathHealth) (err error) {
 	if s.Internal.StorageReportHealth == nil {
 		return notConnected("StorageReportHealth")
 	}
-	return s.Internal.StorageReportHealth(ctx, id, stat, errText)
+	return s.Internal.StorageReportHealth(ctx, h)
 }
 
 // StorageList implements [Index].
@@ -2439,6 +2440,14 @@ func (s *IndexStruct) StorageAddLocal(ctx context.Context, path string) (err err
 	return s.Internal.StorageAddLocal(ctx, path)
 }
 
+// StorageDetachLocal implements [Index].
+func (s *IndexStruct) StorageDetachLocal(ctx context.Context, id StorageID) (err error) {
+	if s.Internal.StorageDetachLocal == nil {
+		return notConnected("StorageDetachLocal")
+	}
+	return s.Internal.StorageDetachLocal(ctx, id)
+}
+
 // IndexServer serves Index: every call goes through Guard, which may refuse it
 // before Impl (nil where the part is absent) is touched.
 type IndexServer struct {
@@ -2465,9 +2474,9 @@ func (s *IndexServer) StorageDetach(ctx context.Context, id StorageID, url strin
 }
 
 // StorageReportHealth guards the method of [Index].
-func (s *IndexServer) StorageReportHealth(ctx context.Context, id StorageID, stat FsStat, errText string) (err error) {
+func (s *IndexServer) StorageReportHealth(ctx context.Context, h PathHealth) (err error) {
 	err = s.Guard(ctx, Method{"StorageReportHealth", "storage-read"}, func(ctx context.Context) (err error) {
-		err = s.Impl.StorageReportHealth(ctx, id, stat, errText)
+		err = s.Impl.StorageReportHealth(ctx, h)
 		return err
 	})
 	return err
@@ -2555,6 +2564,15 @@ func (s *IndexServer) StorageBestAlloc(ctx context.Context, t FileType, size abi
 func (s *IndexServer) StorageAddLocal(ctx context.Context, path string) (err error) {
 	err = s.Guard(ctx, Method{"StorageAddLocal", "admin"}, func(ctx context.Context) (err error) {
 		err = s.Impl.StorageAddLocal(ctx, path)
+		return err
+	})
+	return err
+}
+
+// StorageDetachLocal guards the method of [Index].
+func (s *IndexServer) StorageDetachLocal(ctx context.Context, id StorageID) (err error) {
+	err = s.Guard(ctx, Method{"StorageDetachLocal", "admin"}, func(ctx context.Context) (err error) {
+		err = s.Impl.StorageDetachLocal(ctx, id)
 		return err
 	})
 	return err

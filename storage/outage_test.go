@@ -85,8 +85,8 @@ func (l *line) StorageDetach(ctx context.Context, id api.StorageID, url string) 
 	return over0(l, func(m *storage.Manager) error { return m.StorageDetach(ctx, id, url) })
 }
 
-func (l *line) StorageReportHealth(ctx context.Context, id api.StorageID, stat api.FsStat, text string) error {
-	return over0(l, func(m *storage.Manager) error { return m.StorageReportHealth(ctx, id, stat, text) })
+func (l *line) StorageReportHealth(ctx context.Context, h api.PathHealth) error {
+	return over0(l, func(m *storage.Manager) error { return m.StorageReportHealth(ctx, h) })
 }
 
 func (l *line) StorageDeclareSectors(ctx context.Context, files []api.SectorFile) error {

@@ -160,7 +160,7 @@ func TestSealProveUnseal(t *testing.T) {
 	require.NoError(t, m.RemoveSector(ctx, ref.ID))
 	require.NoError(t, m.RemoveSector(ctx, ref.ID))
 	for _, k := range api.AllFileTypes {
-		_, ok := local.Find(ref.ID, k)
+		_, ok := local.Find(context.Background(), ref.ID, k)
 		require.False(t, ok, k.String())
 	}
 }

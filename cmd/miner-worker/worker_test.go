@@ -157,7 +157,7 @@ func TestRemoteWorker(t *testing.T) {
 	p.do(t, "pc2", api.TaskPreCommit2, ref, api.PreCommit2Params{PreCommit1Out: pc1}, &pc2)
 	require.Equal(t, commp.ZeroPiece(2048).String(), string(pc2.UnsealedCID))
 
-	_, here := p.local.Find(ref.ID, api.FileSealed)
+	_, here := p.local.Find(context.Background(), ref.ID, api.FileSealed)
 	require.False(t, here, "the replica must be with the worker")
 	commR, err := cid.Parse(string(pc2.SealedCID))
 	require.NoError(t, err)

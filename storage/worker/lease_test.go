@@ -160,7 +160,7 @@ func TestSecondProcessOfOneIdentityEnds(t *testing.T) {
 		store := dssync.MutexWrap(datastore.NewMapDatastore())
 		work := func(context.Context, api.TaskStatus, *engine.Claim) (json.RawMessage, error) { return nil, nil }
 		start := func(host string) (stop func(), ended chan error) {
-			e, err := engine.New(t.Context(), engine.Config{Hostname: host, TaskTypes: []api.TaskType{api.TaskPreCommit1}, Takeover: 45 * time.Second},
+			e, err := engine.New(t.Context(), engine.Config{Hostname: host, Place: host + " /repo", TaskTypes: []api.TaskType{api.TaskPreCommit1}, Takeover: 45 * time.Second},
 				engine.Deps{Node: queue{s, new(atomic.Bool)}, Store: store, Bulk: noBulk{}, Work: work})
 			require.NoError(t, err)
 			ctx, cancel := context.WithCancel(t.Context())

@@ -64,6 +64,7 @@ func TestRetryable(t *testing.T) {
 		&api.ErrUnsupportedProof{}: false,
 		&api.ErrPermission{}:       false,
 		&api.ErrInUse{}:            true,
+		&api.ErrGivenUp{}:          false,
 	}
 	require.Len(t, again, len(api.ErrorTable()), "an error is missing here")
 	for err, want := range again {

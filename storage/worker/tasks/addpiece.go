@@ -93,11 +93,11 @@ func (j *job) unsealedHome(ctx context.Context, input string, must bool) (unseal
 		return unsealedFile{home: home{at, at.FilePath(j.sector.ID, api.FileUnsealed), func() {}}}, err
 	}
 	need := paths.Need(api.FileUnsealed, j.size, true)
-	h, ok := j.begun(api.FileUnsealed, need, func(name string) bool {
+	h, ok := j.begun(ctx, api.FileUnsealed, need, func(name string) bool {
 		return exists(name) && loadFinished(name+inputSuffix, input, new(bool))
 	})
 	if !ok {
-		if h.at, h.release, err = j.room(ctx, "unsealed", need, true); err != nil {
+		if h.at, h.release, err = j.room(ctx, paths.Want{What: "unsealed", Types: api.FileUnsealed, Need: need, Sealing: true}); err != nil {
 			return unsealedFile{}, err
 		}
 		if h.name, err = h.at.MadePath(j.sector.ID, api.FileUnsealed); err == nil {

@@ -148,15 +148,15 @@ func recordedCommR(cache porep.Files) (cid.Cid, error) {
 }
 
 // place is the local path of a file: at if it is there, or else any other.
-func (j *job) place(at paths.Path, t api.FileType) (paths.Path, bool) {
+func (j *job) place(ctx context.Context, at paths.Path, t api.FileType) (paths.Path, bool) {
 	if at.Dir != "" && exists(at.FilePath(j.sector.ID, t)) {
 		return at, true
 	}
-	return j.local.Find(j.sector.ID, t)
+	return j.local.Find(ctx, j.sector.ID, t)
 }
 
 func (j *job) openReplica(ctx context.Context, at paths.Path, t api.FileType) (porep.File, error) {
-	if p, ok := j.place(at, t); ok {
+	if p, ok := j.place(ctx, at, t); ok {
 		return paths.OpenFile(p.FilePath(j.sector.ID, t), 0)
 	}
 	var f porep.File
@@ -168,7 +168,7 @@ func (j *job) openReplica(ctx context.Context, at paths.Path, t api.FileType) (p
 }
 
 func (j *job) openCache(ctx context.Context, at paths.Path, t api.FileType) (porep.Files, error) {
-	if p, ok := j.place(at, t); ok {
+	if p, ok := j.place(ctx, at, t); ok {
 		return paths.CacheDir(p.FilePath(j.sector.ID, t)), nil
 	}
 	var files porep.Files

@@ -45,7 +45,7 @@ func (j *job) name(t api.FileType) string { return t.String() + " of sector " + 
 // have gives the local path that holds a file, fetching the file into a sealing
 // path when no local path has it. What was fetched of it stays, whatever happens.
 func (j *job) have(ctx context.Context, t api.FileType) (paths.Path, error) {
-	if at, ok := j.local.Find(j.sector.ID, t); ok {
+	if at, ok := j.local.Find(ctx, j.sector.ID, t); ok {
 		return at, nil
 	}
 	locs, err := j.find(ctx, t)
@@ -55,7 +55,13 @@ func (j *job) have(ctx context.Context, t api.FileType) (paths.Path, error) {
 	if len(locs) == 0 {
 		return paths.Path{}, &api.ErrNotFound{What: j.name(t), Hint: "no attached storage path has it"}
 	}
-	at, release, err := j.room(ctx, t.String(), paths.Need(t, j.size, true), true)
+	at, release, err := j.room(ctx, paths.Want{
+		What:    t.String(),
+		Types:   t,
+		Need:    paths.Need(t, j.size, true),
+		Sealing: true,
+		From:    metas(locs),
+	})
 	if err != nil {
 		return paths.Path{}, err
 	}
@@ -114,12 +120,21 @@ func (j *job) declare(ctx context.Context, at paths.Path, t api.FileType, primar
 // roomPoll is how often a task that lacks room looks again.
 const roomPoll = 5 * time.Second
 
-// room reserves need bytes on a path of this process, for a while waiting for
-// others to free some. kind says of what, in words.
-func (j *job) room(ctx context.Context, kind string, need uint64, sealing bool) (paths.Path, func(), error) {
+// metas are the paths where files are, as far as the index tells.
+func metas(locs []api.SectorLocationInfo) (out []api.PathMeta) {
+	for _, l := range locs {
+		out = append(out, api.PathMeta{ID: l.Storage, Groups: l.Groups, AllowTo: l.AllowTo})
+	}
+	return out
+}
+
+// room reserves space for files of the sector on a path of this process, for a
+// while waiting for others to free some.
+func (j *job) room(ctx context.Context, w paths.Want) (paths.Path, func(), error) {
+	w.What, w.Miner = w.What+" of sector "+j.String(), j.sector.ID.Miner
 	end := time.Now().Add(j.cfg.RoomWait)
 	for {
-		at, release, err := j.local.Alloc(kind+" of sector "+j.String(), need, sealing)
+		at, release, err := j.local.Alloc(ctx, w)
 		var full *api.ErrNoSpace
 		left := time.Until(end)
 		if !errors.As(err, &full) || left <= 0 {

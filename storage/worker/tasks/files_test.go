@@ -51,7 +51,7 @@ func TestRoomIsWaitedFor(t *testing.T) {
 				free := time.AfterFunc(max(c.freed, 0), func() { _ = os.Remove(filler) })
 				defer free.Stop()
 				start := time.Now()
-				at, release, err := s.room(ctx, "cache", need, true)
+				at, release, err := s.room(ctx, paths.Want{What: "cache", Types: api.FileCache, Need: need, Sealing: true})
 				require.Equal(t, c.want, time.Since(start))
 				if c.stopped > 0 {
 					require.ErrorIs(t, err, context.Canceled)

@@ -61,7 +61,7 @@ func (j *job) settle(ctx context.Context, t api.FileType, f form) error {
 	to := from
 	if !from.Meta.CanStore {
 		need := paths.Need(t, j.size, false)
-		dst, release, err := j.room(ctx, t.String(), need, false)
+		dst, release, err := j.room(ctx, paths.Want{What: t.String(), Types: t, Need: need, From: []api.PathMeta{from.Meta}})
 		if err != nil {
 			return err
 		}

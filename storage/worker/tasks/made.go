@@ -96,7 +96,7 @@ type home struct {
 
 // begun gives the place where an earlier attempt at a file was left that same
 // takes, and reserves what it lacks of need bytes.
-func (j *job) begun(t api.FileType, need uint64, same func(name string) bool) (home, bool) {
+func (j *job) begun(ctx context.Context, t api.FileType, need uint64, same func(name string) bool) (home, bool) {
 	for _, p := range j.local.Paths() {
 		if !p.Meta.CanSeal {
 			continue
@@ -105,7 +105,7 @@ func (j *job) begun(t api.FileType, need uint64, same func(name string) bool) (h
 		if err != nil || !same(name) {
 			continue
 		}
-		if release, err := j.local.Reserve(p.Meta.ID, need-min(need, onDisk(name))); err == nil {
+		if release, err := j.local.Reserve(ctx, p.Meta.ID, need-min(need, onDisk(name))); err == nil {
 			return home{p, name, release}, true
 		}
 	}

@@ -25,7 +25,7 @@ func stoppedPC1(t *testing.T, s *session) string {
 	_, err := s.layers(ctx, api.PreCommit1Params{Ticket: ticketOf(7)})
 	require.ErrorIs(t, err, context.Canceled)
 	require.True(t, isFile(made, "sc-02-data-layer-1.dat.done"), "the first layer is kept")
-	_, published := s.local.Find(plain.ID, api.FileCache)
+	_, published := s.local.Find(t.Context(), plain.ID, api.FileCache)
 	require.False(t, published)
 	return made
 }
@@ -200,7 +200,7 @@ func TestStoppedPC2GoesOn(t *testing.T) {
 			_, err := s.replicate(stopsAt{t.Context(), mark}, out, paths.CacheDir(cache), made)
 			require.ErrorIs(t, err, context.Canceled)
 			require.True(t, isFile(mark))
-			_, found := s.local.Find(plain.ID, api.FileSealed)
+			_, found := s.local.Find(t.Context(), plain.ID, api.FileSealed)
 			require.False(t, found, "a replica that is not whole was published")
 			require.True(t, isFile(made))
 			if torn != nil {

@@ -121,7 +121,7 @@ func (j *job) layers(ctx context.Context, a api.PreCommit1Params) (out porep.Pre
 	if err != nil {
 		return out, err
 	}
-	if at, ok := j.local.Find(j.sector.ID, api.FileCache); ok && j.wholeLayers(at.FilePath(j.sector.ID, api.FileCache), input, &out) {
+	if at, ok := j.local.Find(ctx, j.sector.ID, api.FileCache); ok && j.wholeLayers(at.FilePath(j.sector.ID, api.FileCache), input, &out) {
 		if err := j.declare(ctx, at, api.FileCache, false); err != nil {
 			return out, err
 		}
@@ -203,7 +203,7 @@ func (j *job) layersOf(
 // attempt at the same left, or an empty directory.
 func (j *job) layersHome(ctx context.Context, input string) (home, error) {
 	need := paths.Need(api.FileCache, j.size, true)
-	h, ok := j.begun(api.FileCache, need, func(name string) bool {
+	h, ok := j.begun(ctx, api.FileCache, need, func(name string) bool {
 		got, err := os.ReadFile(filepath.Join(name, inputName)) //nolint:gosec // our own file
 		return err == nil && string(got) == input
 	})
@@ -214,7 +214,7 @@ func (j *job) layersHome(ctx context.Context, input string) (home, error) {
 		}
 		return h, err
 	}
-	if h.at, h.release, err = j.room(ctx, "cache", need, true); err != nil {
+	if h.at, h.release, err = j.room(ctx, paths.Want{What: "cache", Types: api.FileCache, Need: need, Sealing: true}); err != nil {
 		return home{}, err
 	}
 	if h.name, err = h.at.MadePath(j.sector.ID, api.FileCache); err == nil {

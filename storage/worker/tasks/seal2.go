@@ -81,7 +81,7 @@ func (j *job) replica(ctx context.Context, pc1 porep.PreCommit1Out, cache paths.
 	}
 	dir := paths.CacheDir(cache.FilePath(j.sector.ID, api.FileCache))
 	record := filepath.Join(string(dir), sealedName)
-	at, published := j.local.Find(j.sector.ID, api.FileSealed)
+	at, published := j.local.Find(ctx, j.sector.ID, api.FileSealed)
 	if published && loadFinished(record, input, &com) && j.proveSeal(ctx, pc1, com, at.FilePath(j.sector.ID, api.FileSealed), dir) == nil {
 		err = j.declare(ctx, at, api.FileSealed, false)
 	} else {
@@ -134,19 +134,20 @@ func (j *job) makeReplica(
 }
 
 func (j *job) besideOf(ctx context.Context, cache paths.Path, need uint64) (h home, err error) {
-	if h, ok := j.begun(api.FileSealed, need, exists); ok {
+	if h, ok := j.begun(ctx, api.FileSealed, need, exists); ok {
 		if err = j.own(h.name); err != nil {
 			h.release()
 		}
 		return h, err
 	}
-	if release, err := j.local.Reserve(cache.Meta.ID, need); err == nil && cache.Meta.CanSeal {
+	fits := cache.Meta.CanSeal && cache.Meta.Refuses(api.FileSealed, j.sector.ID.Miner) == ""
+	if release, err := j.local.Reserve(ctx, cache.Meta.ID, need); err == nil && fits {
 		h = home{at: cache, release: release}
 	} else {
 		if err == nil {
 			release()
 		}
-		if h.at, h.release, err = j.room(ctx, "replica", need, true); err != nil {
+		if h.at, h.release, err = j.room(ctx, paths.Want{What: "replica", Types: api.FileSealed, Need: need, Sealing: true}); err != nil {
 			return h, err
 		}
 	}

@@ -57,7 +57,7 @@ func (j *job) updated(ctx context.Context, pieces []abi.PieceInfo) (com update.C
 	if err != nil {
 		return com, err
 	}
-	if at, ok := j.local.Find(j.sector.ID, api.FileUpdateCache); ok && exists(at.FilePath(j.sector.ID, api.FileUpdate)) &&
+	if at, ok := j.local.Find(ctx, j.sector.ID, api.FileUpdateCache); ok && exists(at.FilePath(j.sector.ID, api.FileUpdate)) &&
 		loadFinished(filepath.Join(at.FilePath(j.sector.ID, api.FileUpdateCache), updatedName), input, &com) &&
 		j.proveForm(ctx, at, asUpdated, com.SealedCID()) == nil {
 		return com, firstError(
@@ -70,7 +70,7 @@ func (j *job) updated(ctx context.Context, pieces []abi.PieceInfo) (com update.C
 		return com, j.publishUpdate(ctx, at, com.SealedCID())
 	}
 	need := paths.Need(updateFiles, j.size, true)
-	at, release, err := j.room(ctx, "updated replica", need, true)
+	at, release, err := j.room(ctx, paths.Want{What: "updated replica", Types: updateFiles, Need: need, Sealing: true})
 	if err != nil {
 		return com, err
 	}
