@@ -28,13 +28,30 @@ type restorer struct {
 // feed passes p on, appended to out, and returns how much of p was looked at:
 // all, unless it is done.
 func (r *restorer) feed(out, p []byte) ([]byte, int) {
-	for i, c := range p {
+	for i := 0; i < len(p); {
 		if r.done {
 			return out, i
 		}
-		out = r.one(out, c)
+		if n := r.plain(p[i:]); n > 0 {
+			out = append(out, p[i:i+n]...)
+			i += n
+			continue
+		}
+		out = r.one(out, p[i])
+		i++
 	}
 	return out, len(p)
+}
+
+// plain is how much of p is the inside of a text that does not matter.
+func (r *restorer) plain(p []byte) int {
+	if !r.inString || r.escaped || r.isKey || r.holding {
+		return 0
+	}
+	if n := bytes.IndexAny(p, `"\`); n >= 0 {
+		return n
+	}
+	return len(p)
 }
 
 func (r *restorer) level() int {
