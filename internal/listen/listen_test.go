@@ -89,8 +89,8 @@ func ends(t *testing.T, c net.Conn) {
 }
 
 func short() Limits {
-	return Limits{Header: 300 * time.Millisecond, Idle: 300 * time.Millisecond, Stall: 300 * time.Millisecond, SocketIdle: 300 * time.Millisecond,
-		Grace: 20 * time.Millisecond}
+	return Limits{Header: 300 * time.Millisecond, Idle: 300 * time.Millisecond, Stall: 300 * time.Millisecond,
+		SocketIdle: 300 * time.Millisecond, Grace: 20 * time.Millisecond}
 }
 
 const post = "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
@@ -230,78 +230,16 @@ func TestHonestClientAmongSilentOnes(t *testing.T) {
 	}
 }
 
-// fake is a peer with an address.
-type fake struct {
-	net.Conn
-	addr string
-}
-
-func (f fake) RemoteAddr() net.Addr {
-	a, err := net.ResolveTCPAddr("tcp", f.addr)
-	if err != nil {
-		panic(err)
-	}
-	return a
-}
-func (fake) Close() error                     { return nil }
-func (fake) SetReadDeadline(time.Time) error  { return nil }
-func (fake) SetWriteDeadline(time.Time) error { return nil }
-
-func TestSharesOfAddresses(t *testing.T) {
-	for addr, want := range map[string]string{
-		"10.0.0.1:1": "10.0.0.1", "[::ffff:10.0.0.1]:7": "10.0.0.1", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::/64",
-		"[2001:db8:1:2:ffff::4]:1": "2001:db8:1:2::/64", "[fe80::1%eth0]:1": "fe80::/64",
-	} {
-		require.Equal(t, want, shareOf(fake{addr: addr}.RemoteAddr()), addr)
-	}
-}
-
-// Who gives way: the longest waited for of the full address, else of the address
-// that has most; never somebody who is being answered.
-func TestWhoGivesWay(t *testing.T) {
-	tab := newTable(Limits{Conns: 5, ConnsPerAddress: 3}.withDefaults())
-	at := time.Now().Add(-time.Minute)
-	open := func(addr string, p phase) *Conn {
-		c := newConn(fake{addr: addr + ":1"}, tab)
-		c.phase = p
-		at = at.Add(time.Second)
-		c.since = at
-		require.True(t, tab.admit(c))
-		return c
-	}
-	a1, a2, a3 := open("10.0.0.1", phaseBusy), open("10.0.0.1", phaseHeader), open("10.0.0.1", phaseIdle)
-	a4 := open("10.0.0.1", phaseBusy)
-	require.True(t, a2.closed, "the oldest that is waited for")
-	require.False(t, a1.closed || a3.closed || a4.closed)
-	b1, b2 := open("10.0.0.2", phaseHeader), open("10.0.0.2", phaseHeader)
-	c1 := open("10.0.0.3", phaseHeader)
-	require.True(t, a3.closed, "of the address that has most")
-	require.False(t, b1.closed || b2.closed || c1.closed)
-	d1 := open("10.0.0.4", phaseBusy)
-	require.True(t, b1.closed, "a has only busy ones")
-	for _, c := range []*Conn{b2, c1} {
-		c.phase = phaseBusy
-	}
-	require.False(t, tab.admit(newConn(fake{addr: "10.0.0.5:1"}, tab)), "everybody is being answered")
-	require.False(t, d1.closed)
-	require.Equal(t, 5, tab.conns.n)
-	for _, c := range []*Conn{a1, a4, b2, c1, d1} {
-		_ = c.Close()
-		_ = c.Close() // again changes nothing
-	}
-	require.Zero(t, tab.conns.n)
-	require.Empty(t, tab.conns.by)
-}
-
 // A full share refuses with 429 when nobody can give way, and takes the request
 // when somebody ends in time.
 func TestRequestsWaitForASlot(t *testing.T) {
 	release := make(chan struct{})
 	var entered atomic.Int32
-	addr := serveHandler(t, Limits{Requests: 2, RequestsPerAddress: 1, Patience: 300 * time.Millisecond}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		entered.Add(1)
-		<-release
-	}))
+	addr := serveHandler(t, Limits{Requests: 2, RequestsPerAddress: 1, Patience: 300 * time.Millisecond},
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			entered.Add(1)
+			<-release
+		}))
 	code := make(chan int, 2)
 	get := func() {
 		resp, err := http.Get("http://" + addr)
@@ -378,18 +316,19 @@ func TestFilesGoOutWhole(t *testing.T) {
 
 // Websockets have a share of their own.
 func TestSocketsHaveAShare(t *testing.T) {
-	addr := serveHandler(t, Limits{Sockets: 2, SocketsPerAddress: 2, SocketIdle: time.Hour}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !Upgrades(r) {
-			return
-		}
-		c, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer func() { _ = c.Close() }()
-		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
-		_, _ = io.Copy(io.Discard, c)
-	}))
+	addr := serveHandler(t, Limits{Sockets: 2, SocketsPerAddress: 2, SocketIdle: time.Hour},
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !Upgrades(r) {
+				return
+			}
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				return
+			}
+			defer func() { _ = c.Close() }()
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+			_, _ = io.Copy(io.Discard, c)
+		}))
 	ask := func() string {
 		c := dial(t, addr, "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\n\r\n")
 		line, err := bufio.NewReader(c).ReadString('\n')
@@ -408,22 +347,4 @@ func TestSocketsHaveAShare(t *testing.T) {
 	_ = resp.Body.Close()
 	require.Equal(t, 200, resp.StatusCode)
 	http.DefaultClient.CloseIdleConnections()
-}
-
-func TestMeter(t *testing.T) {
-	at := time.Unix(1000, 0)
-	m := meter{stall: 30 * time.Second, fair: 100}
-	step := func(wait time.Duration, n int) bool {
-		require.Equal(t, at.Add(30*time.Second-m.spent), m.begin(at))
-		at = at.Add(wait)
-		fine := m.end(at, n)
-		at = at.Add(time.Hour) // between two waits nothing counts
-		return fine
-	}
-	require.True(t, step(29*time.Second, 1))
-	require.True(t, step(999*time.Millisecond, 98))
-	require.False(t, step(time.Millisecond, 0))
-	require.True(t, step(time.Millisecond, 1), "a hundred bytes in all")
-	require.True(t, step(20*time.Second, 1))
-	require.False(t, step(20*time.Second, 98))
 }

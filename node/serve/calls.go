@@ -121,7 +121,8 @@ func (c *calls) begin(k *call) (n uint64, why string) {
 	defer c.mu.Unlock()
 	switch {
 	case c.running >= maxCalls || c.running > 0 && c.bytes+k.bytes > maxRequests*c.limit:
-		return 0, fmt.Sprintf("too many calls at once on this connection (at most %d, and %d bytes); wait for answers", maxCalls, maxRequests*c.limit)
+		return 0, fmt.Sprintf("too many calls at once on this connection (at most %d, and %d bytes); wait for answers",
+			maxCalls, maxRequests*c.limit)
 	case k.subscribe && c.subscribed >= maxSubscriptions:
 		return 0, fmt.Sprintf("too many subscriptions on this connection (at most %d); end some", maxSubscriptions)
 	case k.subscribe && c.ever >= maxSubscribed:

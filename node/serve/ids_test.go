@@ -119,7 +119,8 @@ func TestBatchIDs(t *testing.T) {
 	s := startChain(t, Config{})
 	var calls []string
 	for i, id := range sentIDs {
-		calls = append(calls, fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":"Filecoin.%s","params":[]}`, id, []string{"StateNetworkName", "ChainHead", "No"}[i%3]))
+		method := []string{"StateNetworkName", "ChainHead", "No"}[i%3]
+		calls = append(calls, fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":"Filecoin.%s","params":[]}`, id, method))
 	}
 	calls = append(calls[:3:3], append([]string{`{"jsonrpc":"2.0","method":"Filecoin.StateNetworkName","params":[]}`}, calls[3:]...)...)
 	_, body := do(t, "POST", "http://"+s.Addr()+"/rpc/v1", "Bearer admin", " [ "+strings.Join(calls, " , ")+" ] ")
@@ -277,7 +278,8 @@ func TestStrangersDoNotFillTheLog(t *testing.T) {
 func TestSocketsThatAreWaitedForAreCut(t *testing.T) {
 	lim := listen.Limits{Stall: 300 * time.Millisecond, SocketIdle: 300 * time.Millisecond}
 	s := startChain(t, Config{Limits: lim})
-	for name, send := range map[string]string{"silent": "", "half a frame": "\x81\xfe\x10", "half a message": "\x01\x83\x00\x00\x00\x00{\"i"} {
+	for name, send := range map[string]string{"silent": "", "half a frame": "\x81\xfe\x10",
+		"half a message": "\x01\x83\x00\x00\x00\x00{\"i"} {
 		t.Run(name, func(t *testing.T) {
 			c := socketTo(t, s)
 			raw := c.NetConn()
@@ -295,7 +297,8 @@ func TestSocketsThatAreWaitedForAreCut(t *testing.T) {
 func TestSocketThatDoesNotReadIsCut(t *testing.T) {
 	e := &echoes{text: new(string)}
 	*e.text = strings.Repeat("x", 1<<20)
-	s := start(t, Config{Limits: listen.Limits{Stall: 300 * time.Millisecond, SocketIdle: time.Hour}}, Deps{}, func(s *Server) { s.RegisterChain(e) })
+	s := start(t, Config{Limits: listen.Limits{Stall: 300 * time.Millisecond, SocketIdle: time.Hour}}, Deps{},
+		func(s *Server) { s.RegisterChain(e) })
 	c := socketTo(t, s)
 	var err error
 	for begun := time.Now(); err == nil && time.Since(begun) < 20*time.Second; {
