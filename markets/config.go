@@ -20,6 +20,7 @@ import (
 
 	"quarry/api"
 	"quarry/markets/deals"
+	mnet "quarry/markets/net"
 	"quarry/markets/publish"
 )
 
@@ -60,6 +61,7 @@ type Config struct {
 
 	PollEpochs        abi.ChainEpoch // between looks at a sealing deal
 	MaxRetrievals     int            // at once
+	Streams           mnet.Slots     // deal and ask requests answered at once
 	UnsealOnRetrieval bool           // let a retrieval start an unseal when no readable copy exists
 }
 

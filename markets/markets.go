@@ -24,9 +24,6 @@ import (
 	"quarry/markets/wire"
 )
 
-// maxStreams is how many protocol streams are answered at once.
-const maxStreams = 128
-
 // Markets is the running subsystem. It implements api.Markets and api.Net.
 type Markets struct {
 	cfg       Config
@@ -95,7 +92,7 @@ func (m *Markets) build(ctx context.Context) (err error) {
 func (m *Markets) Run(ctx context.Context) error {
 	defer m.fetcher.Close()
 	defer m.retrieval.Close()
-	stop := mnet.Serve(ctx, m.deps.Host, mnet.DefaultLimits(wire.MaxMessage), maxStreams, m.deps.Log, m.handlers())
+	stop := mnet.Serve(ctx, m.deps.Host, mnet.DefaultLimits(wire.MaxMessage), m.cfg.Streams, m.deps.Log, m.handlers())
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.publisher.Run(ctx) })

@@ -12,6 +12,7 @@ import (
 	"quarry/api"
 	"quarry/chain/msgs"
 	"quarry/markets"
+	mnet "quarry/markets/net"
 	"quarry/node/config"
 	"quarry/node/repo"
 )
@@ -54,6 +55,7 @@ func MapConfig(dir string, cfg config.Config) (Settings, error) {
 		RepoDir: dir, Mining: sub.EnableMining, Sealing: sub.EnableSealing, SectorStorage: sub.EnableSectorStorage, Markets: sub.EnableMarkets,
 		SealerInfo: sub.SealerApiInfo, SectorIndexInfo: sub.SectorIndexApiInfo,
 		Listen: cfg.API.ListenAddress, RemoteURL: remoteURL(cfg.API.RemoteListenAddress), MaxRequestBytes: cfg.API.MaxRequestBytes,
+		Limits: listenLimits(cfg),
 		SealingOpts: SealingOptions{
 			WaitDealsDelay: cfg.Sealing.WaitDealsDelay.Epoch(), CCLifetime: cfg.Sealing.CommittedCapacitySectorLifetime.Epoch(),
 			StartEpochBuffer:    cfg.Dealmaking.StartEpochSealingBuffer.Epoch(),
@@ -134,6 +136,11 @@ func marketsConfig(cfg config.Config) (markets.Config, error) {
 	m.MaxDealsPerMsg, m.CollateralMultiplier = int(d.MaxDealsPerPublishMsg), int64(d.MaxProviderCollateralMultiplier)
 	m.MaxStagingBytes, m.PublishBuffer = d.MaxStagingDealsBytes, d.StartEpochSealingBuffer.Epoch()
 	m.Transfers, m.MaxRetrievals = int(d.SimultaneousTransfersForStorage), int(d.SimultaneousTransfersForRetrieval)
+	m.Streams = mnet.Slots{
+		All:        int(cfg.Libp2p.MaxRequests),
+		PerPeer:    int(cfg.Libp2p.MaxRequestsPerPeer),
+		PerAddress: int(cfg.Libp2p.MaxRequestsPerAddress),
+	}
 	m.AllowPrivateIPs, m.UnsealOnRetrieval = d.AllowPrivateIPs, d.UnsealOnRetrieval
 	return m, nil
 }

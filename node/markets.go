@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -13,6 +12,8 @@ import (
 	"quarry/api"
 	"quarry/chain/msgs"
 	"quarry/internal/lifecycle"
+	"quarry/internal/listen"
+	"quarry/internal/loglimit"
 	"quarry/markets"
 	mnet "quarry/markets/net"
 	"quarry/node/repo"
@@ -63,7 +64,8 @@ func (n *Node) runMarkets(ctx context.Context, out senders, now *late[*liveMarke
 	if err != nil {
 		return err
 	}
-	h, err := mnet.NewHost(mnet.Config{Key: priv, Listen: n.set.Libp2pListen, Announce: n.set.Libp2pAnnounce, Log: n.log.With("part", "libp2p")})
+	h, err := mnet.NewHost(mnet.Config{Key: priv, Listen: n.set.Libp2pListen, Announce: n.set.Libp2pAnnounce,
+		Limits: n.set.Limits.Libp2p, Log: n.log.With("part", "libp2p")})
 	if err != nil {
 		return err
 	}
@@ -110,25 +112,12 @@ func lateHandler[T any](now *late[T], of func(T) http.Handler) http.Handler {
 // runRetrieval is one life of the public listener: no token, no RPC, only
 // content.
 func (n *Node) runRetrieval(ctx context.Context, h http.Handler, up func()) error {
-	ln, err := net.Listen("tcp", n.set.RetrievalListen)
+	log := loglimit.Logger(n.log.With("part", "retrieval")) // strangers can cause these lines at will
+	ln, err := listen.Open(listen.Config{Address: n.set.RetrievalListen, Limits: n.set.Limits.Retrieval, Log: log})
 	if err != nil {
 		return fmt.Errorf("listen for retrievals on %s (is the port taken?): %w", n.set.RetrievalListen, err)
 	}
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10}
 	n.log.Info("serving retrievals", "address", ln.Addr().String())
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ln) }()
 	up()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if err := srv.Shutdown(stop); err != nil {
-		_ = srv.Close() // cut what is left
-	}
-	<-done
-	return nil
+	return ln.Serve(ctx, ln.Server(h), 5*time.Second)
 }

@@ -237,6 +237,7 @@ func (n *Node) bind(ctx context.Context) (err error) {
 		Absent:          n.absent(),
 		StopBudget:      min(10*time.Second, n.budget/3),
 		Instance:        n.common.session.String(),
+		Limits:          n.set.Limits.API,
 	}
 	n.srv, err = serve.New(cfg, serve.Deps{Verify: n.repo.Tokens().Verify, Log: n.log.With("part", "api")})
 	if err != nil {

@@ -27,6 +27,7 @@ type Settings struct {
 	Listen          string // API, host:port or multiaddr
 	RemoteURL       string // http://host:port others reach the API at; empty: as bound
 	MaxRequestBytes int64
+	Limits          ListenLimits
 
 	SealingOpts SealingOptions
 	Fees        FeeLimits

@@ -16,6 +16,8 @@ import (
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"quarry/internal/loglimit"
 )
 
 // Config describes the libp2p host.
@@ -26,6 +28,7 @@ type Config struct {
 	QUIC     bool           // also speak quic-v1 (needed for /udp/../quic-v1 in Listen)
 	ConnLow  int            // connections kept when trimming, 0 = 100
 	ConnHigh int            // connections that start trimming, 0 = 200
+	Limits   HostLimits
 	Log      *slog.Logger
 }
 
@@ -36,7 +39,7 @@ func NewHost(cfg Config) (host.Host, error) {
 		return nil, errors.New("libp2p host: no identity key given")
 	}
 	if cfg.Log != nil {
-		gologshim.SetDefaultHandler(cfg.Log.Handler())
+		gologshim.SetDefaultHandler(loglimit.New(cfg.Log.Handler(), loglimit.Config{})) // strangers can cause some of its lines
 	}
 	announce, err := parseAddrs(cfg.Announce)
 	if err != nil {
@@ -50,8 +53,12 @@ func NewHost(cfg Config) (host.Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("libp2p connection manager: %w", err)
 	}
+	rm, err := cfg.Limits.manager()
+	if err != nil {
+		return nil, fmt.Errorf("libp2p resource manager: %w", err)
+	}
 	opts := []libp2p.Option{
-		libp2p.Identity(cfg.Key), libp2p.ConnectionManager(cm),
+		libp2p.Identity(cfg.Key), libp2p.ConnectionManager(cm), libp2p.ResourceManager(rm),
 		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New), libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),

@@ -58,7 +58,7 @@ func TestExchange(t *testing.T) {
 			s, c := pair(t, quic)
 			defer s.Close()
 			defer c.Close()
-			stop := Serve(context.Background(), s, DefaultLimits(1000), 4, slog.New(slog.DiscardHandler), map[string]Handler{
+			stop := Serve(context.Background(), s, DefaultLimits(1000), Slots{All: 4}, slog.New(slog.DiscardHandler), map[string]Handler{
 				proto: func(_ context.Context, from peer.ID, r io.Reader) (cbg.CBORMarshaler, error) {
 					require.Equal(t, c.ID(), from)
 					var e echo
@@ -82,7 +82,7 @@ func TestHostileStreams(t *testing.T) {
 	var read atomic.Int64
 	errs := make(chan error, 8)
 	lim := Limits{MaxBytes: 4096, Read: 300 * time.Millisecond, Handle: time.Second, Write: time.Second}
-	stop := Serve(context.Background(), s, lim, 4, slog.New(slog.DiscardHandler), map[string]Handler{
+	stop := Serve(context.Background(), s, lim, Slots{All: 4}, slog.New(slog.DiscardHandler), map[string]Handler{
 		proto: func(_ context.Context, _ peer.ID, r io.Reader) (cbg.CBORMarshaler, error) {
 			var e echo
 			err := e.UnmarshalCBOR(io.TeeReader(r, counter{&read}))
@@ -120,7 +120,7 @@ func TestSlotsAndStop(t *testing.T) {
 	defer c.Close()
 	entered, leave := make(chan struct{}, 2), make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
-	stop := Serve(ctx, s, DefaultLimits(100), 1, slog.New(slog.DiscardHandler), map[string]Handler{
+	stop := Serve(ctx, s, DefaultLimits(100), Slots{All: 1}, slog.New(slog.DiscardHandler), map[string]Handler{
 		proto: func(ctx context.Context, _ peer.ID, r io.Reader) (cbg.CBORMarshaler, error) {
 			entered <- struct{}{}
 			select {

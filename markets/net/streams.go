@@ -13,11 +13,14 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	cbg "github.com/whyrusleeping/cbor-gen"
+
+	"quarry/internal/loglimit"
 )
 
 // Limits of one request and answer exchange.
 type Limits struct {
 	MaxBytes int64         // of the request
+	First    time.Duration // its first byte; 0: Read
 	Read     time.Duration // whole request
 	Handle   time.Duration // the work in between
 	Write    time.Duration // whole answer
@@ -26,29 +29,29 @@ type Limits struct {
 // DefaultLimits are those of Boost, with a work time below the 30 s after which
 // clients were seen to give up.
 func DefaultLimits(maxBytes int64) Limits {
-	return Limits{MaxBytes: maxBytes, Read: 10 * time.Second, Handle: 25 * time.Second, Write: 10 * time.Second}
+	return Limits{MaxBytes: maxBytes, First: 3 * time.Second, Read: 10 * time.Second, Handle: 25 * time.Second, Write: 10 * time.Second}
 }
 
 // Handler answers one request. A nil answer resets the stream.
 type Handler func(ctx context.Context, from peer.ID, req io.Reader) (cbg.CBORMarshaler, error)
 
 // Serve answers each protocol with one CBOR value per stream until ctx ends;
-// handlers still running then have their context cancelled. slots bounds the
-// streams served at once; more are reset.
-func Serve(ctx context.Context, h host.Host, lim Limits, slots int, log *slog.Logger, handlers map[string]Handler) (stop func()) {
-	sem := make(chan struct{}, slots)
+// handlers still running then have their context cancelled. Streams for which
+// there is no slot are reset, and so is one that gives way to another.
+func Serve(ctx context.Context, h host.Host, lim Limits, of Slots, log *slog.Logger, handlers map[string]Handler) (stop func()) {
+	table := newSlots(of)
+	log = loglimit.Logger(log) // strangers can cause these lines at will
 	for id, fn := range handlers {
 		h.SetStreamHandler(protocol.ID(id), func(s lnet.Stream) {
-			select {
-			case sem <- struct{}{}:
-				defer func() { <-sem }()
-			default:
+			slot := table.take(s)
+			if slot == nil {
 				_ = s.Reset()
 				return
 			}
-			if err := answer(ctx, s, lim, fn); err != nil {
+			defer table.leave(slot)
+			if err := answer(ctx, slot, lim, fn); err != nil {
 				_ = s.Reset()
-				log.Warn("stream failed", "protocol", id, "peer", s.Conn().RemotePeer(), "error", err)
+				log.Warn("stream failed", "protocol", id, "peer", slot.peer, "error", err)
 			}
 		})
 	}
@@ -56,24 +59,33 @@ func Serve(ctx context.Context, h host.Host, lim Limits, slots int, log *slog.Lo
 		for id := range handlers {
 			h.RemoveStreamHandler(protocol.ID(id))
 		}
-		for range slots { // wait for the streams being answered
-			sem <- struct{}{}
-		}
+		table.close() // waits for the streams being answered
 	}
 }
 
-func answer(ctx context.Context, s lnet.Stream, lim Limits, fn Handler) error {
+func answer(ctx context.Context, slot *slot, lim Limits, fn Handler) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	s := slot.s
 	ctx, cancel := context.WithTimeout(ctx, lim.Read+lim.Handle)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = s.SetDeadline(time.Now()) })
 	defer stop()
-	if err := s.SetReadDeadline(time.Now().Add(lim.Read)); err != nil {
+	begun := time.Now()
+	in := bufio.NewReader(io.LimitReader(slot, lim.MaxBytes))
+	if lim.First > 0 && lim.First < lim.Read {
+		if err := s.SetReadDeadline(begun.Add(lim.First)); err != nil {
+			return err
+		}
+		if _, err := in.Peek(1); err != nil {
+			return fmt.Errorf("nothing was asked: %w", err)
+		}
+	}
+	if err := s.SetReadDeadline(begun.Add(lim.Read)); err != nil {
 		return err
 	}
-	resp, err := fn(ctx, s.Conn().RemotePeer(), bufio.NewReader(io.LimitReader(s, lim.MaxBytes)))
+	resp, err := fn(ctx, slot.peer, in)
 	if err != nil {
 		return err
 	}
@@ -81,7 +93,7 @@ func answer(ctx context.Context, s lnet.Stream, lim Limits, fn Handler) error {
 	if err := s.SetWriteDeadline(time.Now().Add(lim.Write)); err != nil {
 		return err
 	}
-	if err := resp.MarshalCBOR(s); err != nil {
+	if err := resp.MarshalCBOR(slot); err != nil {
 		return fmt.Errorf("write answer: %w", err)
 	}
 	return s.Close()

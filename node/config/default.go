@@ -4,11 +4,30 @@ package config
 // values (lotus node/config/def.go v1.17.2) where the key is Lotus's.
 func Default() Config {
 	return Config{
-		API: API{ListenAddress: "/ip4/127.0.0.1/tcp/2345/http", MaxRequestBytes: 10 << 20},
+		API: API{
+			ListenAddress:            "/ip4/127.0.0.1/tcp/2345/http",
+			MaxRequestBytes:          10 << 20,
+			MaxConnections:           1024,
+			MaxConnectionsPerAddress: 512,
+			MaxWebsockets:            512,
+			MaxWebsocketsPerAddress:  256,
+		},
 		Subsystems: Subsystems{
 			EnableMining: true, EnableSealing: true, EnableSectorStorage: true, EnableMarkets: true,
 		},
-		Libp2p: Libp2p{ListenAddresses: []string{"/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"}, AnnounceAddresses: []string{}},
+		Libp2p: Libp2p{
+			ListenAddresses:          []string{"/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"},
+			AnnounceAddresses:        []string{},
+			MaxConnections:           512,
+			MaxConnectionsPerAddress: 16,
+			MaxConnectionsPerPeer:    8,
+			MaxStreams:               4096,
+			MaxStreamsPerPeer:        128,
+			MaxMemoryBytes:           256 << 20,
+			MaxRequests:              128,
+			MaxRequestsPerAddress:    64,
+			MaxRequestsPerPeer:       16,
+		},
 		Dealmaking: Dealmaking{
 			ConsiderOnlineStorageDeals:        true,
 			ConsiderVerifiedStorageDeals:      true,
@@ -21,6 +40,9 @@ func Default() Config {
 			MaxProviderCollateralMultiplier:   2,
 			SimultaneousTransfersForStorage:   20,
 			SimultaneousTransfersForRetrieval: 256,
+			MaxRetrievalsPerAddress:           128,
+			MaxRetrievalConnections:           1024,
+			MaxRetrievalConnectionsPerAddress: 512,
 			StartEpochSealingBuffer:           480,
 			UnsealOnRetrieval:                 true,
 		},

@@ -23,6 +23,16 @@ type API struct {
 	RemoteListenAddress string
 	// MaxRequestBytes bounds one JSON-RPC request, bytes.
 	MaxRequestBytes int64
+	// MaxConnections is how many connections are open at once. When all are, the
+	// one that was waited for longest gives way, of the address that has most.
+	MaxConnections uint64
+	// MaxConnectionsPerAddress is how many of them one address has: an IPv4 address
+	// or an IPv6 /64. Behind a proxy everybody has the proxy's.
+	MaxConnectionsPerAddress uint64
+	// MaxWebsockets is how many of them are websockets.
+	MaxWebsockets uint64
+	// MaxWebsocketsPerAddress is how many of these one address has.
+	MaxWebsocketsPerAddress uint64
 }
 
 // Subsystems says which parts run in this process and where the others are.
@@ -50,6 +60,26 @@ type Libp2p struct {
 	// AnnounceAddresses, when not empty, are told to others instead of the bound
 	// ones.
 	AnnounceAddresses []string
+	// MaxConnections is how many connections of peers are open at once.
+	MaxConnections uint64
+	// MaxConnectionsPerAddress is how many of them one IPv4 address or IPv6 /64 has;
+	// this host itself may have all.
+	MaxConnectionsPerAddress uint64
+	// MaxConnectionsPerPeer is how many of them one peer has.
+	MaxConnectionsPerPeer uint64
+	// MaxStreams is how many streams are open at once, of all protocols.
+	MaxStreams uint64
+	// MaxStreamsPerPeer is how many of them one peer has.
+	MaxStreamsPerPeer uint64
+	// MaxMemoryBytes bounds the buffers of all connections.
+	MaxMemoryBytes uint64
+	// MaxRequests is how many deal and ask requests are answered at once. When all
+	// are taken the oldest that only waits for its peer gives way.
+	MaxRequests uint64
+	// MaxRequestsPerAddress is how many of them one IPv4 address or IPv6 /64 has.
+	MaxRequestsPerAddress uint64
+	// MaxRequestsPerPeer is how many of them one peer has.
+	MaxRequestsPerPeer uint64
 }
 
 // Dealmaking is the storage and retrieval market.
@@ -92,6 +122,14 @@ type Dealmaking struct {
 	// RetrievalListenAddress is host:port of the public HTTP retrieval server;
 	// empty for none.
 	RetrievalListenAddress string
+	// MaxRetrievalsPerAddress is how many retrievals one IPv4 address or IPv6 /64
+	// has at once.
+	MaxRetrievalsPerAddress uint64
+	// MaxRetrievalConnections is how many connections the retrieval server keeps
+	// open.
+	MaxRetrievalConnections uint64
+	// MaxRetrievalConnectionsPerAddress is how many of them one address has.
+	MaxRetrievalConnectionsPerAddress uint64
 	// UnsealOnRetrieval lets a retrieval start an unseal when no readable copy
 	// exists.
 	UnsealOnRetrieval bool

@@ -65,6 +65,7 @@ func (c Config) values() []error {
 	if c.API.MaxRequestBytes < 1<<16 {
 		bad("API.MaxRequestBytes", "%d is too small for ordinary requests; use at least 65536", c.API.MaxRequestBytes)
 	}
+	errs = append(errs, c.shares()...)
 	if c.Subsystems.EnableMarkets {
 		errs = append(errs, c.markets()...)
 	}

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +8,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"quarry/api"
+	"quarry/internal/listen"
 )
-
-// bodyTime bounds the reading of one JSON-RPC request.
-const bodyTime = time.Minute
 
 type callerKey struct{}
 
@@ -113,41 +109,43 @@ func (s *Server) pinned(next http.Handler) http.Handler {
 	})
 }
 
-// limitBody reads the whole request under a size and a time limit before the
-// RPC library sees it, and bounds the frames of a websocket.
-func (s *Server) limitBody(next http.Handler) http.Handler {
+// edge reads the whole request under the limits before the RPC library sees it,
+// takes its ids out and puts them back into the answer. Websockets get the same,
+// message by message.
+func (s *Server) edge(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade") {
-			next.ServeHTTP(&limitedHijacker{ResponseWriter: w, limit: s.cfg.MaxRequestBytes}, r)
+		if listen.Upgrades(r) {
+			next.ServeHTTP(&socketHijacker{ResponseWriter: w, limit: s.cfg.MaxRequestBytes, subscribes: s.subscribes}, r)
 			return
 		}
 		if r.Method != http.MethodPost {
 			http.Error(w, "JSON-RPC takes POST or a websocket", http.StatusMethodNotAllowed)
 			return
 		}
-		// The deadline must be gone again before the call runs: the server notices a
-		// vanished caller by reading on.
-		rc := http.NewResponseController(w)
-		_ = rc.SetReadDeadline(time.Now().Add(bodyTime)) // unsupported only in tests with a recorder
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.cfg.MaxRequestBytes))
-		_ = rc.SetReadDeadline(time.Time{})
 		var tooBig *http.MaxBytesError
 		if errors.As(err, &tooBig) {
-			rpcRefusal(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("request bigger than maximum %d allowed", s.cfg.MaxRequestBytes))
+			rpcRefusal(w, http.StatusRequestEntityTooLarge, codeParse, fmt.Sprintf("request bigger than maximum %d allowed", s.cfg.MaxRequestBytes))
 			return
 		}
 		if err != nil {
-			rpcRefusal(w, http.StatusRequestTimeout, "reading the request failed") // the link, not the request: it may come again
+			// The link, not the request: it may come again.
+			rpcRefusal(w, http.StatusRequestTimeout, codeParse, "reading the request failed")
 			return
 		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		next.ServeHTTP(w, r)
+		parts, ids, err := swapIDs(body)
+		if err != nil {
+			rpcRefusal(w, http.StatusBadRequest, codeInvalid, err.Error())
+			return
+		}
+		r.Body = joined(parts)
+		next.ServeHTTP(&answerWriter{ResponseWriter: w, restorer: restorer{id: ids.restore}}, r)
 	})
 }
 
-// rpcRefusal answers in the shape of a JSON-RPC parse error.
-func rpcRefusal(w http.ResponseWriter, status int, text string) {
+// rpcRefusal answers in the shape of a JSON-RPC error.
+func rpcRefusal(w http.ResponseWriter, status, code int, text string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	fmt.Fprintf(w, `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":%q}}`+"\n", text)
+	_, _ = w.Write(append(refusal(nil, code, text), '\n')) // the caller went away
 }

@@ -3,13 +3,13 @@ package serve
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
 	"github.com/filecoin-project/go-jsonrpc"
 
 	"quarry/api"
+	"quarry/internal/listen"
 )
 
 // RunEarly serves, on the address that Run will serve, what a process can
@@ -17,15 +17,12 @@ import (
 // Every other method fails with missing, and /health/readyz says it. It ends
 // with ctx and leaves the listener open for Run.
 func (s *Server) RunEarly(ctx context.Context, common api.Common, missing error) error {
-	ln, ok := s.ln.(*net.TCPListener)
-	if !ok {
-		return fmt.Errorf("serve %s: a listener of type %T cannot be lent", s.Addr(), s.ln)
-	}
 	deps := s.deps
 	deps.Ready = func(context.Context) error { return missing }
 	cfg := s.cfg
 	cfg.Absent = nil
-	early := assemble(cfg, deps, lent{ln})
+	early := assemble(cfg, deps, s.ln)
+	early.lent = true
 	early.RegisterCommon(common)
 	later := func(ctx context.Context, m api.Method, _ func(context.Context) error) error {
 		if err := early.allowed(ctx, m); err != nil {
@@ -39,23 +36,24 @@ func (s *Server) RunEarly(ctx context.Context, common api.Common, missing error)
 		early.register(receiver)
 	}
 	err := early.Run(ctx)
-	if derr := ln.SetDeadline(time.Time{}); err == nil && derr != nil {
+	if derr := s.ln.SetDeadline(time.Time{}); err == nil && derr != nil {
 		err = fmt.Errorf("take the listener %s back: %w", s.Addr(), derr)
 	}
 	return err
 }
 
 // lent is a listener whose Close only ends the waiting Accept.
-type lent struct{ *net.TCPListener }
+type lent struct{ *listen.Listener }
 
 func (l lent) Close() error { return l.SetDeadline(time.Now()) }
 
 // assemble makes a server with the routes that every one has.
-func assemble(cfg Config, deps Deps, ln net.Listener) *Server {
-	s := &Server{cfg: cfg, deps: deps, ln: ln, mux: http.NewServeMux(), served: map[api.Subsystem]bool{}}
+func assemble(cfg Config, deps Deps, ln *listen.Listener) *Server {
+	s := &Server{cfg: cfg, deps: deps, ln: ln, mux: http.NewServeMux(), served: map[api.Subsystem]bool{}, channels: map[string]bool{}}
+	muteLibrary()
 	s.rpc = jsonrpc.NewServer(jsonrpc.WithServerErrors(errorTable()), jsonrpc.WithMaxRequestSize(cfg.MaxRequestBytes))
 	for _, p := range []string{"/rpc/v0", "/rpc/v1"} {
-		s.route(Route{Pattern: p}, s.pinned(s.limitBody(s.rpc)))
+		s.route(Route{Pattern: p}, s.pinned(s.edge(s.rpc)))
 	}
 	s.HandlePublic("/health/livez", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
 	s.HandlePublic("/health/readyz", http.HandlerFunc(s.readyz))

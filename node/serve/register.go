@@ -1,6 +1,12 @@
 package serve
 
-import "quarry/api"
+import (
+	"reflect"
+
+	logging "github.com/ipfs/go-log/v2"
+
+	"quarry/api"
+)
 
 // Namespace of every method on the wire.
 const Namespace = "Filecoin"
@@ -14,7 +20,24 @@ func (s *Server) register(receiver any, subs ...api.Subsystem) {
 	for _, sub := range subs {
 		s.served[sub] = true
 	}
+	t := reflect.TypeOf(receiver)
+	for i := range t.NumMethod() {
+		if m := t.Method(i); m.Type.NumOut() > 0 && m.Type.Out(0).Kind() == reflect.Chan {
+			s.channels[Namespace+"."+m.Name] = true
+		}
+	}
 	s.rpc.Register(Namespace, receiver)
+}
+
+// subscribes tells whether a method opens a subscription. Registration is over
+// when calls come.
+func (s *Server) subscribes(method string) bool { return s.channels[method] }
+
+// muteLibrary takes the RPC library its own log: it writes a line for every call
+// that is wrong in some way, and anybody can make such calls. Callers are told
+// what is wrong, panics in methods are logged by guard.
+func muteLibrary() {
+	_ = logging.SetLogLevel("rpc", "fatal") // a level that there is
 }
 
 // RegisterChain serves the full-node interface.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"quarry/api"
+	"quarry/internal/listen"
+	"quarry/internal/loglimit"
 
 	"github.com/filecoin-project/go-jsonrpc"
 	"github.com/multiformats/go-multiaddr"
@@ -28,6 +30,8 @@ type Config struct {
 	DefaultPerms []api.Permission
 	// MaxRequestBytes bounds one JSON-RPC request; 10 MiB by default.
 	MaxRequestBytes int64
+	// Limits of connections and of waiting for callers.
+	Limits listen.Limits
 	// Absent says, for subsystems that are not registered, who serves them. Calls
 	// to them answer api.ErrNotServedHere with this text. A subsystem neither
 	// registered nor named here is an unknown method.
@@ -54,7 +58,8 @@ type Deps struct {
 type Server struct {
 	cfg  Config
 	deps Deps
-	ln   net.Listener
+	ln   *listen.Listener
+	lent bool // the listener belongs to another server
 	rpc  *jsonrpc.RPCServer
 	mux  *http.ServeMux
 
@@ -63,6 +68,8 @@ type Server struct {
 	served  map[api.Subsystem]bool
 	hasNet  bool
 	routes  []Route
+	// channels are the methods that open a subscription.
+	channels map[string]bool
 }
 
 // Route is one registered pattern, for tests and for the routes listing.
@@ -90,7 +97,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	ln, err := net.Listen("tcp", hostport)
+	// Strangers can cause these lines at will.
+	deps.Log = loglimit.Logger(deps.Log)
+	ln, err := listen.Open(listen.Config{Address: hostport, Limits: cfg.Limits, Log: deps.Log})
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w (is another process of this kind running? change API.ListenAddress)", cfg.Listen, err)
 	}
@@ -188,16 +197,14 @@ func (s *Server) Run(ctx context.Context) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var active sync.WaitGroup // hijacked connections are not seen by Shutdown
-	srv := &http.Server{
-		Handler:           s.recoverer(&active),
-		BaseContext:       func(net.Listener) context.Context { return base },
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.deps.Log.Handler(), slog.LevelDebug),
+	srv := s.ln.Server(s.recoverer(&active))
+	srv.BaseContext = func(net.Listener) context.Context { return base }
+	var ln net.Listener = s.ln
+	if s.lent {
+		ln = lent{s.ln}
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(s.ln) }()
+	go func() { ended <- srv.Serve(ln) }()
 	select {
 	case err := <-ended:
 		cancel()
