@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/urfave/cli/v2"
 
 	"quarry/api"
@@ -188,3 +189,7 @@ func (nobody) StorageReportHealth(context.Context, api.PathHealth) error {
 func (nobody) StorageDeclareSectors(context.Context, []api.SectorFile) error { return nil }
 
 func (nobody) StorageDropSectors(context.Context, []api.SectorFile) error { return nil }
+
+func (nobody) StorageFindSector(context.Context, abi.SectorID, api.FileType) ([]api.SectorLocationInfo, error) {
+	return nil, nil
+}

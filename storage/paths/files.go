@@ -135,8 +135,9 @@ func (l *Local) well() []Path {
 }
 
 // Remove deletes files of the sector, of all kinds in types, from every path of
-// this process except keep, and tells the index. Missing files are no error; a
-// path that is not well is one, because nobody knows what lies on it.
+// this process except keep, and tells the index. Missing files are no error. On a
+// path that is away it is put off until the path is back; meanwhile nobody is told
+// of what may lie there.
 func (l *Local) Remove(ctx context.Context, s abi.SectorID, types api.FileType, keep ...api.StorageID) error {
 	var errs []error
 	for _, p := range l.Paths() {
@@ -145,19 +146,31 @@ func (l *Local) Remove(ctx context.Context, s abi.SectorID, types api.FileType, 
 		}
 		for _, t := range api.AllFileTypes {
 			if types.Has(t) {
-				errs = append(errs, l.removeOne(ctx, p, s, t))
+				errs = append(errs, l.removeOne(ctx, p, s, t, len(keep) == 0))
 			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (l *Local) removeOne(ctx context.Context, p Path, s abi.SectorID, t api.FileType) error {
+func (l *Local) removeOne(ctx context.Context, p Path, s abi.SectorID, t api.FileType, all bool) error {
 	err := l.deps.Breaker.Do(ctx, p.Dir, scanLimit, func(context.Context) error { return p.remove(s, t) })
+	if isAway(err) && ctx.Err() == nil {
+		l.log.Warn("a copy is deleted when its path is back", "path", p.Dir, "kind", t, "sector", api.SectorName(s), "err", err)
+		err = l.owe(deletion{Storage: p.Meta.ID, Sector: s, Type: t, All: all})
+	}
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", p.FilePath(s, t), err)
 	}
 	return l.Drop(ctx, api.SectorFile{Sector: s, Type: t, Storage: p.Meta.ID})
+}
+
+// isAway tells a path that cannot be used now from a file that cannot be deleted.
+func isAway(err error) bool {
+	var unmounted *api.ErrBusy
+	var hung *breaker.ErrHung
+	var slow *breaker.ErrSlow
+	return errors.As(err, &unmounted) || errors.As(err, &hung) || errors.As(err, &slow)
 }
 
 // remove deletes a file with all that was begun of it.

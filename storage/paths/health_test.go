@@ -197,7 +197,6 @@ func TestNothingIsWrittenBelowAMount(t *testing.T) {
 		"make":    second(p.MadePath(sector, api.FileSealed)),
 		"publish": p.Publish(sector, api.FileSealed),
 		"made":    p.PublishMade(sector, api.FileSealed),
-		"remove":  l.Remove(t.Context(), sector, api.FileSealed, "b"),
 	} {
 		require.ErrorAs(t, err, &busy, name)
 		require.ErrorContains(t, err, "not mounted", name)
@@ -520,5 +519,68 @@ func TestHeldDirectoryWaits(t *testing.T) {
 		require.Zero(t, holds)
 		l.Release()
 		require.Zero(t, holds)
+	})
+}
+
+// TestDeletionOnAPathThatIsAwayIsPutOff: work does not wait for the path; what was
+// to go is not declared when it is back, and goes then, unless it is the last copy
+// that is known.
+func TestDeletionOnAPathThatIsAwayIsPutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, idx, a, b := twoPaths(t, newDisk())
+		run(t, l)
+		file := Path{Dir: a}.FilePath(sector, api.FileSealed)
+		require.NoError(t, os.WriteFile(file, nil, 0o600))
+		require.NoError(t, os.WriteFile(Path{Dir: a}.FilePath(sector, api.FileUnsealed), nil, 0o600))
+		here := api.SectorFile{Sector: sector, Type: api.FileSealed, Storage: "a", Primary: true}
+		other := api.SectorFile{Sector: sector, Type: api.FileSealed, Storage: "b", Primary: true}
+		require.NoError(t, l.Declare(t.Context(), here, other))
+		aside := filepath.Join(t.TempDir(), "aside")
+		unmount := func() {
+			require.NoError(t, os.Rename(a, aside))
+			require.NoError(t, os.Mkdir(a, 0o700))
+		}
+		mount := func() {
+			require.NoError(t, os.Remove(a), "nothing was written below the mount")
+			require.NoError(t, os.Rename(aside, a))
+		}
+		unmount()
+		require.NoError(t, os.WriteFile(Path{Dir: b}.FilePath(sector, api.FileSealed), nil, 0o600))
+		require.NoError(t, l.Remove(t.Context(), sector, api.FileSealed, "b"))
+		require.NoError(t, l.Remove(t.Context(), sector, api.FileSealed, "b"), "again")
+		require.NoError(t, l.Remove(t.Context(), sector, api.FileUnsealed))
+		require.False(t, idx.knows(here))
+		require.Len(t, l.owed, 2)
+
+		again, err := Open(l.cfg, Deps{Index: idx}) // the process is restarted meanwhile
+		require.NoError(t, err)
+		require.Equal(t, l.owed, again.owed)
+
+		require.NoError(t, os.Remove(Path{Dir: b}.FilePath(sector, api.FileSealed)))
+		require.NoError(t, idx.StorageDropSectors(t.Context(), []api.SectorFile{other}))
+		mount()
+		time.Sleep(6 * time.Minute)
+		_, err = os.Stat(file)
+		require.NoError(t, err, "it may be the last copy")
+		require.False(t, idx.knows(here), "but it is not used")
+		_, err = os.Stat(Path{Dir: a}.FilePath(sector, api.FileUnsealed))
+		require.ErrorIs(t, err, os.ErrNotExist, "no copy of that was to stay")
+
+		require.NoError(t, os.WriteFile(Path{Dir: b}.FilePath(sector, api.FileSealed), nil, 0o600))
+		require.NoError(t, l.Declare(t.Context(), other))
+		time.Sleep(6 * time.Minute)
+		_, err = os.Stat(file)
+		require.ErrorIs(t, err, os.ErrNotExist)
+		require.Empty(t, l.owed)
+
+		unmount()
+		require.NoError(t, l.Remove(t.Context(), sector, api.FileSealed, "b"))
+		mount()
+		require.NoError(t, os.WriteFile(file, nil, 0o600))
+		require.NoError(t, l.Declare(t.Context(), here), "a new file in its place is another one")
+		time.Sleep(6 * time.Minute)
+		require.True(t, idx.knows(here))
+		_, err = os.Stat(file)
+		require.NoError(t, err)
 	})
 }

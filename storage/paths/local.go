@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/filecoin-project/go-state-types/abi"
+
 	"quarry/api"
 	"quarry/internal/breaker"
 )
@@ -21,6 +23,7 @@ type Index interface {
 	StorageReportHealth(ctx context.Context, h api.PathHealth) error
 	StorageDeclareSectors(ctx context.Context, files []api.SectorFile) error
 	StorageDropSectors(ctx context.Context, files []api.SectorFile) error
+	StorageFindSector(ctx context.Context, s abi.SectorID, t api.FileType) ([]api.SectorLocationInfo, error)
 }
 
 // Config of a Local.
@@ -60,6 +63,7 @@ type Local struct {
 
 	mu     sync.Mutex
 	places []*place      // in the order in which they were configured
+	owed   []deletion    // on paths that were away
 	grown  chan struct{} // a signal: a place has come
 	mute   bool          // the index refuses declarations from us: another process makes them
 }
@@ -90,6 +94,9 @@ func Open(cfg Config, deps Deps) (*Local, error) {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	l := &Local{cfg: cfg, deps: deps, log: deps.Log, grown: make(chan struct{}, 1)}
+	if err := l.readOwed(); err != nil {
+		return nil, err
+	}
 	dirs, err := l.configured()
 	if err != nil {
 		return nil, err

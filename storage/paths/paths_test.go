@@ -78,9 +78,23 @@ func (r *recorder) StorageDropSectors(_ context.Context, files []api.SectorFile)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, f := range files {
-		delete(r.declared, f)
+		for _, primary := range []bool{false, true} {
+			f.Primary = primary
+			delete(r.declared, f)
+		}
 	}
 	return nil
+}
+
+func (r *recorder) StorageFindSector(_ context.Context, s abi.SectorID, t api.FileType) (out []api.SectorLocationInfo, _ error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for f := range r.declared {
+		if f.Sector == s && f.Type == t {
+			out = append(out, api.SectorLocationInfo{Storage: f.Storage})
+		}
+	}
+	return out, nil
 }
 
 func (r *recorder) forget() {

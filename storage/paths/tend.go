@@ -135,6 +135,9 @@ func (l *Local) announce(ctx context.Context, p *place) error {
 	if err := l.deps.Index.StorageAttach(told, meta, l.cfg.URL, stat); err != nil {
 		return fmt.Errorf("attach storage path %s: %w", p.dir, err)
 	}
+	if err := l.payOwed(ctx, Path{Meta: meta, Dir: p.dir}); err != nil {
+		return err
+	}
 	files, err := breaker.Get(ctx, l.deps.Breaker, p.dir, scanLimit, func(context.Context) ([]api.SectorFile, error) { return l.scan(p.dir, meta) })
 	if err != nil {
 		return fmt.Errorf("list storage path %s: %w", p.dir, err)
@@ -153,6 +156,7 @@ func (l *Local) announce(ctx context.Context, p *place) error {
 // scan lists the sector files of a path.
 func (l *Local) scan(dir string, meta api.PathMeta) ([]api.SectorFile, error) {
 	var out []api.SectorFile
+	owed := l.owes(meta.ID)
 	for _, t := range api.AllFileTypes {
 		names, err := l.deps.Disk.List(dir, t)
 		if err != nil {
@@ -167,7 +171,10 @@ func (l *Local) scan(dir string, meta api.PathMeta) ([]api.SectorFile, error) {
 				l.log.Warn("stray name in a storage path is ignored", "path", dir, "kind", t, "name", name)
 				continue
 			}
-			out = append(out, api.SectorFile{Sector: id, Type: t, Storage: meta.ID, Primary: meta.CanStore})
+			f := api.SectorFile{Sector: id, Type: t, Storage: meta.ID, Primary: meta.CanStore}
+			if !slices.ContainsFunc(owed, func(d deletion) bool { return d.same(f) }) {
+				out = append(out, f)
+			}
 		}
 	}
 	return out, nil
@@ -177,6 +184,9 @@ func (l *Local) scan(dir string, meta api.PathMeta) ([]api.SectorFile, error) {
 // does not allow it (a markets node that only reads shared paths) stays silent:
 // the process that owns the path declares its files.
 func (l *Local) Declare(ctx context.Context, files ...api.SectorFile) error {
+	if err := l.forgive(files...); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	mute := l.mute
 	l.mu.Unlock()
