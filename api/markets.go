@@ -89,8 +89,9 @@ type PieceRecord struct {
 	Payload  uint64 // bytes, 0 when unknown
 	Deals    []UUID
 	Sectors  []PiecePlacement
-	Blocks   int // indexed blocks, -1 when not indexed
-	IndexErr string
+	Blocks   int    // indexed blocks, -1 when not indexed
+	IndexErr string // what of the payload is not as it should be
+	Wrong    int    `json:",omitempty"` // blocks found wrong when they were read, since the last indexing
 }
 
 // Markets is the deal making and retrieval subsystem.
