@@ -70,6 +70,7 @@ type Common interface {
 	LogSetLevel(ctx context.Context, system, level string) error        //perm:write
 	Shutdown(ctx context.Context) error                                 //perm:admin
 	NodeStatus(ctx context.Context) (NodeStatus, error)                 //perm:read
+	Handshake(ctx context.Context, me Introduction) (Handshake, error)  //perm:read
 }
 
 // NodeStatus is the operator's first look at a process.
@@ -78,6 +79,7 @@ type NodeStatus struct {
 	Miner      string // f0 address, empty on a worker
 	Chain      PeerStatus
 	Peers      []PeerStatus // the other halves of the split
+	Parts      []PartStatus // what runs in the process, in the order of starting
 	StartedAt  time.Time
 	Messages   []MessageStatus `json:",omitempty"` // those that are stuck, by what they are for
 }
@@ -92,13 +94,25 @@ type MessageStatus struct {
 	Reason string // what it waits for and what to do
 }
 
-// PeerStatus says whether another process is reachable.
+// PeerStatus says whether another process is reachable. One that is not the
+// peer it should be is not: LastError says what differs.
 type PeerStatus struct {
 	Name      string // "full node", "sealing", "sector storage"
 	Reachable bool
 	Since     time.Time
 	LastError string
 	Version   string
+	Warning   string `json:",omitempty"` // works, but should not stay so
+}
+
+// PartStatus says whether a part of a process works.
+type PartStatus struct {
+	Name     string
+	Up       bool
+	Since    time.Time // of Up
+	Restarts int       // since the process started
+	Error    string    `json:",omitempty"` // why it is not up, or ended last
+	Next     time.Time `json:",omitzero"`  // when it is tried again; zero while it is up
 }
 
 // PeerInfo is libp2p's peer.AddrInfo in its JSON form.

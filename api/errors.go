@@ -19,6 +19,9 @@ type ErrNotServedHere struct {
 
 // Error implements error.
 func (e *ErrNotServedHere) Error() string {
+	if e.Subsystem == "" {
+		return fmt.Sprintf("%s is not served here; served by %s", e.Method, e.ServedBy)
+	}
 	return fmt.Sprintf("%s is not served here (subsystem %s); served by %s", e.Method, e.Subsystem, e.ServedBy)
 }
 
@@ -128,6 +131,17 @@ type ErrActorNotFound struct{ Address string }
 // Error implements error.
 func (e *ErrActorNotFound) Error() string { return "resolve " + e.Address + ": actor not found" }
 
+// ErrInUse says that only one process may be what the caller is, and another
+// one is.
+type ErrInUse struct {
+	What   string // "the identity of markets node ...", "storage path ..."
+	Holder string // "process 123 on host since ..."
+	Hint   string
+}
+
+// Error implements error.
+func (e *ErrInUse) Error() string { return withHint(e.What+" is in use by "+e.Holder, e.Hint) }
+
 // ErrorTable lists every error that crosses RPC with its JSON-RPC code. Codes
 // are never renumbered; 2..99 are those of Lotus's own table.
 func ErrorTable() map[int]error {
@@ -144,6 +158,7 @@ func ErrorTable() map[int]error {
 		109: new(ErrLeaseLost),
 		110: new(ErrUnsupportedProof),
 		111: new(ErrPermission),
+		120: new(ErrInUse),
 	}
 }
 

@@ -11,6 +11,8 @@ type WorkerInfo struct {
 	ID        UUID // fixed per worker repo
 	Session   UUID // new per process start
 	Hostname  string
+	PID       int    // of the process; for people
+	Place     string // machine and repo, which tell a restart from a copy; see holder.Place
 	TaskTypes []TaskType
 	MemBytes  uint64
 	CPUs      int

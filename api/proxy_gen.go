@@ -1928,6 +1928,7 @@ type CommonStruct struct {
 		LogSetLevel       func(ctx context.Context, system string, level string) error  `perm:"write"`
 		Shutdown          func(ctx context.Context) error                               `perm:"admin"`
 		NodeStatus        func(ctx context.Context) (NodeStatus, error)                 `perm:"read"`
+		Handshake         func(ctx context.Context, me Introduction) (Handshake, error) `perm:"read"`
 	}
 }
 
@@ -2027,6 +2028,14 @@ func (s *CommonStruct) NodeStatus(ctx context.Context) (r NodeStatus, err error)
 		return r, notConnected("NodeStatus")
 	}
 	return s.Internal.NodeStatus(ctx)
+}
+
+// Handshake implements [Common].
+func (s *CommonStruct) Handshake(ctx context.Context, me Introduction) (r Handshake, err error) {
+	if s.Internal.Handshake == nil {
+		return r, notConnected("Handshake")
+	}
+	return s.Internal.Handshake(ctx, me)
 }
 
 // CommonServer serves Common: every call goes through Guard, which may refuse it
@@ -2171,6 +2180,18 @@ func (s *CommonServer) NodeStatus(ctx context.Context) (r NodeStatus, err error)
 	return r, err
 }
 
+// Handshake guards the method of [Common].
+func (s *CommonServer) Handshake(ctx context.Context, me Introduction) (r Handshake, err error) {
+	err = s.Guard(ctx, Method{"Handshake", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.Handshake(ctx, me)
+		return err
+	})
+	if err != nil {
+		r = *new(Handshake)
+	}
+	return r, err
+}
+
 // NetStruct is Net as function fields, filled by a client.
 type NetStruct struct {
 	Internal struct {
@@ -2265,6 +2286,49 @@ func (s *NetServer) NetConnect(ctx context.Context, p PeerInfo) (err error) {
 		return err
 	})
 	return err
+}
+
+// NetLate is a Net whose calls go to what Get gives at that moment.
+type NetLate struct {
+	Get func() (Net, error)
+}
+
+var _ Net = (*NetLate)(nil)
+
+// ID implements [Net].
+func (s *NetLate) ID(ctx context.Context) (r string, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.ID(ctx)
+}
+
+// NetAddrsListen implements [Net].
+func (s *NetLate) NetAddrsListen(ctx context.Context) (r PeerInfo, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.NetAddrsListen(ctx)
+}
+
+// NetPeers implements [Net].
+func (s *NetLate) NetPeers(ctx context.Context) (r []PeerInfo, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.NetPeers(ctx)
+}
+
+// NetConnect implements [Net].
+func (s *NetLate) NetConnect(ctx context.Context, p PeerInfo) (err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return err
+	}
+	return impl.NetConnect(ctx, p)
 }
 
 // IndexStruct is Index as function fields, filled by a client.
@@ -3229,6 +3293,139 @@ func (s *SealingServer) SectorUnseal(ctx context.Context, t UnsealTarget) (err e
 	return err
 }
 
+// SealingLate is a Sealing whose calls go to what Get gives at that moment.
+type SealingLate struct {
+	Get func() (Sealing, error)
+}
+
+var _ Sealing = (*SealingLate)(nil)
+
+// ActorAddress implements [Sealing].
+func (s *SealingLate) ActorAddress(ctx context.Context) (r string, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.ActorAddress(ctx)
+}
+
+// ActorSectorSize implements [Sealing].
+func (s *SealingLate) ActorSectorSize(ctx context.Context) (r abi.SectorSize, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.ActorSectorSize(ctx)
+}
+
+// SectorAddPiece implements [Sealing].
+func (s *SealingLate) SectorAddPiece(ctx context.Context, r_ AddPieceRequest) (r PiecePlacement, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.SectorAddPiece(ctx, r_)
+}
+
+// SectorPlacement implements [Sealing].
+func (s *SealingLate) SectorPlacement(ctx context.Context, key string) (r PiecePlacement, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.SectorPlacement(ctx, key)
+}
+
+// SectorsList implements [Sealing].
+func (s *SealingLate) SectorsList(ctx context.Context, cursor abi.SectorNumber, limit int) (r []SectorInfo, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.SectorsList(ctx, cursor, limit)
+}
+
+// SectorsStatus implements [Sealing].
+func (s *SealingLate) SectorsStatus(ctx context.Context, n abi.SectorNumber, log bool) (r SectorInfo, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.SectorsStatus(ctx, n, log)
+}
+
+// SectorsSummary implements [Sealing].
+func (s *SealingLate) SectorsSummary(ctx context.Context) (r map[SectorState]int, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.SectorsSummary(ctx)
+}
+
+// PledgeSector implements [Sealing].
+func (s *SealingLate) PledgeSector(ctx context.Context) (r abi.SectorID, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.PledgeSector(ctx)
+}
+
+// SectorStartSealing implements [Sealing].
+func (s *SealingLate) SectorStartSealing(ctx context.Context, n abi.SectorNumber) (err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return err
+	}
+	return impl.SectorStartSealing(ctx, n)
+}
+
+// SectorRetry implements [Sealing].
+func (s *SealingLate) SectorRetry(ctx context.Context, n abi.SectorNumber) (err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return err
+	}
+	return impl.SectorRetry(ctx, n)
+}
+
+// SectorRemove implements [Sealing].
+func (s *SealingLate) SectorRemove(ctx context.Context, n abi.SectorNumber) (err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return err
+	}
+	return impl.SectorRemove(ctx, n)
+}
+
+// SectorMarkForUpgrade implements [Sealing].
+func (s *SealingLate) SectorMarkForUpgrade(ctx context.Context, n abi.SectorNumber, snap bool) (err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return err
+	}
+	return impl.SectorMarkForUpgrade(ctx, n, snap)
+}
+
+// SectorAbortUpgrade implements [Sealing].
+func (s *SealingLate) SectorAbortUpgrade(ctx context.Context, n abi.SectorNumber) (err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return err
+	}
+	return impl.SectorAbortUpgrade(ctx, n)
+}
+
+// SectorUnseal implements [Sealing].
+func (s *SealingLate) SectorUnseal(ctx context.Context, t UnsealTarget) (err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return err
+	}
+	return impl.SectorUnseal(ctx, t)
+}
+
 // MiningStruct is Mining as function fields, filled by a client.
 type MiningStruct struct {
 	Internal struct {
@@ -3302,6 +3499,40 @@ func (s *MiningServer) ProvingRetryRecovery(ctx context.Context, sectors []abi.S
 		return err
 	})
 	return err
+}
+
+// MiningLate is a Mining whose calls go to what Get gives at that moment.
+type MiningLate struct {
+	Get func() (Mining, error)
+}
+
+var _ Mining = (*MiningLate)(nil)
+
+// MiningStatus implements [Mining].
+func (s *MiningLate) MiningStatus(ctx context.Context) (r MiningStatus, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.MiningStatus(ctx)
+}
+
+// ProvingStatus implements [Mining].
+func (s *MiningLate) ProvingStatus(ctx context.Context) (r ProvingStatus, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.ProvingStatus(ctx)
+}
+
+// ProvingRetryRecovery implements [Mining].
+func (s *MiningLate) ProvingRetryRecovery(ctx context.Context, sectors []abi.SectorNumber) (err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return err
+	}
+	return impl.ProvingRetryRecovery(ctx, sectors)
 }
 
 // MarketsStruct is Markets as function fields, filled by a client.
@@ -3498,4 +3729,92 @@ func (s *MarketsServer) PiecesGet(ctx context.Context, piece cid.Cid) (r PieceRe
 		r = *new(PieceRecord)
 	}
 	return r, err
+}
+
+// MarketsLate is a Markets whose calls go to what Get gives at that moment.
+type MarketsLate struct {
+	Get func() (Markets, error)
+}
+
+var _ Markets = (*MarketsLate)(nil)
+
+// DealsList implements [Markets].
+func (s *MarketsLate) DealsList(ctx context.Context, cursor string, limit int) (r DealPage, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.DealsList(ctx, cursor, limit)
+}
+
+// DealsGet implements [Markets].
+func (s *MarketsLate) DealsGet(ctx context.Context, id UUID, log bool) (r DealInfo, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.DealsGet(ctx, id, log)
+}
+
+// DealsRetry implements [Markets].
+func (s *MarketsLate) DealsRetry(ctx context.Context, id UUID) (err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return err
+	}
+	return impl.DealsRetry(ctx, id)
+}
+
+// MarketGetAsk implements [Markets].
+func (s *MarketsLate) MarketGetAsk(ctx context.Context) (r StorageAskInfo, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.MarketGetAsk(ctx)
+}
+
+// MarketSetAsk implements [Markets].
+func (s *MarketsLate) MarketSetAsk(ctx context.Context, price abi.TokenAmount, verified abi.TokenAmount, duration abi.ChainEpoch, min abi.PaddedPieceSize, max abi.PaddedPieceSize) (err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return err
+	}
+	return impl.MarketSetAsk(ctx, price, verified, duration, min, max)
+}
+
+// MarketPendingDeals implements [Markets].
+func (s *MarketsLate) MarketPendingDeals(ctx context.Context) (r []UUID, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.MarketPendingDeals(ctx)
+}
+
+// MarketPublishPendingDeals implements [Markets].
+func (s *MarketsLate) MarketPublishPendingDeals(ctx context.Context) (err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return err
+	}
+	return impl.MarketPublishPendingDeals(ctx)
+}
+
+// PiecesList implements [Markets].
+func (s *MarketsLate) PiecesList(ctx context.Context, cursor string, limit int) (r []PieceRecord, next string, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, next, err
+	}
+	return impl.PiecesList(ctx, cursor, limit)
+}
+
+// PiecesGet implements [Markets].
+func (s *MarketsLate) PiecesGet(ctx context.Context, piece cid.Cid) (r PieceRecord, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.PiecesGet(ctx, piece)
 }

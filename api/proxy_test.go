@@ -65,3 +65,34 @@ func TestNamesDoNotCollide(t *testing.T) {
 		}
 	}
 }
+
+// A part that is built anew is looked up at every call, and its absence is the
+// answer of every method.
+func TestLateParts(t *testing.T) {
+	gone := errors.New("it does not run")
+	for _, late := range []any{&NetLate{Get: func() (Net, error) { return nil, gone }}, &SealingLate{Get: func() (Sealing, error) { return nil, gone }},
+		&MiningLate{Get: func() (Mining, error) { return nil, gone }}, &MarketsLate{Get: func() (Markets, error) { return nil, gone }}} {
+		v := reflect.ValueOf(late)
+		for i := range v.NumMethod() {
+			mt := v.Method(i).Type()
+			args := []reflect.Value{reflect.ValueOf(context.Background())}
+			for j := 1; j < mt.NumIn(); j++ {
+				args = append(args, reflect.Zero(mt.In(j)))
+			}
+			out := v.Method(i).Call(args)
+			if err, _ := out[len(out)-1].Interface().(error); !errors.Is(err, gone) {
+				t.Errorf("%T.%s: got %v", late, v.Type().Method(i).Name, err)
+			}
+		}
+	}
+	calls := 0
+	first, second := new(SealingStruct), new(SealingStruct)
+	first.Internal.ActorAddress = func(context.Context) (string, error) { return "first", nil }
+	second.Internal.ActorAddress = func(context.Context) (string, error) { return "second", nil }
+	late := &SealingLate{Get: func() (Sealing, error) { calls++; return []Sealing{first, second}[calls-1], nil }}
+	for _, want := range []string{"first", "second"} {
+		if got, err := late.ActorAddress(t.Context()); got != want || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+}

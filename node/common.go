@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +12,9 @@ import (
 	"quarry/api"
 	"quarry/build"
 	"quarry/chain/msgs"
+	"quarry/internal/holder"
+	"quarry/internal/lifecycle"
+	"quarry/node/serve"
 )
 
 // Tokens issues and checks API tokens; the repo implements it.
@@ -26,14 +30,16 @@ type Tokens interface {
 type common struct {
 	session    api.UUID
 	started    time.Time
-	miner      string
 	subsystems []api.Subsystem
 	tokens     Tokens
 	level      *slog.LevelVar
 	stop       context.CancelFunc
-	peers      []*peerWatch // the first is the full node
+	callers    *holder.Register // markets nodes that introduced themselves
+	parts      func() []lifecycle.Status
 
 	mu      sync.Mutex
+	self    api.Introduction
+	peers   []*peerWatch // the first is the full node
 	senders []*msgs.Sender
 }
 
@@ -106,9 +112,20 @@ func (c *common) Shutdown(context.Context) error {
 	return nil
 }
 
-func (c *common) NodeStatus(context.Context) (api.NodeStatus, error) {
-	s := api.NodeStatus{Subsystems: c.subsystems, Miner: c.miner, StartedAt: c.started, Messages: c.stuck()}
-	for i, p := range c.peers {
+func (c *common) setPeers(list []*peerWatch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.peers = slices.Clone(list)
+}
+
+// NodeStatus tells the operator everything, and a peer that nothing here is its
+// business why a part does not run.
+func (c *common) NodeStatus(ctx context.Context) (api.NodeStatus, error) {
+	s := api.NodeStatus{Subsystems: c.subsystems, Miner: c.identity().Miner, StartedAt: c.started, Parts: c.partStatus(ctx), Messages: c.stuck()}
+	c.mu.Lock()
+	peers := c.peers
+	c.mu.Unlock()
+	for i, p := range peers {
 		if i == 0 {
 			s.Chain = p.status()
 			continue
@@ -118,68 +135,21 @@ func (c *common) NodeStatus(context.Context) (api.NodeStatus, error) {
 	return s, nil
 }
 
-// peerWatch remembers whether another process answers.
-type peerWatch struct {
-	name  string
-	ask   func(ctx context.Context) (api.VersionInfo, error)
-	log   *slog.Logger
-	every time.Duration
-
-	mu   sync.Mutex
-	last api.PeerStatus
-}
-
-func newPeerWatch(name string, every time.Duration, log *slog.Logger, ask func(ctx context.Context) (api.VersionInfo, error)) *peerWatch {
-	if every <= 0 {
-		every = 5 * time.Second
-	}
-	return &peerWatch{name: name, ask: ask, log: log, every: every,
-		last: api.PeerStatus{Name: name, Since: time.Now(), LastError: "not asked yet"}}
-}
-
-func (p *peerWatch) status() api.PeerStatus {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.last
-}
-
-// run asks until ctx ends. A peer that is down is told once, and once when it
-// is back: degraded is a state, not a stream of lines.
-func (p *peerWatch) run(ctx context.Context) error {
-	tick := time.NewTicker(p.every)
-	defer tick.Stop()
-	for {
-		p.once(ctx)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
+func (c *common) partStatus(ctx context.Context) []api.PartStatus {
+	perms := serve.Permissions(ctx)
+	peer := !slices.Contains(perms, api.PermWrite) && (slices.Contains(perms, api.PermSealingPeer) || slices.Contains(perms, api.PermWorker))
+	out := []api.PartStatus{}
+	for _, p := range c.parts() {
+		st := api.PartStatus{Name: p.Name, Up: p.Up, Since: p.Since, Restarts: p.Restarts, Next: p.Next}
+		switch {
+		case p.Err != nil && peer:
+			st.Error = "see info and the log of that node"
+		case p.Err != nil:
+			st.Error = p.Err.Error()
 		}
+		out = append(out, st)
 	}
-}
-
-func (p *peerWatch) once(ctx context.Context) {
-	ask, cancel := context.WithTimeout(ctx, p.every)
-	defer cancel()
-	v, err := p.ask(ask)
-	if ctx.Err() != nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	up := err == nil
-	if up != p.last.Reachable || p.last.LastError == "not asked yet" {
-		p.last.Since = time.Now()
-		if up {
-			p.log.Info("peer reachable", "peer", p.name, "version", v.Version)
-		} else {
-			p.log.Warn("peer unreachable, working degraded until it is back", "peer", p.name, "error", err)
-		}
-	}
-	p.last.Reachable, p.last.Version, p.last.LastError = up, v.Version, ""
-	if err != nil {
-		p.last.LastError = err.Error()
-	}
+	return out
 }
 
 func newSession() api.UUID { return uuid.New() }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -20,14 +21,26 @@ import (
 // are shaped as the code wants it; this function is the only place that knows
 // both.
 func LoadSettings(dir string, env []string) (Settings, error) {
+	kind, none := repo.KindOf(dir)
 	cfg, err := config.Load(filepath.Join(dir, repo.FileConfig), env)
-	if err != nil {
+	var missing *config.ErrMissing
+	switch {
+	case errors.As(err, &missing) && none != nil:
+		return Settings{}, none // it is no repo at all
+	case err != nil:
 		return Settings{}, err
 	}
 	if err := cfg.Validate(); err != nil {
 		return Settings{}, err
 	}
-	return MapConfig(dir, cfg)
+	set, err := MapConfig(dir, cfg)
+	if err != nil {
+		return Settings{}, err
+	}
+	if none == nil {
+		err = set.fits(kind)
+	}
+	return set, err // Run refuses what is no repo
 }
 
 // MapConfig is LoadSettings without the file.

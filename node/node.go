@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -31,13 +32,14 @@ const messageConfidence = 5
 // Node is a process being composed; its fields are filled from top to bottom
 // and read only afterwards.
 type Node struct {
-	set   Settings
-	log   *slog.Logger
-	repo  *repo.Repo
-	group *lifecycle.Group
-	srv   *serve.Server
-	base  string // URL of the API as others reach it
-	token string // role worker: shown to processes that serve sector files
+	set    Settings
+	budget time.Duration // of a stop
+	log    *slog.Logger
+	repo   *repo.Repo
+	group  *lifecycle.Group
+	srv    *serve.Server
+	base   string // URL of the API as others reach it
+	token  string // role worker: shown to processes that serve sector files
 
 	maddr    address.Address
 	mid      abi.ActorID
@@ -49,16 +51,30 @@ type Node struct {
 	devnet   bool          // the full node is an embedded one
 	epochs   *epochs       // how long epochs last on this network
 	chain    *client.ChainAPI
+	full     *peerWatch // of chain
+	pin      networkID  // that this repo belongs to
 	heads    *heads.Follower
 	local    *paths.Local
 	storage  api.Storage
 	stored   *storage.Manager // nil where sector storage runs elsewhere
 	sealing  api.Sealing
-	peers    []*peerWatch
+	peers    []*peerWatch // full first
+	halvesMu sync.Mutex
+	halves   []*half
+	sealer   *half // nil where sealing runs here
+	store    *half // nil where sector storage runs here
 	common   *common
-	closers  []func()
-	closeErr []error
+	closers  []closer
 }
+
+// closer takes down what is no part.
+type closer struct {
+	name string
+	run  func() error
+}
+
+// defaultBudget is how long a stop may take in all.
+const defaultBudget = 30 * time.Second
 
 func newNode(set Settings) *Node {
 	if set.Log == nil {
@@ -67,11 +83,17 @@ func newNode(set Settings) *Node {
 	if set.Level == nil {
 		set.Level = new(slog.LevelVar)
 	}
-	return &Node{set: set, log: set.Log, group: lifecycle.New(set.StopBudget, set.Log)}
+	budget := set.StopBudget
+	if budget <= 0 {
+		budget = defaultBudget
+	}
+	// The parts have most of the budget, what they stood on has the rest.
+	return &Node{set: set, budget: budget, log: set.Log, group: lifecycle.New(budget*2/3, set.Log)}
 }
 
 // Run composes the process and works until ctx ends, Shutdown is called, or a
-// part fails; then it stops everything, last started first.
+// vital part fails; then it stops everything, last started first, within the
+// stop budget.
 func Run(ctx context.Context, set Settings) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -94,7 +116,15 @@ func Run(ctx context.Context, set Settings) (err error) {
 
 // compose is the order of things: what a part needs is built above it.
 func (n *Node) compose(ctx context.Context, stop context.CancelFunc) error {
-	n.common = &common{session: newSession(), started: time.Now(), subsystems: n.subsystems(), level: n.set.Level, stop: stop}
+	n.common = &common{
+		session:    newSession(),
+		started:    time.Now(),
+		subsystems: n.subsystems(),
+		level:      n.set.Level,
+		stop:       stop,
+		callers:    newCallers(n.set.PeerPoll),
+		parts:      n.group.Status,
+	}
 	for _, step := range []struct {
 		what string
 		run  func(context.Context) error
@@ -103,6 +133,7 @@ func (n *Node) compose(ctx context.Context, stop context.CancelFunc) error {
 		{"bind the API", n.bind},
 		{"connect the full node", n.connectChain},
 		{"learn about the miner", n.learnMiner},
+		{"compare with the other half", n.meetHalves},
 		{"choose the form of proofs", n.chooseForm},
 		{"storage", n.withStorage},
 		{"sealing", n.withSealing},
@@ -113,10 +144,9 @@ func (n *Node) compose(ctx context.Context, stop context.CancelFunc) error {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
 	}
-	n.common.peers = n.peers
 	n.srv.RegisterCommon(n.common)
 	for _, p := range n.peers[1:] {
-		if err := n.group.Go("watch "+p.name, p.run); err != nil {
+		if err := n.keep(ctx, "watch "+p.name, p.run); err != nil {
 			return err
 		}
 	}
@@ -127,16 +157,42 @@ func (n *Node) compose(ctx context.Context, stop context.CancelFunc) error {
 }
 
 func (n *Node) openRepo(context.Context) (err error) {
-	if n.repo, err = repo.Open(n.set.RepoDir); err != nil {
+	kind, err := repo.KindOf(n.set.RepoDir)
+	if err != nil {
 		return err
 	}
-	n.onClose(func() { n.closeErr = append(n.closeErr, n.repo.Close()) })
+	if err := n.set.fits(kind); err != nil {
+		return err
+	}
+	if n.repo, err = repo.OpenAs(n.set.RepoDir, kind); err != nil {
+		return err
+	}
+	n.onClose("repo", n.closeRepo)
 	if n.maddr, err = MinerAddress(n.repo); err != nil {
 		return err
 	}
 	id, err := address.IDFromAddress(n.maddr)
 	n.mid = abi.ActorID(id)
-	n.common.miner, n.common.tokens = n.maddr.String(), n.repo.Tokens()
+	if err != nil {
+		return err
+	}
+	if n.pin, err = pinned(n.repo); err != nil {
+		return err
+	}
+	n.common.tokens = n.repo.Tokens()
+	n.introduce()
+	return nil
+}
+
+// closeRepo tells apart what the operator should read from what is a failure: a
+// store that could not write its tables has lost nothing.
+func (n *Node) closeRepo() error {
+	err := n.repo.Close()
+	var unflushed *repo.ErrUnflushed
+	if errors.As(err, &unflushed) {
+		n.log.Warn("stopped, but not in order", "error", err)
+		return nil
+	}
 	return err
 }
 
@@ -174,12 +230,18 @@ func (n *Node) bind(ctx context.Context) (err error) {
 	if n.token, err = dataToken(ctx, n.repo); err != nil {
 		return err
 	}
-	n.srv, err = serve.New(serve.Config{Listen: n.set.Listen, MaxRequestBytes: n.set.MaxRequestBytes, Absent: n.absent()},
-		serve.Deps{Verify: n.repo.Tokens().Verify, Log: n.log.With("part", "api")})
+	cfg := serve.Config{
+		Listen:          n.set.Listen,
+		MaxRequestBytes: n.set.MaxRequestBytes,
+		Absent:          n.absent(),
+		StopBudget:      min(10*time.Second, n.budget/3),
+		Instance:        n.common.session.String(),
+	}
+	n.srv, err = serve.New(cfg, serve.Deps{Verify: n.repo.Tokens().Verify, Log: n.log.With("part", "api")})
 	if err != nil {
 		return err
 	}
-	n.onClose(func() { n.srv.Close() })
+	n.onClose("api", func() error { _ = n.srv.Close(); return nil }) // most often closed by its Run
 	n.base = n.set.RemoteURL
 	if n.base == "" {
 		n.base = "http://" + n.srv.Addr()
@@ -191,15 +253,20 @@ func (n *Node) connectChain(ctx context.Context) (err error) {
 	if n.set.FullNodeInfo == "" {
 		return errors.New("no full node is named: set FULLNODE_API_INFO=token:address")
 	}
-	n.chain, err = client.Chain(ctx, client.Config{Info: n.set.FullNodeInfo, Name: "the full node", Log: n.log})
+	n.full = newPeerWatch("full node", n.set.PeerPoll, n.log, "Version", "StateNetworkName", "ChainGetGenesis")
+	n.full.check = n.meetFullNode
+	n.chain, err = client.Chain(ctx, client.Config{Info: n.set.FullNodeInfo, Name: "the full node", Gate: n.full, Log: n.log})
 	if err != nil {
 		return err
 	}
-	n.onClose(func() { n.chain.Close() })
-	full := newPeerWatch("full node", n.set.PeerPoll, n.log, n.chain.Version)
-	n.peers = append(n.peers, full)
-	n.common.peers = n.peers
-	if err := n.group.Go("watch "+full.name, full.run); err != nil {
+	n.onClose("client of the full node", func() error { n.chain.Close(); return nil })
+	n.peers = append(n.peers, n.full)
+	n.common.setPeers(n.peers)
+	n.full.once(ctx)
+	if err := n.full.wrong(); err != nil {
+		return err
+	}
+	if err := n.keep(ctx, "watch full node", n.full.run); err != nil {
 		return err
 	}
 	n.heads = heads.New(heads.Config{}, heads.Deps{Chain: n.chain, Log: n.log.With("part", "heads")})
@@ -216,14 +283,36 @@ func (n *Node) sender(name string, cfg msgs.Config) *msgs.Sender {
 	return s
 }
 
-func (n *Node) onClose(f func()) { n.closers = append(n.closers, f) }
+func (n *Node) onClose(name string, f func() error) {
+	n.closers = append(n.closers, closer{name, f})
+}
 
+// keep runs a part that has nothing to build, and whose failure ends nothing.
+func (n *Node) keep(ctx context.Context, name string, run func(context.Context) error) error {
+	return n.group.Keep(ctx, lifecycle.Keep{Name: name, Run: func(ctx context.Context, up func()) error {
+		up()
+		return run(ctx)
+	}})
+}
+
+// close stops the parts and takes down the rest, in reverse, within the budget.
+// What hangs is named and left to end with the process.
 func (n *Node) close() error {
-	err := n.group.Stop()
+	limit, cancel := context.WithTimeout(context.Background(), n.budget)
+	defer cancel()
+	errs := []error{n.group.Stop()}
 	for i := len(n.closers) - 1; i >= 0; i-- {
-		n.closers[i]()
+		c := n.closers[i]
+		done := make(chan error, 1)
+		go func() { done <- c.run() }()
+		select {
+		case err := <-done:
+			errs = append(errs, err)
+		case <-limit.Done():
+			errs = append(errs, fmt.Errorf("%s was not closed within the stop budget of %s", c.name, n.budget))
+		}
 	}
-	return errors.Join(append([]error{err}, n.closeErr...)...)
+	return errors.Join(errs...)
 }
 
 func (n *Node) storageFile() string { return n.repo.Path(repo.FileStorage) }

@@ -4,17 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"path/filepath"
 	"time"
 
-	"github.com/filecoin-project/go-state-types/abi"
-
 	"quarry/api"
 	"quarry/api/client"
-	"quarry/markets"
-	mnet "quarry/markets/net"
+	"quarry/internal/holder"
+	"quarry/internal/lifecycle"
 	"quarry/mining"
 	"quarry/node/repo"
 	"quarry/sealing"
@@ -84,26 +80,25 @@ func (n *Node) askMiner(ctx context.Context) error {
 		n.vanilla, n.groth16 = n.vanilla || k == "vanilla", n.groth16 || k == "groth16"
 	}
 	n.devnet = n.epochs.devnet
-	return nil
+	return n.belong(ctx)
 }
 
-func (n *Node) withStorage(ctx context.Context) error {
-	remote := n.base + "/remote"
+func (n *Node) withStorage(ctx context.Context) (err error) {
 	if !n.set.SectorStorage {
-		peer, err := n.peer(ctx, "sector storage", n.set.SectorIndexInfo)
+		n.storage = n.store
+		n.local, err = paths.Open(paths.Config{File: n.storageFile()}, paths.Deps{Index: n.store, Log: n.log.With("part", "paths")})
 		if err != nil {
 			return err
 		}
-		n.storage = peer
-		n.local, err = paths.Open(paths.Config{File: n.storageFile()}, paths.Deps{Index: peer, Log: n.log.With("part", "paths")})
-		if err != nil {
-			return err
-		}
-		return n.group.Go("paths", n.local.Run)
+		return n.keep(ctx, "paths", n.local.Run)
 	}
+	remote := n.base + "/remote"
 	idx := index.New(index.Config{})
-	local, err := paths.Open(paths.Config{File: n.storageFile(), URL: remote}, paths.Deps{Index: idx, Log: n.log.With("part", "paths")})
+	n.local, err = paths.Open(paths.Config{File: n.storageFile(), URL: remote}, paths.Deps{Index: idx, Log: n.log.With("part", "paths")})
 	if err != nil {
+		return err
+	}
+	if err := n.holdPaths(); err != nil {
 		return err
 	}
 	bulk, err := blobs.Open(blobs.Config{Dir: n.repo.Path(repo.DirBlobs)})
@@ -113,7 +108,7 @@ func (n *Node) withStorage(ctx context.Context) error {
 	m, err := storage.New(storage.Config{ParallelReads: n.set.ProvingOpts.ParallelReads}, storage.Deps{
 		Store: n.repo.Datastore(repo.Storage),
 		Index: idx,
-		Local: local,
+		Local: n.local,
 		Blobs: bulk,
 		Token: n.ownToken,
 		Log:   n.log.With("part", "storage"),
@@ -121,7 +116,7 @@ func (n *Node) withStorage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.storage, n.stored, n.local = m, m, local
+	n.storage, n.stored = m, m
 	n.srv.Handle("GET "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
 	n.srv.Handle("PUT "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
 	n.srv.RegisterStorage(m)
@@ -130,40 +125,64 @@ func (n *Node) withStorage(ctx context.Context) error {
 	if err := n.group.Go("storage", m.Run); err != nil {
 		return err
 	}
+	return n.withWorker(ctx, remote, bulk)
+}
+
+// holdFile is the lock of a directory of sectors: one private node at a time
+// seals into it and proves from it. Workers and markets nodes that share the
+// directory do not take it.
+const holdFile = ".private-node"
+
+// holdPaths refuses to use a directory of sectors that another private node uses.
+func (n *Node) holdPaths() error {
+	var dirs []string
+	for _, p := range n.local.Paths() {
+		dirs = append(dirs, p.Dir)
+	}
+	held, skipped, err := holder.TakeAll(dirs, holdFile, holder.Self("repo "+n.repo.Dir()+" of miner "+n.maddr.String()))
+	for _, reason := range skipped {
+		n.log.Warn("a storage path cannot be held; see that no other private node uses it", "error", reason)
+	}
+	var used *holder.ErrHeld
+	if errors.As(err, &used) {
+		return &api.ErrInUse{What: "storage path " + filepath.Dir(used.Path), Holder: used.Holder,
+			Hint: "two private nodes must not share a directory of sectors: stop that one, or name another directory in " + n.storageFile()}
+	}
+	for _, l := range held {
+		n.onClose("hold of a storage path", l.Release)
+	}
+	return err
+}
+
+func (n *Node) withWorker(ctx context.Context, remote string, bulk *blobs.Store) error {
 	if !n.set.LocalWorker {
 		return nil
 	}
 	graphs := parents.New(parents.Config{Dir: n.set.ParentCache}, parents.Deps{Log: n.log.With("part", "parents")})
-	n.onClose(func() { n.closeErr = append(n.closeErr, graphs.Close()) })
-	w, err := worker.New(ctx, worker.Config{URL: remote, TaskTypes: n.set.WorkerTasks, MemBytes: worker.SystemMemory()}, worker.Deps{Storage: m, Local: n.local, Blobs: bulk,
-		Store: n.repo.Datastore(repo.Worker), Token: n.ownToken, Snark: n.workerSnark(), Parents: graphs, Log: n.log.With("part", "worker")})
-	if err != nil {
-		return err
+	n.onClose("parent graphs", graphs.Close)
+	run := func(ctx context.Context, up func()) error {
+		w, err := worker.New(ctx, worker.Config{URL: remote, TaskTypes: n.set.WorkerTasks, MemBytes: worker.SystemMemory()}, worker.Deps{
+			Storage: n.stored,
+			Local:   n.local,
+			Blobs:   bulk,
+			Store:   n.repo.Datastore(repo.Worker),
+			Token:   n.ownToken,
+			Snark:   n.workerSnark(),
+			Parents: graphs,
+			Log:     n.log.With("part", "worker"),
+		})
+		if err != nil {
+			return err
+		}
+		up()
+		return w.Run(ctx)
 	}
-	return n.group.Go("built-in worker", w.Run)
-}
-
-// peer dials another process of ours; it may be down now and later.
-func (n *Node) peer(ctx context.Context, name, info string) (*client.MinerAPI, error) {
-	if info == "" {
-		return nil, fmt.Errorf("%s runs elsewhere but its API info is not in the config", name)
-	}
-	p, err := client.Miner(ctx, client.Config{Info: info, Name: "the " + name + " node", Log: n.log})
-	if err != nil {
-		return nil, err
-	}
-	n.onClose(func() { p.Close() })
-	n.peers = append(n.peers, newPeerWatch(name, n.set.PeerPoll, n.log, p.Version))
-	return p, nil
+	return n.group.Keep(ctx, lifecycle.Keep{Name: "built-in worker", Run: run})
 }
 
 func (n *Node) withSealing(ctx context.Context) error {
 	if !n.set.Sealing {
-		peer, err := n.peer(ctx, "sealing", n.set.SealerInfo)
-		if err != nil {
-			return err
-		}
-		n.sealing = peer
+		n.sealing = n.sealer
 		return nil
 	}
 	if n.stored == nil {
@@ -177,77 +196,66 @@ func (n *Node) withSealing(ctx context.Context) error {
 		}
 	}
 	preCommits, commits := n.sender("precommit", n.set.Fees.preCommits()), n.sender("commit", n.set.Fees.commits())
-	s, err := sealing.New(sealing.Config{Miner: n.maddr, ProofType: proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
+	cfg := sealing.Config{Miner: n.maddr, ProofType: proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
 		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
 		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing, MarkCC: o.MarkCC,
 		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.epochs.span(o.PreCommitBatchWait),
-		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.epochs.span(o.CommitBatchWait)},
-		sealing.Deps{Store: n.repo.Datastore(repo.Sealing), Chain: n.chain, Storage: n.stored, Heads: n.heads,
-			Msgs: preCommits, CommitMsgs: commits,
-			BatchMsgs:       func(sectors int) sealing.Messages { return preCommits.Batch(sectors) },
-			CommitBatchMsgs: func(sectors int) sealing.Messages { return commits.Batch(sectors) },
-			Verify:          n.sealChecker(),
-			Log:             n.log.With("part", "sealing")})
-	if err != nil {
-		return err
+		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.epochs.span(o.CommitBatchWait)}
+	deps := sealing.Deps{
+		Store:           n.repo.Datastore(repo.Sealing),
+		Chain:           n.chain,
+		Storage:         n.stored,
+		Heads:           n.heads,
+		Msgs:            preCommits,
+		CommitMsgs:      commits,
+		BatchMsgs:       func(sectors int) sealing.Messages { return preCommits.Batch(sectors) },
+		CommitBatchMsgs: func(sectors int) sealing.Messages { return commits.Batch(sectors) },
+		Verify:          n.sealChecker(),
+		Log:             n.log.With("part", "sealing"),
 	}
-	n.sealing = s
-	n.srv.RegisterSealing(s)
-	return n.group.Go("sealing", s.Run)
+	now := newLate[api.Sealing]("sealing")
+	n.sealing = &api.SealingLate{Get: now.get}
+	n.srv.RegisterSealing(n.sealing)
+	return n.group.Keep(ctx, lifecycle.Keep{Name: "sealing", Run: func(ctx context.Context, up func()) error {
+		s, err := sealing.New(cfg, deps)
+		if err != nil {
+			return err
+		}
+		defer now.is(s)()
+		up()
+		return s.Run(ctx)
+	}})
 }
 
-func (n *Node) withMining(context.Context) error {
+// withMining is a must when the process starts: without it there is nobody who
+// proves. A failure later is no reason to stop either.
+func (n *Node) withMining(ctx context.Context) error {
 	if !n.set.Mining {
 		return nil
 	}
 	o := n.set.ProvingOpts
-	m, err := mining.New(mining.Config{Miner: n.maddr, VanillaAccepted: n.vanilla, EpochWall: n.epochs.wall(), OpenEpoch: n.epochs.openEpoch(),
-		DisableBlocks: o.NoBlocks, DisableWindow: o.NoWindow, MaxPartitionsPerPoStMessage: o.MaxPartitions},
-		mining.Deps{Store: n.repo.Datastore(repo.Mining), Chain: n.chain, Storage: n.storage, Snark: n.miningSnark(), Heads: n.heads,
-			Msgs: n.sender("post", n.set.Fees.posts()), Log: n.log.With("part", "mining")})
-	if err != nil {
-		return err
+	cfg := mining.Config{Miner: n.maddr, VanillaAccepted: n.vanilla, EpochWall: n.epochs.wall(), OpenEpoch: n.epochs.openEpoch(),
+		DisableBlocks: o.NoBlocks, DisableWindow: o.NoWindow, MaxPartitionsPerPoStMessage: o.MaxPartitions}
+	deps := mining.Deps{
+		Store:   n.repo.Datastore(repo.Mining),
+		Chain:   n.chain,
+		Storage: n.storage,
+		Snark:   n.miningSnark(),
+		Heads:   n.heads,
+		Msgs:    n.sender("post", n.set.Fees.posts()),
+		Log:     n.log.With("part", "mining"),
 	}
-	n.srv.RegisterMining(m)
-	return n.group.Go("mining", m.Run)
-}
-
-func (n *Node) withMarkets(ctx context.Context) error {
-	if !n.set.Markets {
-		return nil
-	}
-	priv, err := Libp2pKey(n.repo.Keystore())
-	if err != nil {
-		return err
-	}
-	h, err := mnet.NewHost(mnet.Config{Key: priv, Listen: n.set.Libp2pListen, Announce: n.set.Libp2pAnnounce, Log: n.log.With("part", "libp2p")})
-	if err != nil {
-		return err
-	}
-	n.onClose(func() { h.Close() })
-	reader := fetch.NewReader(fetch.ReaderConfig{Token: n.remoteToken, Holder: "markets"},
-		fetch.ReaderDeps{Local: n.local, Index: n.storage, Log: n.log.With("part", "reader")})
-	n.onClose(reader.Close)
-	cfg := n.set.MarketsOpts
-	cfg.Miner, cfg.StagingDir, cfg.StagedBaseURL = n.maddr, filepath.Join(n.set.RepoDir, "deal-staging"), n.base
-	m, err := markets.New(ctx, cfg, markets.Deps{Store: n.repo.Datastore(repo.Markets), Chain: n.chain, Sealing: n.sealing,
-		Reader: markets.PieceReaderFunc(func(ctx context.Context, s abi.SectorID, off, size abi.PaddedPieceSize) (markets.UnsealedReader, error) {
-			return reader.OpenUnsealed(ctx, s, off, size)
-		}),
-		Host: h, Heads: n.heads, Log: n.log.With("part", "markets"),
-		Msgs: n.sender("publish", n.set.Fees.publishes()),
-		// In the same table: what was sent under the keys of the escrow stays known.
-		Escrow: n.sender("publish", n.set.Fees.escrows())})
-	if err != nil {
-		return err
-	}
-	n.srv.RegisterMarkets(m)
-	n.srv.RegisterNet(m)
-	n.srv.HandlePublic("/staged/", m.StagedHandler()) // checks the deal's own bearer
-	if err := n.group.Go("markets", m.Run); err != nil {
-		return err
-	}
-	return n.serveRetrieval(m.RetrievalHandler())
+	now := newLate[api.Mining]("mining")
+	n.srv.RegisterMining(&api.MiningLate{Get: now.get})
+	return n.group.Keep(ctx, lifecycle.Keep{Name: "mining", Must: true, Run: func(ctx context.Context, up func()) error {
+		m, err := mining.New(cfg, deps)
+		if err != nil {
+			return err
+		}
+		defer now.is(m)()
+		up()
+		return m.Run(ctx)
+	}})
 }
 
 func (n *Node) ownToken() string { return n.token }
@@ -263,33 +271,4 @@ func (n *Node) remoteToken() string {
 		return ""
 	}
 	return info.Token.Reveal()
-}
-
-// serveRetrieval opens the public listener: no token, no RPC, only content.
-func (n *Node) serveRetrieval(h http.Handler) error {
-	if n.set.RetrievalListen == "" {
-		return nil
-	}
-	ln, err := net.Listen("tcp", n.set.RetrievalListen)
-	if err != nil {
-		return fmt.Errorf("listen for retrievals on %s (is the port taken?): %w", n.set.RetrievalListen, err)
-	}
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10}
-	n.log.Info("serving retrievals", "address", ln.Addr().String())
-	return n.group.Go("retrieval", func(ctx context.Context) error {
-		done := make(chan error, 1)
-		go func() { done <- srv.Serve(ln) }()
-		select {
-		case err := <-done:
-			return err
-		case <-ctx.Done():
-		}
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		if err := srv.Shutdown(stop); err != nil {
-			srv.Close()
-		}
-		<-done
-		return nil
-	})
 }

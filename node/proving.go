@@ -32,13 +32,13 @@ func (n *Node) chooseForm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.onClose(func() { n.closeErr = append(n.closeErr, cache.Close()) })
+	n.onClose("parameters", cache.Close)
 	if n.set.Mining {
 		names, err := n.needParameters(cache)
 		if err != nil {
 			return err
 		}
-		if err := n.openParameters(cache, names); err != nil {
+		if err := n.openParameters(ctx, cache, names); err != nil {
 			return err
 		}
 	}
@@ -117,8 +117,8 @@ func (n *Node) sealChecker() sealing.Verifier {
 // openParameters has files checked that are new here, which for 61 GB takes a
 // minute or more: before the first deadline instead of within it. What goes wrong
 // is said again by the proof that needs the file.
-func (n *Node) openParameters(cache *paramcache.Cache, names []string) error {
-	return n.group.Go("open parameters", func(ctx context.Context) error {
+func (n *Node) openParameters(ctx context.Context, cache *paramcache.Cache, names []string) error {
+	return n.keep(ctx, "open parameters", func(ctx context.Context) error {
 		for _, name := range names {
 			if _, err := cache.Params(ctx, name); err != nil && ctx.Err() == nil {
 				n.log.Error("proof parameters cannot be used", "name", name, "error", err)

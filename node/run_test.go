@@ -18,7 +18,6 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
-	"go.uber.org/goleak"
 
 	"quarry/api"
 	"quarry/api/apitest"
@@ -26,18 +25,16 @@ import (
 	"quarry/node/repo"
 )
 
-// The RPC library leaves one goroutine behind when a websocket closes while a
-// message is coming in (go-jsonrpc v0.10.2 websocket.go, nextMessage sends on a
-// channel nobody reads any more); nothing of ours can end it.
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
-		goleak.IgnoreTopFunction("github.com/ipfs/go-log/writer.(*MirrorWriter).logRoutine"), // started by an init, for ever
-		goleak.IgnoreTopFunction("github.com/filecoin-project/go-jsonrpc.(*wsConn).nextMessage"))
-}
-
 // fakeNode serves a full node whose chain stands still; what a part asks
 // beyond this answers an error, which parts must live with.
-func fakeNode(t *testing.T) (info string) {
+func fakeNode(t *testing.T) (info string) { return fakeNodeOf(t, "fake") }
+
+func fakeNodeOf(t *testing.T, network string) (info string) {
+	t.Helper()
+	return serveFakeNode(t, network, "").Info(apitest.AdminToken)
+}
+
+func serveFakeNode(t *testing.T, network, listen string) *apitest.Server {
 	t.Helper()
 	block := &api.BlockHeader{Miner: minerID, Ticket: &api.Ticket{VRFProof: []byte{1}}, Height: 100, ParentWeight: big.Zero(), ParentBaseFee: big.Zero(),
 		ParentStateRoot: anyCID, ParentMessageReceipts: anyCID, Messages: anyCID, Parents: api.TipSetKey{anyCID}}
@@ -48,6 +45,8 @@ func fakeNode(t *testing.T) (info string) {
 	var chain api.ChainStruct
 	in := &chain.Internal
 	in.ChainHead = func(context.Context) (*api.TipSet, error) { return head, nil }
+	in.StateNetworkName = func(context.Context) (string, error) { return network, nil }
+	in.ChainGetGenesis = func(context.Context) (*api.TipSet, error) { return head, nil }
 	in.ChainGetTipSet = func(context.Context, api.TipSetKey) (*api.TipSet, error) { return head, nil }
 	in.ChainNotify = func(ctx context.Context) (<-chan []*api.HeadChange, error) {
 		out := make(chan []*api.HeadChange, 1)
@@ -65,8 +64,7 @@ func fakeNode(t *testing.T) (info string) {
 	dev.Internal.DevnetStatus = func(context.Context) (api.NodeStatusDevnet, error) {
 		return api.NodeStatusDevnet{PaceMillis: 100, ProofKinds: []string{"vanilla"}}, nil
 	}
-	s := apitest.Serve(t, apitest.Parts{Chain: &chain, Node: &self, Devnet: &dev})
-	return s.Info(apitest.AdminToken)
+	return apitest.Serve(t, apitest.Parts{Chain: &chain, Node: &self, Devnet: &dev, Listen: listen})
 }
 
 var anyCID = api.TipSetKey{}.Cid()
@@ -347,7 +345,8 @@ func TestStopWhileWaiting(t *testing.T) {
 	if err := Run(ctx, set); err != nil || ctx.Err() == nil {
 		t.Fatalf("run ended with %v", err)
 	}
-	if err := Run(t.Context(), Settings{RepoDir: set.RepoDir, Listen: "127.0.0.1:0"}); err == nil || !strings.Contains(err.Error(), "FULLNODE_API_INFO") {
+	set.FullNodeInfo = ""
+	if err := Run(t.Context(), set); err == nil || !strings.Contains(err.Error(), "FULLNODE_API_INFO") {
 		t.Errorf("no full node named: %v", err)
 	}
 }

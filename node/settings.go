@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"quarry/api"
 	"quarry/chain/msgs"
 	"quarry/markets"
+	"quarry/node/repo"
 )
 
 // Settings is everything a process is composed from: the config file mapped
@@ -70,4 +72,28 @@ type ProvingOptions struct {
 	NoWindow, NoBlocks bool
 	Form               string // config.FormAuto and its kin; empty for auto
 	ParameterDir       string // of Groth16 parameters; empty for the default
+}
+
+// fits refuses a choice of parts that a repo is not for. The kind of a repo is
+// chosen once, when it is made: nothing in a config, an environment or a file
+// that has vanished makes a markets node prove sectors.
+func (s Settings) fits(kind repo.Kind) error {
+	what := &api.ErrInvalid{What: "repo " + s.RepoDir}
+	switch {
+	case kind == repo.KindMarkets && (s.Mining || s.Sealing || s.SectorStorage):
+		what.Reason = "it is a markets repo, and the config lets it mine, seal or store"
+		what.Hint = "set EnableMining, EnableSealing and EnableSectorStorage to false under [Subsystems] (and see that no MINER_SUBSYSTEMS_ variable is set), or run the private node's repo"
+	case kind == repo.KindMarkets && !s.Markets:
+		what.Reason = "it is a markets repo, and the config turns markets off"
+		what.Hint = "set EnableMarkets = true under [Subsystems]"
+	case kind == repo.KindMiner && !s.Mining:
+		what.Reason = "it is the repo of a miner, whose sectors must be proven, and the config turns mining off"
+		what.Hint = "set EnableMining, EnableSealing and EnableSectorStorage to true under [Subsystems]; a markets node has a repo of its own (miner init service)"
+	case kind != repo.KindMarkets && kind != repo.KindMiner:
+		what.Reason = fmt.Sprintf("it is the repo of a %s", kind)
+		what.Hint = "name the repo of a miner or of a markets node with --miner-repo"
+	default:
+		return nil
+	}
+	return what
 }

@@ -61,13 +61,16 @@ func (in InitMiner) Run(ctx context.Context, chain api.Chain) (maddr address.Add
 	if err := in.checkKeys(ctx, chain); err != nil {
 		return address.Undef, err
 	}
-	r, err := openOrInit(in.Dir, repo.KindMiner, in.Config, in.Log)
+	r, err := openOrInit(in.Dir, repo.KindMiner)
 	if err != nil {
 		return address.Undef, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if a, err := MinerAddress(r); err == nil {
 		return address.Undef, &api.ErrInvalid{What: "init of " + in.Dir, Reason: "it already belongs to miner " + a.String(), Hint: "use another --miner-repo"}
+	}
+	if err := firstConfig(r, in.Config, in.Log); err != nil {
+		return address.Undef, err
 	}
 	if !in.NoStorage {
 		if err := ownStorage(r); err != nil {
@@ -164,34 +167,33 @@ func setupSender(chain api.Chain, r *repo.Repo, log *slog.Logger) *msgs.Sender {
 		Store: namespace.Wrap(r.Datastore(repo.Messages), datastore.NewKey("setup"))})
 }
 
-// openOrInit opens an interrupted init's repo or makes a new one. The config
-// file is written once and never again: an operator may have changed it.
-func openOrInit(dir string, kind repo.Kind, config []byte, log *slog.Logger) (*repo.Repo, error) {
+// openOrInit opens an interrupted init's repo or makes a new one.
+func openOrInit(dir string, kind repo.Kind) (*repo.Repo, error) {
 	if !repo.Exists(dir) {
 		if err := repo.Init(dir, kind); err != nil {
 			return nil, err
 		}
-	} else if k, err := repo.KindOf(dir); err != nil {
-		return nil, err
-	} else if k != kind {
-		return nil, &api.ErrInvalid{What: dir, Reason: fmt.Sprintf("it is a repo of kind %s", k), Hint: "use another directory"}
 	}
-	r, err := repo.Open(dir)
-	if err != nil {
-		return nil, err
+	r, err := repo.OpenAs(dir, kind)
+	var other *repo.ErrKind
+	if errors.As(err, &other) {
+		return nil, &api.ErrInvalid{What: dir, Reason: fmt.Sprintf("it is a repo of kind %s", other.Have), Hint: "use another directory"}
 	}
+	return r, err
+}
+
+// firstConfig writes the config of a repo that belongs to nobody yet. The file is
+// written once and never again: an operator may have changed it.
+func firstConfig(r *repo.Repo, config []byte, log *slog.Logger) error {
 	file := r.Path(repo.FileConfig)
 	old, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		err = writeNew(file, config)
+		return writeNew(file, config)
 	case err == nil && !bytes.Equal(old, config) && log != nil:
 		log.Warn("the config of an earlier init is kept; change it where it is not what you want", "file", file)
 	}
-	if err != nil {
-		return nil, errors.Join(err, r.Close())
-	}
-	return r, nil
+	return err
 }
 
 // ownStorage makes the repo a storage path for sealing and for keeping.
@@ -224,11 +226,17 @@ func (in InitMarkets) Run(ctx context.Context, chain api.Chain) (err error) {
 			return &api.ErrInvalid{What: "addresses to publish", Reason: err.Error(), Hint: "give --announce, for example /dns4/storage.example.com/tcp/24001"}
 		}
 	}
-	r, err := openOrInit(in.Dir, repo.KindMarkets, in.Config, in.Log)
+	r, err := openOrInit(in.Dir, repo.KindMarkets)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
+	if a, err := MinerAddress(r); err == nil && a != in.Miner {
+		return &api.ErrInvalid{What: "init of " + in.Dir, Reason: "it already belongs to miner " + a.String() + ", not to " + in.Miner.String(), Hint: "use another --markets-repo"}
+	}
+	if err := firstConfig(r, in.Config, in.Log); err != nil {
+		return err
+	}
 	priv, err := Libp2pKey(r.Keystore())
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 
@@ -37,7 +38,9 @@ var batchesPrefix = datastore.NewKey("/batches")
 
 func (b *bundle) key() datastore.Key { return batchesPrefix.ChildString(b.ID.String()) }
 
-func (bs *batches) load(ctx context.Context, st store) error {
+// load reads the batches that are kept. One that cannot be read is left where it
+// is: its sectors look on chain before they send alone.
+func (bs *batches) load(ctx context.Context, st store, log *slog.Logger) error {
 	bs.byKey = map[string]*bundle{}
 	res, err := st.ds.Query(ctx, query.Query{Prefix: batchesPrefix.String()})
 	if err != nil {
@@ -50,7 +53,8 @@ func (bs *batches) load(ctx context.Context, st store) error {
 	for _, e := range entries {
 		b := new(bundle)
 		if err := json.Unmarshal(e.Value, b); err != nil || b.Message == nil {
-			return fmt.Errorf("stored message %s cannot be read (restore a backup): %w", e.Key, err)
+			log.Error("a stored message of several sectors cannot be read, they send their own", "key", e.Key, "err", err)
+			continue
 		}
 		bs.index(b)
 	}

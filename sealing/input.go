@@ -52,6 +52,25 @@ func (s *Sealing) checkPiece(r api.AddPieceRequest) error {
 	if _, err := commcid.CIDToDataCommitmentV1(r.Piece.PieceCID); err != nil {
 		return &api.ErrInvalid{What: what, Reason: "the piece CID is no data commitment: " + err.Error()}
 	}
+	return s.checkProposal(r)
+}
+
+// checkProposal refuses a deal that this miner can never activate: one of another
+// provider, from a markets node that took this node for its own, or one that is
+// about another piece.
+func (s *Sealing) checkProposal(r api.AddPieceRequest) error {
+	p := r.Deal.DealProposal
+	if p == nil {
+		return nil // the chain is asked about the deal before anything is committed
+	}
+	what := fmt.Sprintf("piece %s of deal %d", r.Key, r.Deal.DealID)
+	switch {
+	case p.Provider != s.cfg.Miner:
+		return &api.ErrInvalid{What: what, Reason: fmt.Sprintf("the deal is with provider %s, this node seals for %s", p.Provider, s.cfg.Miner),
+			Hint: "name the private node of " + p.Provider.String() + " as SealerApiInfo and SectorIndexApiInfo of the markets node"}
+	case p.PieceCID != r.Piece.PieceCID || p.PieceSize != r.Piece.Size:
+		return &api.ErrInvalid{What: what, Reason: fmt.Sprintf("the deal is about %s of %d bytes, the piece is %s of %d", p.PieceCID, p.PieceSize, r.Piece.PieceCID, r.Piece.Size)}
+	}
 	return nil
 }
 
@@ -125,7 +144,7 @@ func (s *Sealing) join(ctx context.Context, r api.AddPieceRequest) (ch chan piec
 	defer s.mu.Unlock()
 	l, p, ok := s.planned(r.Key)
 	if !ok {
-		return nil, at, false, nil
+		return nil, at, false, s.perhapsPlanned(r.Key)
 	}
 	if p.Info != r.Piece {
 		return nil, at, true, &api.ErrInvalid{What: "piece " + r.Key, Reason: fmt.Sprintf("the key was used before for %s of %d bytes", p.Info.PieceCID, p.Info.Size)}

@@ -170,22 +170,42 @@ func (s store) put(ctx context.Context, r record) error {
 	return nil
 }
 
-func (s store) all(ctx context.Context) ([]record, error) {
+// all reads every record. Those that cannot be read are poisoned: the reason is
+// told by their number.
+func (s store) all(ctx context.Context) (out []record, poisoned map[abi.SectorNumber]poison, err error) {
 	res, err := s.ds.Query(ctx, query.Query{Prefix: sectorsPrefix.String()})
 	if err != nil {
-		return nil, fmt.Errorf("list stored sectors: %w", err)
+		return nil, nil, fmt.Errorf("list stored sectors: %w", err)
 	}
 	entries, err := res.Rest()
 	if err != nil {
-		return nil, fmt.Errorf("list stored sectors: %w", err)
+		return nil, nil, fmt.Errorf("list stored sectors: %w", err)
 	}
-	out := make([]record, 0, len(entries))
+	poisoned = map[abi.SectorNumber]poison{}
 	for _, e := range entries {
-		var r record
-		if err := json.Unmarshal(e.Value, &r); err != nil {
-			return nil, fmt.Errorf("stored sector %s cannot be read (restore a backup): %w", e.Key, err)
+		n, err := strconv.ParseUint(datastore.RawKey(e.Key).Name(), 10, 63)
+		if err != nil {
+			return nil, nil, fmt.Errorf("stored sector %s has no number: %w", e.Key, err) // nothing of ours writes that
+		}
+		r, err := decodeRecord(abi.SectorNumber(n), e.Value)
+		if err != nil {
+			poisoned[abi.SectorNumber(n)] = poison{raw: e.Value, why: err}
+			continue
 		}
 		out = append(out, r)
 	}
-	return out, nil
+	return out, poisoned, nil
+}
+
+func decodeRecord(n abi.SectorNumber, b []byte) (r record, err error) {
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, err
+	}
+	if r.Number != n {
+		return r, fmt.Errorf("it is the record of sector %d", r.Number)
+	}
+	if _, known := machine[r.State]; !known {
+		return r, fmt.Errorf("its state %q is none of this release", r.State)
+	}
+	return r, nil
 }

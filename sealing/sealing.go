@@ -49,6 +49,10 @@ type lane struct {
 	driving bool
 	wake    chan struct{}      // buffered: something changed from outside
 	stop    context.CancelFunc // ends the visit in progress
+	// poisoned is why the stored record could not be read, which is not touched.
+	// Such a sector is shown and rests; the others go on.
+	poisoned error
+	raw      []byte
 }
 
 var _ api.Sealing = (*Sealing)(nil)
@@ -81,9 +85,12 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 	if s.entropy, err = addressEntropy(cfg.Miner); err != nil {
 		return nil, err
 	}
-	recs, err := s.store.all(context.Background())
+	recs, poisoned, err := s.store.all(context.Background())
 	if err != nil {
 		return nil, fmt.Errorf("sealing: %w", err)
+	}
+	for n, why := range poisoned {
+		s.setAside(n, why)
 	}
 	for _, r := range recs {
 		s.lanes[r.Number] = &lane{rec: r, wake: make(chan struct{}, 1)}
@@ -91,7 +98,7 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 	}
 	s.preCommits = &batcher{s: s, work: jobPreCommit, via: deps.Msgs, viaMany: deps.BatchMsgs, max: s.cfg.MaxPreCommitBatch, room: maxParams, wait: s.cfg.PreCommitBatchWait}
 	s.commits = &batcher{s: s, work: jobCommit, via: deps.CommitMsgs, viaMany: deps.CommitBatchMsgs, max: s.cfg.MaxCommitBatch, room: maxParams, wait: s.cfg.CommitBatchWait}
-	if err := s.batches.load(context.Background(), s.store); err != nil {
+	if err := s.batches.load(context.Background(), s.store, s.log); err != nil {
 		return nil, fmt.Errorf("sealing: %w", err)
 	}
 	return s, nil
@@ -159,7 +166,7 @@ func (s *Sealing) drive(ctx context.Context, l *lane) {
 			cancel()
 			continue
 		}
-		ev, err := s.act(visit, l, row.Effect, rec)
+		ev, err := s.actSafely(visit, l, row.Effect, rec)
 		stopped := err != nil && errors.Is(visit.Err(), context.Canceled)
 		cancel()
 		if stopped || ctx.Err() != nil {

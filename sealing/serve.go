@@ -195,7 +195,16 @@ func (s *Sealing) SectorRemove(ctx context.Context, n abi.SectorNumber) error {
 	return nil
 }
 
+// lane finds a sector that something is to be done with.
 func (s *Sealing) lane(n abi.SectorNumber) (*lane, error) {
+	l, err := s.find(n)
+	if err == nil && l.poisoned != nil {
+		return nil, &api.ErrInvalid{What: "sector " + s.name(n), Reason: l.poisoned.Error(), Hint: poisonHint}
+	}
+	return l, err
+}
+
+func (s *Sealing) find(n abi.SectorNumber) (*lane, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l, ok := s.lanes[n]
@@ -206,7 +215,7 @@ func (s *Sealing) lane(n abi.SectorNumber) (*lane, error) {
 }
 
 func (s *Sealing) get(n abi.SectorNumber) (record, error) {
-	l, err := s.lane(n)
+	l, err := s.find(n)
 	if err != nil {
 		return record{}, err
 	}

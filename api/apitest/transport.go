@@ -32,6 +32,8 @@ type Parts struct {
 	Listen string
 	// Default is what callers without a token may do.
 	Default []api.Permission
+	// Instance of the server, see serve.Config; empty: none.
+	Instance string
 }
 
 // Tokens is a token verifier over a table that tests change while serving.
@@ -87,7 +89,7 @@ func Serve(t testing.TB, p Parts) *Server {
 	if p.Listen == "" {
 		p.Listen = "127.0.0.1:0"
 	}
-	s, err := serve.New(serve.Config{Listen: p.Listen, Absent: p.Absent, MaxRequestBytes: p.MaxRequestBytes, DefaultPerms: p.Default},
+	s, err := serve.New(serve.Config{Listen: p.Listen, Absent: p.Absent, MaxRequestBytes: p.MaxRequestBytes, DefaultPerms: p.Default, Instance: p.Instance},
 		serve.Deps{Verify: tokens.Verify})
 	if err != nil {
 		t.Fatal(err)

@@ -27,7 +27,9 @@ type Config struct {
 	// MaxResponseBytes bounds one answer; 512 MiB by default (vanilla proofs and
 	// state objects are large).
 	MaxResponseBytes int64
-	Log              *slog.Logger
+	// Gate is asked before each call; nil lets every one pass.
+	Gate Gate
+	Log  *slog.Logger
 }
 
 // ChainAPI is a full node, real or embedded.
@@ -195,9 +197,14 @@ func (c *conn) wrap(field reflect.Value, sf reflect.StructField, sub api.Subsyst
 	last := sf.Type.NumOut() - 1
 	field.Set(reflect.MakeFunc(sf.Type, func(args []reflect.Value) []reflect.Value {
 		ctx, _ := args[0].Interface().(context.Context)
-		args[0] = reflect.ValueOf(context.WithValue(ctx, methodKey{}, m))
-		out := inner.Call(args)
-		if err, _ := out[last].Interface().(error); err != nil {
+		out := make([]reflect.Value, last+1)
+		err := c.guarded(ctx, m, func(ctx context.Context) error {
+			args[0] = reflect.ValueOf(context.WithValue(ctx, methodKey{}, m))
+			copy(out, inner.Call(args))
+			err, _ := out[last].Interface().(error)
+			return err
+		})
+		if err != nil {
 			out[last] = reflect.ValueOf(c.translate(ctx, m, sub, err))
 			for i := range last {
 				out[i] = reflect.Zero(sf.Type.Out(i))

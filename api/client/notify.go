@@ -53,6 +53,11 @@ type dialled struct {
 // starve it, and it heals by subscribing again. The channel closes when the
 // connection, ctx or the client ends; it never says why.
 func (c *conn) chainNotify(ctx context.Context) (<-chan []*api.HeadChange, error) {
+	if c.cfg.Gate != nil {
+		if _, err := c.cfg.Gate.Allow(ctx, api.Method{Name: "ChainNotify", Perm: api.PermRead}); err != nil {
+			return nil, err
+		}
+	}
 	sctx, cancel := context.WithCancel(ctx)
 	unhook := context.AfterFunc(c.subs.ctx, cancel)
 	end := func() { unhook(); cancel() }

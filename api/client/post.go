@@ -20,6 +20,7 @@ func (c *conn) post(ctx context.Context, body []byte) (io.ReadCloser, error) {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	pin(req)
 	if !c.info.Token.Empty() {
 		req.Header.Set("Authorization", "Bearer "+c.info.Token.Reveal())
 	}
@@ -59,6 +60,8 @@ func (c *conn) checkStatus(resp *http.Response, answer []byte) error {
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		return &TokenError{Peer: c.name, Reason: firstLine(answer), Missing: c.info.Token.Empty()}
+	case code == http.StatusPreconditionFailed && resp.Header.Get(api.HeaderInstance) != "":
+		return &replacedError{peer: c.name}
 	case code == http.StatusRequestEntityTooLarge:
 		return &api.ErrInvalid{What: "request to " + c.name, Reason: firstLine(answer), Hint: "API.MaxRequestBytes of that process bounds it"}
 	case code == http.StatusBadGateway || code == http.StatusServiceUnavailable || code == http.StatusGatewayTimeout:

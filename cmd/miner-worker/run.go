@@ -16,6 +16,7 @@ import (
 	"quarry/api"
 	"quarry/api/client"
 	"quarry/build"
+	"quarry/internal/holder"
 	"quarry/internal/paramcache"
 	"quarry/node/repo"
 	"quarry/node/serve"
@@ -118,6 +119,7 @@ func run(c *cli.Context) (err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	ctx, stop := context.WithCancel(c.Context)
 	defer stop()
+	cfg.Place = holder.Place(r.Dir())
 	p := &process{log: log, miner: miner, repo: r, cfg: cfg, parents: c.String(flagParents), stop: stop}
 	return p.run(ctx, c.String("listen"), c.String("url"))
 }
@@ -194,7 +196,7 @@ func (p *process) run(ctx context.Context, listen, url string) error {
 	if err != nil {
 		return errors.Join(err, srv.Close())
 	}
-	self := &self{worker: w, local: local, stop: p.stop, tokens: p.repo.Tokens(), started: time.Now()}
+	self := &self{worker: w, local: local, stop: p.stop, tokens: p.repo.Tokens(), repo: p.repo.ID(), started: time.Now()}
 	srv.RegisterCommon(self)
 	srv.RegisterStorage(&ownStorage{self: self})
 	srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(local))

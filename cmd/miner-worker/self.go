@@ -7,6 +7,7 @@ import (
 	"quarry/api"
 	"quarry/build"
 	"quarry/node/repo"
+	"quarry/node/serve"
 	"quarry/storage/paths"
 	"quarry/storage/worker"
 )
@@ -17,6 +18,7 @@ type self struct {
 	local   *paths.Local
 	stop    context.CancelFunc
 	tokens  *repo.Tokens
+	repo    api.UUID
 	started time.Time
 }
 
@@ -62,6 +64,13 @@ func (s *self) Shutdown(context.Context) error {
 
 func (s *self) NodeStatus(context.Context) (api.NodeStatus, error) {
 	return api.NodeStatus{Subsystems: []api.Subsystem{}, StartedAt: s.started}, nil
+}
+
+// Handshake tells who this is, so that whoever named a worker where a node is
+// meant is told so.
+func (s *self) Handshake(ctx context.Context, _ api.Introduction) (api.Handshake, error) {
+	id := api.Identity{Kind: string(repo.KindWorker), Repo: s.repo, Instance: s.worker.Info().Session}
+	return api.Handshake{Identity: id, Allow: serve.Permissions(ctx)}, nil
 }
 
 // ownStorage is the part of api.Storage that a worker answers about itself; the

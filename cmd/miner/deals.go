@@ -50,7 +50,7 @@ func listDeals(c *cli.Context) error {
 		for _, d := range all {
 			sector := ""
 			if d.Placement != nil {
-				sector = fmt.Sprint(d.Placement.Sector.Number)
+				sector = sectorOf(d.Placement.Sector)
 			}
 			t.AppendRow([]any{d.UUID, d.ChainDealID, d.Checkpoint, humanize.IBytes(d.Received) + " of " + humanize.IBytes(d.TransferSize), sector, d.SealingState, d.Err})
 		}
@@ -96,7 +96,7 @@ func printDeal(w io.Writer, d api.DealInfo) {
 		d.PayloadRoot, humanize.IBytes(d.Received), humanize.IBytes(d.TransferSize))
 	fmt.Fprintf(w, "epochs:     %d to %d, active since %d\n", d.Proposal.StartEpoch, d.Proposal.EndEpoch, d.SectorStartEpoch)
 	if d.Placement != nil {
-		fmt.Fprintf(w, "sector:     %d at %d, %s\n", d.Placement.Sector.Number, d.Placement.Offset, d.SealingState)
+		fmt.Fprintf(w, "sector:     %s at %d, %s\n", sectorOf(d.Placement.Sector), d.Placement.Offset, d.SealingState)
 	}
 	if d.PublishCid != nil {
 		fmt.Fprintf(w, "published:  %s\n", d.PublishCid)

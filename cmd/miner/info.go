@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -68,7 +69,27 @@ func info(c *cli.Context) error {
 	} else {
 		fail("markets", err)
 	}
+	r.Errors = append(r.Errors, r.crossed()...)
 	return show(c, r, func(w io.Writer) { printInfo(w, r) })
+}
+
+func nextTry(p api.PartStatus) string {
+	if p.Next.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" (started again %d times, next at %s)", p.Restarts, p.Next.UTC().Format(time.RFC3339))
+}
+
+// crossed says when the two halves are not where the commands look for them, or
+// not those of one miner.
+func (r infoReport) crossed() (out []string) {
+	if s := r.Miner.Status.Subsystems; r.Miner.Error == "" && slices.Contains(s, api.SubsystemMarkets) && !slices.Contains(s, api.SubsystemSealing) {
+		out = append(out, "miner: a markets node is named as the private one; are MINER_PATH and MARKETS_PATH (or the API infos) crossed?")
+	}
+	if m := r.Markets; m != nil && m.Error == "" && r.Miner.Error == "" && m.Status.Miner != r.Miner.Status.Miner {
+		out = append(out, fmt.Sprintf("markets: it is the markets node of %s, not of %s; name the two halves of one miner", m.Status.Miner, r.Miner.Status.Miner))
+	}
+	return out
 }
 
 func part(c *cli.Context, n *client.MinerAPI) partReport {
@@ -88,13 +109,21 @@ func printInfo(w io.Writer, r infoReport) {
 		fmt.Fprintf(w, "%-8s %s runs %v\n", name, p.Status.Miner, p.Status.Subsystems)
 		for _, peer := range append([]api.PeerStatus{p.Status.Chain}, p.Status.Peers...) {
 			state := "reachable"
-			if !peer.Reachable {
+			switch {
+			case !peer.Reachable:
 				state = "unreachable: " + peer.LastError
+			case peer.Warning != "":
+				state += ", but " + peer.Warning
 			}
 			fmt.Fprintf(w, "         %s %s\n", peer.Name, state)
 		}
 		for _, m := range p.Status.Messages {
 			fmt.Fprintf(w, "         message for %s waits (%s, nonce %d of %s): %s\n", m.Key, m.Cid, m.Nonce, m.From, m.Reason)
+		}
+		for _, part := range p.Status.Parts {
+			if !part.Up {
+				fmt.Fprintf(w, "         part %s is down since %s: %s%s\n", part.Name, part.Since.UTC().Format(time.RFC3339), part.Error, nextTry(part))
+			}
 		}
 	}
 	printPart("miner", r.Miner)

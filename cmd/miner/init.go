@@ -10,7 +10,6 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/urfave/cli/v2"
 
-	"quarry/api/client"
 	"quarry/node"
 	"quarry/node/config"
 	"quarry/node/repo"
@@ -118,19 +117,6 @@ func initService(c *cli.Context) error {
 	if index == "" {
 		index = sealer
 	}
-	peer, err := client.Miner(c.Context, client.Config{Info: sealer})
-	if err != nil {
-		return err
-	}
-	defer peer.Close()
-	text, err := peer.ActorAddress(c.Context)
-	if err != nil {
-		return fmt.Errorf("ask the sealing node for its miner: %w", err)
-	}
-	maddr, err := address.NewFromString(text)
-	if err != nil {
-		return err
-	}
 	cfg := config.Default()
 	setListen(c, &cfg)
 	cfg.Subsystems = config.Subsystems{EnableMarkets: true, SealerApiInfo: sealer, SectorIndexApiInfo: index}
@@ -150,8 +136,13 @@ func initService(c *cli.Context) error {
 		return err
 	}
 	defer chain.Close()
+	log := newLogger(os.Stderr, nil)
+	maddr, err := node.ServicePeers{Sealer: sealer, Index: index, Log: log}.Check(c.Context, chain)
+	if err != nil {
+		return err
+	}
 	in := node.InitMarkets{Dir: dir, Miner: maddr, Config: []byte(config.Render(cfg, true)), PublishPeerInfo: c.Bool("publish-peer-info"),
-		Announce: announce, AllowPrivate: true, Log: newLogger(os.Stderr, nil)}
+		Announce: announce, AllowPrivate: true, Log: log}
 	if err := in.Run(c.Context, chain); err != nil {
 		return err
 	}

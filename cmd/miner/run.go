@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"quarry/internal/interrupt"
 	"quarry/node"
 	"quarry/node/config"
 	"quarry/node/repo"
@@ -35,6 +36,7 @@ func runCommand() *cli.Command {
 			}
 			set.FullNodeInfo, set.Level, set.Log = full, level, newLogger(os.Stderr, level)
 			slog.SetDefault(set.Log)
+			interrupt.OutliveReaders()
 			return node.Run(c.Context, set)
 		},
 	}

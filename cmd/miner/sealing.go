@@ -75,7 +75,7 @@ func listTasks(c *cli.Context) error {
 		t := newTable(w, "Task", "Type", "Sector", "State", "Worker", "Progress", "Note")
 		for _, k := range all {
 			progress := fmt.Sprintf("%s %.0f%%", k.Stage, k.Percent)
-			t.AppendRow([]any{k.ID, k.Spec.Type, k.Spec.Sector, k.State, k.Worker, progress, taskNote(k)})
+			t.AppendRow([]any{k.ID, k.Spec.Type, sectorOf(k.Spec.Sector.ID), k.State, k.Worker, progress, taskNote(k)})
 		}
 		t.Render()
 	})

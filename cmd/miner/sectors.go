@@ -98,7 +98,7 @@ func listSectors(c *cli.Context) error {
 		cursor = page[len(page)-1].Sector.ID.Number + 1
 	}
 	return show(c, all, func(w io.Writer) {
-		t := newTable(w, "Sector", "State", "Deals", "Expires", "Updated", "Note")
+		t := newTable(w, "Miner", "Sector", "State", "Deals", "Expires", "Updated", "Note")
 		for _, s := range all {
 			deals := 0
 			for _, p := range s.Pieces {
@@ -110,7 +110,7 @@ func listSectors(c *cli.Context) error {
 			if s.Task != nil {
 				note = fmt.Sprintf("%s %.0f%%", s.Task.Stage, s.Task.Percent)
 			}
-			t.AppendRow([]any{s.Sector.ID.Number, s.State, deals, s.Expiration, s.Updated.Format(time.RFC3339), note})
+			t.AppendRow([]any{minerOf(s.Sector.ID), s.Sector.ID.Number, s.State, deals, s.Expiration, s.Updated.Format(time.RFC3339), note})
 		}
 		t.Render()
 	})
@@ -134,7 +134,7 @@ func sectorStatus(c *cli.Context) error {
 }
 
 func printSector(w io.Writer, s api.SectorInfo) {
-	fmt.Fprintf(w, "sector:     %d\nstate:      %s\n", s.Sector.ID.Number, s.State)
+	fmt.Fprintf(w, "sector:     %s\nstate:      %s\n", sectorOf(s.Sector.ID), s.State)
 	if s.LastErr != "" {
 		fmt.Fprintf(w, "last error: %s (retry %d, next %s)\n", s.LastErr, s.Retries, s.NextRetry.Format(time.RFC3339))
 	}
@@ -173,6 +173,6 @@ func pledge(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "sector %d\n", id.Number)
+	fmt.Fprintf(c.App.Writer, "sector %s\n", sectorOf(id))
 	return nil
 }

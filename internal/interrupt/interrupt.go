@@ -20,10 +20,24 @@ func Main(run func(ctx context.Context) error) int {
 	return 0
 }
 
-// Context ends with the first interrupt or SIGTERM. After that signals have
-// their default effect again: another one ends the process. stop releases it.
+// Context ends with the first interrupt, SIGTERM or SIGHUP. After that signals
+// have their default effect again: another one ends the process. stop releases it.
+// A signal that the process was started to ignore, as nohup does, stays ignored.
 func Context(parent context.Context) (ctx context.Context, stop context.CancelFunc) {
-	ctx, stop = signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+	var heed []os.Signal
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			heed = append(heed, s)
+		}
+	}
+	if len(heed) == 0 { // no list would mean every signal
+		return context.WithCancel(parent)
+	}
+	ctx, stop = signal.NotifyContext(parent, heed...)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }
+
+// OutliveReaders keeps a process that owes work alive when what reads its output
+// ends, a pipe into a log for example: writing fails then, and nothing else.
+func OutliveReaders() { signal.Ignore(syscall.SIGPIPE) }

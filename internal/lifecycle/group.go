@@ -26,7 +26,10 @@ type part struct {
 	name   string
 	cancel context.CancelFunc
 	done   chan struct{}
-	err    error
+	err    error // set before done is closed
+
+	mu    sync.Mutex
+	state Status
 }
 
 // New makes an empty group. Stop waits at most budget in all; zero means 30 s.
@@ -42,19 +45,29 @@ func New(budget time.Duration, log *slog.Logger) *Group {
 
 // Go starts run under its own context, which ends when the group stops the
 // part (not when an earlier caller's context does, so that parts end in order).
-// A part that returns an error, panics, or returns before it was told to, ends
-// Wait. Go on a stopped group is refused.
+// It is vital: when it returns an error, panics, or returns before it was told
+// to, Wait ends. Keep is for the others. Go on a stopped group is refused.
 func (g *Group) Go(name string, run func(context.Context) error) error {
+	p, ctx, err := g.add(name)
+	if err != nil {
+		return err
+	}
+	p.set(true, nil, time.Time{})
+	go g.runPart(ctx, p, run)
+	return nil
+}
+
+// add takes a part into the order. Its context is its own.
+func (g *Group) add(name string) (*part, context.Context, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
-		return fmt.Errorf("start %s: the process is stopping", name)
+		return nil, nil, fmt.Errorf("start %s: the process is stopping", name)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &part{name: name, cancel: cancel, done: make(chan struct{})}
+	p := &part{name: name, cancel: cancel, done: make(chan struct{}), state: Status{Name: name}}
 	g.parts = append(g.parts, p)
-	go g.runPart(ctx, p, run)
-	return nil
+	return p, ctx, nil
 }
 
 func (g *Group) runPart(ctx context.Context, p *part, run func(context.Context) error) {
@@ -67,7 +80,8 @@ func (g *Group) runPart(ctx context.Context, p *part, run func(context.Context) 
 		err = errors.New("ended by itself")
 	}
 	p.err = fmt.Errorf("%s: %w", p.name, err)
-	g.log.Error("part failed", "part", p.name, "err", err)
+	p.set(false, err, time.Time{})
+	g.log.Error("part failed, the process ends", "part", p.name, "err", err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.first == nil {

@@ -31,6 +31,9 @@ func Generate(dir string) ([]byte, error) {
 	for _, x := range p.Ifaces {
 		emitClient(&b, x)
 		emitServer(&b, x)
+		if lates[x.Name] {
+			emitLate(&b, x)
+		}
 	}
 	src, err := format.Source(b.Bytes())
 	if err != nil {
@@ -106,6 +109,27 @@ func emitServerMethod(b *bytes.Buffer, name string, m method) {
 	b.WriteString("\treturn err\n}\n\n")
 }
 
+// lates are the interfaces of parts that may be built anew while the process
+// runs.
+var lates = map[string]bool{"Net": true, "Sealing": true, "Mining": true, "Markets": true}
+
+// emitLate writes an implementation that looks up the real one at every call.
+func emitLate(b *bytes.Buffer, x iface) {
+	fmt.Fprintf(b, "// %sLate is a %s whose calls go to what Get gives at that moment.\ntype %sLate struct {\n\tGet func() (%s, error)\n}\n\n", x.Name, x.Name, x.Name, x.Name)
+	fmt.Fprintf(b, "var _ %s = (*%sLate)(nil)\n\n", x.Name, x.Name)
+	for _, m := range x.Methods {
+		fmt.Fprintf(b, "// %s implements [%s].\nfunc (s *%sLate) %s(%s) ", m.Name, x.Name, x.Name, m.Name, paramList(m))
+		results, early := "(err error)", "err"
+		switch {
+		case m.Page != "":
+			results, early = "(r []"+m.Page+", next string, err error)", "r, next, err"
+		case m.Result != "":
+			results, early = "(r "+m.Result+", err error)", "r, err"
+		}
+		fmt.Fprintf(b, "%s {\n\timpl, err := s.Get()\n\tif err != nil {\n\t\treturn %s\n\t}\n\treturn impl.%s(%s)\n}\n\n", results, early, m.Name, argList(m))
+	}
+}
+
 func paramList(m method) string {
 	parts := []string{"ctx context.Context"}
 	for _, p := range m.Params {
@@ -125,7 +149,7 @@ func argList(m method) string {
 // paramName keeps parameters clear of the names the generated bodies use.
 func paramName(n string) string {
 	switch n {
-	case "s", "r", "err", "next", "page":
+	case "s", "r", "err", "next", "page", "impl":
 		return n + "_"
 	}
 	return n

@@ -38,6 +38,14 @@ func NewHost(cfg Config) (host.Host, error) {
 	if cfg.Log != nil {
 		gologshim.SetDefaultHandler(cfg.Log.Handler())
 	}
+	announce, err := parseAddrs(cfg.Announce)
+	if err != nil {
+		return nil, fmt.Errorf("announce address: %w", err)
+	}
+	listen, err := parseAddrs(cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen address: %w", err)
+	}
 	cm, err := connmgr.NewConnManager(orDefault(cfg.ConnLow, 100), orDefault(cfg.ConnHigh, 200))
 	if err != nil {
 		return nil, fmt.Errorf("libp2p connection manager: %w", err)
@@ -48,25 +56,23 @@ func NewHost(cfg Config) (host.Host, error) {
 		libp2p.Security(libp2ptls.ID, libp2ptls.New), libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
 		libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.UserAgent("quarry"),
+		libp2p.NoListenAddrs, // it listens below: libp2p leaves its goroutines behind when that fails within New
 	}
 	if cfg.QUIC {
 		opts = append(opts, libp2p.Transport(quic.NewTransport))
-	}
-	if len(cfg.Listen) == 0 {
-		opts = append(opts, libp2p.NoListenAddrs)
-	} else {
-		opts = append(opts, libp2p.ListenAddrStrings(cfg.Listen...))
-	}
-	announce, err := parseAddrs(cfg.Announce)
-	if err != nil {
-		return nil, fmt.Errorf("announce address: %w", err)
 	}
 	if len(announce) > 0 {
 		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return announce }))
 	}
 	h, err := libp2p.New(opts...)
 	if err != nil {
-		return nil, fmt.Errorf("open libp2p host on %v (is the port taken?): %w", cfg.Listen, err)
+		return nil, errors.Join(fmt.Errorf("open libp2p host: %w", err), cm.Close())
+	}
+	if len(listen) == 0 {
+		return h, nil
+	}
+	if err := h.Network().Listen(listen...); err != nil {
+		return nil, errors.Join(fmt.Errorf("open libp2p host on %v (is the port taken?): %w", cfg.Listen, err), h.Close())
 	}
 	return h, nil
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -260,6 +261,9 @@ func TestValues(t *testing.T) {
 
 func TestLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if c, err := Load(path, nil); err != nil || !reflect.DeepEqual(c, Default()) {
 		t.Fatal(err)
 	}
@@ -274,6 +278,39 @@ func TestLoad(t *testing.T) {
 	}
 	if _, err := Load(path, nil); err == nil || !strings.Contains(err.Error(), "bigger") {
 		t.Fatal(err)
+	}
+}
+
+// A config that is not there is no choice: nothing runs by default. A link that
+// leads nowhere, to a disk that is not mounted for example, is named with its
+// target, and a directory is no config either.
+func TestLoadMissing(t *testing.T) {
+	dir := t.TempDir()
+	var missing *ErrMissing
+	gone := filepath.Join(dir, "config.toml")
+	if _, err := Load(gone, []string{"MINER_SUBSYSTEMS_ENABLEMARKETS=true"}); !errors.As(err, &missing) || missing.Path != gone || missing.Target != "" ||
+		!strings.Contains(err.Error(), gone+" is missing; restore it") {
+		t.Errorf("no file: %v", err)
+	}
+	link, target := filepath.Join(dir, "link.toml"), filepath.Join(dir, "unmounted", "config.toml")
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(link, nil); !errors.As(err, &missing) || missing.Path != link || missing.Target != target ||
+		!strings.Contains(err.Error(), "link to "+target) {
+		t.Errorf("dangling link: %v", err)
+	}
+	if _, err := Load(dir, nil); err == nil || errors.As(err, &missing) {
+		t.Errorf("directory: %v", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(target, []byte("[Sealing]\nWaitDealsDelay = 3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Load(link, nil); err != nil || c.Sealing.WaitDealsDelay != 3 {
+		t.Errorf("a link that leads somewhere: %v", err)
 	}
 }
 

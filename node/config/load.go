@@ -17,12 +17,13 @@ import (
 const maxFile = 1 << 20
 
 // Load reads path over the defaults and env (as os.Environ gives it) over both.
-// A missing file means the defaults. The result is not validated, see
-// [Config.Validate]; every error names the file and line or the variable.
+// A missing file is *ErrMissing: the defaults would be a choice that nobody made.
+// The result is not validated, see [Config.Validate]; every error names the file
+// and line or the variable.
 func Load(path string, env []string) (Config, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return parse(path, nil, env)
+		return Config{}, missing(path)
 	}
 	if err != nil {
 		return Config{}, fmt.Errorf("read config: %w", err)
@@ -36,6 +37,28 @@ func Load(path string, env []string) (Config, error) {
 		return Config{}, fmt.Errorf("config %s is bigger than %d bytes", path, maxFile)
 	}
 	return parse(path, b, env)
+}
+
+// ErrMissing says that a repo has no config.
+type ErrMissing struct {
+	Path   string
+	Target string // of a link that leads nowhere; empty where there is none
+}
+
+func (e *ErrMissing) Error() string {
+	what := "config " + e.Path + " is missing"
+	if e.Target != "" {
+		what = "config " + e.Path + " is a link to " + e.Target + ", which is missing"
+	}
+	return what + "; restore it from a backup, or write a new one from what `miner config default` prints (which parts run here is a choice that is not guessed)"
+}
+
+func missing(path string) error {
+	target, err := os.Readlink(path)
+	if err != nil {
+		target = "" // no link
+	}
+	return &ErrMissing{Path: path, Target: target}
 }
 
 func parse(path string, src []byte, env []string) (Config, error) {

@@ -10,10 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"quarry/internal/durable"
+	"quarry/internal/holder"
 
+	"github.com/google/uuid"
 	fslock "github.com/ipfs/go-fs-lock"
 )
 
@@ -71,11 +72,23 @@ func (e *ErrLocked) Error() string {
 	return fmt.Sprintf("repo %s is in use by %s; stop it first", e.Dir, e.Holder)
 }
 
+// ErrKind says that a repo belongs to another sort of process.
+type ErrKind struct {
+	Dir        string
+	Have, Want Kind
+}
+
+func (e *ErrKind) Error() string {
+	return fmt.Sprintf("%s is the repo of a %s, not of a %s; name another directory", e.Dir, e.Have, e.Want)
+}
+
 // Repo is an open, locked repo.
 type Repo struct {
 	dir    string
 	kind   Kind
 	lock   io.Closer
+	copies *holder.Lock // none where this machine has no place for it
+	id     uuid.UUID
 	store  *store
 	keys   *Keystore
 	tokens *Tokens
@@ -182,8 +195,24 @@ func Open(dir string) (*Repo, error) {
 	return r, nil
 }
 
+// OpenAs is Open for a process of one kind: the repo of another is refused
+// before anything in it is touched.
+func OpenAs(dir string, kind Kind) (*Repo, error) {
+	have, err := KindOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	if have != kind {
+		return nil, &ErrKind{Dir: dir, Have: have, Want: kind}
+	}
+	return Open(dir)
+}
+
 func (r *Repo) open() error {
 	var err error
+	if err := r.hold(); err != nil {
+		return err
+	}
 	if r.store, err = openStore(filepath.Join(r.dir, dirDatastore)); err != nil {
 		return fmt.Errorf("open repo %s: %w", r.dir, err)
 	}
@@ -197,20 +226,18 @@ func acquire(dir string) (io.Closer, error) {
 	lock, err := fslock.Lock(dir, fileLock)
 	var held fslock.LockedError
 	if errors.As(err, &held) {
-		return nil, &ErrLocked{Dir: dir, Holder: holder(dir)}
+		return nil, &ErrLocked{Dir: dir, Holder: holderOf(dir)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock repo %s: %w", dir, err)
 	}
-	host, _ := os.Hostname() // only for people
-	who := fmt.Sprintf("process %d on %s since %s", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
-	if err := durable.WriteFile(filepath.Join(dir, filePID), []byte(who+"\n"), 0o644); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, filePID), []byte(holder.Self("").String()+"\n"), 0o644); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return lock, nil
 }
 
-func holder(dir string) string {
+func holderOf(dir string) string {
 	b, err := os.ReadFile(filepath.Join(dir, filePID))
 	if who := strings.TrimSpace(string(b)); err == nil && who != "" {
 		return who
@@ -249,7 +276,11 @@ func (r *Repo) doClose() error {
 	if r.store != nil {
 		errs = append(errs, r.store.Close())
 	}
-	errs = append(errs, durable.Remove(filepath.Join(r.dir, FileAPI)), durable.Remove(filepath.Join(r.dir, filePID)), r.lock.Close())
+	errs = append(errs, durable.Remove(filepath.Join(r.dir, FileAPI)), durable.Remove(filepath.Join(r.dir, filePID)))
+	if r.copies != nil {
+		errs = append(errs, r.copies.Release())
+	}
+	errs = append(errs, r.lock.Close())
 	return errors.Join(errs...)
 }
 

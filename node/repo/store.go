@@ -79,6 +79,36 @@ func owned(key string) bool {
 // store is the badger2 datastore of a repo.
 type store struct{ *badger.Datastore }
 
+// closeBudget bounds the closing of the store: on a full disk the engine tries
+// to write its tables for ever.
+var closeBudget = 5 * time.Second
+
+// ErrUnflushed says that the store could not be closed in order. Nothing that
+// was acknowledged is lost: it is in the synced log and is read at the next open.
+type ErrUnflushed struct{ After time.Duration }
+
+func (e *ErrUnflushed) Error() string {
+	return fmt.Sprintf("the datastore could not write its tables within %s (is the disk full?); what it acknowledged is in its log and is read at the next start", e.After)
+}
+
+// Close flushes and closes within closeBudget.
+func (s *store) Close() error { return closeWithin(s.Datastore.Close) }
+
+// closeWithin calls run. What is left of it after *ErrUnflushed ends with the
+// process, which must end.
+func closeWithin(run func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- run() }()
+	limit := time.NewTimer(closeBudget)
+	defer limit.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-limit.C:
+		return &ErrUnflushed{After: closeBudget}
+	}
+}
+
 func openStore(dir string) (*store, error) {
 	opt := badger.DefaultOptions // synced writes; drops the torn end of the log a power cut leaves
 	opt.GcInterval = 15 * time.Minute

@@ -76,6 +76,8 @@ func jwtSecret(keys *Keystore) ([]byte, error) {
 	return key.PrivateKey, nil
 }
 
+// load reads the records. One that cannot be read voids its own token only: a
+// process that owes proofs does not stay down for it.
 func (t *Tokens) load(ctx context.Context) error {
 	res, err := t.ds.Query(ctx, query.Query{})
 	if err != nil {
@@ -87,8 +89,8 @@ func (t *Tokens) load(ctx context.Context) error {
 		if e.Error != nil {
 			return fmt.Errorf("load tokens: %w", e.Error)
 		}
-		if err := json.Unmarshal(e.Value, &rec); err != nil {
-			return fmt.Errorf("load token record %s: %w", e.Key, err)
+		if err := json.Unmarshal(e.Value, &rec); err != nil || rec.ID == "" {
+			continue // its token is not valid any more; the others are
 		}
 		t.records[rec.ID] = rec
 	}

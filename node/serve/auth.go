@@ -100,6 +100,19 @@ func needPerm(perm api.Permission, next http.Handler) http.Handler {
 	})
 }
 
+// pinned refuses calls that are meant for another process: one that had this
+// address before, or that a caller took this one for.
+func (s *Server) pinned(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if want := r.Header.Get(api.HeaderInstance); want != "" && s.cfg.Instance != "" && want != s.cfg.Instance {
+			w.Header().Set(api.HeaderInstance, s.cfg.Instance)
+			http.Error(w, "this is another process than the call is meant for", http.StatusPreconditionFailed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // limitBody reads the whole request under a size and a time limit before the
 // RPC library sees it, and bounds the frames of a websocket.
 func (s *Server) limitBody(next http.Handler) http.Handler {

@@ -55,7 +55,7 @@ func assemble(cfg Config, deps Deps, ln net.Listener) *Server {
 	s := &Server{cfg: cfg, deps: deps, ln: ln, mux: http.NewServeMux(), served: map[api.Subsystem]bool{}}
 	s.rpc = jsonrpc.NewServer(jsonrpc.WithServerErrors(errorTable()), jsonrpc.WithMaxRequestSize(cfg.MaxRequestBytes))
 	for _, p := range []string{"/rpc/v0", "/rpc/v1"} {
-		s.route(Route{Pattern: p}, s.limitBody(s.rpc))
+		s.route(Route{Pattern: p}, s.pinned(s.limitBody(s.rpc)))
 	}
 	s.HandlePublic("/health/livez", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }))
 	s.HandlePublic("/health/readyz", http.HandlerFunc(s.readyz))

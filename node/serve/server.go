@@ -34,6 +34,9 @@ type Config struct {
 	Absent map[api.Subsystem]string
 	// StopBudget bounds a graceful stop; 10 s by default.
 	StopBudget time.Duration
+	// Instance is the identity of this start of the process. Calls pinned to
+	// another one (api.HeaderInstance) are refused unread. Empty: none is checked.
+	Instance string
 }
 
 // Deps of a server.

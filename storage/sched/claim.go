@@ -14,7 +14,7 @@ import (
 // Claim registers the worker and gives it at most one task; nil when none
 // fitted within Config.ClaimWait. A newer claim of the same worker ends an older
 // one, whose answer may have nobody to read it. A second process with a worker's
-// identity is refused with *api.ErrBusy while the first one lives.
+// identity is refused with *api.ErrInUse while the first one lives.
 func (s *Scheduler) Claim(ctx context.Context, w api.WorkerInfo, held []api.HeldTask) (*api.TaskStatus, error) {
 	if w.ID == uuid.Nil || w.Session == uuid.Nil {
 		return nil, &api.ErrInvalid{What: "worker " + w.Hostname, Reason: "it has no ID or session"}
@@ -25,7 +25,7 @@ func (s *Scheduler) Claim(ctx context.Context, w api.WorkerInfo, held []api.Held
 	if err != nil {
 		return nil, err
 	}
-	defer s.claimed(ctx, me)
+	defer s.claimed(me)
 	if err := s.release(ctx, lost, me.WorkerInfo); err != nil {
 		return nil, err
 	}

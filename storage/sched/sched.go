@@ -14,6 +14,7 @@ import (
 	"github.com/ipfs/go-datastore/query"
 
 	"quarry/api"
+	"quarry/internal/holder"
 )
 
 // Config of a Scheduler.
@@ -21,7 +22,7 @@ type Config struct {
 	// Lease is how long a claim holds without a report; 0 = 15 min, longer than an
 	// outage that an operator shrugs off.
 	Lease      time.Duration
-	Silence    time.Duration // a worker not heard of for so long is not waited for; 0 = 60 s
+	Silence    time.Duration // a worker not heard of for so long is not waited for, and its identity is free; 0 = 90 s
 	ClaimWait  time.Duration // how long a claim waits for a task; 0 = 20 s
 	TaskWait   time.Duration // how long Wait waits; 0 = 30 s
 	Affinity   time.Duration // how long a task waits for a worker that has its files; 0 = 10 s
@@ -69,6 +70,7 @@ type Scheduler struct {
 	delayed delayedTasks
 	sectors map[api.SectorRef]*sector
 	workers map[api.UUID]*worker
+	alive   *holder.Register // which process each worker is
 	changed chan struct{} // closed and replaced when a waiting claim should look again
 }
 
@@ -104,6 +106,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Scheduler, error) {
 		ready:   readyTasks{},
 		sectors: map[api.SectorRef]*sector{},
 		workers: map[api.UUID]*worker{},
+		alive:   holder.NewRegister(holder.RegisterConfig{Silence: cfg.Silence}),
 		changed: make(chan struct{}),
 	}
 	if s.log == nil {
@@ -125,7 +128,7 @@ func setDefaults(c *Config) {
 		}
 	}
 	def(&c.Lease, 15*time.Minute)
-	def(&c.Silence, time.Minute)
+	def(&c.Silence, 90*time.Second)
 	def(&c.ClaimWait, 20*time.Second)
 	def(&c.TaskWait, 30*time.Second)
 	def(&c.Affinity, 10*time.Second)

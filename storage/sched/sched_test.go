@@ -33,7 +33,7 @@ func spec(key string, typ api.TaskType, number abi.SectorNumber) api.TaskSpec {
 }
 
 func someone(types ...api.TaskType) api.WorkerInfo {
-	return api.WorkerInfo{ID: uuid.New(), Session: uuid.New(), Hostname: "w", TaskTypes: types, CPUs: 2}
+	return api.WorkerInfo{ID: uuid.New(), Session: uuid.New(), Hostname: "w", Place: "m1 /repo", TaskTypes: types, CPUs: 2}
 }
 
 func submit(t *testing.T, s *Scheduler, sp api.TaskSpec) api.TaskStatus {
@@ -121,8 +121,7 @@ func TestWorkerComesBackWithoutTask(t *testing.T) {
 		id := submit(t, s, spec("k", api.TaskPreCommit1, 1)).ID
 		w := someone(api.TaskPreCommit1)
 		require.Equal(t, id, claim(t, s, w).ID)
-		time.Sleep(signOfLife) // it was restarted and knows of nothing
-		w.Session = uuid.New()
+		w.Session = uuid.New() // it was restarted and knows of nothing
 		got := claim(t, s, w)
 		require.Equal(t, id, got.ID)
 		require.Equal(t, 2, got.Attempts)

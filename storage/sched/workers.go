@@ -8,26 +8,16 @@ import (
 	"time"
 
 	"quarry/api"
+	"quarry/internal/holder"
 )
 
 // worker is a process that asks for tasks.
 type worker struct {
 	api.WorkerInfo
-	since   time.Time // of the session
 	seen    time.Time
 	cancel  context.CancelFunc // of the claim that waits now
 	claims  int                // that wait now
-	left    bool               // the last claim ended because the connection did
 	running map[api.UUID]*task
-}
-
-// signOfLife is how long a worker that was heard of keeps a second process from
-// taking its identity: three progress reports.
-const signOfLife = 15 * time.Second
-
-// lives tells whether the process that is known under the identity is there.
-func (w *worker) lives(now time.Time) bool {
-	return w.claims > 0 || !w.left && now.Sub(w.seen) < signOfLife
 }
 
 func name(w api.WorkerInfo) string { return w.Hostname + " " + w.ID.String()[:8] }
@@ -47,20 +37,14 @@ func (s *Scheduler) register(w api.WorkerInfo, held []api.HeldTask, cancel conte
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
+	if err := s.identify(w, now); err != nil {
+		return nil, nil, err
+	}
 	me := s.workers[w.ID]
-	switch {
-	case me == nil:
-		me = &worker{since: now, running: map[api.UUID]*task{}}
+	if me == nil {
+		me = &worker{running: map[api.UUID]*task{}}
 		s.workers[w.ID] = me
 		s.adopt(me, w.ID)
-	case me.Session != w.Session && me.lives(now):
-		return nil, nil, &api.ErrBusy{
-			What: "worker identity " + w.ID.String(),
-			Reason: fmt.Sprintf("another process on %s has worked under it since %s; stop one of the two, or give this one a repo of its own",
-				me.Hostname, me.since.UTC().Format(time.RFC3339)),
-		}
-	case me.Session != w.Session:
-		me.since = now
 	}
 	if me.cancel != nil {
 		me.cancel()
@@ -68,7 +52,6 @@ func (s *Scheduler) register(w api.WorkerInfo, held []api.HeldTask, cancel conte
 	changedPaths := !slices.Equal(me.Paths, w.Paths)
 	me.WorkerInfo, me.seen, me.cancel = copyInfo(w), now, cancel
 	me.claims++
-	me.left = false
 	if changedPaths {
 		s.wake() // others may have waited for this one's files
 	}
@@ -84,6 +67,27 @@ func (s *Scheduler) register(w api.WorkerInfo, held []api.HeldTask, cancel conte
 	return me, lost, nil
 }
 
+// identify sees to it that an identity of a worker belongs to one process at a
+// time, since tasks and files do. A copy of a worker that is alive gets no work
+// and is told which process that is; the tasks of the first are not touched.
+func (s *Scheduler) identify(w api.WorkerInfo, now time.Time) error {
+	err := s.alive.Claim(w.ID.String(), holder.Claimant{
+		Holder:   holder.Holder{PID: w.PID, Host: w.Hostname, Since: now},
+		Instance: w.Session,
+		Place:    w.Place,
+	})
+	var used *holder.ErrHeld
+	if !errors.As(err, &used) {
+		return err
+	}
+	return &api.ErrInUse{
+		What:   "the identity of worker " + w.ID.String(),
+		Holder: used.Holder,
+		Hint: fmt.Sprintf("one of the two runs on a copy of the other's repo: stop one, and give it a repo of its own; "+
+			"it is forgotten when it was silent for %s", s.alive.Silence()),
+	}
+}
+
 // adopt gives a worker that is new to this process the tasks that it had before.
 func (s *Scheduler) adopt(me *worker, id api.UUID) {
 	for _, sec := range s.sectors {
@@ -93,13 +97,11 @@ func (s *Scheduler) adopt(me *worker, id api.UUID) {
 	}
 }
 
-// claimed notes the end of a claim. One that the caller broke off means that the
-// process may be gone.
-func (s *Scheduler) claimed(ctx context.Context, me *worker) {
+// claimed notes the end of a claim.
+func (s *Scheduler) claimed(me *worker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	me.claims--
-	me.left = ctx.Err() != nil && me.claims == 0
 	me.seen = time.Now()
 }
 

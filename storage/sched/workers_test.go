@@ -1,7 +1,6 @@
 package sched
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,45 +12,32 @@ import (
 )
 
 // TestSecondProcessWithAnIdentityIsRefused, with the name of the first, for as
-// long as that one is there.
+// long as that one is heard of; a restart in the same place is no second process.
 func TestSecondProcessWithAnIdentityIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, store(), nil)
 		first := someone(api.TaskPreCommit1)
-		first.Hostname = "host-one"
+		first.Hostname, first.PID = "host-one", 4711
 		id := submit(t, s, spec("k", api.TaskPreCommit1, 1)).ID
 		require.NotNil(t, claim(t, s, first))
 		second := first
-		second.Session, second.Hostname = uuid.New(), "host-two"
-		refused := func() {
-			t.Helper()
-			_, err := s.Claim(t.Context(), second, nil)
-			var busy *api.ErrBusy
-			require.ErrorAs(t, err, &busy)
-			require.ErrorContains(t, err, "host-one")
-		}
-		refused()
-		time.Sleep(signOfLife - time.Second)
-		_, err := s.Progress(t.Context(), report(first, id, 1, 0))
-		require.NoError(t, err)
-		time.Sleep(signOfLife - time.Nanosecond)
-		refused()
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			_, _ = s.Claim(ctx, first, []api.HeldTask{{Task: id, Attempt: 1}})
-		}()
-		synctest.Wait()
-		refused() // the first one waits for a task at this moment
+		second.Session, second.Hostname, second.Place = uuid.New(), "host-two", "m2 /repo"
+		_, err := s.Claim(t.Context(), second, nil)
+		var used *api.ErrInUse
+		require.ErrorAs(t, err, &used)
+		require.Contains(t, used.Holder, "host-one")
+		require.Contains(t, used.Holder, "4711")
 		st, err := s.Get(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, api.TaskRunning, st.State, "the refused one took nothing away")
-		stop() // its connection breaks: the process is gone
-		<-ended
-		got := claim(t, s, second)
+		first.Session = uuid.New()
+		got := claim(t, s, first)
 		require.NotNil(t, got, "a worker that was restarted need not wait")
 		require.Equal(t, 2, got.Attempts)
+		time.Sleep(90*time.Second + 1)
+		got = claim(t, s, second)
+		require.NotNil(t, got, "the first is silent for too long")
+		require.Equal(t, 3, got.Attempts)
 	})
 }
 

@@ -32,6 +32,7 @@ type Storage interface {
 // Config of a Worker.
 type Config struct {
 	Hostname  string         // empty: the machine's
+	Place     string         // where the worker's repo is, as holder.Place says it
 	TaskTypes []api.TaskType // empty: all
 	MemBytes  uint64         // offered to tasks; 0 = no limit
 	CPUs      int            // 0 = all
@@ -93,7 +94,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Worker, error) {
 	}
 	w := &Worker{cfg: cfg, deps: deps, log: deps.Log, client: fetch.NewClient(deps.Token), pull: newPuller(deps.Local, cfg.PullPause),
 		running: map[api.UUID]held{}, doing: map[api.UUID]api.TaskStatus{}}
-	w.info = api.WorkerInfo{ID: id, Session: uuid.New(), Hostname: cfg.Hostname, TaskTypes: cfg.TaskTypes,
+	w.info = api.WorkerInfo{ID: id, Session: uuid.New(), Hostname: cfg.Hostname, PID: os.Getpid(), Place: cfg.Place, TaskTypes: cfg.TaskTypes,
 		MemBytes: cfg.MemBytes, CPUs: cfg.CPUs, URL: cfg.URL}
 	return w, nil
 }
