@@ -59,6 +59,7 @@ type DealInfo struct {
 	OnChainActive     bool
 	SectorStartEpoch  abi.ChainEpoch // -1 until active
 	FastRetrieval     bool
+	IndexNote         string `json:",omitempty"` // what of the payload cannot be retrieved by CID, and why
 	Created           time.Time
 	Updated           time.Time
 	Log               []DealLogEntry `json:",omitempty"`

@@ -52,7 +52,7 @@ func listDeals(c *cli.Context) error {
 			if d.Placement != nil {
 				sector = sectorOf(d.Placement.Sector)
 			}
-			t.AppendRow([]any{d.UUID, d.ChainDealID, d.Checkpoint, humanize.IBytes(d.Received) + " of " + humanize.IBytes(d.TransferSize), sector, d.SealingState, d.Err})
+			t.AppendRow([]any{d.UUID, d.ChainDealID, d.Checkpoint, humanize.IBytes(d.Received) + " of " + humanize.IBytes(d.TransferSize), sector, d.SealingState, dealNote(d)})
 		}
 		t.Render()
 	})
@@ -104,6 +104,7 @@ func printDeal(w io.Writer, d api.DealInfo) {
 	if d.Err != "" {
 		fmt.Fprintf(w, "error:      %s (retry: %s)\n", d.Err, d.Retry)
 	}
+	printIndexNote(w, d)
 	for _, l := range d.Log {
 		fmt.Fprintf(w, "%s  %s\n", l.Time.Format(time.RFC3339), l.Message)
 	}

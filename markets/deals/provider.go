@@ -82,6 +82,7 @@ type Deps struct {
 	Index     Index
 	Fetcher   Fetcher
 	Ask       func(ctx context.Context) (api.StorageAskInfo, error)
+	Indexed   func(ctx context.Context, piece cid.Cid) (api.PieceRecord, error) // what Index found out; nil: deals say nothing of it
 	Log       *slog.Logger
 }
 
@@ -231,6 +232,7 @@ func (p *Provider) Status(ctx context.Context, req *wire.DealStatusRequest) wire
 	resp.TransferSize, resp.NBytesReceived = rec.TransferSize, rec.Received
 	resp.DealStatus = &wire.DealStatus{Error: rec.Err, Status: string(rec.Checkpoint), SealingStatus: string(rec.SealingState),
 		Proposal: prop.Proposal, SignedProposalCid: rec.SignedCid, PublishCid: rec.PublishCid, ChainDealID: rec.ChainDealID}
+	withNote(resp.DealStatus, rec)
 	return resp
 }
 

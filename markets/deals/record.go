@@ -46,6 +46,7 @@ type Record struct {
 	SectorStart  abi.ChainEpoch // -1 until active
 	Created      time.Time
 	Updated      time.Time
+	IndexNote    string `json:",omitempty"` // what of the payload cannot be retrieved, and why
 	Log          []api.DealLogEntry
 }
 
@@ -107,6 +108,7 @@ func (r *Record) Info(log bool) (api.DealInfo, error) {
 		Checkpoint: r.Checkpoint, Retry: r.Retry, Err: r.Err, PublishCid: r.PublishCid, ChainDealID: r.ChainDealID,
 		Placement: r.Placement, SealingState: r.SealingState, OnChainActive: r.Active, SectorStartEpoch: r.SectorStart,
 		FastRetrieval: !r.RemoveUnsealed, Created: r.Created, Updated: r.Updated}
+	out.IndexNote = r.IndexNote
 	if log {
 		out.Log = append([]api.DealLogEntry(nil), r.Log...)
 	}
