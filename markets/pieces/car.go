@@ -138,7 +138,7 @@ func (s *scanner) enterV2() error {
 	if _, err := h.ReadFrom(io.NewSectionReader(s.src, car.PragmaSize, car.HeaderSize)); err != nil {
 		return fmt.Errorf("CARv2 header: %w", err)
 	}
-	if h.DataOffset < car.PragmaSize+car.HeaderSize || h.DataOffset >= s.size {
+	if h.DataOffset >= s.size {
 		return fmt.Errorf("CARv2 header: the data start at %d of %d bytes", h.DataOffset, s.size)
 	}
 	if s.end = h.DataOffset + min(h.DataSize, s.size-h.DataOffset); h.DataSize > s.size-h.DataOffset {
