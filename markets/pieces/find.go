@@ -27,7 +27,7 @@ type Location struct {
 // were found to lie come last. There is no cap: every place cost its client a
 // deal, and the honest one may be the last.
 func (s *Store) Find(ctx context.Context, h mh.Multihash) ([]Location, error) {
-	res, err := s.ds.Query(ctx, query.Query{Prefix: blockPrefix(h)})
+	res, err := s.ds.Query(ctx, query.Query{Prefix: blockPrefix(h), Orders: []query.Order{query.OrderByKey{}}})
 	if err != nil {
 		return nil, fmt.Errorf("look up block %s: %w", h.B58String(), err)
 	}

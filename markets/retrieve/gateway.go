@@ -80,7 +80,13 @@ func (b *backend) GetCAR(ctx context.Context, p path.ImmutablePath, params gatew
 		}
 		return md, nil, judge(ctx, lacked)
 	}
+	if err == nil && len(md.PathSegmentRoots) > 0 { // the block at the end is read before 200, as the root is
+		_, err = b.bs.Get(ctx, md.LastSegment.RootCid())
+	}
 	if err != nil {
+		if car != nil {
+			_ = car.Close()
+		}
 		return md, nil, judge(ctx, err)
 	}
 	return md, t.watched(car), nil

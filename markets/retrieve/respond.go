@@ -104,6 +104,9 @@ func (a *answer) begin(whole bool) error {
 	if len(a.buf) == 0 {
 		return nil
 	}
+	if a.code == http.StatusOK {
+		_ = a.rc.Flush() // so that no length is made up for what was a stream
+	}
 	_, err := a.send(a.buf)
 	a.buf = nil
 	return err
