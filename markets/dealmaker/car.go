@@ -151,8 +151,8 @@ func Unpack(ctx context.Context, r io.Reader, root cid.Cid, out string, progress
 	}
 	dag := merkledag.NewDAGService(bs.New(store, nil))
 	if err := writeContent(ctx, dag, root, filepath.Join(dir, "out")); err != nil {
-		if ipld.IsNotFound(err) {
-			err = lacking(ctx, root, got, err)
+		if gap := missing(ctx, dag, root); gap != nil {
+			err = lacking(ctx, root, got, gap)
 		}
 		return got.bytes, err
 	}
@@ -173,6 +173,17 @@ func writeContent(ctx context.Context, dag ipld.DAGService, root cid.Cid, out st
 		return fmt.Errorf("write content of %s: %w", root, err)
 	}
 	return nil
+}
+
+// missing looks for the first block below root that dag lacks; nil when it has
+// them all, or cannot tell.
+func missing(ctx context.Context, dag ipld.DAGService, root cid.Cid) error {
+	seen := cid.NewSet()
+	err := merkledag.Walk(ctx, merkledag.GetLinksDirect(dag), root, seen.Visit)
+	if !ipld.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // received is how much of an answer has come.

@@ -53,6 +53,9 @@ func Retrieve(ctx context.Context, client *http.Client, base string, root cid.Ci
 	if resp.StatusCode != http.StatusOK {
 		return 0, fmt.Errorf("retrieve %s from %s: %w", root, base, refusal(resp))
 	}
+	if kind := resp.Header.Get("Content-Type"); strings.HasPrefix(kind, "text/") {
+		return 0, fmt.Errorf("retrieve %s from %s: %w but %s", root, base, errNoCAR, printable(kind))
+	}
 	return Unpack(ctx, resp.Body, root, out, progress)
 }
 

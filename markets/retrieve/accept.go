@@ -61,7 +61,7 @@ func negotiate(r *http.Request) (string, error) {
 	}
 	switch {
 	case best.q > 0:
-		return mime.FormatMediaType(best.name, best.params), nil
+		return best.String(), nil
 	case want != "":
 		return want, nil
 	}
@@ -73,6 +73,15 @@ type mediaRange struct {
 	name   string
 	params map[string]string // without q
 	q      float64
+}
+
+// String is the media type without its q; parameters that cannot be written are
+// left out.
+func (m mediaRange) String() string {
+	if s := mime.FormatMediaType(m.name, m.params); s != "" {
+		return s
+	}
+	return m.name
 }
 
 // servable tells whether the answer can have the parameters of a media range.
