@@ -152,27 +152,25 @@ func (s *scanner) enterV2() error {
 func (s *scanner) section() (more bool, err error) {
 	start := s.pos
 	n, err := s.uvarint()
-	switch {
-	case err != nil:
+	if err != nil {
 		s.flaws.add(start, "the length of a block cannot be read: %s", err)
 		return false, nil
-	case n == 0:
+	}
+	if n == 0 {
 		return false, s.padding(start)
-	case n > s.end-s.pos:
+	}
+	if n > s.end-s.pos {
 		s.flaws.add(start, "the CAR ends inside a block of %d bytes, %d are missing: %s", n, n-(s.end-s.pos), errEnds)
 		return false, nil
 	}
 	after := s.pos + n
 	used, c, err := s.cid(n)
-	switch {
-	case err != nil:
+	if err != nil {
 		s.flaws.add(start, "block with a bad CID")
-	case n-used > MaxBlock:
+	} else if n-used > MaxBlock {
 		s.flaws.add(start, "block of more than %d bytes", MaxBlock)
-	default:
-		if err := s.each(Block{Cid: c, Offset: s.pos + used, Length: n - used}); err != nil {
-			return false, err
-		}
+	} else if err := s.each(Block{Cid: c, Offset: s.pos + used, Length: n - used}); err != nil {
+		return false, err
 	}
 	s.forward(after)
 	return true, nil
@@ -204,13 +202,10 @@ func (s *scanner) uvarint() (uint64, error) {
 	return n, nil
 }
 
-// counter reads single bytes up to the end of the sections.
+// counter reads single bytes up to the end of the sections, where br ends.
 type counter struct{ s *scanner }
 
 func (c *counter) ReadByte() (byte, error) {
-	if c.s.pos >= c.s.end {
-		return 0, io.EOF
-	}
 	b, err := c.s.br.ReadByte()
 	if err == nil {
 		c.s.pos++
@@ -220,24 +215,20 @@ func (c *counter) ReadByte() (byte, error) {
 
 // padding notes bytes behind the zeros that end a CAR: nobody looks at them.
 func (s *scanner) padding(start uint64) error {
-	for s.pos < s.end {
+	for {
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
-		buf, err := s.br.Peek(int(min(s.end-s.pos, readAhead)))
+		buf, _ := s.br.Peek(readAhead)
 		if len(buf) == 0 {
-			return nil // the read that failed is remembered
+			return nil // the end; a read that failed is remembered
 		}
 		if len(bytes.TrimLeft(buf, "\x00")) > 0 {
 			s.flaws.add(start, "bytes behind a section of no length")
 			return nil
 		}
 		s.forward(s.pos + uint64(len(buf)))
-		if err != nil {
-			return nil
-		}
 	}
-	return nil
 }
 
 func (s *scanner) seek(pos uint64) {

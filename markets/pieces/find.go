@@ -52,23 +52,17 @@ func (s *Store) byTrust(ctx context.Context, all []Location) ([]Location, error)
 	if len(all) < 2 {
 		return all, nil
 	}
-	lied := map[cid.Cid]bool{}
+	lied := map[cid.Cid]int{}
 	for _, l := range all {
 		bad, err := s.ds.Has(ctx, liedKey(l.Piece))
 		if err != nil {
 			return nil, fmt.Errorf("look up whether piece %s lied: %w", l.Piece, err)
 		}
-		lied[l.Piece] = bad
-	}
-	slices.SortStableFunc(all, func(a, b Location) int {
-		switch {
-		case lied[a.Piece] == lied[b.Piece]:
-			return 0
-		case lied[a.Piece]:
-			return 1
+		if bad {
+			lied[l.Piece] = 1
 		}
-		return -1
-	})
+	}
+	slices.SortStableFunc(all, func(a, b Location) int { return lied[a.Piece] - lied[b.Piece] })
 	return all, nil
 }
 

@@ -163,6 +163,7 @@ func TestEndOfACAR(t *testing.T) {
 		"in the CID":        {b[:n+10], fmt.Sprintf("the CAR ends inside a block of 136 bytes, 128 are missing: unexpected EOF, at byte %d", n), 1},
 		"in the length":     {b[:n+1], fmt.Sprintf("the length of a block cannot be read: unexpected EOF, at byte %d", n), 1},
 		"at a block":        {b[:n], "", 1},
+		"behind the header": {newCAR(t).Bytes(), "", 0},
 		"zeros":             {append(bytes.Clone(b), make([]byte, 3*readAhead)...), "", 2},
 		"zeros, then bytes": {append(append(bytes.Clone(b), make([]byte, 3*readAhead)...), 7), fmt.Sprintf("bytes behind a section of no length, at byte %d", len(b)), 2},
 		"huge length": {append(bytes.Clone(b), binary.AppendUvarint(nil, 1<<63)...),
@@ -198,17 +199,20 @@ func TestCARv2(t *testing.T) {
 		note    string
 		blocks  int
 	}{
-		"with its index":     {withIndex.Bytes(), "", 2},
-		"without":            {head(51, n), "", 2},
-		"data end early":     {head(51, n-1), fmt.Sprintf("the CAR ends inside a block of 37 bytes, 1 are missing: unexpected EOF, at byte %d", total-38), 1},
-		"more than there is": {head(51, n+1), fmt.Sprintf("the CARv2 header tells of more data than there are, at byte %d", total), 2},
-		"a great size":       {head(51, 1<<62), fmt.Sprintf("the CARv2 header tells of more data than there are, at byte %d", total), 2},
-		"size overflows":     {head(51, ^uint64(0)), "not a CAR: CARv2 header: invalid data payload size: 18446744073709551615, at byte 11", 0},
-		"data in the header": {head(50, n), "not a CAR: CARv2 header: invalid data payload offset: 50, at byte 11", 0},
-		"data at the end":    {head(total, 1), fmt.Sprintf("not a CAR: CARv2 header: the data start at %d of %d bytes, at byte 11", total, total), 0},
-		"last byte":          {head(total-1, 1), fmt.Sprintf("not a CAR: a header of 98 bytes, at byte %d", total), 0},
-		"no data":            {head(51, 0), "not a CAR: CARv2 header: invalid data payload size: 0, at byte 11", 0},
-		"two of them":        {append(head(51, 100)[:51], withIndex.Bytes()...), "not a CAR: version 2 is not known here, at byte 62", 0},
+		"with its index":         {withIndex.Bytes(), "", 2},
+		"without":                {head(51, n), "", 2},
+		"data end early":         {head(51, n-1), fmt.Sprintf("the CAR ends inside a block of 37 bytes, 1 are missing: unexpected EOF, at byte %d", total-38), 1},
+		"more than there is":     {head(51, n+1), fmt.Sprintf("the CARv2 header tells of more data than there are, at byte %d", total), 2},
+		"a great size":           {head(51, 1<<62), fmt.Sprintf("the CARv2 header tells of more data than there are, at byte %d", total), 2},
+		"size overflows":         {head(51, ^uint64(0)), "not a CAR: CARv2 header: invalid data payload size: 18446744073709551615, at byte 11", 0},
+		"data in the header":     {head(50, n), "not a CAR: CARv2 header: invalid data payload offset: 50, at byte 11", 0},
+		"data at the end":        {head(total, 1), fmt.Sprintf("not a CAR: CARv2 header: the data start at %d of %d bytes, at byte 11", total, total), 0},
+		"last byte":              {head(total-1, 1), fmt.Sprintf("not a CAR: a header of 98 bytes, at byte %d", total), 0},
+		"zeros before the index": {append(append(head(51, n+400_000), make([]byte, 400_000)...), "the index"...), "", 2},
+		"cut length before the index": {append(head(51, n+1), 0x80, 0x01),
+			fmt.Sprintf("the length of a block cannot be read: unexpected EOF, at byte %d", total), 2},
+		"no data":     {head(51, 0), "not a CAR: CARv2 header: invalid data payload size: 0, at byte 11", 0},
+		"two of them": {append(head(51, 100)[:51], withIndex.Bytes()...), "not a CAR: version 2 is not known here, at byte 62", 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -59,10 +59,10 @@ func negotiate(r *http.Request) (string, error) {
 	if best.q == 0 {
 		best = odd // the gateway says what is wrong with it
 	}
-	switch {
-	case best.q > 0:
+	if best.q > 0 {
 		return best.String(), nil
-	case want != "":
+	}
+	if want != "" {
 		return want, nil
 	}
 	return "", errNotAcceptable
@@ -163,14 +163,14 @@ func splitQuoted(s string) []string {
 	var out []string
 	start, quoted, escaped := 0, false, false
 	for i := range len(s) {
-		switch c := s[i]; {
-		case escaped:
+		c := s[i]
+		if escaped {
 			escaped = false
-		case quoted && c == '\\':
+		} else if quoted && c == '\\' {
 			escaped = true
-		case c == '"':
+		} else if c == '"' {
 			quoted = !quoted
-		case c == ',' && !quoted:
+		} else if c == ',' && !quoted {
 			out = append(out, s[start:i])
 			start = i + 1
 		}

@@ -92,11 +92,10 @@ func (a *answer) begin(whole bool) error {
 	}
 	a.sent = true
 	a.snap.Del("X-Stream-Error") // its text is ours
-	switch {
-	case a.code >= http.StatusBadRequest:
+	if a.code >= http.StatusBadRequest {
 		a.snap.Set("Cache-Control", "no-store")
 		a.snap.Del("Etag")
-	case a.streamed() && (!whole || a.t.unread):
+	} else if a.streamed() && (!whole || a.t.unread) {
 		a.snap.Set("Cache-Control", "no-store")
 	}
 	maps.Copy(a.w.Header(), a.snap)
