@@ -3,9 +3,11 @@ GO      ?= go
 BIN     := bin
 DEMO    := out/demo
 SEEDS   ?= $(shell seq 1 10)
+# The tool of `mutate`: run, never linked.
+GREMLINS := github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 export CGO_ENABLED = 0
 
-.PHONY: build bundle demo test long soak race bench lint install interop generate clean help
+.PHONY: build bundle demo test long soak race mutate bench lint install interop generate clean help
 
 build: bundle ## build every command into bin/
 	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
@@ -33,6 +35,10 @@ soak: build ## long: kill -9 everybody, with many seeds (SEEDS="1 2 3"), and the
 
 race: bundle ## the same under the race detector (the only target that needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout 28m ./...
+
+mutate: bundle ## hours: do the tests of what holds money or data notice when its code changes? PKG=storage/sched one package
+	@GOBIN='$(CURDIR)/$(BIN)' $(GO) install $(GREMLINS)
+	@$(GO) run ./internal/mutate -gremlins $(BIN)/gremlins $(if $(PKG),-pkg '$(PKG)')
 
 bench: build ## speed of the proofs, with the machine named: SHORT=1 without a 512 MiB sector, ALL=1 every benchmark
 	@$(GO) run ./internal/bench/gobench -go '$(GO)' -worker $(BIN)/miner-worker \

@@ -124,6 +124,20 @@ func (e *ErrPermission) Error() string {
 	return fmt.Sprintf("missing permission to invoke '%s' (need '%s')", e.Method, e.Need)
 }
 
+// ErrGivenUp says that a piece had a place, or was to get one, and has lost it:
+// its sector failed, was removed, or its update was given up. The key will never
+// be placed again; offer the piece under a new one.
+type ErrGivenUp struct {
+	What   string // "piece ..."
+	Sector string // that gave it up, s-t01000-7
+	Reason string
+}
+
+// Error implements error.
+func (e *ErrGivenUp) Error() string {
+	return fmt.Sprintf("%s: sector %s gave its place up: %s; it must be placed again", e.What, e.Sector, e.Reason)
+}
+
 // ErrActorNotFound says that an address has no actor. Lotus clients know it by
 // its code and by the words "actor not found" (lotus api/api_errors.go).
 type ErrActorNotFound struct{ Address string }
@@ -158,6 +172,7 @@ func ErrorTable() map[int]error {
 		109: new(ErrLeaseLost),
 		110: new(ErrUnsupportedProof),
 		111: new(ErrPermission),
+		112: new(ErrGivenUp),
 		120: new(ErrInUse),
 	}
 }

@@ -52,8 +52,11 @@ type DealInfo struct {
 	Checkpoint        DealCheckpoint
 	Retry             DealRetry
 	Err               string
+	Fault             Fault `json:",omitempty"` // whose trouble Err is
 	PublishCid        *cid.Cid
+	OnChain           bool // ChainDealID is that of the published deal
 	ChainDealID       abi.DealID
+	Attempt           int `json:",omitempty"` // how many placements were given up before this one
 	Placement         *PiecePlacement
 	SealingState      SectorState
 	OnChainActive     bool

@@ -2336,7 +2336,7 @@ type IndexStruct struct {
 	Internal struct {
 		StorageAttach         func(ctx context.Context, p PathMeta, url string, stat FsStat) error                            `perm:"storage-read"`
 		StorageDetach         func(ctx context.Context, id StorageID, url string) error                                       `perm:"storage-read"`
-		StorageReportHealth   func(ctx context.Context, id StorageID, stat FsStat, errText string) error                      `perm:"storage-read"`
+		StorageReportHealth   func(ctx context.Context, h PathHealth) error                                                   `perm:"storage-read"`
 		StorageList           func(ctx context.Context) ([]StoragePath, error)                                                `perm:"read"`
 		StorageGet            func(ctx context.Context, id StorageID) (StoragePath, error)                                    `perm:"read"`
 		StorageFiles          func(ctx context.Context, id StorageID, cursor string, limit int) (Page[SectorFile], error)     `perm:"read"`
@@ -2345,6 +2345,7 @@ type IndexStruct struct {
 		StorageFindSector     func(ctx context.Context, s_ abi.SectorID, t FileType) ([]SectorLocationInfo, error)            `perm:"storage-read"`
 		StorageBestAlloc      func(ctx context.Context, t FileType, size abi.SectorSize, sealing bool) ([]StoragePath, error) `perm:"worker"`
 		StorageAddLocal       func(ctx context.Context, path string) error                                                    `perm:"admin"`
+		StorageDetachLocal    func(ctx context.Context, id StorageID) error                                                   `perm:"admin"`
 	}
 }
 
@@ -2367,11 +2368,11 @@ func (s *IndexStruct) StorageDetach(ctx context.Context, id StorageID, url strin
 }
 
 // StorageReportHealth implements [Index].
-func (s *IndexStruct) StorageReportHealth(ctx context.Context, id StorageID, stat FsStat, errText string) (err error) {
+func (s *IndexStruct) StorageReportHealth(ctx context.Context, h PathHealth) (err error) {
 	if s.Internal.StorageReportHealth == nil {
 		return notConnected("StorageReportHealth")
 	}
-	return s.Internal.StorageReportHealth(ctx, id, stat, errText)
+	return s.Internal.StorageReportHealth(ctx, h)
 }
 
 // StorageList implements [Index].
@@ -2439,6 +2440,14 @@ func (s *IndexStruct) StorageAddLocal(ctx context.Context, path string) (err err
 	return s.Internal.StorageAddLocal(ctx, path)
 }
 
+// StorageDetachLocal implements [Index].
+func (s *IndexStruct) StorageDetachLocal(ctx context.Context, id StorageID) (err error) {
+	if s.Internal.StorageDetachLocal == nil {
+		return notConnected("StorageDetachLocal")
+	}
+	return s.Internal.StorageDetachLocal(ctx, id)
+}
+
 // IndexServer serves Index: every call goes through Guard, which may refuse it
 // before Impl (nil where the part is absent) is touched.
 type IndexServer struct {
@@ -2465,9 +2474,9 @@ func (s *IndexServer) StorageDetach(ctx context.Context, id StorageID, url strin
 }
 
 // StorageReportHealth guards the method of [Index].
-func (s *IndexServer) StorageReportHealth(ctx context.Context, id StorageID, stat FsStat, errText string) (err error) {
+func (s *IndexServer) StorageReportHealth(ctx context.Context, h PathHealth) (err error) {
 	err = s.Guard(ctx, Method{"StorageReportHealth", "storage-read"}, func(ctx context.Context) (err error) {
-		err = s.Impl.StorageReportHealth(ctx, id, stat, errText)
+		err = s.Impl.StorageReportHealth(ctx, h)
 		return err
 	})
 	return err
@@ -2555,6 +2564,15 @@ func (s *IndexServer) StorageBestAlloc(ctx context.Context, t FileType, size abi
 func (s *IndexServer) StorageAddLocal(ctx context.Context, path string) (err error) {
 	err = s.Guard(ctx, Method{"StorageAddLocal", "admin"}, func(ctx context.Context) (err error) {
 		err = s.Impl.StorageAddLocal(ctx, path)
+		return err
+	})
+	return err
+}
+
+// StorageDetachLocal guards the method of [Index].
+func (s *IndexServer) StorageDetachLocal(ctx context.Context, id StorageID) (err error) {
+	err = s.Guard(ctx, Method{"StorageDetachLocal", "admin"}, func(ctx context.Context) (err error) {
+		err = s.Impl.StorageDetachLocal(ctx, id)
 		return err
 	})
 	return err
@@ -3012,6 +3030,7 @@ type SealingStruct struct {
 		SectorsList          func(ctx context.Context, cursor abi.SectorNumber, limit int) ([]SectorInfo, error) `perm:"read"`
 		SectorsStatus        func(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)         `perm:"read"`
 		SectorsSummary       func(ctx context.Context) (map[SectorState]int, error)                              `perm:"read"`
+		SectorsFaults        func(ctx context.Context) ([]ChainFault, error)                                     `perm:"read"`
 		PledgeSector         func(ctx context.Context) (abi.SectorID, error)                                     `perm:"write"`
 		SectorStartSealing   func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"write"`
 		SectorRetry          func(ctx context.Context, n abi.SectorNumber) error                                 `perm:"write"`
@@ -3078,6 +3097,14 @@ func (s *SealingStruct) SectorsSummary(ctx context.Context) (r map[SectorState]i
 		return r, notConnected("SectorsSummary")
 	}
 	return s.Internal.SectorsSummary(ctx)
+}
+
+// SectorsFaults implements [Sealing].
+func (s *SealingStruct) SectorsFaults(ctx context.Context) (r []ChainFault, err error) {
+	if s.Internal.SectorsFaults == nil {
+		return r, notConnected("SectorsFaults")
+	}
+	return s.Internal.SectorsFaults(ctx)
 }
 
 // PledgeSector implements [Sealing].
@@ -3227,6 +3254,18 @@ func (s *SealingServer) SectorsSummary(ctx context.Context) (r map[SectorState]i
 	return r, err
 }
 
+// SectorsFaults guards the method of [Sealing].
+func (s *SealingServer) SectorsFaults(ctx context.Context) (r []ChainFault, err error) {
+	err = s.Guard(ctx, Method{"SectorsFaults", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.SectorsFaults(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new([]ChainFault)
+	}
+	return r, err
+}
+
 // PledgeSector guards the method of [Sealing].
 func (s *SealingServer) PledgeSector(ctx context.Context) (r abi.SectorID, err error) {
 	err = s.Guard(ctx, Method{"PledgeSector", "write"}, func(ctx context.Context) (err error) {
@@ -3361,6 +3400,15 @@ func (s *SealingLate) SectorsSummary(ctx context.Context) (r map[SectorState]int
 		return r, err
 	}
 	return impl.SectorsSummary(ctx)
+}
+
+// SectorsFaults implements [Sealing].
+func (s *SealingLate) SectorsFaults(ctx context.Context) (r []ChainFault, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.SectorsFaults(ctx)
 }
 
 // PledgeSector implements [Sealing].

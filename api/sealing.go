@@ -17,6 +17,7 @@ type PieceDealInfo struct {
 	StartEpoch   abi.ChainEpoch
 	EndEpoch     abi.ChainEpoch
 	KeepUnsealed bool
+	Attempt      int `json:",omitempty"` // how many earlier places of the piece were given up
 }
 
 // AddPieceRequest hands a piece to sealing by reference. Key makes it
@@ -117,6 +118,8 @@ type SectorInfo struct {
 	UpdateUnsealed *cid.Cid `json:",omitempty"`
 	UpdateMsg      *cid.Cid `json:",omitempty"`
 
+	Fault *ChainFault `json:",omitempty"` // where the chain counts the sector as faulty
+
 	Expiration abi.ChainEpoch // asked for, 0 until pre-commit
 	Retries    int
 	LastErr    string
@@ -125,6 +128,20 @@ type SectorInfo struct {
 	Created    time.Time
 	Updated    time.Time
 	Log        []SectorLogEntry `json:",omitempty"` // only from SectorsStatus with log
+}
+
+// ChainFault is a sector that the chain counts as faulty: it has no power and
+// costs a fee every day until it is proven again.
+type ChainFault struct {
+	Sector     abi.SectorNumber
+	Deadline   uint64
+	Partition  uint64
+	Since      abi.ChainEpoch // first seen faulty by this node
+	Time       time.Time      // of Since
+	Earlier    bool           // it was so already when this node first looked
+	Recovering bool           // declared recovered: the next window PoSt decides
+	Why        string
+	Do         string // what the operator can do
 }
 
 // UnsealTarget asks for readable bytes of a range, padded.
@@ -139,17 +156,21 @@ type Sealing interface {
 	ActorAddress(ctx context.Context) (string, error)            //perm:read
 	ActorSectorSize(ctx context.Context) (abi.SectorSize, error) //perm:read
 	// SectorAddPiece makes sure the piece ends up in some sector and says where.
-	// The placement is on disk before nil is returned. Errors: ErrBusy (retry
-	// later), ErrPieceMismatch and ErrInvalid (never retry), ErrUnreachable
-	// (outcome unknown: repeat).
+	// The placement is on disk before nil is returned. Errors: ErrGivenUp (offer
+	// it under another key), ErrInvalid (the request is wrong), ErrPieceMismatch
+	// (the bytes are), all others: repeat.
 	SectorAddPiece(ctx context.Context, r AddPieceRequest) (PiecePlacement, error) //perm:sealing-peer
-	// SectorPlacement answers for a key, ErrNotFound when never placed.
+	// SectorPlacement answers for a key: ErrNotFound when it was never placed,
+	// ErrGivenUp when it was and its sector will not bring it on chain.
 	SectorPlacement(ctx context.Context, key string) (PiecePlacement, error)                   //perm:sealing-peer
 	SectorsList(ctx context.Context, cursor abi.SectorNumber, limit int) ([]SectorInfo, error) //perm:read
 	SectorsStatus(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)       //perm:read
 	SectorsSummary(ctx context.Context) (map[SectorState]int, error)                           //perm:read
-	PledgeSector(ctx context.Context) (abi.SectorID, error)                                    //perm:write
-	SectorStartSealing(ctx context.Context, n abi.SectorNumber) error                          //perm:write
+	// SectorsFaults lists what the chain counts as faulty, by number, as of the
+	// last look; sectors that sealing does not know are among them.
+	SectorsFaults(ctx context.Context) ([]ChainFault, error)          //perm:read
+	PledgeSector(ctx context.Context) (abi.SectorID, error)           //perm:write
+	SectorStartSealing(ctx context.Context, n abi.SectorNumber) error //perm:write
 	// SectorRetry leaves a failed state at once instead of waiting.
 	SectorRetry(ctx context.Context, n abi.SectorNumber) error  //perm:write
 	SectorRemove(ctx context.Context, n abi.SectorNumber) error //perm:admin

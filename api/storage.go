@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -17,8 +19,8 @@ type PathMeta struct {
 	CanSeal    bool
 	CanStore   bool
 	MaxStorage uint64 // bytes, 0 = no limit
-	// Groups the path belongs to, and groups whose files it may receive; empty
-	// AllowTo: those of every group.
+	// Groups the path belongs to, and groups to whose paths its files may be fetched;
+	// empty AllowTo: to any.
 	Groups  []string `json:",omitempty"`
 	AllowTo []string `json:",omitempty"`
 	// AllowTypes and DenyTypes are kinds of file by name ("sealed"), AllowMiners
@@ -30,6 +32,33 @@ type PathMeta struct {
 	DenyMiners  []string `json:",omitempty"`
 }
 
+// Refuses says why files of a kind of a miner's sectors may not be put on the
+// path; empty where they may.
+func (m PathMeta) Refuses(t FileType, miner abi.ActorID) string {
+	actor := fmt.Sprintf("f0%d", miner)
+	named := func(list []string, name string) bool {
+		return slices.ContainsFunc(list, func(l string) bool {
+			return l == name || len(l) > 1 && len(name) > 1 && l[0] == 't' && name[0] == 'f' && l[1:] == name[1:]
+		})
+	}
+	switch {
+	case named(m.DenyTypes, t.String()):
+		return "DenyTypes names " + t.String()
+	case len(m.AllowTypes) > 0 && !named(m.AllowTypes, t.String()):
+		return "AllowTypes does not name " + t.String()
+	case named(m.DenyMiners, actor):
+		return "DenyMiners names " + actor
+	case len(m.AllowMiners) > 0 && !named(m.AllowMiners, actor):
+		return "AllowMiners does not name " + actor
+	}
+	return ""
+}
+
+// MayGoTo tells whether files of the path may be put on another one.
+func (m PathMeta) MayGoTo(to PathMeta) bool {
+	return len(m.AllowTo) == 0 || slices.ContainsFunc(m.AllowTo, func(g string) bool { return slices.Contains(to.Groups, g) })
+}
+
 // FsStat is the state of a path's file system, in bytes.
 type FsStat struct {
 	Capacity    int64
@@ -38,15 +67,24 @@ type FsStat struct {
 	Reserved    int64
 	Max         int64
 	Used        int64
+	Unwritable  string // why nothing new can be written, though what is there can be read
+}
+
+// PathHealth is the heartbeat of a path by a process that attached it.
+type PathHealth struct {
+	Storage StorageID
+	URL     string // as the process attached it
+	Stat    FsStat
+	Err     string // why the path cannot be read
 }
 
 // StoragePath is one attached path as the index knows it.
 type StoragePath struct {
 	PathMeta
-	URLs          []string // http(s) bases of processes that serve it, ending in /remote
+	URLs          []string // http(s) bases of processes that serve it and are well, ending in /remote
 	Stat          FsStat
 	LastHeartbeat time.Time
-	HeartbeatErr  string
+	HeartbeatErr  string // why the path gets no work and costs its sectors
 }
 
 // SectorFile is one file kind of one sector on one path.
@@ -65,6 +103,8 @@ type SectorLocationInfo struct {
 	CanSeal  bool
 	CanStore bool
 	Primary  bool
+	Groups   []string // of the path
+	AllowTo  []string // groups to whose paths the file may go; empty: to any
 }
 
 // MaxDeclare bounds one StorageDeclareSectors or StorageDropSectors, in files.
@@ -78,8 +118,10 @@ type Index interface {
 	StorageAttach(ctx context.Context, p PathMeta, url string, stat FsStat) error //perm:storage-read
 	// StorageDetach takes a URL of the caller back; with the last one the path and
 	// what was declared on it are forgotten.
-	StorageDetach(ctx context.Context, id StorageID, url string) error                                      //perm:storage-read
-	StorageReportHealth(ctx context.Context, id StorageID, stat FsStat, errText string) error               //perm:storage-read
+	StorageDetach(ctx context.Context, id StorageID, url string) error //perm:storage-read
+	// StorageReportHealth is the heartbeat of a path. *ErrNotFound asks the caller to
+	// attach the path and to declare everything on it again.
+	StorageReportHealth(ctx context.Context, h PathHealth) error                                            //perm:storage-read
 	StorageList(ctx context.Context) ([]StoragePath, error)                                                 //perm:read
 	StorageGet(ctx context.Context, id StorageID) (StoragePath, error)                                      //perm:read
 	StorageFiles(ctx context.Context, id StorageID, cursor string, limit int) ([]SectorFile, string, error) //perm:read
@@ -95,6 +137,9 @@ type Index interface {
 	StorageBestAlloc(ctx context.Context, t FileType, size abi.SectorSize, sealing bool) ([]StoragePath, error) //perm:worker
 	// StorageAddLocal attaches a directory to the process that is asked.
 	StorageAddLocal(ctx context.Context, path string) error //perm:admin
+	// StorageDetachLocal detaches a path from the process that is asked and forgets
+	// it in storage.json; its files stay. *ErrBusy while work on it is under way.
+	StorageDetachLocal(ctx context.Context, id StorageID) error //perm:admin
 }
 
 // Storage is the whole sector storage subsystem: what one process serves of it.

@@ -41,7 +41,7 @@ func TestDealToRetrieval(t *testing.T) {
 		info := w.reach(id, api.DealIndexed)
 		require.Equal(t, uint64(car.Size), info.Received)
 		require.Equal(t, 1, w.sealing.adds[id.String()])
-		w.unstaged(id) // once sealing has the bytes
+		require.FileExists(t, w.m.deals.StagedPath(id)) // another place may need them
 
 		// The provider's escrow was filled for exactly this deal's collateral.
 		require.Equal(t, big.NewInt(1200), w.chain.escrow[minerAddr])
@@ -59,6 +59,7 @@ func TestDealToRetrieval(t *testing.T) {
 		info = w.reach(id, api.DealComplete)
 		require.True(t, info.OnChainActive)
 		require.Empty(t, info.Err)
+		w.unstaged(id)
 
 		// The deal follows its sector to the end, also over a restart.
 		w.sealing.to(api.SectorFinalizeSector)

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,6 +18,10 @@ func TestFeeKeysReachTheirSenders(t *testing.T) {
 	kinds := map[string]func(FeeLimits) msgs.Config{
 		"precommit": FeeLimits.preCommits, "commit": FeeLimits.commits, "post": FeeLimits.posts,
 		"publish": FeeLimits.publishes, "escrow": FeeLimits.escrows,
+	}
+	empty := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	for key, want := range map[string]struct {
 		kind  string
@@ -33,7 +39,7 @@ func TestFeeKeysReachTheirSenders(t *testing.T) {
 		"MaxCommitBatchGasFee.PerSector":    {"commit", ofThree, 21},
 	} {
 		env := "MINER_FEES_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_")) + "=7 attoFIL"
-		cfg, err := config.Load("none", []string{env})
+		cfg, err := config.Load(empty, []string{env})
 		if err != nil {
 			t.Fatalf("%s: %v", key, err)
 		}

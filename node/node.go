@@ -58,6 +58,7 @@ type Node struct {
 	storage  api.Storage
 	stored   *storage.Manager // nil where sector storage runs elsewhere
 	sealing  api.Sealing
+	proving  *late[api.Mining]
 	peers    []*peerWatch // full first
 	halvesMu sync.Mutex
 	halves   []*half
@@ -88,7 +89,7 @@ func newNode(set Settings) *Node {
 		budget = defaultBudget
 	}
 	// The parts have most of the budget, what they stood on has the rest.
-	return &Node{set: set, budget: budget, log: set.Log, group: lifecycle.New(budget*2/3, set.Log)}
+	return &Node{set: set, proving: newLate[api.Mining]("mining"), budget: budget, log: set.Log, group: lifecycle.New(budget*2/3, set.Log)}
 }
 
 // Run composes the process and works until ctx ends, Shutdown is called, or a

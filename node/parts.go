@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"quarry/api"
 	"quarry/api/client"
+	"quarry/internal/breaker"
 	"quarry/internal/holder"
 	"quarry/internal/lifecycle"
 	"quarry/mining"
@@ -86,7 +88,7 @@ func (n *Node) askMiner(ctx context.Context) error {
 func (n *Node) withStorage(ctx context.Context) (err error) {
 	if !n.set.SectorStorage {
 		n.storage = n.store
-		n.local, err = paths.Open(paths.Config{File: n.storageFile()}, paths.Deps{Index: n.store, Log: n.log.With("part", "paths")})
+		n.local, err = paths.Open(paths.Config{File: n.storageFile(), ReadOnly: true}, paths.Deps{Index: n.store, Log: n.log.With("part", "paths")})
 		if err != nil {
 			return err
 		}
@@ -94,11 +96,8 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 	}
 	remote := n.base + "/remote"
 	idx := index.New(index.Config{})
-	n.local, err = paths.Open(paths.Config{File: n.storageFile(), URL: remote}, paths.Deps{Index: idx, Log: n.log.With("part", "paths")})
-	if err != nil {
-		return err
-	}
-	if err := n.holdPaths(); err != nil {
+	disks := breaker.New(breaker.Config{Places: n.set.ProvingOpts.ParallelReads})
+	if n.local, err = n.openPaths(remote, idx, disks); err != nil {
 		return err
 	}
 	bulk, err := blobs.Open(blobs.Config{Dir: n.repo.Path(repo.DirBlobs)})
@@ -106,12 +105,13 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 		return err
 	}
 	m, err := storage.New(storage.Config{ParallelReads: n.set.ProvingOpts.ParallelReads}, storage.Deps{
-		Store: n.repo.Datastore(repo.Storage),
-		Index: idx,
-		Local: n.local,
-		Blobs: bulk,
-		Token: n.ownToken,
-		Log:   n.log.With("part", "storage"),
+		Store:   n.repo.Datastore(repo.Storage),
+		Index:   idx,
+		Local:   n.local,
+		Blobs:   bulk,
+		Token:   n.ownToken,
+		Breaker: disks,
+		Log:     n.log.With("part", "storage"),
 	})
 	if err != nil {
 		return err
@@ -133,25 +133,48 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 // directory do not take it.
 const holdFile = ".private-node"
 
-// holdPaths refuses to use a directory of sectors that another private node uses.
-func (n *Node) holdPaths() error {
-	var dirs []string
-	for _, p := range n.local.Paths() {
-		dirs = append(dirs, p.Dir)
+// openPaths opens the storage paths of the private node. Each directory is held
+// from its first use; one that another private node uses at the start is refused,
+// one that comes later waits until it is free.
+func (n *Node) openPaths(remote string, idx *index.Index, disks *breaker.Breaker) (*paths.Local, error) {
+	var mu sync.Mutex // several are opened at once
+	var first error
+	hold := func(dir string) (func(), error) {
+		release, err := n.holdPath(dir)
+		mu.Lock()
+		defer mu.Unlock()
+		first = errors.Join(first, err)
+		return release, err
 	}
-	held, skipped, err := holder.TakeAll(dirs, holdFile, holder.Self("repo "+n.repo.Dir()+" of miner "+n.maddr.String()))
-	for _, reason := range skipped {
-		n.log.Warn("a storage path cannot be held; see that no other private node uses it", "error", reason)
+	local, err := paths.Open(paths.Config{File: n.storageFile(), URL: remote}, paths.Deps{
+		Index:   idx,
+		Breaker: disks,
+		Hold:    hold,
+		Log:     n.log.With("part", "paths"),
+	})
+	if err != nil {
+		return nil, err
 	}
+	n.onClose("holds of storage paths", func() error { local.Release(); return nil })
+	mu.Lock()
+	defer mu.Unlock()
+	return local, first
+}
+
+// holdPath keeps other private nodes from a directory of sectors. Where the disk
+// has no locks nothing can be done but to say so.
+func (n *Node) holdPath(dir string) (func(), error) {
+	l, err := holder.Take(filepath.Join(dir, holdFile), holder.Self("repo "+n.repo.Dir()+" of miner "+n.maddr.String()))
 	var used *holder.ErrHeld
-	if errors.As(err, &used) {
-		return &api.ErrInUse{What: "storage path " + filepath.Dir(used.Path), Holder: used.Holder,
+	switch {
+	case err == nil:
+		return func() { _ = l.Release() }, nil
+	case errors.As(err, &used):
+		return nil, &api.ErrInUse{What: "storage path " + dir, Holder: used.Holder,
 			Hint: "two private nodes must not share a directory of sectors: stop that one, or name another directory in " + n.storageFile()}
 	}
-	for _, l := range held {
-		n.onClose("hold of a storage path", l.Release)
-	}
-	return err
+	n.log.Warn("a storage path cannot be held; see that no other private node uses it", "path", dir, "error", err)
+	return func() {}, nil
 }
 
 func (n *Node) withWorker(ctx context.Context, remote string, bulk *blobs.Store) error {
@@ -195,6 +218,10 @@ func (n *Node) withSealing(ctx context.Context) error {
 			return err
 		}
 	}
+	book, err := n.faultBook(ctx)
+	if err != nil {
+		return err
+	}
 	preCommits, commits := n.sender("precommit", n.set.Fees.preCommits()), n.sender("commit", n.set.Fees.commits())
 	cfg := sealing.Config{Miner: n.maddr, ProofType: proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
 		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
@@ -211,6 +238,7 @@ func (n *Node) withSealing(ctx context.Context) error {
 		BatchMsgs:       func(sectors int) sealing.Messages { return preCommits.Batch(sectors) },
 		CommitBatchMsgs: func(sectors int) sealing.Messages { return commits.Batch(sectors) },
 		Verify:          n.sealChecker(),
+		Faults:          book,
 		Log:             n.log.With("part", "sealing"),
 	}
 	now := newLate[api.Sealing]("sealing")
@@ -245,7 +273,7 @@ func (n *Node) withMining(ctx context.Context) error {
 		Msgs:    n.sender("post", n.set.Fees.posts()),
 		Log:     n.log.With("part", "mining"),
 	}
-	now := newLate[api.Mining]("mining")
+	now := n.proving
 	n.srv.RegisterMining(&api.MiningLate{Get: now.get})
 	return n.group.Keep(ctx, lifecycle.Keep{Name: "mining", Must: true, Run: func(ctx context.Context, up func()) error {
 		m, err := mining.New(cfg, deps)

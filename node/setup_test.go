@@ -85,6 +85,9 @@ func newSetupChain(t *testing.T) *setupChain {
 	in.StateSearchMsg = func(context.Context, api.TipSetKey, cid.Cid, abi.ChainEpoch, bool) (*api.MsgLookup, error) {
 		return nil, nil
 	}
+	in.ChainHead = func(context.Context) (*api.TipSet, error) { return &api.TipSet{Height: 100}, nil }
+	in.StateGetActor = func(context.Context, address.Address, api.TipSetKey) (*api.Actor, error) { return &api.Actor{}, nil }
+	in.MpoolPending = func(context.Context, api.TipSetKey) ([]*api.SignedMessage, error) { return nil, nil }
 	in.MpoolPush = func(_ context.Context, m *api.SignedMessage) (cid.Cid, error) { return m.Cid(), nil }
 	return c
 }

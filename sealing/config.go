@@ -67,6 +67,7 @@ type Chain interface {
 	StateSectorPartition(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (*api.SectorLocation, error)
 	StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64, tsk api.TipSetKey) ([]api.Partition, error)
 	StateMinerProvingDeadline(ctx context.Context, a address.Address, tsk api.TipSetKey) (*dline.Info, error)
+	StateMarketStorageDeal(ctx context.Context, id abi.DealID, tsk api.TipSetKey) (*api.MarketDeal, error)
 	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
 	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
 }
@@ -102,8 +103,14 @@ type Verifier interface {
 	Update(ctx context.Context, info proof.ReplicaUpdateInfo) (bool, error)
 }
 
+// Faults knows which sectors the chain counts as faulty.
+type Faults interface {
+	List() []api.ChainFault
+	Fault(n abi.SectorNumber) *api.ChainFault // nil when it is not faulty
+}
+
 // Deps are the parts sealing works with; all but Log, CommitMsgs, BatchMsgs,
-// CommitBatchMsgs and Verify are needed.
+// CommitBatchMsgs, Verify and Faults are needed.
 type Deps struct {
 	Store      datastore.Batching // sealing's own prefix
 	Chain      Chain
@@ -116,6 +123,7 @@ type Deps struct {
 	BatchMsgs       func(sectors int) Messages
 	CommitBatchMsgs func(sectors int) Messages
 	Verify          Verifier // of proofs that workers made, before they are sent; nil: unchecked
+	Faults          Faults   // shown with the sectors; nil: none are known
 	Log             *slog.Logger
 }
 

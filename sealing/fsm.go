@@ -159,7 +159,7 @@ var machine = map[api.SectorState]rule{
 	api.SectorFailedForGood: {},
 	api.SectorRemoved:       {},
 	api.SectorRemoving: {effRemove, 0, api.SectorRemoving, map[kind]api.SectorState{
-		evRemoved: api.SectorRemoved}},
+		evRemoved: api.SectorRemoved, evActive: api.SectorFinalizeSector}},
 
 	// Failed states do one thing: try again when the back-off is over. Where
 	// evRetry leads is refined by retryState.
@@ -274,6 +274,7 @@ func (r *record) take(e event, from api.SectorState) {
 		return
 	case evFatal:
 		r.LastErr, r.NextRetry = e.Reason, time.Time{}
+		r.giveUp(e)
 		return
 	case evRetry:
 		r.NextRetry = time.Time{}
@@ -295,6 +296,10 @@ func (r *record) take(e event, from api.SectorState) {
 		r.place(e.Seq)
 	case evDropped:
 		r.drop(e)
+	case evAbort, evRemove:
+		r.giveUp(e)
+	case evActive:
+		r.takeBack()
 	case evTicket, evTicketExpired:
 		r.TicketEpoch, r.Ticket = e.Epoch, e.Random
 		r.PC1Out, r.CommD, r.CommR, r.Commitments = api.PreCommit1Out{}, nil, nil, api.SealCommitments{}

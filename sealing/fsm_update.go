@@ -11,6 +11,7 @@ import (
 // as it was sealed stays in the other fields.
 type replicaUpdate struct {
 	Round       int                   // counts the updates begun; part of every key
+	Lead        abi.ChainEpoch        `json:",omitempty"` // a deal that starts sooner than this might miss the deadline's mutable time
 	CommD       *cid.Cid              `json:",omitempty"`
 	CommR       *cid.Cid              `json:",omitempty"`
 	Commitments api.UpdateCommitments `json:",omitzero"`
@@ -111,7 +112,7 @@ func (r *record) takeUpdate(e event) {
 		r.Expiration = e.Expiration
 	case evUpgrade:
 		r.Rounds++
-		r.Update = &replicaUpdate{Round: r.Rounds}
+		r.Update = &replicaUpdate{Round: r.Rounds, Lead: e.Epoch}
 		r.StartRequested = false
 	case evUpdated:
 		r.Update.CommD, r.Update.CommR, r.Update.Commitments = e.CommD, e.CommR, e.UpdateOut
@@ -121,6 +122,7 @@ func (r *record) takeUpdate(e event) {
 		r.Update.Msg = e.Msg
 	case evUpdateLanded:
 		r.Update.Landed = e.Epoch
+		r.takeBack()
 	case evKeyReleased:
 		r.Update.Commitments, r.Update.Sending = api.UpdateCommitments{}, false
 	case evAborted:

@@ -106,7 +106,7 @@ func (s *Sealing) joinOrReserve(ctx context.Context, r api.AddPieceRequest) (cha
 		return nil, api.PiecePlacement{}, err
 	}
 	for range 3 { // the sector chosen may close before the plan is written
-		l, err := s.openSector(ctx, r)
+		l, err := s.openSector(ctx, r, head.Height)
 		if err != nil {
 			return nil, api.PiecePlacement{}, err
 		}
@@ -144,7 +144,13 @@ func (s *Sealing) join(ctx context.Context, r api.AddPieceRequest) (ch chan piec
 	defer s.mu.Unlock()
 	l, p, ok := s.planned(r.Key)
 	if !ok {
-		return nil, at, false, s.perhapsPlanned(r.Key)
+		if err := s.gone(r.Key); err != nil {
+			return nil, at, true, err
+		}
+		if err := s.perhapsPlanned(r.Key); err != nil {
+			return nil, at, true, err
+		}
+		return nil, at, false, s.elsewhere(r)
 	}
 	if p.Info != r.Piece {
 		return nil, at, true, &api.ErrInvalid{What: "piece " + r.Key, Reason: fmt.Sprintf("the key was used before for %s of %d bytes", p.Info.PieceCID, p.Info.Size)}
@@ -213,9 +219,9 @@ func accepts(r record) bool {
 
 // openSector is the open sector that wastes least on the piece, the oldest of
 // equals, or else one marked for an update, or a new one. Callers hold alloc.
-func (s *Sealing) openSector(ctx context.Context, r api.AddPieceRequest) (*lane, error) {
+func (s *Sealing) openSector(ctx context.Context, r api.AddPieceRequest, now abi.ChainEpoch) (*lane, error) {
 	s.mu.Lock()
-	best, open := s.bestFit(r)
+	best, open := s.bestFit(r, now)
 	s.mu.Unlock()
 	if best != nil {
 		return best, nil
@@ -229,7 +235,7 @@ func (s *Sealing) openSector(ctx context.Context, r api.AddPieceRequest) (*lane,
 	return s.newSector(ctx, record{State: api.SectorWaitDeals})
 }
 
-func (s *Sealing) bestFit(r api.AddPieceRequest) (best *lane, open int) {
+func (s *Sealing) bestFit(r api.AddPieceRequest, now abi.ChainEpoch) (best *lane, open int) {
 	var least abi.PaddedPieceSize
 	for _, l := range s.lanes {
 		if !accepts(l.rec) {
@@ -237,7 +243,7 @@ func (s *Sealing) bestFit(r api.AddPieceRequest) (best *lane, open int) {
 		}
 		open++
 		_, pad, ok := plan(l.rec, piece{Info: r.Piece}, abi.PaddedPieceSize(s.size))
-		if !ok || l.rec.deals() >= s.cfg.MaxDealsPerSector || !compatible(l.rec, r.Deal) {
+		if !ok || l.rec.deals() >= s.cfg.MaxDealsPerSector || !compatible(l.rec, r.Deal, now) {
 			continue
 		}
 		if best == nil || pad < least || pad == least && l.rec.Number < best.rec.Number {
@@ -248,9 +254,10 @@ func (s *Sealing) bestFit(r api.AddPieceRequest) (best *lane, open int) {
 }
 
 // compatible keeps deals apart that no one sector can serve: the sector lives
-// until the last of them ends, or as long as it was sealed for.
-func compatible(r record, d api.PieceDealInfo) bool {
-	if r.Update != nil && d.EndEpoch > r.Expiration {
+// until the last of them ends, or as long as it was sealed for, and an update
+// has to be on chain before the first of them starts.
+func compatible(r record, d api.PieceDealInfo, now abi.ChainEpoch) bool {
+	if r.Update != nil && (d.EndEpoch > r.Expiration || d.StartEpoch < now+r.Update.Lead) {
 		return false
 	}
 	start, end, ok := r.dealSpan()

@@ -106,7 +106,7 @@ func TestDealThatCanNoLongerBeMet(t *testing.T) {
 	if info.LastErr == "" || len(w.keyed) != 0 {
 		t.Errorf("last error %q, %d messages sent", info.LastErr, len(w.keyed))
 	}
-	var gone *api.ErrNotFound
+	var gone *api.ErrGivenUp
 	if _, err := s.SectorPlacement(bg, "p"); !errors.As(err, &gone) {
 		t.Errorf("placement in a sector given up: %v", err)
 	}
@@ -172,7 +172,7 @@ func TestRemove(t *testing.T) {
 		t.Error("the files are still there")
 	}
 	// The owner may place the piece again; the number is not used twice.
-	again, err := s.SectorAddPiece(bg, aPiece(t, "p", testSize))
+	again, err := s.SectorAddPiece(bg, aPiece(t, "p/1", testSize))
 	if err != nil || again.Sector.Number == at.Sector.Number {
 		t.Errorf("%+v %v", again, err)
 	}

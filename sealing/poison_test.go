@@ -105,6 +105,9 @@ func TestPoisonedRecordStopsItsSectorOnly(t *testing.T) {
 	if _, err := s.SectorAddPiece(bg, aPiece(t, "deal-key", 1<<20)); !errors.As(err, &busy) || !strings.Contains(err.Error(), s.name(90)) {
 		t.Errorf("a piece of the poisoned sector: %v", err)
 	}
+	if _, err := s.SectorPlacement(bg, "deal-key"); !errors.As(err, &busy) { // its owner must not place it again
+		t.Errorf("the place of a piece of the poisoned sector: %v", err)
+	}
 	if _, err := s.SectorAddPiece(bg, aPiece(t, "other-key", 1<<20)); err != nil {
 		t.Errorf("another piece: %v", err)
 	}

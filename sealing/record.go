@@ -63,6 +63,8 @@ type record struct {
 	Update *replicaUpdate `json:",omitempty"` // that is under way or has been done
 	Rounds int            `json:",omitempty"` // updates begun
 
+	GivenUp []givenUp `json:",omitempty"` // pieces whose place in this sector is no more
+
 	Attempts   map[job]int `json:",omitempty"` // failed tries
 	FailedFrom api.SectorState
 	Retries    int
@@ -87,6 +89,7 @@ func (r record) clone() record {
 		r.Update = &u
 	}
 	r.Tasks = slices.Clone(r.Tasks)
+	r.GivenUp = slices.Clone(r.GivenUp)
 	r.Log = slices.Clone(r.Log)
 	return r
 }

@@ -31,6 +31,7 @@ type Sealing struct {
 	mu      sync.Mutex
 	lanes   map[abi.SectorNumber]*lane
 	keys    map[string]abi.SectorNumber  // piece key -> sector of its plan
+	lost    map[string]abi.SectorNumber  // piece key -> sector that gave it up
 	waiters map[string][]chan pieceError // callers waiting for a piece
 	running context.Context              // set while Run runs
 	wg      sync.WaitGroup               // lanes at work
@@ -79,7 +80,7 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 	s := &Sealing{
 		cfg: cfg.withDefaults(size), deps: deps, log: deps.Log, store: store{deps.Store},
 		size: size, miner: abi.ActorID(id),
-		lanes: map[abi.SectorNumber]*lane{}, keys: map[string]abi.SectorNumber{},
+		lanes: map[abi.SectorNumber]*lane{}, keys: map[string]abi.SectorNumber{}, lost: map[string]abi.SectorNumber{},
 		waiters: map[string][]chan pieceError{}, unseals: map[api.UnsealTarget]*unsealing{},
 	}
 	if s.entropy, err = addressEntropy(cfg.Miner); err != nil {

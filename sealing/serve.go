@@ -21,17 +21,6 @@ func (s *Sealing) ActorAddress(context.Context) (string, error) { return s.cfg.M
 // ActorSectorSize is the miner's sector size in bytes.
 func (s *Sealing) ActorSectorSize(context.Context) (abi.SectorSize, error) { return s.size, nil }
 
-// SectorPlacement says where the piece of a key is, once its bytes are there.
-func (s *Sealing) SectorPlacement(_ context.Context, key string) (api.PiecePlacement, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l, p, ok := s.planned(key)
-	if !ok || !p.Placed {
-		return api.PiecePlacement{}, &api.ErrNotFound{What: "placement of piece " + key}
-	}
-	return s.placement(l.rec, p), nil
-}
-
 // SectorsList lists sectors from number cursor on, at most limit (0 = 1000).
 func (s *Sealing) SectorsList(_ context.Context, cursor abi.SectorNumber, limit int) ([]api.SectorInfo, error) {
 	if limit <= 0 || limit > maxPage {
@@ -82,6 +71,14 @@ func (s *Sealing) SectorsSummary(context.Context) (map[api.SectorState]int, erro
 		out[l.rec.State]++
 	}
 	return out, nil
+}
+
+// SectorsFaults lists the faulty sectors, also those of no record here.
+func (s *Sealing) SectorsFaults(context.Context) ([]api.ChainFault, error) {
+	if s.deps.Faults == nil {
+		return []api.ChainFault{}, nil
+	}
+	return append([]api.ChainFault{}, s.deps.Faults.List()...), nil
 }
 
 // PledgeSector starts a sector of zeros.
@@ -183,8 +180,12 @@ func (s *Sealing) SectorRemove(ctx context.Context, n abi.SectorNumber) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.rec.State == api.SectorRemoved || l.rec.State == api.SectorRemoving {
+	switch l.rec.State {
+	case api.SectorRemoved, api.SectorRemoving:
 		return nil
+	case api.SectorSubmitCommit, api.SectorCommitWait: // its deals would be active, and its files gone
+		return &api.ErrInvalid{What: "removal of " + s.name(n), Reason: "its proof may be on its way to the chain",
+			Hint: "wait until the message has landed or failed"}
 	}
 	if err := s.outside(ctx, l, event{Kind: evRemove, Reason: "asked for"}); err != nil {
 		return err
@@ -230,6 +231,9 @@ func (s *Sealing) info(r record, log bool) api.SectorInfo {
 		CommD: r.CommD, CommR: r.CommR, PreCommitMsg: r.PreCommitMsg, CommitMsg: r.CommitMsg,
 		Expiration: r.Expiration, Retries: r.Retries, LastErr: r.LastErr, NextRetry: r.NextRetry,
 		Created: r.Created, Updated: r.Updated, Pieces: []api.SectorPiece{},
+	}
+	if s.deps.Faults != nil {
+		out.Fault = s.deps.Faults.Fault(r.Number)
 	}
 	if u := r.Update; u != nil {
 		out.UpdateSealed, out.UpdateUnsealed, out.UpdateMsg = u.CommR, u.CommD, u.Msg

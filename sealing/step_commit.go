@@ -3,6 +3,7 @@ package sealing
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -48,7 +49,11 @@ func (s *Sealing) commitPart(ctx context.Context, r record, o onChain, head *api
 	if err != nil {
 		return part{}, err
 	}
-	pieces, err := manifests(r)
+	silent, err := s.silent(ctx, r, head)
+	if err != nil {
+		return part{}, err
+	}
+	pieces, err := manifests(r, silent)
 	if err != nil {
 		return part{}, err
 	}
@@ -71,10 +76,52 @@ func (s *Sealing) collateral(ctx context.Context, r record, o onChain) (abi.Toke
 	return big.Max(pledge, big.Zero()), nil
 }
 
+// silent are the pieces, by Seq, whose deals must not be announced, because one
+// that the market actor does not take keeps the whole sector from being
+// activated: a deal whose start has passed, and one that was placed again and
+// has become active elsewhere, or is gone.
+func (s *Sealing) silent(ctx context.Context, r record, head *api.TipSet) (map[uint64]bool, error) {
+	out := map[uint64]bool{}
+	for _, p := range r.Pieces {
+		if p.Deal == nil {
+			continue
+		}
+		why := ""
+		if p.Deal.StartEpoch <= head.Height {
+			why = fmt.Sprintf("it starts at epoch %d, it is %d", p.Deal.StartEpoch, head.Height)
+		} else if p.Deal.Attempt > 0 {
+			var err error
+			if why, err = s.dealTaken(ctx, p.Deal.DealID, head); err != nil {
+				return nil, err
+			}
+		}
+		if why != "" {
+			out[p.Seq] = true
+			s.log.WarnContext(ctx, "a deal is not announced with its sector", "sector", s.name(r.Number), "deal", p.Deal.DealID, "reason", why)
+		}
+	}
+	return out, nil
+}
+
+// dealTaken says why a deal cannot be activated any more; empty where it can.
+func (s *Sealing) dealTaken(ctx context.Context, id abi.DealID, head *api.TipSet) (string, error) {
+	deal, err := s.deps.Chain.StateMarketStorageDeal(ctx, id, head.Key())
+	var gone *api.ErrNotFound
+	switch {
+	case errors.As(err, &gone):
+		return "the chain does not have it any more", nil
+	case err != nil:
+		return "", fmt.Errorf("ask whether deal %d is active already: %w", id, err)
+	case deal.State.SectorStartEpoch > -1:
+		return fmt.Sprintf("it is active since epoch %d", deal.State.SectorStartEpoch), nil
+	}
+	return "", nil
+}
+
 // manifests lists the pieces in order, because the actor computes CommD from
-// them; each deal is announced to the market actor, which activates it
-// (FIP-0076). Filler after the last deal is implied.
-func manifests(r record) ([]miner.PieceActivationManifest, error) {
+// them; each deal but the silent ones is announced to the market actor, which
+// activates it (FIP-0076). Filler after the last deal is implied.
+func manifests(r record, silent map[uint64]bool) ([]miner.PieceActivationManifest, error) {
 	var pieces []miner.PieceActivationManifest
 	last := 0
 	for i, p := range r.Pieces {
@@ -85,7 +132,9 @@ func manifests(r record) ([]miner.PieceActivationManifest, error) {
 			if err := writeDealID(&b, id); err != nil {
 				return nil, fmt.Errorf("encode deal %d: %w", id, err)
 			}
-			m.Notify = []miner.DataActivationNotification{{Address: builtin.StorageMarketActorAddr, Payload: b.Bytes()}}
+			if !silent[p.Seq] {
+				m.Notify = []miner.DataActivationNotification{{Address: builtin.StorageMarketActorAddr, Payload: b.Bytes()}}
+			}
 			last = i + 1
 		}
 		pieces = append(pieces, m)

@@ -54,7 +54,11 @@ func (s *Sealing) packReason(r record) (string, abi.ChainEpoch) {
 	}
 	at := r.FirstPiece + s.cfg.WaitDealsDelay
 	if start, _, ok := r.dealSpan(); ok {
-		at = min(at, start-s.cfg.StartEpochSealingBuffer)
+		before := s.cfg.StartEpochSealingBuffer
+		if r.Update != nil {
+			before = max(before, r.Update.Lead)
+		}
+		at = min(at, start-before)
 	}
 	return "", max(at, 0)
 }
@@ -100,81 +104,4 @@ func (s *Sealing) pack(ctx context.Context, l *lane, r record) (event, error) {
 		return s.placeNext(ctx, l, r)
 	}
 	return event{Kind: evPacked}, nil
-}
-
-// pieceError is the outcome for the callers of one key; nil err = placed.
-type pieceError struct {
-	at  api.PiecePlacement
-	err error
-}
-
-// settle keeps the key index true and answers waiting callers. Holds mu.
-func (s *Sealing) settle(before, after record, ev event) {
-	switch ev.Kind {
-	case evReserved, evUpdateLanded:
-		s.indexKeys(after)
-	case evPlaced:
-		for _, p := range after.Pieces {
-			if p.Seq == ev.Seq && !p.filler() {
-				s.answer(p.Key, pieceError{at: s.placement(after, p)})
-			}
-		}
-	case evDropped:
-		for _, p := range before.Pieces {
-			if p.Seq == ev.Seq {
-				delete(s.keys, p.Key)
-				s.answer(p.Key, pieceError{err: s.dropError(before, p, ev.Failure)})
-			}
-		}
-	case evRemove, evFatal, evAbort:
-		s.disown(after, ev)
-	}
-}
-
-// disown makes the pieces of a sector that will never be proven homeless, so
-// that their owners can place them again.
-func (s *Sealing) disown(r record, ev event) {
-	for _, p := range r.Pieces {
-		if p.filler() {
-			continue
-		}
-		delete(s.keys, p.Key)
-		s.answer(p.Key, pieceError{err: &api.ErrBusy{What: "piece " + p.Key,
-			Reason: fmt.Sprintf("sector %s was given up (%s)", s.name(r.Number), ev.Kind)}})
-	}
-}
-
-func (s *Sealing) answer(key string, res pieceError) {
-	for _, ch := range s.waiters[key] {
-		ch <- res // buffered, one answer each
-	}
-	delete(s.waiters, key)
-}
-
-func (s *Sealing) indexKeys(r record) {
-	switch r.State {
-	case api.SectorRemoving, api.SectorRemoved, api.SectorFailedForGood, api.SectorAbortUpgrade:
-		return
-	}
-	for _, p := range r.Pieces {
-		if !p.filler() {
-			s.keys[p.Key] = r.Number
-		}
-	}
-}
-
-func (s *Sealing) placement(r record, p piece) api.PiecePlacement {
-	return api.PiecePlacement{Sector: s.id(r.Number), Offset: p.Offset, Size: p.Info.Size}
-}
-
-// dropError is the typed reason for which a piece was given back.
-func (s *Sealing) dropError(r record, p piece, f *api.Failure) error {
-	var mismatch *api.ErrPieceMismatch
-	switch {
-	case errors.As(f, &mismatch):
-		return mismatch
-	case r.Attempts[job{kind: jobAddPiece, piece: p.Seq}]+1 >= pieceTries:
-		return &api.ErrBusy{What: "piece " + p.Key, Reason: fmt.Sprintf("its data could not be had in %d tries: %s", pieceTries, f.Text)}
-	}
-	return &api.ErrInvalid{What: "piece " + p.Key, Reason: f.Text, Hint: "offer it again with data that can be read"}
 }

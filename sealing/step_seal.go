@@ -3,6 +3,7 @@ package sealing
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/filecoin-project/go-address"
@@ -63,8 +64,31 @@ func (r *record) dataPieces() []abi.PieceInfo {
 	return r.infos()
 }
 
-func (s *Sealing) preCommit1(ctx context.Context, l *lane, r record) (event, error) {
+// inTime gives a sector up before hours of work when a deal in it starts before
+// it could be proven: the others can still go elsewhere.
+func (s *Sealing) inTime(ctx context.Context, r record) (*api.TipSet, error) {
 	head, err := s.head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	start, _, ok := r.dealSpan()
+	if !ok {
+		return head, nil
+	}
+	delay := abi.ChainEpoch(0)
+	if r.Update == nil {
+		if delay, err = s.challengeDelay(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if start <= head.Height+delay {
+		return nil, fatal("a deal starts at epoch %d, it is %d: the sector cannot be proven in time", start, head.Height)
+	}
+	return head, nil
+}
+
+func (s *Sealing) preCommit1(ctx context.Context, l *lane, r record) (event, error) {
+	head, err := s.inTime(ctx, r)
 	if err != nil {
 		return event{}, err
 	}
@@ -78,12 +102,15 @@ func (s *Sealing) preCommit1(ctx context.Context, l *lane, r record) (event, err
 		params: api.PreCommit1Params{Ticket: r.Ticket, Pieces: r.dataPieces()},
 	})
 	if err != nil {
-		return event{}, asFailure(err)
+		return event{}, r.dataFailure(job{kind: jobPC1}, asFailure(err))
 	}
 	return event{Kind: evPC1, PC1Out: out}, nil
 }
 
 func (s *Sealing) preCommit2(ctx context.Context, l *lane, r record) (event, error) {
+	if _, err := s.inTime(ctx, r); err != nil {
+		return event{}, err
+	}
 	pc2 := job{kind: jobPC2}
 	out, err := run(ctx, s, l, r, keyed[api.PreCommit2Params, api.PreCommit2Result]{
 		task: api.PreCommit2,
@@ -93,7 +120,7 @@ func (s *Sealing) preCommit2(ctx context.Context, l *lane, r record) (event, err
 		params: api.PreCommit2Params{PreCommit1Out: r.PC1Out},
 	})
 	if err != nil {
-		return event{}, asFailure(err)
+		return event{}, r.dataFailure(pc2, asFailure(err))
 	}
 	commR, err := cid.Decode(string(out.SealedCID))
 	if err != nil {
@@ -108,9 +135,27 @@ func (s *Sealing) preCommit2(ctx context.Context, l *lane, r record) (event, err
 		return event{}, fatal("the pieces of the sector have no data commitment: %w", err)
 	}
 	if commD != want {
-		return event{}, failed(pc2, "the sealed data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
+		err := failed(pc2, "the sealed data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
+		return event{}, r.dataFailure(pc2, err)
 	}
 	return event{Kind: evPC2, CommD: &commD, CommR: &commR, Commitments: out.Commitments, Reason: commR.String()}, nil
+}
+
+// dataTries is how often work on the data of a sector may fail in a way that
+// repeating does not help. After that the data is taken for lost in this sector.
+const dataTries = 8
+
+// dataFailure gives up a sector with deals whose data cannot be worked on, so
+// that they are placed again while there is time. Zeros are never lost.
+func (r *record) dataFailure(j job, err error) error {
+	var t *taskError
+	switch {
+	case !isFailure(err) || r.deals() == 0 || r.Attempts[j]+1 < dataTries:
+		return err
+	case errors.As(err, &t) && t.failure.Retryable:
+		return err
+	}
+	return fatal("its data cannot be worked on (%d tries): %w", dataTries, err)
 }
 
 func (s *Sealing) finalize(ctx context.Context, l *lane, r record) (event, error) {
@@ -128,7 +173,16 @@ func (s *Sealing) finalize(ctx context.Context, l *lane, r record) (event, error
 	return event{Kind: evFinalized}, nil
 }
 
+// remove looks once more before it deletes: what the chain has taken meanwhile
+// has to be proven.
 func (s *Sealing) remove(ctx context.Context, r record) (event, error) {
+	o, err := s.look(ctx, r.Number, nil)
+	switch {
+	case err != nil:
+		return event{}, err
+	case o.sector != nil && r.CommR != nil && o.sector.SealedCID == *r.CommR && o.sector.Expiration > o.head.Height:
+		return activated(r, o)
+	}
 	if err := s.deps.Storage.RemoveSector(ctx, s.id(r.Number)); err != nil {
 		return event{}, fmt.Errorf("remove the files of %s: %w", s.name(r.Number), err)
 	}

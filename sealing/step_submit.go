@@ -60,21 +60,30 @@ func (s *Sealing) obstacle(ctx context.Context, r record, head *api.TipSet, at a
 	if !mutable {
 		return fmt.Sprintf("deadline %d takes no changes", at.Deadline), until, nil
 	}
-	parts, err := s.deps.Chain.StateMinerPartitions(ctx, s.cfg.Miner, at.Deadline, head.Key())
-	if err != nil {
-		return "", 0, fmt.Errorf("ask for the partitions of deadline %d: %w", at.Deadline, err)
-	}
-	if at.Partition >= uint64(len(parts)) {
-		return "", 0, fmt.Errorf("deadline %d has %d partitions, the sector is said to be in number %d", at.Deadline, len(parts), at.Partition)
-	}
-	active, err := parts[at.Partition].ActiveSectors.IsSet(uint64(r.Number))
-	if err != nil {
-		return "", 0, fmt.Errorf("read the partitions of deadline %d: %w", at.Deadline, err)
-	}
-	if !active {
+	switch active, err := s.active(ctx, r.Number, head, at); {
+	case err != nil:
+		return "", 0, err
+	case !active:
 		return "the sector is faulty or was never proven", until, nil
 	}
 	return "", 0, nil
+}
+
+// active tells whether the sector has been proven and is not faulty: the chain
+// takes updates of no other.
+func (s *Sealing) active(ctx context.Context, n abi.SectorNumber, head *api.TipSet, at api.SectorLocation) (bool, error) {
+	parts, err := s.deps.Chain.StateMinerPartitions(ctx, s.cfg.Miner, at.Deadline, head.Key())
+	if err != nil {
+		return false, fmt.Errorf("ask for the partitions of deadline %d: %w", at.Deadline, err)
+	}
+	if at.Partition >= uint64(len(parts)) {
+		return false, fmt.Errorf("deadline %d has %d partitions, the sector is said to be in number %d", at.Deadline, len(parts), at.Partition)
+	}
+	active, err := parts[at.Partition].ActiveSectors.IsSet(uint64(n))
+	if err != nil {
+		return false, fmt.Errorf("read the partitions of deadline %d: %w", at.Deadline, err)
+	}
+	return active, nil
 }
 
 // sendable finds out whether to send now, to wait, or, when a deal would start
@@ -92,7 +101,11 @@ func (s *Sealing) sendable(ctx context.Context, r record, o onChain, at api.Sect
 }
 
 func (s *Sealing) sendUpdate(ctx context.Context, l *lane, r record, o onChain, at api.SectorLocation) (event, error) {
-	params, err := updateParams(r, at)
+	silent, err := s.silent(ctx, r, o.head)
+	if err != nil {
+		return event{}, err
+	}
+	params, err := updateParams(r, at, silent)
 	if err != nil {
 		return event{}, err
 	}
@@ -126,8 +139,8 @@ func (s *Sealing) updatePledge(ctx context.Context, r record, o onChain) (abi.To
 	return big.Max(pledge, big.Zero()), nil
 }
 
-func updateParams(r record, at api.SectorLocation) (*miner.ProveReplicaUpdates3Params, error) {
-	pieces, err := manifests(r)
+func updateParams(r record, at api.SectorLocation, silent map[uint64]bool) (*miner.ProveReplicaUpdates3Params, error) {
+	pieces, err := manifests(r, silent)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,9 @@ import (
 
 // updateReplica has the data encoded into the sector.
 func (s *Sealing) updateReplica(ctx context.Context, l *lane, r record) (event, error) {
+	if _, err := s.inTime(ctx, r); err != nil {
+		return event{}, err
+	}
 	encode := r.updateJob(jobUpdate)
 	out, err := run(ctx, s, l, r, keyed[api.UpdateReplicaParams, api.UpdateReplicaResult]{
 		task:   api.UpdateReplica,
@@ -21,7 +24,7 @@ func (s *Sealing) updateReplica(ctx context.Context, l *lane, r record) (event, 
 		params: api.UpdateReplicaParams{Pieces: r.infos()},
 	})
 	if err != nil {
-		return event{}, asFailure(err)
+		return event{}, r.dataFailure(encode, asFailure(err))
 	}
 	commR, err := cid.Decode(string(out.SealedCID))
 	if err != nil {
@@ -36,13 +39,17 @@ func (s *Sealing) updateReplica(ctx context.Context, l *lane, r record) (event, 
 		return event{}, fatal("the pieces of the sector have no data commitment: %w", err)
 	}
 	if commD != want {
-		return event{}, failed(encode, "the encoded data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
+		err := failed(encode, "the encoded data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
+		return event{}, r.dataFailure(encode, err)
 	}
 	return event{Kind: evUpdated, CommD: &commD, CommR: &commR, UpdateOut: out.Commitments, Reason: commR.String()}, nil
 }
 
 // proveUpdate has the vanilla proof made and turned into the proof field.
 func (s *Sealing) proveUpdate(ctx context.Context, l *lane, r record) (event, error) {
+	if _, err := s.inTime(ctx, r); err != nil {
+		return event{}, err
+	}
 	pr1 := r.updateJob(jobPR1)
 	// The key names the RU run too: encoding again makes this new.
 	rest := fmt.Sprintf("%d/%d", r.Update.Round, r.Attempts[r.updateJob(jobUpdate)])

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/filecoin-project/go-state-types/abi"
+
 	"quarry/api"
 )
 
@@ -39,7 +41,7 @@ func TestAbortAnywhere(t *testing.T) {
 			if info.UpdateSealed != nil || len(info.Pieces) != 0 || w.does()[`{"Do":"abort"}`] != 1 || len(w.updates) != 0 {
 				t.Errorf("after the end %+v, tasks %v", info, w.does())
 			}
-			var gone *api.ErrNotFound
+			var gone *api.ErrGivenUp
 			if _, err := s.SectorPlacement(bg, "piece"); !errors.As(err, &gone) {
 				t.Errorf("placement of a piece given back: %v", err)
 			}
@@ -50,7 +52,7 @@ func TestAbortAnywhere(t *testing.T) {
 			if err := s.SectorMarkForUpgrade(bg, n, true); err != nil {
 				t.Fatal(err)
 			}
-			if at, err = s.SectorAddPiece(bg, updatePiece(t, w, "piece", testSize)); err != nil || at.Sector.Number != n {
+			if at, err = s.SectorAddPiece(bg, updatePiece(t, w, "piece/1", testSize)); err != nil || at.Sector.Number != n {
 				t.Fatal(at, err)
 			}
 			w.release()
@@ -112,24 +114,40 @@ func TestUpdateTakenBackIsMadeAgain(t *testing.T) {
 	}
 }
 
-// TestDealThatStartsBeforeTheDeadlineCloses is given back at once, so that it
-// can still go elsewhere.
+// TestDealThatStartsBeforeTheDeadlineCloses goes into a new sector: that the
+// update could not land in time is known before the work.
 func TestDealThatStartsBeforeTheDeadlineCloses(t *testing.T) {
-	w := newWorld()
-	s := open(t, w, memStore(), testConfig())
-	start(t, s)
-	n := marked(t, w, s)
-	w.mu.Lock()
-	w.hold = true
-	w.advance(30*60 - 60) // the deadline closes at 1860
-	w.mu.Unlock()
-	r := updatePiece(t, w, "piece", testSize)
-	r.Deal.StartEpoch = 31 * 60
-	if _, err := s.SectorAddPiece(bg, r); err != nil {
-		t.Fatal(err)
-	}
-	info := until(t, s, n, "was given back", func(i api.SectorInfo) bool { return i.State == api.SectorProving && len(i.Pieces) == 0 })
-	if len(w.updates) != 0 || w.Head().Height != 30*60-60 {
-		t.Errorf("%d updates at epoch %d, %+v", len(w.updates), w.Head().Height, info)
+	for _, row := range []struct {
+		start abi.ChainEpoch
+		snap  bool
+	}{
+		{30*60 - 60 + 60 + 2*60 + 10 - 1, false}, // one epoch less than the work and two challenge windows take
+		{30*60 - 60 + 60 + 2*60 + 10, true},
+	} {
+		w := newWorld()
+		s := open(t, w, memStore(), testConfig())
+		start(t, s)
+		n := marked(t, w, s)
+		w.mu.Lock()
+		w.hold = true
+		w.advance(30*60 - 60) // the deadline closes at 1860
+		w.mu.Unlock()
+		r := updatePiece(t, w, "piece", testSize)
+		r.Deal.StartEpoch = row.start
+		at, err := s.SectorAddPiece(bg, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (at.Sector.Number == n) != row.snap {
+			t.Errorf("a deal that starts at %d went into sector %d, the marked one is %d", row.start, at.Sector.Number, n)
+		}
+		info, err := s.SectorsStatus(bg, n, false)
+		if err != nil || !row.snap && (info.State != api.SectorAvailable || len(w.does()) > 0 && w.does()["RU"] > 0) {
+			t.Errorf("the marked sector is %s, tasks %v (%v)", info.State, w.does(), err)
+		}
+		w.release()
+		if row.snap {
+			untilUpdated(t, s, n)
+		}
 	}
 }

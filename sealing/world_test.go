@@ -42,9 +42,10 @@ type world struct {
 	allocated map[abi.SectorNumber]bool
 	pre       map[abi.SectorNumber]*miner.SectorPreCommitOnChainInfo
 	sectors   map[abi.SectorNumber]*miner.SectorOnChainInfo
-	deadline  uint64  // of every sector
-	faults    []error // messages that were wrong in themselves
-	inactive  int     // how many times the sectors are said not to be active
+	deadline  uint64                        // of every sector
+	active    map[abi.DealID]abi.ChainEpoch // deals that are active since
+	faults    []error                       // messages that were wrong in themselves
+	inactive  int                           // how many times the sectors are said not to be active
 	blobs     map[cid.Cid][]byte
 	retried   []api.UUID // tasks
 	removed   map[abi.SectorID]bool
@@ -225,6 +226,22 @@ func (w *world) StateSectorGetInfo(ctx context.Context, _ address.Address, n abi
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.sectors[n], w.reach(ctx, "StateSectorGetInfo")
+}
+
+func (w *world) StateMarketStorageDeal(ctx context.Context, id abi.DealID, _ api.TipSetKey) (*api.MarketDeal, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.reach(ctx, "StateMarketStorageDeal"); err != nil {
+		return nil, err
+	}
+	start, ok := w.active[id]
+	switch {
+	case !ok:
+		start = -1
+	case start == 0:
+		return nil, &api.ErrNotFound{What: fmt.Sprintf("deal %d", id)}
+	}
+	return &api.MarketDeal{State: api.MarketDealState{SectorStartEpoch: start}}, nil
 }
 
 func draw(tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte) abi.Randomness {

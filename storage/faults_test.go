@@ -45,7 +45,7 @@ func TestPieceMismatch(t *testing.T) {
 	require.False(t, st.Failure.Retryable)
 	require.Contains(t, st.Failure.Text, "commp mismatch")
 	require.Equal(t, 1, st.Attempts)
-	_, exists := local.Find(ref.ID, api.FileUnsealed)
+	_, exists := local.Find(context.Background(), ref.ID, api.FileUnsealed)
 	require.False(t, exists, "nothing is left behind")
 	add.Piece.PieceCID = right
 	do[abi.PieceInfo](t, m, "right", api.TaskAddPiece, ref, add)
@@ -281,7 +281,7 @@ func TestNoSpace(t *testing.T) {
 		}
 	}
 	require.Eventually(t, get(noRoom), time.Minute, 10*time.Millisecond)
-	_, exists := local.Find(ref.ID, api.FileUnsealed)
+	_, exists := local.Find(context.Background(), ref.ID, api.FileUnsealed)
 	require.False(t, exists)
 	require.NoError(t, os.Remove(filepath.Join(dir, "filler")))
 	require.Eventually(t, get(api.TaskStatus.Final), time.Minute, 10*time.Millisecond)

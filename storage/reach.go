@@ -131,20 +131,40 @@ func (m *Manager) room(ctx context.Context, w api.WorkerInfo, t api.TaskStatus) 
 		return err.Error()
 	}
 	keeps := spec.Type == api.TaskFinalize || spec.Type == api.TaskFinalizeUpdate // they end on a path for keeping
-	need, most, any := m.need(ctx, w, t, size), int64(-1), false
+	need, most, any, wrong := m.need(ctx, w, t, size), int64(-1), false, ""
 	for _, id := range w.Paths {
 		p, err := m.StorageGet(ctx, id)
-		if err != nil || p.HeartbeatErr != "" || !(keeps && p.CanStore || !keeps && p.CanSeal) {
+		if err != nil || !(keeps && p.CanStore || !keeps && p.CanSeal) {
+			continue
+		}
+		if why := unfit(p, spec); why != "" {
+			wrong += "; path " + string(id) + ": " + why
 			continue
 		}
 		any, most = true, max(most, p.Stat.Available)
 	}
 	switch use := map[bool]string{true: "keeping", false: "sealing"}[keeps]; {
 	case !any:
-		return "it has no storage path for " + use + " that works"
+		return "it has no storage path for " + use + " that works" + wrong
 	case most < 0 || uint64(most) < need: //nolint:gosec // not negative
 		return fmt.Sprintf("none of its paths for %s has %s free, the largest has %s",
 			use, humanize.IBytes(need), humanize.IBytes(uint64(max(most, 0)))) //nolint:gosec // not negative
+	}
+	return ""
+}
+
+// unfit says what is wrong with a path for what a task makes anew.
+func unfit(p api.StoragePath, spec api.TaskSpec) string {
+	switch {
+	case p.HeartbeatErr != "":
+		return p.HeartbeatErr
+	case p.Stat.Unwritable != "":
+		return p.Stat.Unwritable
+	}
+	for _, k := range api.AllFileTypes {
+		if why := p.Refuses(k, spec.Sector.ID.Miner); made[spec.Type].Has(k) && why != "" {
+			return why
+		}
 	}
 	return ""
 }

@@ -118,9 +118,26 @@ func (m *Manager) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// StorageList lists the paths that the index knows, and after them the directories
+// of this process that could not be opened yet: these have no ID.
+func (m *Manager) StorageList(ctx context.Context) ([]api.StoragePath, error) {
+	list, err := m.Index.StorageList(ctx)
+	for _, t := range m.local.Troubles() {
+		if t.ID == "" {
+			list = append(list, api.StoragePath{URLs: []string{}, HeartbeatErr: "cannot be opened: " + t.Dir + ": " + t.Err})
+		}
+	}
+	return list, err
+}
+
 // StorageAddLocal attaches a directory with a sectorstore.json to this process.
 func (m *Manager) StorageAddLocal(ctx context.Context, path string) error {
 	return m.local.Add(ctx, path)
+}
+
+// StorageDetachLocal detaches a path from this process.
+func (m *Manager) StorageDetachLocal(ctx context.Context, id api.StorageID) error {
+	return m.local.Detach(ctx, id)
 }
 
 // BlobOpen reads a bulk result of a task; see [api.Blobs].

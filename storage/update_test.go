@@ -95,7 +95,7 @@ func (u *updating) where(k api.FileType) []api.StorageID {
 
 func (u *updating) loseUnsealed() {
 	u.t.Helper()
-	p, ok := u.local.Find(ref.ID, api.FileUnsealed)
+	p, ok := u.local.Find(context.Background(), ref.ID, api.FileUnsealed)
 	require.True(u.t, ok)
 	require.NoError(u.t, os.Remove(p.FilePath(ref.ID, api.FileUnsealed)))
 	require.NoError(u.t, u.StorageDropSectors(context.Background(), []api.SectorFile{{Sector: ref.ID, Type: api.FileUnsealed, Storage: p.Meta.ID}}))
@@ -170,7 +170,7 @@ func TestAbortedUpdateLeavesTheSectorAsItWas(t *testing.T) {
 // TestDamagedUpdateIsNoticed: neither replica may hide the faults of the other.
 func TestDamagedUpdateIsNoticed(t *testing.T) {
 	u := newUpdating(t)
-	p, ok := u.local.Find(ref.ID, api.FileUpdate)
+	p, ok := u.local.Find(context.Background(), ref.ID, api.FileUpdate)
 	require.True(t, ok)
 	require.NoError(t, os.WriteFile(p.FilePath(ref.ID, api.FileUpdate), make([]byte, 2048), 0o600))
 	bad := unprovable(t, u.Manager, u.fresh, ref)
@@ -197,7 +197,12 @@ func TestUpdateWithoutItsDataIsRefused(t *testing.T) {
 	require.Equal(t, api.TaskFailed, st.State)
 	u.spacetime(u.fresh, &u.old) // the good one is still there
 	u.loseUnsealed()
+	// What was made of the data is there and is proven: it is given again.
+	again := do[api.UpdateReplicaResult](t, u.Manager, "RU once more", api.TaskUpdate, ref, api.UpdateReplicaParams{Pieces: u.pieces})
+	require.Equal(t, u.ru, again)
+	u.spacetime(u.fresh, &u.old)
+	do[any](t, u.Manager, "abort", api.TaskFinalizeUpdate, ref, api.FinalizeUpdateParams{Do: api.UpdateAbort})
 	st = submit(t, u.Manager, "RU of nothing", api.TaskUpdate, ref, api.UpdateReplicaParams{Pieces: u.pieces})
 	require.Equal(t, api.TaskFailed, st.State)
-	u.spacetime(u.fresh, &u.old)
+	u.spacetime(u.old, nil)
 }

@@ -15,11 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// opencensus, linked through the RPC library, keeps one worker for ever.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
-		// The RPC library's reader of a websocket that closes between two frames
-		// waits for ever to hand on the last one (go-jsonrpc v0.10.2 websocket.go:182).
-		goleak.IgnoreTopFunction("github.com/filecoin-project/go-jsonrpc.(*wsConn).nextMessage"))
+	goleak.VerifyTestMain(m, LibraryLeaks()...)
 }
 
 // failing answers with whatever error the test wants.
@@ -37,22 +33,6 @@ func (f *failing) ChainNotify(context.Context) (<-chan []*api.HeadChange, error)
 
 func (f *failing) PledgeSector(context.Context) (abiSectorID, error) {
 	return abiSectorID{}, f.err()
-}
-
-// filled makes an error of the type of proto with every field set.
-func filled(proto error) error {
-	v := reflect.New(reflect.TypeOf(proto).Elem())
-	for i := range v.Elem().NumField() {
-		switch f := v.Elem().Field(i); f.Kind() {
-		case reflect.String:
-			f.SetString(fmt.Sprintf("field %d \"quoted\" <&> é", i))
-		case reflect.Uint64:
-			f.SetUint(1<<63 + 1)
-		default:
-			panic("extend filled for " + f.Type().String())
-		}
-	}
-	return v.Interface().(error)
 }
 
 func TestEveryErrorCrosses(t *testing.T) {

@@ -14,7 +14,10 @@ import (
 
 // JSON-RPC 2.0 and go-jsonrpc codes this package gives a meaning.
 const (
+	codeParse          = -32700
+	codeInvalidRequest = -32600
 	codeMethodNotFound = -32601
+	codeInvalidParams  = -32602
 	codeConnection     = -1111111 // go-jsonrpc errors.go
 )
 
@@ -93,6 +96,9 @@ func (c *conn) translateCode(m api.Method, sub api.Subsystem, rpc *jsonrpc.JSONR
 		return &api.ErrNotServedHere{Subsystem: sub, Method: m.Name, ServedBy: "another process than " + c.name + ", or another version of it"}
 	case rpc.Code == codeConnection:
 		return &api.ErrUnreachable{Peer: c.name, Reason: rpc.Message}
+	case rpc.Code == codeParse || rpc.Code == codeInvalidRequest || rpc.Code == codeInvalidParams:
+		// The same bytes will never be taken.
+		return &api.ErrInvalid{What: m.Name + " of " + c.name, Reason: rpc.Message, Hint: "the two processes may be of different versions"}
 	}
 	return rpc
 }

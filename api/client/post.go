@@ -64,7 +64,8 @@ func (c *conn) checkStatus(resp *http.Response, answer []byte) error {
 		return &replacedError{peer: c.name}
 	case code == http.StatusRequestEntityTooLarge:
 		return &api.ErrInvalid{What: "request to " + c.name, Reason: firstLine(answer), Hint: "API.MaxRequestBytes of that process bounds it"}
-	case code == http.StatusBadGateway || code == http.StatusServiceUnavailable || code == http.StatusGatewayTimeout:
+	case code == http.StatusRequestTimeout || code == http.StatusTooManyRequests ||
+		code == http.StatusBadGateway || code == http.StatusServiceUnavailable || code == http.StatusGatewayTimeout:
 		return &api.ErrUnreachable{Peer: c.name, Reason: "it answered " + resp.Status}
 	case code == http.StatusOK || isRPC:
 		return nil

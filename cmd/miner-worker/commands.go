@@ -181,7 +181,7 @@ func (nobody) StorageAttach(context.Context, api.PathMeta, string, api.FsStat) e
 
 func (nobody) StorageDetach(context.Context, api.StorageID, string) error { return nil }
 
-func (nobody) StorageReportHealth(context.Context, api.StorageID, api.FsStat, string) error {
+func (nobody) StorageReportHealth(context.Context, api.PathHealth) error {
 	return nil
 }
 

@@ -72,12 +72,16 @@ func taskTypes(c *cli.Context) ([]api.TaskType, error) {
 	return out, nil
 }
 
+// takeover is how long another process may have this worker's identity: longer
+// than a private node believes in the former process of a worker that was killed.
+const takeover = 45 * time.Second
+
 func workerConfig(c *cli.Context) (worker.Config, error) {
 	types, err := taskTypes(c)
 	if err != nil {
 		return worker.Config{}, err
 	}
-	cfg := worker.Config{Hostname: c.String("name"), TaskTypes: types, CPUs: c.Int("cpus"), MemBytes: worker.SystemMemory()}
+	cfg := worker.Config{Hostname: c.String("name"), TaskTypes: types, CPUs: c.Int("cpus"), MemBytes: worker.SystemMemory(), Takeover: takeover}
 	if s := c.String("memory"); s != "" {
 		if cfg.MemBytes, err = humanize.ParseBytes(s); err != nil || cfg.MemBytes == 0 {
 			return cfg, fmt.Errorf("--memory %q is not an amount such as 120GiB", s)
@@ -156,7 +160,7 @@ type process struct {
 	stop    context.CancelFunc
 }
 
-func (p *process) run(ctx context.Context, listen, url string) error {
+func (p *process) run(ctx context.Context, listen, url string) (err error) {
 	if err := waitMiner(ctx, p.miner, p.log); err != nil {
 		return err
 	}
@@ -164,52 +168,84 @@ func (p *process) run(ctx context.Context, listen, url string) error {
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, srv.Close())
+		}
+	}()
 	if url == "" {
 		if url, err = ownURL(ctx, srv.Addr(), p.miner.Info().Base()); err != nil {
-			return errors.Join(err, srv.Close())
+			return err
 		}
 	}
 	p.cfg.URL = strings.TrimRight(url, "/") + "/remote"
 	local, err := paths.Open(paths.Config{File: p.repo.Path(repo.FileStorage), URL: p.cfg.URL}, paths.Deps{Index: p.miner, Log: p.log.With("part", "paths")})
 	if err != nil {
-		return errors.Join(err, srv.Close())
+		return err
 	}
 	if len(local.Paths()) == 0 {
 		p.log.Warn("this worker has no storage path and gets no tasks; add one with: miner-worker storage attach --init --seal DIRECTORY")
 	}
-	// Parameters generated for a devnet are taken too: the private node checks
-	// every proof with its own key before it is sent.
-	params, err := paramcache.New(paramcache.Config{Devnet: true}, paramcache.Deps{Log: p.log.With("part", "parameters")})
+	w, closeParts, err := p.worker(ctx, local)
 	if err != nil {
-		return errors.Join(err, srv.Close())
+		return err
 	}
-	defer params.Close()
-	graphs := parents.New(parents.Config{Dir: p.parents}, parents.Deps{Log: p.log.With("part", "parents")})
-	defer graphs.Close()
-	bulk, err := blobs.NewClient(blobs.ClientDeps{Base: p.miner.Info().Base(), Token: p.miner.Info().Token.Reveal})
-	if err != nil {
-		return errors.Join(err, srv.Close())
-	}
-	defer bulk.Close()
-	w, err := worker.New(ctx, p.cfg, worker.Deps{Storage: p.miner, Local: local, Blobs: bulk, Store: p.repo.Datastore(repo.Worker), Snark: snark.Prover{Keys: params}, Parents: graphs,
-		Token: p.miner.Info().Token.Reveal, Log: p.log.With("part", "worker")})
-	if err != nil {
-		return errors.Join(err, srv.Close())
-	}
+	defer closeParts()
 	self := &self{worker: w, local: local, stop: p.stop, tokens: p.repo.Tokens(), repo: p.repo.ID(), started: time.Now()}
 	srv.RegisterCommon(self)
 	srv.RegisterStorage(&ownStorage{self: self})
 	srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(local))
 	srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(local))
 	if err := p.repo.WriteAPI(srv.Multiaddr()); err != nil {
-		return errors.Join(err, srv.Close())
+		return err
 	}
-	p.log.Info("worker runs", "version", build.UserVersion(), "id", w.Info().ID, "url", p.cfg.URL, "tasks", p.cfg.TaskTypes, "private node", p.miner.Info().String())
+	p.log.Info("worker runs", "version", build.UserVersion(), "id", w.Info().ID, "url", p.cfg.URL,
+		"tasks", p.cfg.TaskTypes, "private node", p.miner.Info().String())
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return srv.Run(ctx) })
 	g.Go(func() error { return local.Run(ctx) })
 	g.Go(func() error { return w.Run(ctx) })
 	return g.Wait()
+}
+
+// worker makes the worker with what it computes with; the function returned
+// closes that.
+func (p *process) worker(ctx context.Context, local *paths.Local) (w *worker.Worker, closeParts func(), err error) {
+	// Parameters generated for a devnet are taken too: the private node checks
+	// every proof with its own key before it is sent.
+	params, err := paramcache.New(paramcache.Config{Devnet: true}, paramcache.Deps{Log: p.log.With("part", "parameters")})
+	if err != nil {
+		return nil, nil, err
+	}
+	graphs := parents.New(parents.Config{Dir: p.parents}, parents.Deps{Log: p.log.With("part", "parents")})
+	own, err1 := blobs.Open(blobs.Config{Dir: p.repo.Path(repo.DirBlobs)})
+	node, err2 := blobs.NewClient(blobs.ClientDeps{Base: p.miner.Info().Base(), Token: p.miner.Info().Token.Reveal})
+	closeParts = func() {
+		if node != nil {
+			node.Close()
+		}
+		_ = graphs.Close() // read only
+		params.Close()
+	}
+	if err := errors.Join(err1, err2); err != nil {
+		closeParts()
+		return nil, nil, err
+	}
+	w, err = worker.New(ctx, p.cfg, worker.Deps{
+		Storage:   p.miner,
+		Local:     local,
+		Store:     p.repo.Datastore(repo.Worker),
+		Blobs:     own,
+		NodeBlobs: node,
+		Token:     p.miner.Info().Token.Reveal,
+		Snark:     snark.Prover{Keys: params},
+		Parents:   graphs,
+		Log:       p.log.With("part", "worker"),
+	})
+	if err != nil {
+		closeParts()
+	}
+	return w, closeParts, err
 }
 
 // waitMiner waits until the private node answers and speaks our version.

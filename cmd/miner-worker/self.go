@@ -90,6 +90,10 @@ func (o *ownStorage) StorageAddLocal(ctx context.Context, path string) error {
 	return o.self.local.Add(ctx, path)
 }
 
+func (o *ownStorage) StorageDetachLocal(ctx context.Context, id api.StorageID) error {
+	return o.self.local.Detach(ctx, id)
+}
+
 func (o *ownStorage) StorageList(context.Context) ([]api.StoragePath, error) {
 	out := []api.StoragePath{}
 	for _, p := range o.self.local.Paths() {

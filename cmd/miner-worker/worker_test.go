@@ -35,6 +35,7 @@ type private struct {
 	tokens  *repo.Tokens
 	manager *storage.Manager
 	local   *paths.Local
+	blobs   *blobs.Store
 	addr    string
 	token   string // what the private node itself presents
 }
@@ -87,6 +88,7 @@ func newPrivate(t *testing.T) *private {
 	require.NoError(t, p.local.Add(context.Background(), keep))
 	bulk, err := blobs.Open(blobs.Config{Dir: r.Path(repo.DirBlobs)})
 	require.NoError(t, err)
+	p.blobs = bulk
 	p.manager, err = storage.New(storage.Config{Tasks: sched.Config{ClaimWait: time.Second}}, storage.Deps{
 		Store: dssync.MutexWrap(datastore.NewMapDatastore()), Index: idx, Local: p.local, Blobs: bulk, Token: func() string { return p.token }})
 	require.NoError(t, err)
@@ -155,7 +157,7 @@ func TestRemoteWorker(t *testing.T) {
 	p.do(t, "pc2", api.TaskPreCommit2, ref, api.PreCommit2Params{PreCommit1Out: pc1}, &pc2)
 	require.Equal(t, commp.ZeroPiece(2048).String(), string(pc2.UnsealedCID))
 
-	_, here := p.local.Find(ref.ID, api.FileSealed)
+	_, here := p.local.Find(context.Background(), ref.ID, api.FileSealed)
 	require.False(t, here, "the replica must be with the worker")
 	commR, err := cid.Parse(string(pc2.SealedCID))
 	require.NoError(t, err)

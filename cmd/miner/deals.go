@@ -45,17 +45,28 @@ func listDeals(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return show(c, all, func(w io.Writer) {
-		t := newTable(w, "Deal", "On chain", "Checkpoint", "Received", "Sector", "State", "Note")
-		for _, d := range all {
-			sector := ""
-			if d.Placement != nil {
-				sector = sectorOf(d.Placement.Sector)
-			}
-			t.AppendRow([]any{d.UUID, d.ChainDealID, d.Checkpoint, humanize.IBytes(d.Received) + " of " + humanize.IBytes(d.TransferSize), sector, d.SealingState, dealNote(d)})
+	return show(c, all, func(w io.Writer) { printDeals(w, all) })
+}
+
+func printDeals(w io.Writer, all []api.DealInfo) {
+	t := newTable(w, "Deal", "On chain", "Checkpoint", "Received", "Sector", "State", "Note")
+	for _, d := range all {
+		sector := ""
+		if d.Placement != nil {
+			sector = sectorOf(d.Placement.Sector)
 		}
-		t.Render()
-	})
+		received := humanize.IBytes(d.Received) + " of " + humanize.IBytes(d.TransferSize)
+		t.AppendRow([]any{d.UUID, chainDeal(d), d.Checkpoint, received, sector, d.SealingState, dealNote(d)})
+	}
+	t.Render()
+}
+
+// chainDeal is the deal's number on chain; the first deal of a chain is 0.
+func chainDeal(d api.DealInfo) string {
+	if !d.OnChain {
+		return ""
+	}
+	return fmt.Sprint(d.ChainDealID)
 }
 
 // allDeals reads every page of the list.
@@ -91,10 +102,13 @@ func getDeal(c *cli.Context) error {
 }
 
 func printDeal(w io.Writer, d api.DealInfo) {
-	fmt.Fprintf(w, "deal:       %s (on chain %d)\ncheckpoint: %s\nclient:     %s\npiece:      %s, %s padded\npayload:    %s, %s of %s received\n",
-		d.UUID, d.ChainDealID, d.Checkpoint, d.Proposal.Client, d.Proposal.PieceCID, humanize.IBytes(uint64(d.Proposal.PieceSize)),
+	fmt.Fprintf(w, "deal:       %s (%s)\ncheckpoint: %s\nclient:     %s\npiece:      %s, %s padded\npayload:    %s, %s of %s received\n",
+		d.UUID, published(d), d.Checkpoint, d.Proposal.Client, d.Proposal.PieceCID, humanize.IBytes(uint64(d.Proposal.PieceSize)),
 		d.PayloadRoot, humanize.IBytes(d.Received), humanize.IBytes(d.TransferSize))
-	fmt.Fprintf(w, "epochs:     %d to %d, active since %d\n", d.Proposal.StartEpoch, d.Proposal.EndEpoch, d.SectorStartEpoch)
+	fmt.Fprintf(w, "epochs:     %d to %d, %s\n", d.Proposal.StartEpoch, d.Proposal.EndEpoch, activeSince(d))
+	if d.Attempt > 0 {
+		fmt.Fprintf(w, "placed:     again, %d times (see --log)\n", d.Attempt)
+	}
 	if d.Placement != nil {
 		fmt.Fprintf(w, "sector:     %s at %d, %s\n", sectorOf(d.Placement.Sector), d.Placement.Offset, d.SealingState)
 	}
@@ -103,11 +117,41 @@ func printDeal(w io.Writer, d api.DealInfo) {
 	}
 	if d.Err != "" {
 		fmt.Fprintf(w, "error:      %s (retry: %s)\n", d.Err, d.Retry)
+		fmt.Fprintf(w, "what to do: %s\n", dealAdvice(d))
 	}
 	printIndexNote(w, d)
 	for _, l := range d.Log {
 		fmt.Fprintf(w, "%s  %s\n", l.Time.Format(time.RFC3339), l.Message)
 	}
+}
+
+func published(d api.DealInfo) string {
+	if !d.OnChain {
+		return "not on chain yet"
+	}
+	return fmt.Sprintf("on chain %d", d.ChainDealID)
+}
+
+func activeSince(d api.DealInfo) string {
+	if d.SectorStartEpoch < 0 {
+		return "not active yet"
+	}
+	return fmt.Sprintf("active since %d", d.SectorStartEpoch)
+}
+
+// dealAdvice says what an operator can do for a deal with an error.
+func dealAdvice(d api.DealInfo) string {
+	switch {
+	case d.Retry == api.DealRetryFatal:
+		return "nothing: the deal is over"
+	case d.Retry == api.DealRetryManual:
+		return fmt.Sprintf("when the reason is gone: miner storage-deals retry %s", d.UUID)
+	case d.Fault == api.FaultCaller:
+		return "nothing: it is tried again by itself; the client has to mend it"
+	case d.Fault == api.FaultOperator:
+		return "mend the setting or the token that the error names; it is tried again by itself"
+	}
+	return "it is tried again by itself; see `miner info` on the sealing side if it stays"
 }
 
 func retryDeal(c *cli.Context) error {

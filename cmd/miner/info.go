@@ -19,6 +19,7 @@ type infoReport struct {
 	Miner   partReport
 	Markets *partReport `json:",omitempty"`
 	Sectors map[api.SectorState]int
+	Faults  []api.ChainFault
 	Mining  *api.MiningStatus
 	Deals   *int
 	Errors  []string
@@ -48,6 +49,8 @@ func info(c *cli.Context) error {
 	r.Miner = part(c, n)
 	r.Sectors, err = n.SectorsSummary(c.Context)
 	fail("sectors", err)
+	r.Faults, err = n.SectorsFaults(c.Context)
+	fail("faults", err)
 	if m, err := n.MiningStatus(c.Context); err == nil {
 		r.Mining = &m
 	} else {
@@ -133,8 +136,11 @@ func printInfo(w io.Writer, r infoReport) {
 	for _, s := range slices.Sorted(maps.Keys(r.Sectors)) {
 		fmt.Fprintf(w, "sectors  %4d %s\n", r.Sectors[s], s)
 	}
+	if len(r.Faults) > 0 {
+		fmt.Fprintf(w, "faulty   %s\n", faultLine(r.Faults))
+	}
 	if m := r.Mining; m != nil {
-		fmt.Fprintf(w, "mining   %d blocks won, last epoch %d %s\n", m.BlocksWon, m.LastEpoch, m.Reason)
+		fmt.Fprintf(w, "mining   %s\n", miningLine(*m))
 	}
 	if r.Deals != nil {
 		fmt.Fprintf(w, "deals    %d\n", *r.Deals)
@@ -142,4 +148,16 @@ func printInfo(w io.Writer, r infoReport) {
 	for _, e := range r.Errors {
 		fmt.Fprintf(w, "error    %s\n", e)
 	}
+}
+
+// miningLine leaves out what has not been yet.
+func miningLine(m api.MiningStatus) string {
+	s := fmt.Sprintf("%d blocks won", m.BlocksWon)
+	if m.LastEpoch > 0 {
+		s += fmt.Sprintf(", last epoch %d", m.LastEpoch)
+	}
+	if m.Reason != "" {
+		s += " " + m.Reason
+	}
+	return s
 }

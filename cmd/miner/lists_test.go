@@ -6,4 +6,4 @@ import (
 	"quarry/internal/clitest"
 )
 
-func TestListsHaveJSON(t *testing.T) { clitest.ListsHaveJSON(t, newApp(nil), 9) }
+func TestListsHaveJSON(t *testing.T) { clitest.ListsHaveJSON(t, newApp(nil), 10) }

@@ -23,6 +23,7 @@ func provingCommand() *cli.Command {
 			{Name: "recover", Usage: "declare sectors recovered once more that failed after an earlier recovery and were not changed since",
 				ArgsUsage: "sector...", Action: provingRecover},
 			{Name: "deadlines", Usage: "the 48 deadlines and their sectors", Flags: []cli.Flag{jsonFlag}, Action: provingDeadlines},
+			faultsCommand(),
 		},
 	}
 }

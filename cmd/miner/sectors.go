@@ -97,23 +97,22 @@ func listSectors(c *cli.Context) error {
 		}
 		cursor = page[len(page)-1].Sector.ID.Number + 1
 	}
-	return show(c, all, func(w io.Writer) {
-		t := newTable(w, "Miner", "Sector", "State", "Deals", "Expires", "Updated", "Note")
-		for _, s := range all {
-			deals := 0
-			for _, p := range s.Pieces {
-				if p.DealInfo != nil {
-					deals++
-				}
+	return show(c, all, func(w io.Writer) { printSectors(w, all) })
+}
+
+func printSectors(w io.Writer, all []api.SectorInfo) {
+	t := newTable(w, "Miner", "Sector", "State", "Deals", "Expires", "Updated", "Note")
+	for _, s := range all {
+		deals := 0
+		for _, p := range s.Pieces {
+			if p.DealInfo != nil {
+				deals++
 			}
-			note := s.LastErr
-			if s.Task != nil {
-				note = fmt.Sprintf("%s %.0f%%", s.Task.Stage, s.Task.Percent)
-			}
-			t.AppendRow([]any{minerOf(s.Sector.ID), s.Sector.ID.Number, s.State, deals, s.Expiration, s.Updated.Format(time.RFC3339), note})
 		}
-		t.Render()
-	})
+		t.AppendRow([]any{minerOf(s.Sector.ID), s.Sector.ID.Number, stateWord(s), deals, epochOrNot(s.Expiration),
+			s.Updated.Format(time.RFC3339), sectorNote(s)})
+	}
+	t.Render()
 }
 
 func sectorStatus(c *cli.Context) error {
@@ -134,9 +133,13 @@ func sectorStatus(c *cli.Context) error {
 }
 
 func printSector(w io.Writer, s api.SectorInfo) {
-	fmt.Fprintf(w, "sector:     %s\nstate:      %s\n", sectorOf(s.Sector.ID), s.State)
+	fmt.Fprintf(w, "sector:     %s\nstate:      %s\n", sectorOf(s.Sector.ID), stateWord(s))
+	if f := s.Fault; f != nil {
+		fmt.Fprintf(w, "fault:      since %s, deadline %d, partition %d: %s\n", since(*f), f.Deadline, f.Partition, f.Why)
+		fmt.Fprintf(w, "what to do: %s\n", f.Do)
+	}
 	if s.LastErr != "" {
-		fmt.Fprintf(w, "last error: %s (retry %d, next %s)\n", s.LastErr, s.Retries, s.NextRetry.Format(time.RFC3339))
+		fmt.Fprintf(w, "last error: %s%s\n", s.LastErr, retryNote(s))
 	}
 	if s.Task != nil {
 		fmt.Fprintf(w, "running:    %s on %s: %s %.0f%%, ETA %s\n", s.Task.Spec.Type, s.Task.Worker, s.Task.Stage, s.Task.Percent, s.Task.ETA.Round(time.Second))
@@ -150,7 +153,14 @@ func printSector(w io.Writer, s api.SectorInfo) {
 			fmt.Fprintf(w, "%-11s %s\n", row.name+":", row.v)
 		}
 	}
-	fmt.Fprintf(w, "ticket:     epoch %d\nseed:       epoch %d\nexpires:    epoch %d\n", s.TicketEpoch, s.SeedEpoch, s.Expiration)
+	for _, row := range []struct {
+		name  string
+		epoch abi.ChainEpoch
+	}{{"ticket", s.TicketEpoch}, {"seed", s.SeedEpoch}, {"expires", s.Expiration}} {
+		if row.epoch > 0 {
+			fmt.Fprintf(w, "%-11s epoch %d\n", row.name+":", row.epoch)
+		}
+	}
 	for _, p := range s.Pieces {
 		deal := "filler"
 		if p.DealInfo != nil {
@@ -161,6 +171,14 @@ func printSector(w io.Writer, s api.SectorInfo) {
 	for _, l := range s.Log {
 		fmt.Fprintf(w, "%s  %-20s %s\n", l.Time.Format(time.RFC3339), l.State, l.Message)
 	}
+}
+
+// retryNote says what comes after an error; nothing where no retry is due.
+func retryNote(s api.SectorInfo) string {
+	if s.NextRetry.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" (retry %d, next %s)", s.Retries, s.NextRetry.Format(time.RFC3339))
 }
 
 func pledge(c *cli.Context) error {

@@ -27,6 +27,7 @@ func storageCommand() *cli.Command {
 				&cli.BoolFlag{Name: "store", Usage: "(with --init) use it for keeping sealed sectors"},
 				&cli.StringFlag{Name: "max-storage", Usage: "(with --init) use no more than this, for example 10TiB"},
 			}},
+			{Name: "detach", Usage: "detach a path from the process that is asked; its files stay", ArgsUsage: "ID", Action: detachPath},
 			{Name: "workers", Usage: "list workers", Flags: []cli.Flag{jsonFlag}, Action: listWorkers},
 			{Name: "tasks", Usage: "list tasks", Flags: []cli.Flag{jsonFlag}, Action: listTasks},
 		},
@@ -53,8 +54,16 @@ func listPaths(c *cli.Context) error {
 			if p.CanStore {
 				use += "store"
 			}
-			t.AppendRow([]any{p.ID, use, p.Weight, humanize.IBytes(uint64(max(p.Stat.Available, 0))), humanize.IBytes(uint64(max(p.Stat.Capacity, 0))),
-				time.Since(p.LastHeartbeat).Round(time.Second), p.URLs, p.HeartbeatErr})
+			t.AppendRow([]any{
+				p.ID,
+				use,
+				p.Weight,
+				humanize.IBytes(uint64(max(p.Stat.Available, 0))),
+				humanize.IBytes(uint64(max(p.Stat.Capacity, 0))),
+				heartbeat(p),
+				p.URLs,
+				pathNote(p),
+			})
 		}
 		t.Render()
 	})
@@ -88,4 +97,40 @@ func attachPath(c *cli.Context) error {
 	}
 	defer n.Close()
 	return n.StorageAddLocal(c.Context, dir)
+}
+
+// heartbeat is how long ago a path was heard of; nothing for one that never was.
+func heartbeat(p api.StoragePath) string {
+	if p.LastHeartbeat.IsZero() {
+		return ""
+	}
+	return time.Since(p.LastHeartbeat).Round(time.Second).String()
+}
+
+// pathNote is what is wrong with a path.
+func pathNote(p api.StoragePath) string {
+	switch {
+	case p.HeartbeatErr != "":
+		return "NOT USABLE: " + p.HeartbeatErr
+	case p.Stat.Unwritable != "":
+		return "READ ONLY: " + p.Stat.Unwritable
+	}
+	return ""
+}
+
+func detachPath(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return errors.New("name one path by its ID; `miner storage list` prints them")
+	}
+	n, err := dialMiner(c)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	id := api.StorageID(c.Args().First())
+	if err := n.StorageDetachLocal(c.Context, id); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "path %s is detached; its files are where they were\n", id)
+	return err
 }

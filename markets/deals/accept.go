@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/filecoin-project/go-address"
@@ -30,7 +29,7 @@ type Policy struct {
 	MinSealing           abi.ChainEpoch // expected time to seal
 	MaxStartDelay        abi.ChainEpoch
 	PublishBuffer        abi.ChainEpoch // before the start epoch nothing is sent any more
-	MaxStagingBytes      uint64         // 0: unlimited
+	MaxStagingBytes      uint64         // of deals that are not active yet; 0: as much as the disk has
 	ConsiderOnline       bool
 	ConsiderVerified     bool
 	ConsiderUnverified   bool
@@ -111,22 +110,28 @@ func checkSignature(ctx context.Context, chain ChainView, cdp market.ClientDealP
 
 func checkTerms(pol Policy, p market.DealProposal, head abi.ChainEpoch) error {
 	duration := p.EndEpoch - p.StartEpoch
-	switch {
-	case p.Provider != pol.Miner:
+	if p.Provider != pol.Miner {
 		return refuse("incorrect provider for deal; proposal.Provider: %s; provider.Address: %s", p.Provider, pol.Miner)
-	case p.Label.Length() > market.DealMaxLabelSize:
+	}
+	if p.Label.Length() > market.DealMaxLabelSize {
 		return refuse("deal label can be at most %d bytes, is %d", market.DealMaxLabelSize, p.Label.Length())
-	case p.PieceSize.Validate() != nil:
-		return refuse("proposal piece size is invalid: %s", p.PieceSize.Validate())
-	case !isPieceCID(p.PieceCID):
+	}
+	if err := p.PieceSize.Validate(); err != nil {
+		return refuse("proposal piece size is invalid: %s", err)
+	}
+	if !isPieceCID(p.PieceCID) {
 		return refuse("proposal PieceCID had wrong prefix")
-	case p.StartEpoch < 0 || p.EndEpoch <= p.StartEpoch:
+	}
+	if p.StartEpoch < 0 || p.EndEpoch <= p.StartEpoch {
 		return refuse("proposal end %d before proposal start %d", p.EndEpoch, p.StartEpoch)
-	case head > p.StartEpoch:
+	}
+	if head > p.StartEpoch {
 		return refuse("deal start epoch %d has already elapsed (current epoch: %d)", p.StartEpoch, head)
-	case duration < pol.MinDuration || duration > pol.MaxDuration:
+	}
+	if duration < pol.MinDuration || duration > pol.MaxDuration {
 		return refuse("deal duration out of bounds (min, max, provided): %d, %d, %d", pol.MinDuration, pol.MaxDuration, duration)
-	case p.EndEpoch > head+pol.MaxExtension:
+	}
+	if p.EndEpoch > head+pol.MaxExtension {
 		return refuse("invalid deal end epoch %d: cannot be more than %d past current epoch %d", p.EndEpoch, pol.MaxExtension, head)
 	}
 	return nil
@@ -168,12 +173,13 @@ func checkAsk(ask api.StorageAskInfo, p market.DealProposal) error {
 		price = ask.VerifiedPrice
 	}
 	least := PricePerEpoch(price, p.PieceSize)
-	switch {
-	case p.StoragePricePerEpoch.LessThan(least):
+	if p.StoragePricePerEpoch.LessThan(least) {
 		return refuse("storage price per epoch less than asking price: %s < %s", p.StoragePricePerEpoch, least)
-	case p.PieceSize < ask.MinPieceSize:
+	}
+	if p.PieceSize < ask.MinPieceSize {
 		return refuse("piece size less than minimum required size: %d < %d", p.PieceSize, ask.MinPieceSize)
-	case p.PieceSize > ask.MaxPieceSize:
+	}
+	if p.PieceSize > ask.MaxPieceSize {
 		return refuse("piece size more than maximum allowed size: %d > %d", p.PieceSize, ask.MaxPieceSize)
 	}
 	return nil
@@ -284,32 +290,4 @@ func considered(pol Policy, p market.DealProposal, head abi.ChainEpoch) error {
 		return refuse("deal start epoch is too far in the future: %d > %d", p.StartEpoch, latest)
 	}
 	return nil
-}
-
-// staging checks E2 against the deals in hand: what they hold or will hold.
-func staging(pol Policy, size uint64) func(live []*Record) error {
-	return func(live []*Record) error {
-		if pol.MaxStagingBytes == 0 {
-			return nil
-		}
-		var used uint64
-		for _, r := range live {
-			if stagesBytes(r.Checkpoint) {
-				used += r.TransferSize
-			}
-		}
-		if used+size > pol.MaxStagingBytes {
-			return errors.New("server error: provider has no space left for storage deals")
-		}
-		return nil
-	}
-}
-
-// stagesBytes tells whether a deal at this checkpoint still has a staging file.
-func stagesBytes(c api.DealCheckpoint) bool {
-	switch c {
-	case api.DealIndexed, api.DealComplete:
-		return false
-	}
-	return true
 }

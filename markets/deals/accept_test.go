@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -125,6 +126,8 @@ func (f *fixture) provider(t *testing.T, ds datastore.Batching) *Provider {
 func memory() datastore.Batching { return dssync.MutexWrap(datastore.NewMapDatastore()) }
 
 func TestAcceptanceTable(t *testing.T) {
+	longest, err := market.NewLabelFromString(strings.Repeat("x", market.DealMaxLabelSize))
+	require.NoError(t, err)
 	var long market.DealLabel // cannot be made, only received
 	require.NoError(t, long.UnmarshalCBOR(bytes.NewReader(append([]byte{0x79, 0x01, 0x01}, bytes.Repeat([]byte("x"), 257)...))))
 	other, _ := address.NewIDAddress(77)
@@ -146,11 +149,26 @@ func TestAcceptanceTable(t *testing.T) {
 		{"A3 server", func(f *fixture) { f.chain.fail = "key" }, "failed validation: server error: validating signature: node is away"},
 		{"A4", func(f *fixture) { f.prop().Provider = other }, "failed validation: incorrect provider for deal; proposal.Provider: f077; provider.Address: f01000"},
 		{"A5", func(f *fixture) { f.prop().Label = long }, "failed validation: deal label can be at most 256 bytes, is 257"},
+		{"A5 longest", func(f *fixture) { f.prop().Label = longest }, ""},
 		{"A6", func(f *fixture) { f.prop().PieceSize = 1000 }, "failed validation: proposal piece size is invalid: "},
 		{"A7", func(f *fixture) { f.prop().PieceCID = rootCid }, "failed validation: proposal PieceCID had wrong prefix"},
 		{"A8", func(f *fixture) { f.prop().EndEpoch = 2880 }, "failed validation: proposal end 2880 before proposal start 2880"},
+		{"A8 epoch 0", func(f *fixture) { f.prop().StartEpoch = 0 }, "failed validation: deal start epoch 0 has already elapsed"},
+		{"A8 before epoch 0", func(f *fixture) { f.prop().StartEpoch = -1 }, "failed validation: proposal end 521280 before proposal start -1"},
+		{"A9 at the head", func(f *fixture) {
+			f.policy.MinSealing = 0
+			f.prop().StartEpoch, f.prop().EndEpoch = head, head+518400
+		}, ""},
 		{"A9", func(f *fixture) { f.prop().StartEpoch = head - 1 }, "failed validation: deal start epoch 999 has already elapsed (current epoch: 1000)"},
 		{"A10", func(f *fixture) { f.prop().EndEpoch-- }, "failed validation: deal duration out of bounds (min, max, provided): 518400, 3680640, 518399"},
+		{"A10 longest", func(f *fixture) {
+			f.policy.MaxDuration, f.policy.MaxExtension = 518400, 1<<40
+		}, ""},
+		{"A10 too long", func(f *fixture) {
+			f.policy.MaxDuration, f.policy.MaxExtension = 518399, 1<<40
+		}, "failed validation: deal duration out of bounds (min, max, provided): 518400, 518399, 518400"},
+		{"A11 latest", func(f *fixture) { f.policy.MaxExtension = 2880 + 518400 - head }, ""},
+		{"A11 too late", func(f *fixture) { f.policy.MaxExtension = 2880 + 518400 - head - 1 }, "failed validation: invalid deal end epoch 521280: cannot be more than 520279 past current epoch 1000"},
 		{"A11", func(f *fixture) { f.prop().EndEpoch = 3680640 + 1001 }, "failed validation: invalid deal end epoch 3681641: cannot be more than 3680640 past current epoch 1000"},
 		{"A12", func(f *fixture) { f.prop().ProviderCollateral = big.NewInt(299) }, "failed validation: proposed provider collateral 299 below minimum 300"},
 		{"A12 server", func(f *fixture) { f.chain.fail = "bounds" }, "failed validation: server error: getting collateral bounds"},
@@ -158,6 +176,11 @@ func TestAcceptanceTable(t *testing.T) {
 		{"A14", func(f *fixture) { f.prop().StoragePricePerEpoch = big.Zero() }, "failed validation: storage price per epoch less than asking price: 0 < 1"},
 		{"A15", func(f *fixture) { f.prop().PieceSize = 128 }, "failed validation: piece size less than minimum required size: 128 < 256"},
 		{"A16", func(f *fixture) { f.prop().PieceSize = 4096; f.prop().StoragePricePerEpoch = big.NewInt(9) }, "failed validation: piece size more than maximum allowed size: 4096 > 2048"},
+		{"A15 smallest", func(f *fixture) { f.prop().PieceSize = 256; f.params.Transfer.Size = 254 }, ""},
+		{"A16 largest", func(f *fixture) {
+			f.prop().PieceSize, f.prop().StoragePricePerEpoch = 2048, big.NewInt(2)
+			f.chain.escrow *= 2
+		}, ""},
 		{"A17", func(f *fixture) { f.chain.escrow-- }, "failed validation: client available funds in escrow 518399 not enough to meet storage cost for deal 518400"},
 		{"A17 server", func(f *fixture) { f.chain.fail = "balance" }, "failed validation: server error: getting market balance"},
 		{"A18", func(f *fixture) { f.prop().VerifiedDeal = true }, "failed validation: client is not a verified client"},
@@ -167,6 +190,8 @@ func TestAcceptanceTable(t *testing.T) {
 		{"B1 params", func(f *fixture) { f.params.Transfer.Params = []byte("{") }, "server error: get deal transfer host: "},
 		{"B1 libp2p", func(f *fixture) { f.params.Transfer.Params = []byte(`{"URL":"libp2p:///ip4/1.2.3.4"}`) }, "not built yet"},
 		{"B1 size", func(f *fixture) { f.params.Transfer.Size = 1017 }, "transfer size 1017 does not fit a piece of 1016 bytes"},
+		{"B1 largest", func(f *fixture) { f.params.Transfer.Size = 1016 }, ""},
+		{"B1 nothing", func(f *fixture) { f.params.Transfer.Size = 0 }, "transfer size 0 does not fit"},
 		{"C1", func(f *fixture) { f.policy.ConsiderOnline = false }, "miner is not considering online storage deals"},
 		{"C2", func(f *fixture) { f.params.IsOffline = true }, "miner is not accepting offline storage deals"},
 		{"C3", func(f *fixture) {
@@ -176,6 +201,8 @@ func TestAcceptanceTable(t *testing.T) {
 		{"C4", func(f *fixture) { f.policy.ConsiderUnverified = false }, "miner is not accepting unverified storage deals"},
 		{"C5", func(f *fixture) { f.policy.Blocklist = []cid.Cid{pieceP} }, "miner has blocklisted piece CID " + pieceP.String()},
 		{"C6", func(f *fixture) { f.policy.MinSealing = 1881 }, "cannot seal a sector before 2880"},
+		{"C6 in time", func(f *fixture) { f.policy.MinSealing = 1880 }, ""},
+		{"C7 latest", func(f *fixture) { f.policy.MaxStartDelay = 1880 }, ""},
 		{"C7", func(f *fixture) { f.policy.MaxStartDelay = 1879 }, "deal start epoch is too far in the future: 2880 > 2879"},
 		{"E2", func(f *fixture) { f.policy.MaxStagingBytes = 999 }, "server error: provider has no space left for storage deals"},
 	}
@@ -222,6 +249,9 @@ func TestStagingCountsLiveDeals(t *testing.T) {
 	f.sign(t)
 	require.Contains(t, p.Propose(context.Background(), &f.params, "peer").Message, "no space left")
 	_, err := p.deps.Store.Update(context.Background(), id, func(r *Record) { r.Checkpoint = api.DealIndexed })
+	require.NoError(t, err)
+	require.Contains(t, p.Propose(context.Background(), &f.params, "peer").Message, "no space left", "the bytes stay until the deal is active")
+	_, err = p.deps.Store.Update(context.Background(), id, func(r *Record) { r.Checkpoint = api.DealComplete })
 	require.NoError(t, err)
 	require.True(t, p.Propose(context.Background(), &f.params, "peer").Accepted)
 }

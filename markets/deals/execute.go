@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime/debug"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -40,10 +43,9 @@ func (p *Provider) execute(ctx context.Context, id api.UUID) {
 			continue
 		}
 		p.deps.Log.Warn("deal step failed", "deal", id, "checkpoint", rec.Checkpoint, "retry", classOf(err), "error", err)
-		if uerr := p.failed(ctx, rec, err); uerr != nil {
+		if uerr := p.failed(ctx, rec, err); uerr != nil { // nothing is over that is not written down
 			p.deps.Log.Error("cannot record a failed deal step", "deal", id, "error", uerr)
-		}
-		if classOf(err) != api.DealRetryAuto {
+		} else if classOf(err) != api.DealRetryAuto {
 			return
 		}
 		t := time.NewTimer(wait)
@@ -58,17 +60,17 @@ func (p *Provider) execute(ctx context.Context, id api.UUID) {
 }
 
 func (p *Provider) failed(ctx context.Context, rec *Record, err error) error {
-	class := classOf(err)
+	class, fault := classOf(err), faultOf(err)
 	_, uerr := p.deps.Store.Update(ctx, rec.UUID, func(r *Record) {
 		if r.Err != err.Error() {
 			r.logf(time.Now(), "%s failed (%s): %s", stepName(r.Checkpoint), class, err)
 		}
-		r.Err, r.Retry = err.Error(), class
+		r.Err, r.Fault, r.Retry = err.Error(), fault, class
 		if class == api.DealRetryFatal {
 			r.Checkpoint = api.DealComplete
 		}
 	})
-	if uerr == nil && class == api.DealRetryFatal && rec.Placement == nil {
+	if uerr == nil && class == api.DealRetryFatal {
 		p.removeStaged(rec.UUID)
 	}
 	return uerr
@@ -85,12 +87,12 @@ func (p *Provider) step(ctx context.Context, rec *Record) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.deps.Log.Error("deal step panicked", "deal", rec.UUID, "panic", v, "stack", string(debug.Stack()))
-			err = manualError("internal error: %v", v)
+			err = fmt.Errorf("internal error: %v", v)
 		}
 	}()
 	cdp, err := rec.Proposal()
 	if err != nil {
-		return manualError("%w", err)
+		return err
 	}
 	switch rec.Checkpoint {
 	case api.DealAccepted:
@@ -106,34 +108,49 @@ func (p *Provider) step(ctx context.Context, rec *Record) (err error) {
 	case api.DealIndexed:
 		return p.watch(ctx, rec, cdp.Proposal)
 	}
-	return manualError("unknown checkpoint %q", rec.Checkpoint)
+	return fmt.Errorf("checkpoint %q is not known to this version; run the one that wrote it", rec.Checkpoint)
 }
 
 // reach makes a checkpoint durable.
 func (p *Provider) reach(ctx context.Context, rec *Record, c api.DealCheckpoint, change func(*Record)) error {
 	_, err := p.deps.Store.Update(ctx, rec.UUID, func(r *Record) {
 		change(r)
-		r.Checkpoint, r.Err, r.Retry = c, "", api.DealRetryAuto
+		r.Checkpoint, r.Retry = c, api.DealRetryAuto
+		r.Err, r.Fault = "", ""
 		r.logf(time.Now(), "reached %s", c)
 	})
 	return err
 }
 
-// inTime fails a deal whose start epoch is nearer than buffer.
-func (p *Provider) inTime(ctx context.Context, prop market.DealProposal, buffer abi.ChainEpoch, doing string) error {
+// inTime fails a deal whose start epoch is nearer than buffer. Whose fault that
+// is, is that of the last trouble; where there was none it is ours.
+func (p *Provider) inTime(ctx context.Context, rec *Record, prop market.DealProposal, buffer abi.ChainEpoch, doing string) error {
 	head, err := p.deps.Chain.ChainHead(ctx)
 	if err != nil {
 		return fmt.Errorf("getting chain head: %w", err)
 	}
 	if head.Height+buffer > prop.StartEpoch {
-		return fatalError("cannot %s deal with piece CID %s: current epoch %d has passed deal proposal start epoch %d",
+		return late(rec, "cannot %s deal with piece CID %s: current epoch %d has passed deal proposal start epoch %d",
 			doing, prop.PieceCID, head.Height, prop.StartEpoch)
 	}
 	return nil
 }
 
+// late ends a deal that time has run out for, and says through whom.
+func late(rec *Record, format string, args ...any) error {
+	whose, fault := "the provider", api.FaultStore
+	if rec.Fault == api.FaultCaller {
+		whose, fault = "the client", api.FaultCaller
+	}
+	text := fmt.Sprintf(format, args...) + "; through " + whose
+	if rec.Err != "" {
+		text += ", whose last trouble was: " + rec.Err
+	}
+	return &classError{api.DealRetryFatal, fault, errors.New(text)}
+}
+
 func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealProposal) error {
-	if err := p.inTime(ctx, prop, p.cfg.Policy.PublishBuffer, "transfer"); err != nil {
+	if err := p.inTime(ctx, rec, prop, p.cfg.Policy.PublishBuffer, "transfer"); err != nil {
 		return err
 	}
 	// A server that sends a byte a minute must not hold one of the few places
@@ -143,16 +160,15 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 	late := intime.Err() != nil && ctx.Err() == nil
 	stop()
 	if late {
-		if err := p.inTime(ctx, prop, p.cfg.Policy.PublishBuffer, "transfer"); err != nil {
+		if !errors.Is(err, errQueued) { // it had its place: the client's server was too slow
+			rec.Err, rec.Fault = fmt.Sprintf("transfer of %s: the server did not send all of it in time", shown(rec.TransferURL)), api.FaultCaller
+		}
+		if err := p.inTime(ctx, rec, prop, p.cfg.Policy.PublishBuffer, "transfer"); err != nil {
 			return err
 		}
 	}
-	var fe *transfer.FatalError
-	if errors.As(err, &fe) {
-		return fatalError("transfer of %s: %w", shown(rec.TransferURL), err)
-	}
 	if err != nil {
-		return fmt.Errorf("transfer of %s: %w", shown(rec.TransferURL), err)
+		return transferError(rec, err)
 	}
 	if err := p.verify(ctx, rec, prop); err != nil {
 		return err
@@ -160,17 +176,43 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 	return p.reach(ctx, rec, api.DealTransferred, func(r *Record) { r.Received = r.TransferSize })
 }
 
+var errQueued = errors.New("waits for one of the places that transfers have")
+
 // shown is a client's URL as it may reach a terminal.
 func shown(url string) string { return httpx.Escape(url, 300) }
 
 // pull fetches the payload, as one of a limited number.
 func (p *Provider) pull(ctx context.Context, rec *Record) error {
 	if err := acquire(ctx, p.transfers); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errQueued, err)
 	}
 	defer func() { <-p.transfers }()
 	return p.deps.Fetcher.Fetch(ctx, transfer.Request{URL: rec.TransferURL, Headers: rec.Headers, Size: rec.TransferSize,
 		Path: p.StagedPath(rec.UUID), Progress: func(n uint64) { p.deps.Store.progress(rec.UUID, n) }})
+}
+
+// transferError says whose trouble a transfer was.
+func transferError(rec *Record, err error) error {
+	var fe *transfer.FatalError
+	if errors.As(err, &fe) {
+		return fatalError("transfer of %s: %w", shown(rec.TransferURL), err)
+	}
+	err = fmt.Errorf("transfer of %s: %w", shown(rec.TransferURL), err)
+	if ownDisk(err) {
+		return err
+	}
+	return &classError{api.DealRetryAuto, api.FaultCaller, err}
+}
+
+// ownDisk tells whether a transfer failed in a file of ours.
+func ownDisk(err error) bool {
+	var path *fs.PathError
+	var sys syscall.Errno
+	var fetch *httpx.Error
+	if errors.As(err, &path) || errors.As(err, &fetch) && fetch.Fault == httpx.FaultLocal {
+		return true
+	}
+	return errors.As(err, &sys) && slices.Contains([]syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO}, sys)
 }
 
 // before ends its context when the chain has passed an epoch. stop waits for its
@@ -189,6 +231,15 @@ func (p *Provider) before(ctx context.Context, last abi.ChainEpoch) (context.Con
 
 // verify computes the commitment of the staged bytes once.
 func (p *Provider) verify(ctx context.Context, rec *Record, prop market.DealProposal) error {
+	err := p.sum(ctx, rec, prop)
+	var wrong *api.ErrPieceMismatch
+	if errors.As(err, &wrong) {
+		return p.mismatch(rec, wrong)
+	}
+	return err
+}
+
+func (p *Provider) sum(ctx context.Context, rec *Record, prop market.DealProposal) error {
 	if rec.VerifiedSize == rec.TransferSize {
 		return nil
 	}
@@ -206,7 +257,7 @@ func (p *Provider) verify(ctx context.Context, rec *Record, prop market.DealProp
 		return fmt.Errorf("failed to generate CommP: %w", err)
 	}
 	if !piece.CID.Equals(prop.PieceCID) {
-		return p.mismatch(rec, &api.ErrPieceMismatch{Want: prop.PieceCID.String(), Got: piece.CID.String()})
+		return &api.ErrPieceMismatch{Want: prop.PieceCID.String(), Got: piece.CID.String()}
 	}
 	_, err = p.deps.Store.Update(ctx, rec.UUID, func(r *Record) { r.VerifiedSize = piece.PayloadSize })
 	return err
@@ -236,11 +287,12 @@ func acquire(ctx context.Context, slots chan struct{}) error {
 }
 
 func (p *Provider) publish(ctx context.Context, rec *Record, prop market.DealProposal) error {
-	if err := p.inTime(ctx, prop, p.cfg.Policy.PublishBuffer, "publish"); err != nil {
+	if err := p.inTime(ctx, rec, prop, p.cfg.Policy.PublishBuffer, "publish"); err != nil {
 		return err
 	}
 	c, err := p.deps.Publisher.Publish(ctx, rec.UUID, rec.SignedProposal)
-	if err != nil && !api.IsTemporary(err) {
+	var refused *publish.RefusedError
+	if errors.As(err, &refused) { // by the market actor; trying again costs money
 		return manualError("%w", err)
 	}
 	if err != nil {
@@ -258,102 +310,7 @@ func (p *Provider) confirm(ctx context.Context, rec *Record) error {
 	if err != nil {
 		return err
 	}
-	return p.reach(ctx, rec, api.DealPublishConfirmed, func(r *Record) { r.PublishCid, r.ChainDealID = &final, id })
-}
-
-// handOff gives the piece to sealing unless sealing has it already.
-func (p *Provider) handOff(ctx context.Context, rec *Record, prop market.DealProposal) error {
-	at, err := p.deps.Sealing.SectorPlacement(ctx, rec.UUID.String())
-	var missing *api.ErrNotFound
-	if errors.As(err, &missing) {
-		if err := p.inTime(ctx, prop, 0, "seal"); err != nil {
-			return err
-		}
-		at, err = p.deps.Sealing.SectorAddPiece(ctx, p.pieceRequest(rec, prop))
-	}
-	var mismatch *api.ErrPieceMismatch
-	var invalid *api.ErrInvalid
-	if errors.As(err, &mismatch) || errors.As(err, &invalid) {
-		return manualError("sealing refused the piece: %w", err)
-	}
-	if err != nil {
-		return fmt.Errorf("add piece to a sector: %w", err)
-	}
-	return p.reach(ctx, rec, api.DealAddedPiece, func(r *Record) {
-		r.Placement = &at
-		r.logf(time.Now(), "piece is in sector %d at %d", at.Sector.Number, at.Offset)
+	return p.reach(ctx, rec, api.DealPublishConfirmed, func(r *Record) {
+		r.PublishCid, r.ChainDealID, r.Confirmed = &final, id, true
 	})
-}
-
-func (p *Provider) pieceRequest(rec *Record, prop market.DealProposal) api.AddPieceRequest {
-	return api.AddPieceRequest{
-		Key:   rec.UUID.String(),
-		Piece: abi.PieceInfo{Size: prop.PieceSize, PieceCID: prop.PieceCID},
-		Deal: api.PieceDealInfo{DealID: rec.ChainDealID, PublishCid: rec.PublishCid, DealProposal: &prop,
-			StartEpoch: prop.StartEpoch, EndEpoch: prop.EndEpoch, KeepUnsealed: !rec.RemoveUnsealed},
-		Data: api.DataRef{URL: p.cfg.StagedBaseURL + "/staged/" + rec.UUID.String(), Token: rec.StagedToken, Size: rec.TransferSize},
-	}
-}
-
-// index records the piece and its blocks, then lets go of the staged bytes:
-// sealing has them, as SectorAddPiece returns only after it pulled them.
-func (p *Provider) index(ctx context.Context, rec *Record, prop market.DealProposal) error {
-	if err := p.deps.Index.AddDeal(ctx, prop.PieceCID, rec.UUID, rec.TransferSize, *rec.Placement); err != nil {
-		return err
-	}
-	f, err := os.Open(p.StagedPath(rec.UUID))
-	if err != nil {
-		return fmt.Errorf("open staged payload to index it: %w", err)
-	}
-	err = p.deps.Index.Index(ctx, prop.PieceCID, f, rec.TransferSize)
-	f.Close()
-	if err != nil {
-		return err
-	}
-	return p.reach(ctx, rec, api.DealIndexed, p.noteIndexed(ctx, prop.PieceCID))
-}
-
-func (p *Provider) removeStaged(id api.UUID) {
-	if err := transfer.Remove(p.StagedPath(id)); err != nil {
-		p.deps.Log.Warn("cannot remove staging file; remove it by hand", "deal", id, "error", err)
-	}
-}
-
-// watch follows the sector until the deal is active on chain.
-func (p *Provider) watch(ctx context.Context, rec *Record, prop market.DealProposal) error {
-	p.removeStaged(rec.UUID)
-	for {
-		head, err := p.deps.Chain.ChainHead(ctx)
-		if err != nil {
-			return fmt.Errorf("getting chain head: %w", err)
-		}
-		done, err := p.look(ctx, rec, prop, head.Height)
-		if done || err != nil {
-			return err
-		}
-		if _, err := p.deps.Heads.WaitHeight(ctx, head.Height+p.cfg.PollEpochs); err != nil {
-			return err
-		}
-	}
-}
-
-func (p *Provider) look(ctx context.Context, rec *Record, prop market.DealProposal, now abi.ChainEpoch) (bool, error) {
-	// A sealing side that is down must not hide that the deal is active.
-	if err := p.followSector(ctx, rec); err != nil {
-		return false, err
-	}
-	deal, err := p.deps.Chain.StateMarketStorageDeal(ctx, rec.ChainDealID, nil)
-	switch {
-	case err == nil && deal.State.SlashEpoch > -1:
-		return false, fatalError("deal %d was slashed at epoch %d", rec.ChainDealID, deal.State.SlashEpoch)
-	case err == nil && deal.State.SectorStartEpoch > -1:
-		return true, p.reach(ctx, rec, api.DealComplete, func(r *Record) {
-			r.Active, r.SectorStart = true, deal.State.SectorStartEpoch
-		})
-	case now > prop.StartEpoch+p.cfg.PollEpochs:
-		return false, fatalError("deal with piece CID %s was not activated by proposed deal start epoch %d", prop.PieceCID, prop.StartEpoch)
-	case err != nil:
-		return false, fmt.Errorf("read deal %d: %w", rec.ChainDealID, err)
-	}
-	return false, nil
 }

@@ -36,7 +36,7 @@ type Publisher interface {
 	Confirm(ctx context.Context, id api.UUID, signed []byte, c cid.Cid) (cid.Cid, abi.DealID, error)
 }
 
-// Sealing takes pieces; calls are keyed by the deal's UUID.
+// Sealing takes pieces; calls are keyed by the deal's UUID and the attempt.
 type Sealing interface {
 	SectorAddPiece(ctx context.Context, r api.AddPieceRequest) (api.PiecePlacement, error)
 	SectorPlacement(ctx context.Context, key string) (api.PiecePlacement, error)
@@ -47,6 +47,9 @@ type Sealing interface {
 type Index interface {
 	AddDeal(ctx context.Context, piece cid.Cid, deal api.UUID, payload uint64, at api.PiecePlacement) error
 	Index(ctx context.Context, piece cid.Cid, r io.ReaderAt, size uint64) error
+	// ForgetSector takes out a placement that was given up; one that is not there
+	// is no error.
+	ForgetSector(ctx context.Context, piece cid.Cid, at api.PiecePlacement) error
 }
 
 // Fetcher pulls payloads.
@@ -83,6 +86,7 @@ type Deps struct {
 	Fetcher   Fetcher
 	Ask       func(ctx context.Context) (api.StorageAskInfo, error)
 	Indexed   func(ctx context.Context, piece cid.Cid) (api.PieceRecord, error) // what Index found out; nil: deals say nothing of it
+	Free      func(dir string) (uint64, error)                                  // bytes that may be written below dir; nil: of its file system
 	Log       *slog.Logger
 }
 
@@ -116,6 +120,9 @@ func New(cfg Config, deps Deps) (*Provider, error) {
 	}
 	if cfg.RetryMax == 0 {
 		cfg.RetryMax = time.Minute
+	}
+	if deps.Free == nil {
+		deps.Free = freeBytes
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
@@ -168,7 +175,7 @@ func (p *Provider) propose(ctx context.Context, params *wire.DealParams, from st
 		return serverError("save to db", err)
 	}
 	rec.logf(rec.Created, "accepted from %s", from)
-	return p.deps.Store.Insert(ctx, rec, staging(p.cfg.Policy, params.Transfer.Size), affordable(prop.Proposal, st.funds))
+	return p.deps.Store.Insert(ctx, rec, p.room(params.Transfer.Size), affordable(prop.Proposal, st.funds))
 }
 
 func randomToken() (string, error) {
@@ -298,27 +305,44 @@ func (p *Provider) launch(ctx context.Context, wg *sync.WaitGroup, id api.UUID) 
 	})
 }
 
-// classError carries what becomes of the deal.
+// classError carries what becomes of the deal, and whose trouble it is.
 type classError struct {
 	class api.DealRetry
+	fault api.Fault
 	err   error
 }
 
 func (e *classError) Error() string { return e.err.Error() }
 func (e *classError) Unwrap() error { return e.err }
 
+// fatalError ends a deal for what its client did.
 func fatalError(format string, args ...any) error {
-	return &classError{api.DealRetryFatal, fmt.Errorf(format, args...)}
+	return &classError{api.DealRetryFatal, api.FaultCaller, fmt.Errorf(format, args...)}
 }
 
 func manualError(format string, args ...any) error {
-	return &classError{api.DealRetryManual, fmt.Errorf(format, args...)}
+	return &classError{api.DealRetryManual, api.FaultCaller, fmt.Errorf(format, args...)}
 }
 
+// classOf is auto for every error that no step has judged: whatever its type,
+// it is a trouble of ours, and the deal is tried again.
 func classOf(err error) api.DealRetry {
 	var c *classError
 	if errors.As(err, &c) {
 		return c.class
 	}
 	return api.DealRetryAuto
+}
+
+// faultOf is the client's only where a step said so. The caller of a subsystem
+// is this one, and its mistakes are the provider's too.
+func faultOf(err error) api.Fault {
+	var c *classError
+	if errors.As(err, &c) {
+		return c.fault
+	}
+	if f := api.FaultOf(err); f != api.FaultCaller {
+		return f
+	}
+	return api.FaultStore
 }

@@ -35,11 +35,14 @@ type Record struct {
 	Checkpoint   api.DealCheckpoint
 	Retry        api.DealRetry
 	Err          string
-	Received     uint64 // bytes
-	StagedToken  string // bearer for this deal's staged bytes; secret
-	VerifiedSize uint64 // payload size whose commitment was found right
+	Fault        api.Fault `json:",omitempty"` // whose trouble Err is
+	Received     uint64    // bytes
+	StagedToken  string    // bearer for this deal's staged bytes; secret
+	VerifiedSize uint64    // payload size whose commitment was found right
 	PublishCid   *cid.Cid
+	Confirmed    bool // ChainDealID is that of the published deal
 	ChainDealID  abi.DealID
+	Attempt      int // placements that were given up
 	Placement    *api.PiecePlacement
 	SealingState api.SectorState
 	Active       bool
@@ -84,6 +87,25 @@ func (r *Record) Proposal() (market.ClientDealProposal, error) {
 // Final tells whether nothing more will happen to the deal by itself.
 func (r *Record) Final() bool { return r.Checkpoint == api.DealComplete }
 
+// onChain tells whether the chain has given the deal its number. Records of
+// earlier versions say so by their checkpoint alone.
+func (r *Record) onChain() bool {
+	switch r.Checkpoint {
+	case api.DealPublishConfirmed, api.DealAddedPiece, api.DealIndexed:
+		return true
+	}
+	return r.Confirmed || r.Active
+}
+
+// placeKey names an attempt to place the piece. Each has a key of its own, so
+// that one that was given up can never come back as the other.
+func (r *Record) placeKey(attempt int) string {
+	if attempt == 0 {
+		return r.UUID.String()
+	}
+	return fmt.Sprintf("%s/%d", r.UUID, attempt)
+}
+
 func (r *Record) clone() *Record {
 	c := *r
 	c.Log = append([]api.DealLogEntry(nil), r.Log...)
@@ -103,12 +125,32 @@ func (r *Record) Info(log bool) (api.DealInfo, error) {
 	if err != nil {
 		return api.DealInfo{}, err
 	}
-	out := api.DealInfo{UUID: r.UUID, SignedProposalCid: r.SignedCid, Proposal: p.Proposal, ClientPeer: r.ClientPeer,
-		PayloadRoot: r.PayloadRoot, TransferURL: r.TransferURL, TransferSize: r.TransferSize, Received: r.Received,
-		Checkpoint: r.Checkpoint, Retry: r.Retry, Err: r.Err, PublishCid: r.PublishCid, ChainDealID: r.ChainDealID,
-		Placement: r.Placement, SealingState: r.SealingState, OnChainActive: r.Active, SectorStartEpoch: r.SectorStart,
-		FastRetrieval: !r.RemoveUnsealed, Created: r.Created, Updated: r.Updated}
-	out.IndexNote = r.IndexNote
+	out := api.DealInfo{
+		UUID:              r.UUID,
+		SignedProposalCid: r.SignedCid,
+		Proposal:          p.Proposal,
+		ClientPeer:        r.ClientPeer,
+		PayloadRoot:       r.PayloadRoot,
+		TransferURL:       r.TransferURL,
+		TransferSize:      r.TransferSize,
+		Received:          r.Received,
+		Checkpoint:        r.Checkpoint,
+		Retry:             r.Retry,
+		Err:               r.Err,
+		Fault:             r.Fault,
+		PublishCid:        r.PublishCid,
+		OnChain:           r.onChain(),
+		ChainDealID:       r.ChainDealID,
+		Attempt:           r.Attempt,
+		Placement:         r.Placement,
+		SealingState:      r.SealingState,
+		OnChainActive:     r.Active,
+		SectorStartEpoch:  r.SectorStart,
+		FastRetrieval:     !r.RemoveUnsealed,
+		Created:           r.Created,
+		Updated:           r.Updated,
+		IndexNote:         r.IndexNote,
+	}
 	if log {
 		out.Log = append([]api.DealLogEntry(nil), r.Log...)
 	}

@@ -47,12 +47,14 @@ func OpenStore(ctx context.Context, ds datastore.Batching) (*Store, error) {
 	return s, nil
 }
 
+func dealKey(id api.UUID) datastore.Key { return datastore.NewKey("/deal/" + id.String()) }
+
 func (s *Store) put(ctx context.Context, r *Record) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode deal %s: %w", r.UUID, err)
 	}
-	key := datastore.NewKey("/deal/" + r.UUID.String())
+	key := dealKey(r.UUID)
 	if err := s.ds.Put(ctx, key, b); err != nil {
 		return fmt.Errorf("write deal %s: %w", r.UUID, err)
 	}

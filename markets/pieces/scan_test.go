@@ -2,16 +2,12 @@ package pieces
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 
 	"github.com/ipfs/go-cid"
-	"github.com/ipfs/go-datastore"
 	car "github.com/ipld/go-car/v2"
 	"github.com/ipld/go-car/v2/storage"
 	mh "github.com/multiformats/go-multihash"
@@ -84,26 +80,41 @@ func TestGoodBlocksAreIndexedAndTheRestIsNamed(t *testing.T) {
 		note  string
 		count int
 	}{
-		"whole":                     {func(s *sections) {}, "", 2},
-		"identity of 1":             {func(s *sections) { s.block(identityOf(t, 1), "i") }, "", 2},
-		"identity of 300":           {func(s *sections) { s.block(identityOf(t, 300), "anything") }, "", 2},
-		"identity of 2048":          {func(s *sections) { s.block(identityOf(t, 2048), "") }, "", 2},
-		"identity of 2049":          {func(s *sections) { s.block(identityOf(t, 2049), "") }, "identity CID of more than 2048 bytes, at byte 2159", 2},
+		"whole":            {func(s *sections) {}, "", 2},
+		"identity of 1":    {func(s *sections) { s.block(identityOf(t, 1), "i") }, "", 2},
+		"identity of 300":  {func(s *sections) { s.block(identityOf(t, 300), "anything") }, "", 2},
+		"identity of 2048": {func(s *sections) { s.block(identityOf(t, 2048), "") }, "", 2},
+		"identity of 2049": {func(s *sections) {
+			s.block(identityOf(t, 2049),
+				"")
+		}, "identity CID of more than 2048 bytes, at byte 2159", 2},
 		"identity beyond the limit": {func(s *sections) { s.block(identityOf(t, 3000), "") }, "block with a bad CID, at byte 103", 2},
 		"zero length":               {func(s *sections) { s.block(hashed(t, mh.SHA2_256, ""), "") }, "", 3},
 		"CIDv0":                     {func(s *sections) { s.block(v0, x) }, "", 3},
 		"largest block":             {func(s *sections) { s.block(hashed(t, mh.SHA2_256, long), long) }, "", 3},
 		"too large a block": {func(s *sections) { s.block(hashed(t, mh.SHA2_256, long+"l"), long+"l") },
 			"block of more than 8388608 bytes, at byte 103", 2},
-		"bad CID":       {func(s *sections) { s.Write([]byte{3, 9, 9, 9}) }, "block with a bad CID, at byte 103", 2},
-		"several":       {func(s *sections) { s.Write([]byte{1, 9, 1, 9, 1, 9}) }, "block with a bad CID, 3 times, first at byte 103", 2},
-		"padded length": {func(s *sections) { s.padded(hashed(t, mh.SHA2_256, "p"), "p") }, "length written with needless bytes, at byte 103", 3},
-		"wrong bytes":   {func(s *sections) { s.block(hashed(t, mh.SHA2_256, "a"), "b") }, "block whose bytes are not those of its CID, at byte 140", 2},
-		"MD5":           {func(s *sections) { s.block(hashed(t, mh.MD5, "a"), "a") }, "hash md5 is not served, at byte 125", 2},
-		"SHAKE-128":     {func(s *sections) { s.block(hashed(t, mh.SHAKE_128, "a"), "a") }, "hash shake-128 is not served, at byte 140", 2},
-		"unknown hash":  {func(s *sections) { s.block(cid.NewCidV1(cid.Raw, unknownHash(t)), "a") }, "hash 0x300bad is not served, at byte 131", 2},
-		"blake2b":       {func(s *sections) { s.block(hashed(t, mh.BLAKE2B_MIN+31, "a"), "a") }, "", 3},
-		"SHA3":          {func(s *sections) { s.block(hashed(t, mh.SHA3_256, "a"), "a") }, "", 3},
+		"bad CID": {func(s *sections) { s.Write([]byte{3, 9, 9, 9}) }, "block with a bad CID, at byte 103", 2},
+		"several": {func(s *sections) { s.Write([]byte{1, 9, 1, 9, 1, 9}) }, "block with a bad CID, 3 times, first at byte 103", 2},
+		"padded length": {func(s *sections) {
+			s.padded(hashed(t, mh.SHA2_256, "p"),
+				"p")
+		}, "length written with needless bytes, at byte 103", 3},
+		"wrong bytes": {func(s *sections) {
+			s.block(hashed(t, mh.SHA2_256, "a"),
+				"b")
+		}, "block whose bytes are not those of its CID, at byte 140", 2},
+		"MD5": {func(s *sections) { s.block(hashed(t, mh.MD5, "a"), "a") }, "hash md5 is not served, at byte 125", 2},
+		"SHAKE-128": {func(s *sections) {
+			s.block(hashed(t, mh.SHAKE_128, "a"),
+				"a")
+		}, "hash shake-128 is not served, at byte 140", 2},
+		"unknown hash": {func(s *sections) {
+			s.block(cid.NewCidV1(cid.Raw, unknownHash(t)),
+				"a")
+		}, "hash 0x300bad is not served, at byte 131", 2},
+		"blake2b": {func(s *sections) { s.block(hashed(t, mh.BLAKE2B_MIN+31, "a"), "a") }, "", 3},
+		"SHA3":    {func(s *sections) { s.block(hashed(t, mh.SHA3_256, "a"), "a") }, "", 3},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -158,16 +169,20 @@ func TestEndOfACAR(t *testing.T) {
 		note    string
 		blocks  int
 	}{
-		"in the data":       {b[:len(b)-10], fmt.Sprintf("the CAR ends inside a block of 136 bytes, 10 are missing: unexpected EOF, at byte %d", n), 1},
-		"one byte short":    {b[:len(b)-1], fmt.Sprintf("the CAR ends inside a block of 136 bytes, 1 are missing: unexpected EOF, at byte %d", n), 1},
-		"in the CID":        {b[:n+10], fmt.Sprintf("the CAR ends inside a block of 136 bytes, 128 are missing: unexpected EOF, at byte %d", n), 1},
+		"in the data": {b[:len(b)-10],
+			fmt.Sprintf("the CAR ends inside a block of 136 bytes, 10 are missing: unexpected EOF, at byte %d", n), 1},
+		"one byte short": {b[:len(b)-1],
+			fmt.Sprintf("the CAR ends inside a block of 136 bytes, 1 are missing: unexpected EOF, at byte %d", n), 1},
+		"in the CID": {b[:n+10],
+			fmt.Sprintf("the CAR ends inside a block of 136 bytes, 128 are missing: unexpected EOF, at byte %d", n), 1},
 		"in the length":     {b[:n+1], fmt.Sprintf("the length of a block cannot be read: unexpected EOF, at byte %d", n), 1},
 		"at a block":        {b[:n], "", 1},
 		"behind the header": {newCAR(t).Bytes(), "", 0},
 		"zeros":             {append(bytes.Clone(b), make([]byte, 3*readAhead)...), "", 2},
-		"zeros, then bytes": {append(append(bytes.Clone(b), make([]byte, 3*readAhead)...), 7), fmt.Sprintf("bytes behind a section of no length, at byte %d", len(b)), 2},
+		"zeros, then bytes": {append(append(bytes.Clone(b), make([]byte, 3*readAhead)...), 7),
+			fmt.Sprintf("bytes behind a section of no length, at byte %d", len(b)), 2},
 		"huge length": {append(bytes.Clone(b), binary.AppendUvarint(nil, 1<<63)...),
-			fmt.Sprintf("the CAR ends inside a block of 9223372036854775808 bytes, 9223372036854775808 are missing: unexpected EOF, at byte %d", len(b)), 2},
+			fmt.Sprintf("the CAR ends inside a block of %d bytes, %[1]d are missing: unexpected EOF, at byte %[2]d", uint64(1<<63), len(b)), 2},
 		"length of 70 bits": {append(bytes.Clone(b), overflow...),
 			fmt.Sprintf("the length of a block cannot be read: binary: varint overflows a 64-bit integer, at byte %d", len(b)), 2},
 	}
@@ -199,14 +214,19 @@ func TestCARv2(t *testing.T) {
 		note    string
 		blocks  int
 	}{
-		"with its index":         {withIndex.Bytes(), "", 2},
-		"without":                {head(51, n), "", 2},
-		"data end early":         {head(51, n-1), fmt.Sprintf("the CAR ends inside a block of 37 bytes, 1 are missing: unexpected EOF, at byte %d", total-38), 1},
-		"more than there is":     {head(51, n+1), fmt.Sprintf("the CARv2 header tells of more data than there are, at byte %d", total), 2},
-		"a great size":           {head(51, 1<<62), fmt.Sprintf("the CARv2 header tells of more data than there are, at byte %d", total), 2},
-		"size overflows":         {head(51, ^uint64(0)), "not a CAR: CARv2 header: invalid data payload size: 18446744073709551615, at byte 11", 0},
-		"data in the header":     {head(50, n), "not a CAR: CARv2 header: invalid data payload offset: 50, at byte 11", 0},
-		"data at the end":        {head(total, 1), fmt.Sprintf("not a CAR: CARv2 header: the data start at %d of %d bytes, at byte 11", total, total), 0},
+		"with its index": {withIndex.Bytes(), "", 2},
+		"without":        {head(51, n), "", 2},
+		"data end early": {head(51, n-1),
+			fmt.Sprintf("the CAR ends inside a block of 37 bytes, 1 are missing: unexpected EOF, at byte %d", total-38), 1},
+		"more than there is": {head(51, n+1),
+			fmt.Sprintf("the CARv2 header tells of more data than there are, at byte %d", total), 2},
+		"a great size": {head(51, 1<<62),
+			fmt.Sprintf("the CARv2 header tells of more data than there are, at byte %d", total), 2},
+		"size overflows": {head(51, ^uint64(0)),
+			"not a CAR: CARv2 header: invalid data payload size: 18446744073709551615, at byte 11", 0},
+		"data in the header": {head(50, n), "not a CAR: CARv2 header: invalid data payload offset: 50, at byte 11", 0},
+		"data at the end": {head(total, 1),
+			fmt.Sprintf("not a CAR: CARv2 header: the data start at %d of %d bytes, at byte 11", total, total), 0},
 		"last byte":              {head(total-1, 1), fmt.Sprintf("not a CAR: a header of 98 bytes, at byte %d", total), 0},
 		"zeros before the index": {append(append(head(51, n+400_000), make([]byte, 400_000)...), "the index"...), "", 2},
 		"cut length before the index": {append(head(51, n+1), 0x80, 0x01),
@@ -247,227 +267,4 @@ func TestHeaderOfACAR(t *testing.T) {
 			require.True(t, strings.HasPrefix(rec.IndexErr, "not a CAR: "), rec.IndexErr)
 		})
 	}
-}
-
-// Of a CID that comes several times the place with the right bytes is kept,
-// whichever comes first.
-func TestRepeatedCID(t *testing.T) {
-	c := hashed(t, mh.SHA2_256, "right")
-	for name, tt := range map[string]struct {
-		order []string
-		keep  int
-		count int
-	}{
-		"wrong second": {[]string{"right", "wrong"}, 0, 1},
-		"wrong first":  {[]string{"wrong", "right"}, 1, 1},
-		"both right":   {[]string{"right", "right"}, 0, 2},
-		"only wrong":   {[]string{"wrong", "false"}, -1, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newCAR(t)
-			var at []uint64
-			for _, data := range tt.order {
-				at = append(at, s.block(c, data))
-			}
-			rec, store := indexed(t, s.Bytes())
-			require.Equal(t, tt.count, rec.Blocks)
-			locs, err := store.Find(t.Context(), c.Hash())
-			require.NoError(t, err)
-			if tt.keep < 0 {
-				require.Empty(t, locs)
-				return
-			}
-			require.Equal(t, []Location{{Piece: aPiece, Offset: at[tt.keep], Length: 5}}, locs)
-		})
-	}
-}
-
-// Indexing again takes out what is no longer right, and nothing else.
-func TestIndexingAgainMends(t *testing.T) {
-	a, b := hashed(t, mh.SHA2_256, "aaaaa"), hashed(t, mh.SHA2_256, "bbbbb")
-	s := newCAR(t)
-	at := s.block(a, "aaaaa")
-	s.block(b, "bbbbb")
-	good := bytes.Clone(s.Bytes())
-	bad := bytes.Clone(good)
-	bad[at] = 'x'
-	store := newStore()
-	index := func(payload []byte) api.PieceRecord {
-		require.NoError(t, store.Index(t.Context(), aPiece, bytes.NewReader(payload), uint64(len(payload))))
-		rec, err := store.Get(t.Context(), aPiece)
-		require.NoError(t, err)
-		return rec
-	}
-	places := func(c cid.Cid) int {
-		locs, err := store.Find(t.Context(), c.Hash())
-		require.NoError(t, err)
-		return len(locs)
-	}
-	require.Equal(t, 2, index(good).Blocks)
-	require.Equal(t, 1, index(bad).Blocks)
-	require.Equal(t, 0, places(a))
-	require.Equal(t, 1, places(b))
-	lied, err := store.ds.Has(t.Context(), liedKey(aPiece))
-	require.NoError(t, err)
-	require.True(t, lied)
-	require.Equal(t, 2, index(good).Blocks)
-	require.Equal(t, 1, places(a))
-	lied, err = store.ds.Has(t.Context(), liedKey(aPiece))
-	require.NoError(t, err)
-	require.False(t, lied)
-}
-
-// failing is a disk that breaks at a byte.
-type failing struct {
-	io.ReaderAt
-	at  int64
-	err error
-}
-
-func (f failing) ReadAt(b []byte, off int64) (int, error) {
-	if off+int64(len(b)) > f.at {
-		return 0, f.err
-	}
-	return f.ReaderAt.ReadAt(b, off)
-}
-
-// A disk that cannot be read is no fault of the CAR: nothing is recorded, and the
-// step is tried again.
-func TestReadErrorIsNotTheCARsFault(t *testing.T) {
-	v1, _ := makeCAR(t, 3, 1000)
-	broken := errors.New("input/output error")
-	for _, at := range []int64{0, 10, 100, 5000} {
-		s := newStore()
-		err := s.Index(t.Context(), aPiece, failing{bytes.NewReader(v1), at, broken}, uint64(len(v1)))
-		require.ErrorIs(t, err, broken, "at %d", at)
-		_, err = s.Get(t.Context(), aPiece)
-		require.ErrorContains(t, err, "not found")
-	}
-	s := newStore()
-	err := s.Index(t.Context(), aPiece, bytes.NewReader(v1[:len(v1)-3]), uint64(len(v1)))
-	require.ErrorIs(t, err, io.EOF, "the file is shorter than was said")
-}
-
-func TestIndexStopsWithContext(t *testing.T) {
-	v1, _ := makeCAR(t, 300, 10)
-	ctx, cancel := context.WithCancel(t.Context())
-	n := 0
-	err := ScanCAR(ctx, bytes.NewReader(v1), uint64(len(v1)), func(Block) error {
-		n++
-		cancel()
-		return nil
-	})
-	require.ErrorIs(t, err, context.Canceled)
-	require.Equal(t, 1, n)
-	zeros := append(bytes.Clone(v1), make([]byte, 10<<20)...)
-	ctx, cancel = context.WithCancel(t.Context())
-	n = 0
-	err = ScanCAR(ctx, bytes.NewReader(zeros), uint64(len(zeros)), func(Block) error {
-		if n++; n == 300 {
-			cancel()
-		}
-		return nil
-	})
-	require.ErrorIs(t, err, context.Canceled, "in the padding")
-	stop := errors.New("stop")
-	require.ErrorIs(t, ScanCAR(t.Context(), bytes.NewReader(v1), uint64(len(v1)), func(Block) error { return stop }), stop)
-}
-
-// The text of a record is bounded whatever a stranger writes.
-func TestKindsOfTroubleAreBounded(t *testing.T) {
-	s := newCAR(t)
-	for i := range 100 {
-		h, err := mh.Encode(make([]byte, 20), 0x300b00+uint64(i))
-		require.NoError(t, err)
-		s.block(cid.NewCidV1(cid.Raw, h), "a")
-	}
-	rec, _ := indexed(t, s.Bytes())
-	require.Contains(t, rec.IndexErr, "other trouble, 92 times")
-	require.Equal(t, maxKinds, strings.Count(rec.IndexErr, ";"))
-}
-
-func TestServedHashes(t *testing.T) {
-	truncated, err := mh.Sum([]byte("a"), mh.SHA2_256, 19)
-	require.NoError(t, err)
-	for name, tt := range map[string]struct {
-		c  cid.Cid
-		ok bool
-	}{
-		"sha2-256":        {hashed(t, mh.SHA2_256, "a"), true},
-		"sha2-256 of 19":  {cid.NewCidV1(cid.Raw, truncated), false},
-		"blake2b-256":     {hashed(t, mh.BLAKE2B_MIN+31, "a"), true},
-		"blake2b-152":     {hashed(t, mh.BLAKE2B_MIN+18, "a"), false},
-		"blake3":          {hashed(t, mh.BLAKE3, "a"), true},
-		"md5":             {hashed(t, mh.MD5, "a"), false},
-		"shake-128":       {hashed(t, mh.SHAKE_128, "a"), false},
-		"murmur":          {hashed(t, mh.MURMUR3X64_64, "a"), false},
-		"unknown":         {cid.NewCidV1(cid.Raw, unknownHash(t)), false},
-		"identity":        {identityOf(t, 2048), true},
-		"identity + 1":    {identityOf(t, 2049), false},
-		"identity, empty": {identityOf(t, 0), true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			err := Served(tt.c)
-			require.Equal(t, tt.ok, err == nil, "%v", err)
-			if err != nil {
-				require.ErrorContains(t, err, "is not served")
-			}
-		})
-	}
-	require.True(t, Matches(hashed(t, mh.SHA2_256, "a"), []byte("a")))
-	require.False(t, Matches(hashed(t, mh.SHA2_256, "a"), []byte("b")))
-	require.False(t, Matches(cid.NewCidV1(cid.Raw, unknownHash(t)), []byte("a")))
-	require.True(t, Matches(cid.NewCidV1(cid.Raw, truncated), []byte("a")))
-}
-
-// All pieces that hold a block are candidates, however many; those that lied come
-// last.
-func TestEveryPieceIsACandidateAndLiarsComeLast(t *testing.T) {
-	ctx, s := t.Context(), newStore()
-	car := newCAR(t)
-	c := hashed(t, mh.SHA2_256, "shared")
-	at := car.block(c, "shared")
-	const n = 40
-	for i := range n {
-		require.NoError(t, s.Index(ctx, builderCid(t, fmt.Sprint(i)), bytes.NewReader(car.Bytes()), uint64(car.Len())))
-	}
-	locs, err := s.Find(ctx, c.Hash())
-	require.NoError(t, err)
-	require.Len(t, locs, n)
-	first, second := locs[0], locs[1]
-
-	require.NoError(t, s.Lied(ctx, c.Hash(), Location{Piece: first.Piece, Offset: at + 1, Length: 6}), "a place it does not have")
-	require.NoError(t, s.Lied(ctx, c.Hash(), second))
-	require.NoError(t, s.Lied(ctx, c.Hash(), second), "said twice")
-	locs, err = s.Find(ctx, c.Hash())
-	require.NoError(t, err)
-	require.Len(t, locs, n-1)
-	require.Equal(t, first, locs[n-2])
-	require.NotContains(t, locs, second)
-	rec, err := s.Get(ctx, first.Piece)
-	require.NoError(t, err)
-	require.Equal(t, []int{1, 0}, []int{rec.Blocks, rec.Wrong})
-	rec, err = s.Get(ctx, second.Piece)
-	require.NoError(t, err)
-	require.Equal(t, []int{0, 1}, []int{rec.Blocks, rec.Wrong})
-
-	require.NoError(t, s.Index(ctx, second.Piece, bytes.NewReader(car.Bytes()), uint64(car.Len())))
-	rec, err = s.Get(ctx, second.Piece)
-	require.NoError(t, err)
-	require.Equal(t, []int{1, 0}, []int{rec.Blocks, rec.Wrong}, "indexing again mends it")
-}
-
-func TestUnreadableIndexEntriesArePassedOver(t *testing.T) {
-	s := newStore()
-	h := hashed(t, mh.SHA2_256, "x").Hash()
-	for _, v := range [][]byte{nil, {0x80}, {1}, {1, 0x80}} {
-		require.NoError(t, s.ds.Put(t.Context(), entryKey(h, aPiece.String()), v))
-		locs, err := s.Find(t.Context(), h)
-		require.NoError(t, err)
-		require.Empty(t, locs)
-	}
-	require.NoError(t, s.ds.Put(t.Context(), datastore.NewKey(blockPrefix(h)+"/nonsense"), encodePlace(1, 2)))
-	locs, err := s.Find(t.Context(), h)
-	require.NoError(t, err)
-	require.Empty(t, locs)
 }

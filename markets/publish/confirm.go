@@ -43,9 +43,9 @@ func (p *Publisher) Confirm(ctx context.Context, id api.UUID, signed []byte, c c
 			return c, 0, err
 		}
 		next, err := p.Publish(ctx, id, signed)
-		var bad *simulationError
+		var bad *RefusedError
 		if errors.As(err, &bad) {
-			return c, 0, &DroppedError{fmt.Sprintf("%s; %s", why.reason, bad.text)}
+			return c, 0, &DroppedError{fmt.Sprintf("%s; %s", why.reason, bad.Reason)}
 		}
 		if err != nil {
 			return c, 0, fmt.Errorf("%s; publish it again: %w", why.reason, err)

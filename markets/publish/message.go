@@ -110,7 +110,7 @@ func (p *Publisher) simulate(ctx context.Context, b *batch, from address.Address
 	unknown := map[api.UUID]error{}
 	for _, d := range b.Deals {
 		err := p.simulateDeal(ctx, from, d)
-		var bad *simulationError
+		var bad *RefusedError
 		switch {
 		case errors.As(err, &bad):
 			failed[d.UUID] = err
@@ -158,16 +158,18 @@ func (p *Publisher) remove(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// simulationError says what is wrong with one deal.
-type simulationError struct{ text string }
+// RefusedError says that the market actor takes a deal in no message, as a
+// simulation showed; nothing was sent.
+type RefusedError struct{ Reason string }
 
-func (e *simulationError) Error() string { return e.text }
+// Error implements error.
+func (e *RefusedError) Error() string { return e.Reason }
 
 // simulateDeal tries one deal on its own, for a limited time.
 func (p *Publisher) simulateDeal(ctx context.Context, from address.Address, d entry) error {
 	msg, err := p.message(from, []entry{d})
 	if err != nil {
-		return &simulationError{err.Error()}
+		return &RefusedError{err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(ctx, simulateLimit)
 	defer cancel()
@@ -176,7 +178,7 @@ func (p *Publisher) simulateDeal(ctx context.Context, from address.Address, d en
 		return fmt.Errorf("simulating deal publish message: %w", err)
 	}
 	if res.MsgRct != nil && res.MsgRct.ExitCode != 0 {
-		return &simulationError{fmt.Sprintf("simulating deal publish message: non-zero exitcode %d; message: %s", res.MsgRct.ExitCode, res.Error)}
+		return &RefusedError{fmt.Sprintf("simulating deal publish message: non-zero exitcode %d; message: %s", res.MsgRct.ExitCode, res.Error)}
 	}
 	return nil
 }

@@ -114,7 +114,8 @@ func TestAcceptDecidesTheAnswer(t *testing.T) {
 		ctype         string
 	}{
 		{"application/json;q=0.5, application/vnd.ipld.car;q=0.9", "", 200, "application/vnd.ipld.car; version=1; order=dfs; dups=n"},
-		{"application/vnd.ipld.raw;q=0.1, application/vnd.ipld.car;dups=y;q=0.9", "", 200, "application/vnd.ipld.car; version=1; order=dfs; dups=y"},
+		{"application/vnd.ipld.raw;q=0.1, application/vnd.ipld.car;dups=y;q=0.9", "", 200,
+			"application/vnd.ipld.car; version=1; order=dfs; dups=y"},
 		{"application/vnd.ipld.car;q=0.1, application/vnd.ipld.raw", "", 200, "application/vnd.ipld.raw"},
 		{"application/vnd.ipld.car;version=2", "", 400, "text/plain; charset=utf-8"},
 		{"application/vnd.ipld.car;q=0", "", 406, "text/plain; charset=utf-8"},

@@ -67,7 +67,9 @@ func (b *backend) ResolvePath(ctx context.Context, p path.ImmutablePath) (gatewa
 // GetCAR streams the blocks along a path and those of the DAG at its end. A path
 // that a block of ours shows not to exist is answered with the blocks that prove
 // it; one that cannot be followed for want of a block is an error.
-func (b *backend) GetCAR(ctx context.Context, p path.ImmutablePath, params gateway.CarParams) (gateway.ContentPathMetadata, io.ReadCloser, error) {
+func (b *backend) GetCAR(
+	ctx context.Context, p path.ImmutablePath, params gateway.CarParams,
+) (gateway.ContentPathMetadata, io.ReadCloser, error) {
 	t := trackOf(ctx)
 	if params.Scope == gateway.DagScopeAll && len(p.Segments()) == 2 {
 		md := gateway.ContentPathMetadata{LastSegment: p}

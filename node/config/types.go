@@ -76,8 +76,8 @@ type Dealmaking struct {
 	// MaxProviderCollateralMultiplier times the network's minimum is the most
 	// collateral put up for a deal.
 	MaxProviderCollateralMultiplier uint64
-	// MaxStagingDealsBytes bounds the disk used by deals on their way into sectors,
-	// the new deal included; 0 for no limit.
+	// MaxStagingDealsBytes bounds the disk used by deals that are not active on
+	// chain yet, the new deal included; 0 for as much as the disk has.
 	MaxStagingDealsBytes uint64
 	// SimultaneousTransfersForStorage is how many pieces are received at once.
 	SimultaneousTransfersForStorage uint64

@@ -137,7 +137,7 @@ func (s *Server) limitBody(next http.Handler) http.Handler {
 			return
 		}
 		if err != nil {
-			rpcRefusal(w, http.StatusBadRequest, "reading the request failed")
+			rpcRefusal(w, http.StatusRequestTimeout, "reading the request failed") // the link, not the request: it may come again
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))

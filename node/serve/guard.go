@@ -37,7 +37,7 @@ func (s *Server) allowed(ctx context.Context, m api.Method) error {
 		if err != nil {
 			return &api.ErrPermission{Method: m.Name, Need: m.Perm}
 		}
-		c.perms = perms
+		c.perms = whole(perms)
 	}
 	if !slices.Contains(c.perms, m.Perm) {
 		return &api.ErrPermission{Method: m.Name, Need: m.Perm}

@@ -30,8 +30,6 @@ type Config struct {
 // from several goroutines at once.
 type Store struct{ cfg Config }
 
-var _ api.Blobs = (*Store)(nil)
-
 // tempPrefix starts the names of files that are being written.
 const tempPrefix = ".new-"
 
@@ -60,11 +58,19 @@ func Open(cfg Config) (*Store, error) {
 // BlobPut implements [api.Blobs]. More than Config.Max bytes are refused with
 // *api.ErrInvalid; a full disk gives an error that errors.Is unix.ENOSPC.
 func (s *Store) BlobPut(ctx context.Context, r io.Reader) (api.BlobRef, error) {
+	return s.put(ctx, r, func(api.BlobRef) error { return nil })
+}
+
+// put keeps what r gives unless accept refuses its name.
+func (s *Store) put(ctx context.Context, r io.Reader, accept func(api.BlobRef) error) (api.BlobRef, error) {
 	f, err := os.CreateTemp(s.cfg.Dir, tempPrefix)
 	if err != nil {
 		return api.BlobRef{}, fmt.Errorf("keep a bulk result: %w", err)
 	}
 	ref, err := s.write(ctx, f, r)
+	if err == nil {
+		err = accept(ref)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -135,6 +141,24 @@ func Parse(name string) (api.CidString, error) {
 
 func (s *Store) path(c api.CidString) string { return filepath.Join(s.cfg.Dir, string(c)) }
 
+// Touch tells whether a blob is kept with the size that ref says, and makes it
+// young again for SweepUnnamed: who asks is about to name it.
+func (s *Store) Touch(ref api.BlobRef) (bool, error) {
+	f, size, err := s.file(ref.CID)
+	if err != nil {
+		var missing *api.ErrNotFound
+		if errors.As(err, &missing) {
+			return false, nil
+		}
+		return false, err
+	}
+	now := time.Now()
+	if err := errors.Join(os.Chtimes(s.path(ref.CID), now, now), f.Close()); err != nil {
+		return false, fmt.Errorf("bulk result %s: %w", ref.CID, err)
+	}
+	return size == ref.Size, nil
+}
+
 // file opens a blob by its name and tells how large it is.
 func (s *Store) file(c api.CidString) (*os.File, int64, error) {
 	if _, err := Parse(string(c)); err != nil {
@@ -142,7 +166,10 @@ func (s *Store) file(c api.CidString) (*os.File, int64, error) {
 	}
 	f, err := os.Open(s.path(c))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, &api.ErrNotFound{What: "bulk result " + string(c), Hint: "the task that made it was forgotten; it is made again by a new one"}
+		return nil, 0, &api.ErrNotFound{
+			What: "bulk result " + string(c),
+			Hint: "the task that made it was forgotten; it is made again by a new one",
+		}
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("open bulk result %s: %w", c, err)
@@ -167,12 +194,16 @@ func (s *Store) BlobOpen(_ context.Context, ref api.BlobRef) (io.ReadCloser, err
 }
 
 func damaged(ref api.BlobRef, why string) error {
-	return &api.ErrNotFound{What: fmt.Sprintf("bulk result %s of %d bytes", ref.CID, ref.Size), Hint: "what is kept under the name is damaged: " + why}
+	return &api.ErrNotFound{
+		What: fmt.Sprintf("bulk result %s of %d bytes", ref.CID, ref.Size),
+		Hint: "what is kept under the name is damaged: " + why,
+	}
 }
 
-// SweepUnnamed deletes the blobs that named does not list and that are older
-// than age, which leaves time between putting a blob and naming it. It returns
-// how many went.
+// SweepUnnamed deletes the blobs that named does not list and that were neither
+// put nor touched for longer than age, which leaves time between putting a blob
+// and naming it; an hour is plenty. Half-written ones go by the same age. It
+// returns how many went.
 func (s *Store) SweepUnnamed(named map[api.CidString]bool, age time.Duration) (int, error) {
 	entries, err := os.ReadDir(s.cfg.Dir)
 	if err != nil {

@@ -100,7 +100,7 @@ func (h *handler) find(r *http.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p, ok := h.local.Find(id, t)
+	p, ok := h.local.Find(r.Context(), id, t)
 	if !ok {
 		return "", &api.ErrNotFound{What: t.String() + " of sector " + api.SectorName(id)}
 	}

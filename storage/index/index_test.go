@@ -161,7 +161,7 @@ func TestPathsAndSectors(t *testing.T) {
 		x := New(Config{})
 		stat := api.FsStat{Available: 1 << 30}
 		var unknown *api.ErrNotFound
-		require.ErrorAs(t, x.StorageReportHealth(ctx, "a", stat, ""), &unknown)
+		require.ErrorAs(t, x.StorageReportHealth(ctx, api.PathHealth{Storage: "a", Stat: stat}), &unknown)
 		require.ErrorAs(t, x.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: sector, Type: api.FileSealed, Storage: "a"}}), &unknown)
 		require.NoError(t, x.StorageAttach(ctx, api.PathMeta{ID: "a", Weight: 1, CanStore: true}, "http://h:1/remote/", stat))
 		require.NoError(t, x.StorageAttach(ctx, api.PathMeta{ID: "b", Weight: 5, CanSeal: true}, "", stat))
@@ -183,7 +183,7 @@ func TestPathsAndSectors(t *testing.T) {
 		require.ErrorAs(t, err, &full)
 
 		time.Sleep(40 * time.Second)
-		require.NoError(t, x.StorageReportHealth(ctx, "b", stat, ""))
+		require.NoError(t, x.StorageReportHealth(ctx, api.PathHealth{Storage: "b", Stat: stat}))
 		time.Sleep(20 * time.Second) // a is silent for too long
 		locs, err = x.StorageFindSector(ctx, sector, api.FileSealed)
 		require.NoError(t, err)

@@ -91,11 +91,19 @@ func (x *Index) StorageFindSector(_ context.Context, s abi.SectorID, t api.FileT
 	out := []api.SectorLocationInfo{}
 	for id, primary := range x.sectors[fileKey{s, t}] {
 		e := x.paths[id]
-		if e == nil || !x.healthy(e) {
+		if e == nil || !x.healthy(x.best(e)) {
 			continue
 		}
-		info := api.SectorLocationInfo{Storage: id, Weight: e.meta.Weight, CanSeal: e.meta.CanSeal, CanStore: e.meta.CanStore, Primary: primary}
-		for _, u := range e.urls {
+		info := api.SectorLocationInfo{
+			Storage:  id,
+			Weight:   e.meta.Weight,
+			CanSeal:  e.meta.CanSeal,
+			CanStore: e.meta.CanStore,
+			Primary:  primary,
+			Groups:   slices.Clone(e.meta.Groups),
+			AllowTo:  slices.Clone(e.meta.AllowTo),
+		}
+		for _, u := range x.urls(e) {
 			info.URLs = append(info.URLs, u+"/"+t.String()+"/"+api.SectorName(s))
 		}
 		out = append(out, info)
@@ -169,6 +177,13 @@ func parseCursor(c string) (*fileKey, error) {
 	return &fileKey{id, api.FileType(n)}, nil
 }
 
+// takes tells whether the lists of kinds of a path let all kinds in t pass; the
+// lists of miners are looked at by whoever knows the sector.
+func takes(m api.PathMeta, t api.FileType) bool {
+	m.AllowMiners, m.DenyMiners = nil, nil
+	return !slices.ContainsFunc(api.AllFileTypes, func(k api.FileType) bool { return t.Has(k) && m.Refuses(k, 0) != "" })
+}
+
 // StorageBestAlloc lists healthy paths that can take size bytes of new files,
 // with most weighted room first. The kinds in t only matter to the space: see
 // the factors of lotus storiface/filetype.go, applied by the caller's own
@@ -192,8 +207,9 @@ func (x *Index) StorageBestAlloc(_ context.Context, t api.FileType, size abi.Sec
 		if sealing {
 			use = e.meta.CanSeal
 		}
-		if use && e.meta.Weight > 0 && x.healthy(e) && e.stat.Available >= need {
-			out = append(out, e.view())
+		h := x.best(e)
+		if use && e.meta.Weight > 0 && x.healthy(h) && h.stat.Unwritable == "" && h.stat.Available >= need && takes(e.meta, t) {
+			out = append(out, x.view(e))
 		}
 	}
 	score := func(p api.StoragePath) float64 { return float64(p.Stat.Available) * float64(p.Weight) }

@@ -4,27 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/filecoin-project/go-state-types/abi"
-
 	"quarry/api"
-	"quarry/internal/durable"
+	"quarry/internal/breaker"
 )
 
-// Index is what a Local tells the index of; a subset of api.Storage.
+// Index is what a Local tells the index of; a part of api.Index.
 type Index interface {
 	StorageAttach(ctx context.Context, p api.PathMeta, url string, stat api.FsStat) error
 	StorageDetach(ctx context.Context, id api.StorageID, url string) error
-	StorageReportHealth(ctx context.Context, id api.StorageID, stat api.FsStat, errText string) error
+	StorageReportHealth(ctx context.Context, h api.PathHealth) error
 	StorageDeclareSectors(ctx context.Context, files []api.SectorFile) error
 	StorageDropSectors(ctx context.Context, files []api.SectorFile) error
 }
@@ -34,12 +28,19 @@ type Config struct {
 	File      string        // storage.json; empty: no file, paths come by Add only
 	URL       string        // base URL under which this process serves /remote, ending in /remote; empty: it does not
 	Heartbeat time.Duration // 0 = 10 s
+	Limit     time.Duration // of one look at a disk; 0 = 10 s
+	ReadOnly  bool          // nothing is ever written: a markets node with shared paths
 }
 
 // Deps of a Local.
 type Deps struct {
-	Index Index
-	Log   *slog.Logger // nil: silent
+	Index   Index
+	Disk    Disk             // nil: OS
+	Breaker *breaker.Breaker // by the directory of a path; nil: one of its own
+	// Hold claims a directory for this process before it is used, and gives it back;
+	// nil: nobody else claims them.
+	Hold func(dir string) (release func(), err error)
+	Log  *slog.Logger // nil: silent
 }
 
 // Path is one directory of this process.
@@ -51,19 +52,21 @@ type Path struct {
 // Local is the set of storage paths of this process. Its methods may be called
 // from several goroutines at once.
 type Local struct {
-	cfg Config
-	idx Index
-	log *slog.Logger
+	cfg  Config
+	deps Deps
+	log  *slog.Logger
 
-	mu       sync.Mutex
-	paths    map[api.StorageID]*Path
-	waiting  []string // configured directories that were not opened yet
-	reserved map[api.StorageID]int64
-	mute     bool // the index refuses declarations from us: another process makes them
+	fileMu sync.Mutex // held while storage.json is rewritten
+
+	mu     sync.Mutex
+	places []*place      // in the order in which they were configured
+	grown  chan struct{} // a signal: a place has come
+	mute   bool          // the index refuses declarations from us: another process makes them
 }
 
-// Open reads storage.json and the paths it names. A path that cannot be read
-// (a disk that is not mounted yet) is logged and tried again by Run.
+// Open reads storage.json and has a first look at the paths it names. A path that
+// cannot be read (a disk that is not mounted yet, or does not answer) is logged
+// and tried again by Run.
 func Open(cfg Config, deps Deps) (*Local, error) {
 	if deps.Index == nil {
 		return nil, errors.New("storage paths: no index given")
@@ -71,138 +74,134 @@ func Open(cfg Config, deps Deps) (*Local, error) {
 	if cfg.Heartbeat <= 0 {
 		cfg.Heartbeat = 10 * time.Second
 	}
+	if cfg.Limit <= 0 {
+		cfg.Limit = 10 * time.Second
+	}
+	if deps.Disk == nil {
+		deps.Disk = OS{}
+	}
+	if deps.Breaker == nil {
+		deps.Breaker = breaker.New(breaker.Config{})
+	}
+	if deps.Hold == nil {
+		deps.Hold = func(string) (func(), error) { return func() {}, nil }
+	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Local{cfg: cfg, idx: deps.Index, log: deps.Log,
-		paths: map[api.StorageID]*Path{}, reserved: map[api.StorageID]int64{}}
-	sf, err := l.readFile()
+	l := &Local{cfg: cfg, deps: deps, log: deps.Log, grown: make(chan struct{}, 1)}
+	dirs, err := l.configured()
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range sf.StoragePaths {
-		if err := l.open(e.Path); err != nil {
-			l.log.Error("storage path cannot be opened; it will be tried again", "path", e.Path, "err", err)
-			l.waiting = append(l.waiting, e.Path)
-		}
+	var wg sync.WaitGroup
+	for _, dir := range dirs {
+		p := &place{dir: dir}
+		l.places = append(l.places, p)
+		wg.Go(func() {
+			if err := l.look(context.Background(), p); err != nil {
+				l.log.Error("storage path cannot be opened; it will be tried again", "path", dir, "err", err)
+			}
+		})
 	}
+	wg.Wait()
 	return l, nil
 }
 
-func (l *Local) readFile() (storageFile, error) {
-	var sf storageFile
-	if l.cfg.File == "" {
-		return sf, nil
-	}
-	if err := readJSON(l.cfg.File, &sf); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return sf, fmt.Errorf("read storage paths: %w", err)
-	}
-	return sf, nil
-}
-
-// open takes the directory into the set without telling the index.
-func (l *Local) open(dir string) error {
-	dir, err := expand(dir)
-	if err != nil {
-		return err
-	}
-	meta, err := ReadMeta(dir)
-	if err != nil {
-		return err
-	}
-	if err := makeTypeDirs(dir); err != nil && meta.Weight > 0 {
-		return err // a path mounted read-only is fine as long as nothing is written to it
-	}
+// look is one look at a directory that was not opened yet.
+func (l *Local) look(ctx context.Context, p *place) error {
+	m, err := breaker.Get(ctx, l.deps.Breaker, p.dir, l.cfg.Limit, func(context.Context) (api.PathMeta, error) { return l.prepare(p.dir) })
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if old, ok := l.paths[meta.ID]; ok && old.Dir != dir {
-		return &api.ErrInvalid{What: "storage path " + dir, Reason: fmt.Sprintf("ID %s is already attached from %s", meta.ID, old.Dir)}
-	}
-	l.paths[meta.ID] = &Path{Meta: meta, Dir: dir}
-	return nil
-}
-
-func expand(dir string) (string, error) {
-	if len(dir) > 1 && dir[:2] == "~/" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", fmt.Errorf("expand %s: %w", dir, err)
+	if err == nil {
+		if other := l.byID(m.ID); other != nil && other != p {
+			err = sameID(p.dir, m.ID, other.dir)
 		}
-		dir = filepath.Join(home, dir[2:])
 	}
-	return filepath.Abs(dir)
-}
-
-// Add takes a directory that has a sectorstore.json into the set, remembers it
-// in storage.json, and tells the index of it and of the files inside.
-func (l *Local) Add(ctx context.Context, dir string) error {
-	dir, err := expand(dir)
+	if err == nil && p.release == nil {
+		p.release, err = l.deps.Hold(p.dir)
+	}
 	if err != nil {
+		p.trouble = plain(err)
 		return err
 	}
-	if err := l.open(dir); err != nil {
-		return err
-	}
-	if err := l.remember(dir); err != nil {
-		return err
-	}
-	meta, err := ReadMeta(dir)
-	if err != nil {
-		return err
-	}
-	if p, ok := l.get(meta.ID); ok {
-		return l.announce(ctx, p)
-	}
+	p.meta, p.opened, p.trouble = m, true, ""
 	return nil
 }
 
-func (l *Local) remember(dir string) error {
-	if l.cfg.File == "" {
+func sameID(dir string, id api.StorageID, other string) error {
+	return &api.ErrInvalid{
+		What:   "storage path " + dir,
+		Reason: fmt.Sprintf("ID %s is already attached from %s, which is well", id, other),
+		Hint:   "one of the two is a copy: give it a sectorstore.json of its own, or detach the other",
+	}
+}
+
+// plain is the text of an error as it is shown in lists: on one line.
+func plain(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// prepare reads who a directory is, and makes what is missing in it.
+func (l *Local) prepare(dir string) (api.PathMeta, error) {
+	m, unknown, err := l.deps.Disk.Meta(dir)
+	if err != nil {
+		return m, err
+	}
+	if len(unknown) > 0 {
+		l.log.Warn("keys of sectorstore.json that mean nothing here are ignored", "path", dir, "keys", unknown)
+	}
+	if l.cfg.ReadOnly || m.Weight == 0 {
+		return m, nil // a path mounted read-only is fine as long as nothing is written to it
+	}
+	if err := l.deps.Disk.Prepare(dir); err != nil {
+		l.log.Warn("the directories of a storage path cannot be made; it is read only", "path", dir, "err", err)
+	}
+	return m, nil
+}
+
+// Release gives the claims on all directories back; the Local is not used after.
+func (l *Local) Release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.places {
+		if p.release != nil {
+			p.release()
+			p.release = nil
+		}
+	}
+}
+
+// byID finds an opened place. The caller holds mu.
+func (l *Local) byID(id api.StorageID) *place {
+	i := slices.IndexFunc(l.places, func(p *place) bool { return p.opened && p.meta.ID == id })
+	if i < 0 {
 		return nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	sf, err := l.readFile()
-	if err != nil {
-		return err
-	}
-	for _, e := range sf.StoragePaths {
-		if have, err := expand(e.Path); err == nil && have == dir {
-			return nil
-		}
-	}
-	sf.StoragePaths = append(sf.StoragePaths, storageEntry{Path: dir})
-	b, err := marshalIndent(sf)
-	if err != nil {
-		return err
-	}
-	return durable.WriteFile(l.cfg.File, b, 0o644)
+	return l.places[i]
 }
 
 // Dir is the directory of a path, if this process has it.
 func (l *Local) Dir(id api.StorageID) (string, bool) {
-	p, ok := l.get(id)
-	return p.Dir, ok
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.byID(id)
+	if p == nil {
+		return "", false
+	}
+	return p.dir, true
 }
 
-// Paths lists the paths of this process, by ID.
+// Paths lists the paths of this process, by ID, also those that are not well now.
 func (l *Local) Paths() []Path {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	out := make([]Path, 0, len(l.paths))
-	for _, p := range l.paths {
-		out = append(out, *p)
+	out := make([]Path, 0, len(l.places))
+	for _, p := range l.places {
+		if p.opened {
+			out = append(out, p.path())
+		}
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Meta.ID < out[j].Meta.ID })
+	slices.SortFunc(out, func(a, b Path) int { return strings.Compare(string(a.Meta.ID), string(b.Meta.ID)) })
 	return out
-}
-
-// Unopened lists the configured directories that were not opened since this process
-// started. A path that was opened once and hangs or is gone now is not among them.
-func (l *Local) Unopened() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.waiting)
 }
 
 // IDs lists the identities of Paths.
@@ -214,93 +213,40 @@ func (l *Local) IDs() []api.StorageID {
 	return out
 }
 
-func (l *Local) get(id api.StorageID) (Path, bool) {
+// Unopened lists the configured directories that were not opened since this process
+// started. A path that was opened once and hangs or is gone now is not among them.
+func (l *Local) Unopened() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p, ok := l.paths[id]
-	if !ok {
-		return Path{}, false
-	}
-	return *p, true
-}
-
-// FilePath is where a file of one kind of a sector is or would be.
-func (p Path) FilePath(s abi.SectorID, t api.FileType) string {
-	return filepath.Join(p.Dir, t.String(), api.SectorName(s))
-}
-
-// TempPath is where a file lies while it is fetched, before it is renamed to
-// FilePath. It is on the same file system and ignored by everything that lists
-// sectors. What lies there is believed to be a part of the file, so nothing else
-// may use the name.
-func (p Path) TempPath(s abi.SectorID, t api.FileType) (string, error) {
-	return p.inFlight(s, t, "")
-}
-
-// madeSuffix makes the name of a file that is computed here.
-const madeSuffix = ".made"
-
-// MadePath is where a file lies while it is computed or copied here. It may have
-// its full length long before it is whole.
-func (p Path) MadePath(s abi.SectorID, t api.FileType) (string, error) {
-	return p.inFlight(s, t, madeSuffix)
-}
-
-// Made lists the sectors of which a file of one kind lies at MadePath.
-func (p Path) Made(t api.FileType) []abi.SectorID {
-	entries, err := os.ReadDir(filepath.Join(p.Dir, t.String(), tempDir))
-	if err != nil {
-		return nil // nothing was made here, or nothing can be read
-	}
-	var out []abi.SectorID
-	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), madeSuffix); ok {
-			if id, err := api.ParseSectorName(name); err == nil {
-				out = append(out, id)
-			}
+	out := []string{}
+	for _, p := range l.places {
+		if !p.opened {
+			out = append(out, p.dir)
 		}
 	}
 	return out
 }
 
-func (p Path) inFlight(s abi.SectorID, t api.FileType, suffix string) (string, error) {
-	dir := filepath.Join(p.Dir, t.String(), tempDir)
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as the type directories
-		return "", fmt.Errorf("create %s: %w", dir, err)
-	}
-	return filepath.Join(dir, api.SectorName(s)+suffix), nil
+// Trouble is a directory of this process that is not as it should be.
+type Trouble struct {
+	ID  api.StorageID // empty: not opened yet
+	Dir string
+	Err string // why it cannot be read, or why nothing new can be written
 }
 
-// Publish renames what was fetched to TempPath to FilePath, replacing what is
-// there.
-func (p Path) Publish(s abi.SectorID, t api.FileType) error { return p.publish(s, t, "") }
-
-// PublishMade is Publish of what was made at MadePath.
-func (p Path) PublishMade(s abi.SectorID, t api.FileType) error { return p.publish(s, t, madeSuffix) }
-
-func (p Path) publish(s abi.SectorID, t api.FileType, suffix string) error {
-	tmp, err := p.inFlight(s, t, suffix)
-	if err != nil {
-		return err
-	}
-	final := p.FilePath(s, t)
-	if t&(api.FileCache|api.FileUpdateCache) != 0 {
-		if err := os.RemoveAll(final); err != nil { // a directory cannot be renamed over another
-			return fmt.Errorf("replace %s: %w", final, err)
+// Troubles lists the directories that are not well.
+func (l *Local) Troubles() []Trouble {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []Trouble
+	for _, p := range l.places {
+		err := p.trouble
+		if err == "" {
+			err = p.unwritable
+		}
+		if err != "" {
+			out = append(out, Trouble{ID: p.meta.ID, Dir: p.dir, Err: err})
 		}
 	}
-	if err := os.Rename(tmp, final); err != nil {
-		return fmt.Errorf("publish %s: %w", final, err)
-	}
-	return SyncDir(filepath.Dir(final))
-}
-
-// Find gives the local path that holds a file of one kind of a sector.
-func (l *Local) Find(s abi.SectorID, t api.FileType) (Path, bool) {
-	for _, p := range l.Paths() {
-		if _, err := os.Stat(p.FilePath(s, t)); err == nil {
-			return p, true
-		}
-	}
-	return Path{}, false
+	return out
 }

@@ -9,7 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
 
+	"github.com/filecoin-project/go-address"
 	"github.com/google/uuid"
 
 	"quarry/api"
@@ -65,14 +69,63 @@ func makeTypeDirs(dir string) error {
 // ReadMeta reads the identity of the path at dir. A directory without one gives
 // an error that errors.Is fs.ErrNotExist.
 func ReadMeta(dir string) (api.PathMeta, error) {
-	var m api.PathMeta
-	if err := readJSON(filepath.Join(dir, MetaFile), &m); err != nil {
-		return m, fmt.Errorf("storage path %s: %w (write one with storage attach --init)", dir, err)
+	m, _, err := readMeta(dir)
+	return m, err
+}
+
+// readMeta also names the keys that mean nothing here.
+func readMeta(dir string) (m api.PathMeta, unknown []string, err error) {
+	name := filepath.Join(dir, MetaFile)
+	if err := readJSON(name, &m); err != nil {
+		return m, nil, fmt.Errorf("storage path %s: %w (write one with storage attach --init)", dir, err)
 	}
 	if m.ID == "" {
-		return m, &api.ErrInvalid{What: "storage path " + dir, Reason: MetaFile + " has no ID"}
+		return m, nil, &api.ErrInvalid{What: "storage path " + dir, Reason: MetaFile + " has no ID"}
 	}
-	return m, nil
+	for _, list := range [][]string{m.AllowTypes, m.DenyTypes} {
+		for _, t := range list {
+			if _, err := api.ParseFileType(t); err != nil {
+				return m, nil, &api.ErrInvalid{
+					What:   "storage path " + dir,
+					Reason: fmt.Sprintf("%s names the kind of file %q", MetaFile, t),
+					Hint:   "kinds are unsealed, sealed, cache, update and update-cache",
+				}
+			}
+		}
+	}
+	for _, list := range [][]string{m.AllowMiners, m.DenyMiners} {
+		for _, a := range list {
+			if id, err := address.NewFromString(a); err != nil || id.Protocol() != address.ID {
+				return m, nil, &api.ErrInvalid{
+					What:   "storage path " + dir,
+					Reason: fmt.Sprintf("%s names the miner %q", MetaFile, a),
+					Hint:   "miners are named by their ID address, such as f01000",
+				}
+			}
+		}
+	}
+	unknown, err = unknownKeys(name)
+	return m, unknown, err
+}
+
+// unknownKeys lists the keys of a sectorstore.json that PathMeta does not have.
+func unknownKeys(name string) ([]string, error) {
+	var keys map[string]json.RawMessage
+	if err := readJSON(name, &keys); err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for f := range reflect.TypeFor[api.PathMeta]().Fields() {
+		known[strings.ToLower(f.Name)] = true
+	}
+	var out []string
+	for k := range keys {
+		if !known[strings.ToLower(k)] {
+			out = append(out, k)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
 }
 
 func readJSON(name string, out any) error {

@@ -24,11 +24,14 @@ type recorder struct {
 	mu       sync.Mutex
 	attached map[api.StorageID]int
 	declared map[api.SectorFile]int
+	health   map[api.StorageID]api.PathHealth
+	detached []api.StorageID
+	batches  int
 	refuse   error // of declarations
 }
 
 func newRecorder() *recorder {
-	return &recorder{attached: map[api.StorageID]int{}, declared: map[api.SectorFile]int{}}
+	return &recorder{attached: map[api.StorageID]int{}, declared: map[api.SectorFile]int{}, health: map[api.StorageID]api.PathHealth{}}
 }
 
 func (r *recorder) StorageAttach(_ context.Context, p api.PathMeta, _ string, _ api.FsStat) error {
@@ -38,20 +41,33 @@ func (r *recorder) StorageAttach(_ context.Context, p api.PathMeta, _ string, _ 
 	return nil
 }
 
-func (r *recorder) StorageDetach(context.Context, api.StorageID, string) error { return nil }
-
-func (r *recorder) StorageReportHealth(_ context.Context, id api.StorageID, _ api.FsStat, _ string) error {
+func (r *recorder) StorageDetach(_ context.Context, id api.StorageID, _ string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.attached[id] == 0 {
+	r.detached = append(r.detached, id)
+	return nil
+}
+
+func (r *recorder) StorageReportHealth(_ context.Context, h api.PathHealth) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.attached[h.Storage] == 0 {
 		return &api.ErrNotFound{What: "path"}
 	}
+	r.health[h.Storage] = h
 	return nil
+}
+
+func (r *recorder) of(id api.StorageID) api.PathHealth {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.health[id]
 }
 
 func (r *recorder) StorageDeclareSectors(_ context.Context, files []api.SectorFile) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.batches++
 	for _, f := range files {
 		r.declared[f]++
 	}
@@ -120,16 +136,11 @@ func TestIndexRestarts(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "sealed", "stray.txt"), nil, 0o600))
 		want := api.SectorFile{Sector: sector, Type: api.FileSealed, Storage: "p", Primary: true}
 
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- l.Run(ctx) }()
-		synctest.Wait()
+		run(t, l)
 		require.True(t, idx.knows(want))
 		idx.forget()
 		time.Sleep(11 * time.Second)
 		require.True(t, idx.knows(want))
-		cancel()
-		require.NoError(t, <-done)
 		require.Len(t, idx.declared, 1, "the stray is left alone")
 	})
 }
@@ -150,15 +161,23 @@ func TestMarketsMayNotDeclare(t *testing.T) {
 func TestMissingDiskComesBack(t *testing.T) {
 	base := t.TempDir()
 	dir, file := filepath.Join(base, "p"), filepath.Join(base, "storage.json")
-	require.NoError(t, os.WriteFile(file, []byte(`{"StoragePaths":[{"Path":"`+dir+`"}]}`), 0o600))
-	l, err := Open(Config{File: file}, Deps{Index: newRecorder()})
-	require.NoError(t, err, "a disk that is not mounted must not stop the process")
-	require.Empty(t, l.Paths())
-	require.NoError(t, InitDir(dir, api.PathMeta{ID: "p"}))
-	l.retryWaiting()
-	require.Len(t, l.Paths(), 1)
+	require.NoError(t, os.WriteFile(file, []byte(`{"StoragePaths":[{"Path":"p"}]}`), 0o600))
+	synctest.Test(t, func(t *testing.T) {
+		l, err := Open(Config{File: file}, Deps{Index: newRecorder()})
+		require.NoError(t, err, "a disk that is not mounted must not stop the process")
+		require.Empty(t, l.Paths())
+		require.Equal(t, []string{dir}, l.Unopened(), "a relative path is relative to the file")
+		require.Len(t, l.Troubles(), 1)
+		require.Contains(t, l.Troubles()[0].Err, "no such file")
+		run(t, l)
+		require.NoError(t, InitDir(dir, api.PathMeta{ID: "p"}))
+		time.Sleep(11 * time.Second)
+		require.Len(t, l.Paths(), 1)
+		require.Empty(t, l.Unopened())
+		require.Empty(t, l.Troubles())
+	})
 	require.NoError(t, os.WriteFile(file, []byte(`{`), 0o600))
-	_, err = Open(Config{File: file}, Deps{Index: newRecorder()})
+	_, err := Open(Config{File: file}, Deps{Index: newRecorder()})
 	require.Error(t, err)
 }
 
@@ -181,18 +200,18 @@ func TestSpace(t *testing.T) {
 	require.NoError(t, l.Add(t.Context(), seal))
 	require.NoError(t, l.Add(t.Context(), store))
 
-	p, release, err := l.Alloc("x", 600<<10, true)
+	p, release, err := l.Alloc(t.Context(), Want{What: "x", Need: 600 << 10, Sealing: true})
 	require.NoError(t, err)
 	require.Equal(t, api.StorageID("seal"), p.Meta.ID)
 	var full *api.ErrNoSpace
-	_, _, err = l.Alloc("y", 600<<10, true)
+	_, _, err = l.Alloc(t.Context(), Want{What: "y", Need: 600 << 10, Sealing: true})
 	require.ErrorAs(t, err, &full, "the first reservation counts")
 	release()
 	release()
-	_, release, err = l.Alloc("y", 600<<10, true)
+	_, release, err = l.Alloc(t.Context(), Want{What: "y", Need: 600 << 10, Sealing: true})
 	require.NoError(t, err)
 	release()
-	_, _, err = l.Alloc("z", 1, false)
+	_, _, err = l.Alloc(t.Context(), Want{What: "z", Need: 1})
 	require.ErrorAs(t, err, &full, "weight 0 takes no new files")
 	require.Equal(t, uint64(2048*151/10), Need(api.FileCache|api.FileSealed, 2048, true))
 	require.Equal(t, uint64(2048*11/10), Need(api.FileCache|api.FileSealed, 2048, false))
@@ -219,14 +238,14 @@ func TestPublishAndRemove(t *testing.T) {
 		require.NoError(t, f.Close())
 		require.NoError(t, p.Publish(sector, api.FileCache))
 	}
-	_, found := l.Find(sector, api.FileCache)
+	_, found := l.Find(t.Context(), sector, api.FileCache)
 	require.True(t, found)
 	require.NoError(t, l.Remove(t.Context(), sector, api.FileCache, "p"))
-	_, found = l.Find(sector, api.FileCache)
+	_, found = l.Find(t.Context(), sector, api.FileCache)
 	require.True(t, found, "kept")
 	require.NoError(t, l.Remove(t.Context(), sector, api.FileCache))
 	require.NoError(t, l.Remove(t.Context(), sector, api.FileCache))
-	_, found = l.Find(sector, api.FileCache)
+	_, found = l.Find(t.Context(), sector, api.FileCache)
 	require.False(t, found)
 }
 
@@ -242,4 +261,17 @@ func TestCacheDirNames(t *testing.T) {
 	require.NoError(t, c.Remove("missing"))
 	_, err := c.Open("missing")
 	require.True(t, errors.Is(err, os.ErrNotExist))
+}
+
+// run looks after the paths for the length of a test, from a settled start.
+func run(t *testing.T, l *Local) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+	synctest.Wait()
 }

@@ -62,9 +62,9 @@ func TestTwoCoresComputeTwoThings(t *testing.T) {
 
 func TestGroth16NeedsItsMemory(t *testing.T) {
 	for p, want := range map[abi.RegisteredSealProof]uint64{
-		abi.RegisteredSealProof_StackedDrg2KiBV1_1: 2 * gib, abi.RegisteredSealProof_StackedDrg8MiBV1_1: 4 * gib,
-		abi.RegisteredSealProof_StackedDrg512MiBV1_1: 17 * gib, abi.RegisteredSealProof_StackedDrg32GiBV1_1: 34 * gib,
-		abi.RegisteredSealProof_StackedDrg64GiBV1_1: 34 * gib,
+		abi.RegisteredSealProof_StackedDrg2KiBV1_1: 2 << 30, abi.RegisteredSealProof_StackedDrg8MiBV1_1: 4 << 30,
+		abi.RegisteredSealProof_StackedDrg512MiBV1_1: 17 << 30, abi.RegisteredSealProof_StackedDrg32GiBV1_1: 34 << 30,
+		abi.RegisteredSealProof_StackedDrg64GiBV1_1: 34 << 30,
 	} {
 		need, err := Needs(api.TaskCommit2, p)
 		require.NoError(t, err)

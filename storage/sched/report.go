@@ -13,7 +13,7 @@ import (
 // Limits of what workers say.
 const (
 	maxStage   = 200      // bytes of a stage
-	maxFailure = 16 << 10 // bytes of a failure's text
+	maxFailure = 16 << 10 // bytes of a failure's text, and of its typed error
 )
 
 // Progress keeps a claim; *api.ErrLeaseLost means stop, and keep the files.
@@ -162,6 +162,9 @@ func (s *Scheduler) Done(ctx context.Context, r api.TaskReport) error {
 	if r.Failure != nil {
 		f := *r.Failure
 		f.Text = f.Text[:min(len(f.Text), maxFailure)]
+		if len(f.Detail) > maxFailure {
+			f.Code, f.Detail = 0, nil // the text says what is left of it
+		}
 		r.Failure = &f
 	}
 	t, err := s.find(r.Task)

@@ -18,11 +18,7 @@ type Resources struct {
 	Count    int    // tasks
 }
 
-const (
-	kib = 1 << 10
-	mib = 1 << 20
-	gib = 1 << 30
-)
+const mib = 1 << 20
 
 // What a process takes beside the working set of a task: heap not collected yet,
 // and large pages that are only partly filled (measured with 512 MiB sectors).
@@ -81,7 +77,7 @@ func memoryOf(t api.TaskType, p abi.RegisteredSealProof, size abi.SectorSize) (u
 // collector lets the heap grow to that. Parameters are mapped; what the
 // system keeps of them in memory is not counted, it gives that back.
 var groth16Memory = map[abi.SectorSize]uint64{
-	2 * kib: 2 * gib, 8 * mib: 4 * gib, 512 * mib: 17 * gib, 32 * gib: 34 * gib, 64 * gib: 34 * gib,
+	2 << 10: 2 << 30, 8 << 20: 4 << 30, 512 << 20: 17 << 30, 32 << 30: 34 << 30, 64 << 30: 34 << 30,
 }
 
 // Needs is what one task takes; *api.ErrInvalid for a task type or seal proof

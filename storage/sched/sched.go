@@ -71,7 +71,7 @@ type Scheduler struct {
 	sectors map[api.SectorRef]*sector
 	workers map[api.UUID]*worker
 	alive   *holder.Register // which process each worker is
-	changed chan struct{} // closed and replaced when a waiting claim should look again
+	changed chan struct{}    // closed and replaced when a waiting claim should look again
 }
 
 // sector is a sector with something to do: one task of it runs at a time.

@@ -5,7 +5,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"quarry/api"
@@ -65,13 +68,9 @@ func (s *Scheduler) Wait(ctx context.Context, id api.UUID) (api.TaskStatus, erro
 
 // List pages through all tasks in the order of their submission.
 func (s *Scheduler) List(ctx context.Context, cursor string, limit int) ([]api.TaskStatus, string, error) {
-	from := uint64(0)
-	if cursor != "" {
-		after := uint64(0)
-		if _, err := fmt.Sscanf(cursor, "t%d", &after); err != nil {
-			return nil, "", &api.ErrInvalid{What: "cursor", Reason: "it was not given out by this method", Hint: "start with an empty cursor"}
-		}
-		from = after + 1
+	from, err := parseCursor(cursor)
+	if err != nil {
+		return nil, "", err
 	}
 	if limit <= 0 || limit > maxPage {
 		limit = maxPage
@@ -87,7 +86,23 @@ func (s *Scheduler) List(ctx context.Context, cursor string, limit int) ([]api.T
 	if len(rest) <= limit {
 		return out, "", nil
 	}
-	return out, fmt.Sprintf("t%d", rest[limit-1].Seq), nil
+	return out, formatCursor(rest[limit-1].Seq), nil
+}
+
+// formatCursor names the last task of a page.
+func formatCursor(seq uint64) string { return fmt.Sprintf("t%d", seq) }
+
+// parseCursor gives the number of the first task of the page that a cursor asks
+// for; *api.ErrInvalid for anything that formatCursor does not write.
+func parseCursor(cursor string) (from uint64, err error) {
+	if cursor == "" {
+		return 0, nil
+	}
+	after, err := strconv.ParseUint(strings.TrimPrefix(cursor, "t"), 10, 64)
+	if err != nil || formatCursor(after) != cursor || after == math.MaxUint64 {
+		return 0, &api.ErrInvalid{What: "cursor", Reason: "it was not given out by this method", Hint: "start with an empty cursor"}
+	}
+	return after + 1, nil
 }
 
 // Workers lists those heard of lately.

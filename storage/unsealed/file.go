@@ -1,6 +1,7 @@
 package unsealed
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -95,6 +96,9 @@ func OpenAny(path string) (*File, error) {
 	}
 	return nil, fmt.Errorf("unsealed file %s: %w", path, ErrDamaged)
 }
+
+// SameRanges tells whether both files have the same record of ranges.
+func (u *File) SameRanges(o *File) bool { return bytes.Equal(u.runs, o.runs) }
 
 // Size is the sector size in padded bytes.
 func (u *File) Size() int64 { return u.size }

@@ -1,10 +1,11 @@
-// Package worker does sealing tasks: it asks the private node for one, does it
-// over the files on its own storage paths (fetching what it lacks), and reports.
+// Package worker is a process that does sealing tasks: package engine, which
+// gets them from the private node and brings the results back, with package
+// tasks, which does them over the files on this process's storage paths.
 //
-// A finished result is in the worker's own store before it is reported and
-// stays there until the report was acknowledged, so neither side loses work by
-// restarting. What a task writes appears under its final name by rename and
-// after a sync; doing a task again after a crash gives the same files.
+// Neither side loses work by restarting or by being away. A finished result is in
+// the worker's own store before it is reported and stays there until the report
+// was acknowledged; what a stopped task had written is gone on with. Losing
+// contact with the private node stops nothing and deletes nothing.
 //
 // The package makes no decisions about sectors and never talks to the chain.
 package worker

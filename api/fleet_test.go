@@ -1,0 +1,85 @@
+package api
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+)
+
+// What workers and node say to each other, byte by byte: a worker may be of
+// another version than its node.
+func TestFormOfTheFleet(t *testing.T) {
+	id := uuid.MustParse("00000000-0000-0000-0000-000000000001")
+	const one = `"00000000-0000-0000-0000-000000000001"`
+	for want, v := range map[string]any{
+		`{"ID":` + one + `,"Session":` + one + `,"Hostname":"h","TaskTypes":["C2"],"MemBytes":18446744073709551615,"CPUs":2,"GPUs":null,"Paths":["p"],"URL":"u","PID":3,"Place":"l"}`: WorkerInfo{
+			ID:        id,
+			Session:   id,
+			Hostname:  "h",
+			TaskTypes: []TaskType{TaskCommit2},
+			MemBytes:  1<<64 - 1,
+			CPUs:      2,
+			Paths:     []StorageID{"p"},
+			URL:       "u",
+			PID:       3,
+			Place:     "l",
+		},
+		`{"Task":` + one + `,"Attempt":3}`: HeldTask{Task: id, Attempt: 3},
+		`{"Worker":` + one + `,"Task":` + one + `,"Attempt":3,"Stage":"s","Percent":1.5,"Spent":1000000000,"Computed":true}`: TaskProgress{
+			Worker:   id,
+			Task:     id,
+			Attempt:  3,
+			Stage:    "s",
+			Percent:  1.5,
+			Spent:    time.Second,
+			Computed: true,
+		},
+		`{"Attempt":3,"Lease":900000000000}`: TaskClaim{Attempt: 3, Lease: 15 * time.Minute},
+		`{"Worker":` + one + `,"Task":` + one + `,"Attempt":3,"Result":{"a":1},"Failure":null}`: TaskReport{
+			Worker:  id,
+			Task:    id,
+			Attempt: 3,
+			Result:  json.RawMessage(`{"a":1}`),
+		},
+		`{"Worker":` + one + `,"Task":` + one + `,"Attempt":3,"Result":null,"Failure":{"Text":"t"}}`: TaskReport{
+			Worker:  id,
+			Task:    id,
+			Attempt: 3,
+			Failure: &Failure{Text: "t"},
+		},
+	} {
+		got, err := json.Marshal(v)
+		require.NoError(t, err)
+		require.JSONEq(t, want, string(got))
+	}
+}
+
+// What the token of a role carries, and nothing else.
+func TestRolesCarryJustWhatTheyNeed(t *testing.T) {
+	for role, want := range map[Role][]Permission{
+		RoleMarketsPeer: {PermRead, PermSealingPeer, PermStorageRead},
+		RoleWorker:      {PermRead, PermStorageRead, PermWorker},
+	} {
+		got, ok := RolePermissions(role)
+		require.True(t, ok)
+		require.Equal(t, want, got)
+	}
+	got, ok := RolePermissions("admin")
+	require.False(t, ok)
+	require.Nil(t, got)
+	for word, want := range map[Permission][]Permission{
+		PermRead:   {"read"},
+		PermWrite:  {"read", "write"},
+		PermSign:   {"read", "write", "sign"},
+		PermAdmin:  {"read", "write", "sign", "admin", "sealing-peer", "storage-read", "worker", "tasks", "prove"},
+		PermWorker: nil,
+		"":         nil,
+	} {
+		require.Equal(t, want, ClassicPermissions(word), word)
+	}
+	ClassicPermissions(PermAdmin)[0] = "spoiled"
+	require.Equal(t, PermRead, AllPermissions[0])
+}

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"quarry/api"
+)
+
+// definite tells whether an answer of the private node settles the matter.
+// Everything else is waited out: no answer, a late one, a node that starts or is
+// overloaded, a full disk there, a token that it does not know today.
+func definite(err error) bool {
+	_, typed := api.Typed(err)
+	switch typed.(type) { //nolint:errorlint // Typed has unwrapped it
+	case *api.ErrInvalid, *api.ErrNotFound, *api.ErrLeaseLost, *api.ErrPieceMismatch, *api.ErrUnsupportedProof:
+		return true
+	}
+	return false
+}
+
+func isLeaseLost(err error) bool {
+	var lost *api.ErrLeaseLost
+	return errors.As(err, &lost)
+}
+
+// outage is a time without answers. It is told when it begins and when it ends.
+type outage struct {
+	log   *slog.Logger
+	what  string // what cannot be done
+	since time.Time
+	next  time.Duration
+}
+
+// failed notes an attempt without an answer, and says how long to wait before
+// the next one.
+func (o *outage) failed(err error, first, most time.Duration) time.Duration {
+	if o.since.IsZero() {
+		o.since, o.next = time.Now(), first
+		o.log.Warn("waits for the private node: "+o.what+"; it is tried again until it is answered, and nothing is lost meanwhile", "err", err)
+	}
+	wait := min(o.next, most)
+	o.next = min(2*o.next, most)
+	return wait
+}
+
+// over notes an answer.
+func (o *outage) over() {
+	if !o.since.IsZero() {
+		o.log.Info("the private node answers again: "+o.what, "after", time.Since(o.since).Round(time.Second))
+	}
+	o.since = time.Time{}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// ask calls until the answer is definite or ctx ended. waiting is told when
+// waiting begins and ends.
+func (e *Engine) ask(ctx context.Context, what string, waiting func(bool), call func(context.Context) error) error {
+	o := outage{log: e.log, what: what}
+	for {
+		err := e.once(ctx, call)
+		if err == nil || definite(err) {
+			o.over()
+			waiting(false)
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		waiting(true)
+		sleep(ctx, o.failed(err, e.cfg.Retry, e.cfg.RetryMax))
+	}
+}
+
+// once is one call under a time limit.
+func (e *Engine) once(ctx context.Context, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTime)
+	defer cancel()
+	return call(ctx)
+}
