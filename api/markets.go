@@ -62,6 +62,7 @@ type DealInfo struct {
 	OnChainActive     bool
 	SectorStartEpoch  abi.ChainEpoch // -1 until active
 	FastRetrieval     bool
+	IndexNote         string `json:",omitempty"` // what of the payload cannot be retrieved by CID, and why
 	Created           time.Time
 	Updated           time.Time
 	Log               []DealLogEntry `json:",omitempty"`
@@ -92,8 +93,9 @@ type PieceRecord struct {
 	Payload  uint64 // bytes, 0 when unknown
 	Deals    []UUID
 	Sectors  []PiecePlacement
-	Blocks   int // indexed blocks, -1 when not indexed
-	IndexErr string
+	Blocks   int    // indexed blocks, -1 when not indexed
+	IndexErr string // what of the payload is not as it should be
+	Wrong    int    `json:",omitempty"` // blocks found wrong when they were read, since the last indexing
 }
 
 // Markets is the deal making and retrieval subsystem.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 
-	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/namespace"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -80,10 +79,15 @@ func (m *Markets) build(ctx context.Context) (err error) {
 	if m.deals, err = deals.New(deals.Config{Policy: cfg.policy(), StagingDir: cfg.StagingDir, StagedBaseURL: cfg.StagedBaseURL,
 		Transfers: cfg.Transfers, CommP: cfg.CommP, PollEpochs: cfg.PollEpochs},
 		deals.Deps{Store: m.store, Chain: d.Chain, Heads: d.Heads, Publisher: m.publisher, Sealing: d.Sealing, Index: m.pieces,
-			Fetcher: m.fetcher, Ask: m.asks.Get, Log: d.Log}); err != nil {
+			Fetcher: m.fetcher, Ask: m.asks.Get, Indexed: m.pieces.Get, Log: d.Log}); err != nil {
 		return err
 	}
-	m.retrieval, err = retrieve.New(retrieve.Config{MaxRequests: cfg.MaxRetrievals}, retrieve.Deps{Find: m.pieces, Source: m, Log: d.Log})
+	m.retrieval, err = retrieve.New(retrieve.Config{MaxRequests: cfg.MaxRetrievals}, retrieve.Deps{
+		Find:   m.pieces,
+		Source: m,
+		Blame:  m,
+		Log:    d.Log,
+	})
 	return err
 }
 
@@ -135,27 +139,4 @@ func (m *Markets) handlers() map[string]mnet.Handler {
 			return &resp, nil
 		},
 	}
-}
-
-// OpenPiece opens a piece's payload: a staged file while there is one, else an
-// unsealed copy, else, where the operator allows it, one unsealed for this.
-func (m *Markets) OpenPiece(ctx context.Context, piece cid.Cid) (retrieve.Payload, error) {
-	rec, err := m.pieces.Get(ctx, piece)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range rec.Deals {
-		if f, err := openStaged(m.deals.StagedPath(id), rec.Payload); err == nil {
-			return f, nil
-		}
-	}
-	var last error = &api.ErrNotFound{What: "a readable copy of piece " + piece.String()}
-	for _, at := range rec.Sectors {
-		if p, err := m.openSector(ctx, rec, at); err == nil {
-			return p, nil
-		} else { //nolint:revive // the error is kept for the end
-			last = err
-		}
-	}
-	return nil, last
 }

@@ -56,7 +56,7 @@ func printDeals(w io.Writer, all []api.DealInfo) {
 			sector = sectorOf(d.Placement.Sector)
 		}
 		received := humanize.IBytes(d.Received) + " of " + humanize.IBytes(d.TransferSize)
-		t.AppendRow([]any{d.UUID, chainDeal(d), d.Checkpoint, received, sector, d.SealingState, d.Err})
+		t.AppendRow([]any{d.UUID, chainDeal(d), d.Checkpoint, received, sector, d.SealingState, dealNote(d)})
 	}
 	t.Render()
 }
@@ -119,6 +119,7 @@ func printDeal(w io.Writer, d api.DealInfo) {
 		fmt.Fprintf(w, "error:      %s (retry: %s)\n", d.Err, d.Retry)
 		fmt.Fprintf(w, "what to do: %s\n", dealAdvice(d))
 	}
+	printIndexNote(w, d)
 	for _, l := range d.Log {
 		fmt.Fprintf(w, "%s  %s\n", l.Time.Format(time.RFC3339), l.Message)
 	}

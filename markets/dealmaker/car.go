@@ -17,6 +17,7 @@ import (
 	"github.com/ipfs/boxo/ipld/unixfs/importer/balanced"
 	"github.com/ipfs/boxo/ipld/unixfs/importer/helpers"
 	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
 	car "github.com/ipld/go-car/v2"
 	"github.com/ipld/go-car/v2/blockstore"
 	"github.com/multiformats/go-multihash"
@@ -144,47 +145,89 @@ func Unpack(ctx context.Context, r io.Reader, root cid.Cid, out string, progress
 		return 0, err
 	}
 	defer store.Discard()
-	total, err := copyBlocks(ctx, r, store, progress)
+	got, err := copyBlocks(ctx, r, store, progress)
 	if err != nil {
-		return total, err
+		return got.bytes, lacking(ctx, root, got, err)
 	}
 	dag := merkledag.NewDAGService(bs.New(store, nil))
+	if err := writeContent(ctx, dag, root, filepath.Join(dir, "out")); err != nil {
+		if gap := missing(ctx, dag, root); gap != nil {
+			err = lacking(ctx, root, got, gap)
+		}
+		return got.bytes, err
+	}
+	return got.bytes, os.Rename(filepath.Join(dir, "out"), out)
+}
+
+func writeContent(ctx context.Context, dag ipld.DAGService, root cid.Cid, out string) error {
 	node, err := dag.Get(ctx, root)
 	if err != nil {
-		return total, fmt.Errorf("the answer lacks the root %s: %w", root, err)
+		return fmt.Errorf("read the root %s: %w", root, err)
 	}
 	file, err := unixfile.NewUnixfsFile(ctx, dag, node)
 	if err != nil {
-		return total, fmt.Errorf("read %s as UnixFS: %w", root, err)
+		return fmt.Errorf("read %s as UnixFS: %w", root, err)
 	}
 	defer file.Close()
-	tmp := filepath.Join(dir, "out")
-	if err := files.WriteTo(file, tmp); err != nil {
-		return total, fmt.Errorf("write content of %s: %w", root, err)
+	if err := files.WriteTo(file, out); err != nil {
+		return fmt.Errorf("write content of %s: %w", root, err)
 	}
-	return total, os.Rename(tmp, out)
+	return nil
 }
 
-func copyBlocks(ctx context.Context, r io.Reader, store *blockstore.ReadWrite, progress func(n int)) (uint64, error) {
-	br, err := car.NewBlockReader(r) // hashes every block
-	if err != nil {
-		return 0, fmt.Errorf("the answer is not a CAR: %w", err)
+// missing looks for the first block below root that dag lacks; nil when it has
+// them all, or cannot tell.
+func missing(ctx context.Context, dag ipld.DAGService, root cid.Cid) error {
+	seen := cid.NewSet()
+	err := merkledag.Walk(ctx, merkledag.GetLinksDirect(dag), root, seen.Visit)
+	if !ipld.IsNotFound(err) {
+		return nil
 	}
-	var total uint64
+	return err
+}
+
+// received is how much of an answer has come.
+type received struct {
+	blocks int
+	bytes  uint64
+}
+
+// errWrongBytes says that a provider sent bytes that are not those of their CID.
+var errWrongBytes = errors.New("the provider sent other bytes than their CID says")
+
+// errNoCAR says that an answer is none from its first byte.
+var errNoCAR = errors.New("the answer is not a CAR")
+
+func copyBlocks(ctx context.Context, r io.Reader, store *blockstore.ReadWrite, progress func(n int)) (received, error) {
+	var got received
+	br, err := car.NewBlockReader(r, car.WithTrustedCAR(true)) // every block is hashed below
+	if err != nil {
+		return got, fmt.Errorf("%w: %w", errNoCAR, err)
+	}
 	for {
 		blk, err := br.Next()
 		if errors.Is(err, io.EOF) {
-			return total, nil
+			return got, nil
 		}
 		if err != nil {
-			return total, fmt.Errorf("read block after %d bytes: %w", total, err)
+			return got, fmt.Errorf("read block after %d bytes: %w", got.bytes, err)
+		}
+		if sum, err := blk.Cid().Prefix().Sum(blk.RawData()); err != nil || !sum.Equals(blk.Cid()) {
+			return got, fmt.Errorf("%w: block %s", errWrongBytes, blk.Cid())
 		}
 		if err := store.Put(ctx, blk); err != nil {
-			return total, err
+			return got, &storeError{err}
 		}
-		total += uint64(len(blk.RawData()))
+		got.blocks++
+		got.bytes += uint64(len(blk.RawData()))
 		if progress != nil {
 			progress(len(blk.RawData()))
 		}
 	}
 }
+
+// storeError is a trouble with our own disk.
+type storeError struct{ err error }
+
+func (e *storeError) Error() string { return "keep the blocks that came: " + e.err.Error() }
+func (e *storeError) Unwrap() error { return e.err }

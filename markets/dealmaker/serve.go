@@ -1,7 +1,6 @@
 package dealmaker
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -10,8 +9,6 @@ import (
 	"net/http"
 	"os"
 	"time"
-
-	"github.com/ipfs/go-cid"
 )
 
 // FileServer serves one payload at a secret URL until closed.
@@ -64,23 +61,4 @@ func (s *FileServer) Close() error {
 		return e
 	}
 	return err
-}
-
-// Retrieve fetches root from a trustless gateway at base and writes it to out.
-// Every block is verified.
-func Retrieve(ctx context.Context, client *http.Client, base string, root cid.Cid, out string, progress func(n int)) (uint64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/ipfs/"+root.String()+"?format=car&dag-scope=all", nil)
-	if err != nil {
-		return 0, err
-	}
-	req.Header.Set("Accept", "application/vnd.ipld.car;version=1;order=dfs;dups=n")
-	resp, err := client.Do(req)
-	if err != nil {
-		return 0, fmt.Errorf("retrieve %s: %w", root, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("retrieve %s from %s: %s", root, base, resp.Status)
-	}
-	return Unpack(ctx, resp.Body, root, out, progress)
 }

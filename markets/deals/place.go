@@ -221,7 +221,7 @@ func (p *Provider) index(ctx context.Context, rec *Record, prop market.DealPropo
 	if err != nil {
 		return err
 	}
-	return p.reach(ctx, rec, api.DealIndexed, func(*Record) {})
+	return p.reach(ctx, rec, api.DealIndexed, p.noteIndexed(ctx, prop.PieceCID))
 }
 
 func (p *Provider) removeStaged(id api.UUID) {

@@ -85,7 +85,8 @@ type Deps struct {
 	Index     Index
 	Fetcher   Fetcher
 	Ask       func(ctx context.Context) (api.StorageAskInfo, error)
-	Free      func(dir string) (uint64, error) // bytes that may be written below dir; nil: of its file system
+	Indexed   func(ctx context.Context, piece cid.Cid) (api.PieceRecord, error) // what Index found out; nil: deals say nothing of it
+	Free      func(dir string) (uint64, error)                                  // bytes that may be written below dir; nil: of its file system
 	Log       *slog.Logger
 }
 
@@ -238,6 +239,7 @@ func (p *Provider) Status(ctx context.Context, req *wire.DealStatusRequest) wire
 	resp.TransferSize, resp.NBytesReceived = rec.TransferSize, rec.Received
 	resp.DealStatus = &wire.DealStatus{Error: rec.Err, Status: string(rec.Checkpoint), SealingStatus: string(rec.SealingState),
 		Proposal: prop.Proposal, SignedProposalCid: rec.SignedCid, PublishCid: rec.PublishCid, ChainDealID: rec.ChainDealID}
+	withNote(resp.DealStatus, rec)
 	return resp
 }
 

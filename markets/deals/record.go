@@ -49,6 +49,7 @@ type Record struct {
 	SectorStart  abi.ChainEpoch // -1 until active
 	Created      time.Time
 	Updated      time.Time
+	IndexNote    string `json:",omitempty"` // what of the payload cannot be retrieved, and why
 	Log          []api.DealLogEntry
 }
 
@@ -148,6 +149,7 @@ func (r *Record) Info(log bool) (api.DealInfo, error) {
 		FastRetrieval:     !r.RemoveUnsealed,
 		Created:           r.Created,
 		Updated:           r.Updated,
+		IndexNote:         r.IndexNote,
 	}
 	if log {
 		out.Log = append([]api.DealLogEntry(nil), r.Log...)

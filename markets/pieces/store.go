@@ -2,13 +2,10 @@ package pieces
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/ipfs/go-cid"
@@ -20,23 +17,10 @@ import (
 	"quarry/api"
 )
 
-// batchBlocks is how many index entries go into one datastore batch.
-const batchBlocks = 4096
-
-// maxCandidates bounds how many pieces are looked at for one block.
-const maxCandidates = 16
-
 // Store keeps piece records and the block index. It is safe for concurrent use.
 type Store struct {
 	ds datastore.Batching
 	mu sync.Mutex // serialises read-modify-write of records
-}
-
-// Location is one place of a block.
-type Location struct {
-	Piece  cid.Cid
-	Offset uint64 // of the block's data in the payload
-	Length uint64
 }
 
 // NewStore works on a datastore already prefixed for it.
@@ -103,98 +87,6 @@ func (s *Store) AddDeal(ctx context.Context, piece cid.Cid, deal api.UUID, paylo
 			r.Sectors = append(r.Sectors, at)
 		}
 	})
-}
-
-// Index records the blocks of a payload. A payload that is no CAR, or a broken
-// one, is noted in the record and is not an error; the blocks before the break
-// stay indexed. Indexing again is harmless.
-func (s *Store) Index(ctx context.Context, piece cid.Cid, r io.ReaderAt, size uint64) error {
-	w := &indexer{ctx: ctx, ds: s.ds, piece: piece.String()}
-	scanErr := ScanCAR(ctx, r, size, w.add)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if w.err != nil {
-		return fmt.Errorf("write block index of piece %s: %w", piece, w.err)
-	}
-	if err := w.flush(); err != nil {
-		return fmt.Errorf("write block index of piece %s: %w", piece, err)
-	}
-	if err := s.ds.Sync(ctx, datastore.NewKey("/block")); err != nil {
-		return fmt.Errorf("sync block index of piece %s: %w", piece, err)
-	}
-	return s.Update(ctx, piece, func(rec *api.PieceRecord) {
-		rec.Blocks, rec.IndexErr = w.blocks, ""
-		if scanErr != nil {
-			rec.IndexErr = scanErr.Error()
-		}
-	})
-}
-
-type indexer struct {
-	ctx    context.Context //nolint:containedctx // lives for one call of Index
-	ds     datastore.Batching
-	piece  string
-	batch  datastore.Batch
-	queued int
-	blocks int
-	err    error
-}
-
-func (w *indexer) add(b Block) error {
-	if identity(b.Cid) {
-		return nil
-	}
-	if w.batch == nil {
-		if w.batch, w.err = w.ds.Batch(w.ctx); w.err != nil {
-			return w.err
-		}
-	}
-	val := binary.AppendUvarint(binary.AppendUvarint(nil, b.Offset), b.Length)
-	key := datastore.NewKey(blockPrefix(b.Cid.Hash()) + "/" + w.piece)
-	if w.err = w.batch.Put(w.ctx, key, val); w.err != nil {
-		return w.err
-	}
-	w.blocks++
-	if w.queued++; w.queued >= batchBlocks {
-		w.err = w.flush()
-	}
-	return w.err
-}
-
-func (w *indexer) flush() error {
-	if w.batch == nil {
-		return nil
-	}
-	err := w.batch.Commit(w.ctx)
-	w.batch, w.queued = nil, 0
-	return err
-}
-
-// Find lists places of a block, none when it is not indexed.
-func (s *Store) Find(ctx context.Context, h mh.Multihash) ([]Location, error) {
-	res, err := s.ds.Query(ctx, query.Query{Prefix: blockPrefix(h), Limit: maxCandidates})
-	if err != nil {
-		return nil, fmt.Errorf("look up block %s: %w", h.B58String(), err)
-	}
-	defer res.Close()
-	var out []Location
-	for e := range res.Next() {
-		if e.Error != nil {
-			return nil, fmt.Errorf("look up block %s: %w", h.B58String(), e.Error)
-		}
-		piece, err := cid.Decode(e.Key[strings.LastIndexByte(e.Key, '/')+1:])
-		off, n := binary.Uvarint(e.Value)
-		if err != nil || n <= 0 {
-			continue
-		}
-		length, m := binary.Uvarint(e.Value[n:])
-		if m <= 0 {
-			continue
-		}
-		out = append(out, Location{Piece: piece, Offset: off, Length: length})
-	}
-	return out, nil
 }
 
 // List pages through the records in key order; cursor is the last piece CID of

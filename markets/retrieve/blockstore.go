@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -16,227 +16,184 @@ import (
 	"quarry/markets/pieces"
 )
 
-// maxOpen is how many pieces are kept open between blocks.
-const maxOpen = 16
-
-// idleClose is how long a piece stays open without a reader. An open piece
-// keeps a read lock on its sector, so it must not linger.
-const idleClose = 500 * time.Millisecond
-
-// maxBlock bounds a block that is served, in bytes.
-const maxBlock = 8 << 20
+// patience is how long one candidate may take before the next is tried beside
+// it.
+const patience = time.Second
 
 var errReadOnly = errors.New("the retrieval blockstore is read-only")
-
-// Payload is an open piece: its payload bytes.
-type Payload interface {
-	io.ReaderAt
-	io.Closer
-	Size() int64 // bytes
-}
-
-// Source opens pieces by CID; api.ErrNotFound when none can be read.
-type Source interface {
-	OpenPiece(ctx context.Context, piece cid.Cid) (Payload, error)
-}
 
 // Finder looks blocks up.
 type Finder interface {
 	Find(ctx context.Context, h mh.Multihash) ([]pieces.Location, error)
 }
 
+// Blame learns of pieces that hold other bytes than the index says.
+type Blame interface {
+	Lied(ctx context.Context, h mh.Multihash, l pieces.Location) error
+}
+
+// errLied says that a candidate holds other bytes.
+var errLied = errors.New("it holds other bytes")
+
+// unavailable says that a block is stored here and cannot be read right now. Its
+// text is for strangers; the reason is for the log.
+type unavailable struct {
+	cid    cid.Cid
+	reason error
+}
+
+func (e *unavailable) Error() string {
+	return fmt.Sprintf("block %s cannot be read right now, try again later", e.cid)
+}
+
 // blockstore reads blocks out of pieces.
 type blockstore struct {
-	find Finder
-	src  Source
+	find  Finder
+	src   Source
+	blame Blame // nil: nobody wants to know
+	log   *slog.Logger
+	limit time.Duration // to find and read one block
+	watch watch
 
 	mu   sync.Mutex
 	open map[cid.Cid]*handle
 	tick uint64
 }
 
-// ending ends the context of an open piece with it.
-type ending struct {
-	Payload
-	end context.CancelFunc
-}
-
-func (e *ending) Close() error { defer e.end(); return e.Payload.Close() }
-
-type handle struct {
-	p    Payload
-	refs int
-	used uint64
-	gone bool        // close when the last user leaves
-	idle *time.Timer // closes an unused handle; nil while it is used
-}
-
 func newBlockstore(find Finder, src Source) *blockstore {
-	return &blockstore{find: find, src: src, open: map[cid.Cid]*handle{}}
+	return &blockstore{
+		find:  find,
+		src:   src,
+		log:   slog.New(slog.DiscardHandler),
+		limit: defaultTimeout,
+		open:  map[cid.Cid]*handle{},
+	}
 }
 
-// Get reads and verifies a block.
+// Get reads and verifies a block. The error is an ipld.ErrNotFound when no right
+// copy is stored here, *unavailable when none can be read now, *unserved for a
+// CID that is never served.
 func (b *blockstore) Get(ctx context.Context, c cid.Cid) (blocks.Block, error) {
+	t := trackOf(ctx)
+	if blk := t.rootBlock(c); blk != nil {
+		return blk, nil
+	}
+	data, err := b.fetch(ctx, c)
+	if err != nil {
+		t.fail(err)
+		return nil, err
+	}
+	return blocks.NewBlockWithCid(data, c)
+}
+
+func (b *blockstore) fetch(ctx context.Context, c cid.Cid) ([]byte, error) {
+	if err := pieces.Served(c); err != nil {
+		return nil, &unserved{err}
+	}
 	if c.Prefix().MhType == mh.IDENTITY {
 		dec, err := mh.Decode(c.Hash())
 		if err != nil {
 			return nil, err
 		}
-		return blocks.NewBlockWithCid(dec.Digest, c)
+		return dec.Digest, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, b.limit)
+	defer cancel()
 	locs, err := b.find.Find(ctx, c.Hash())
 	if err != nil {
-		return nil, err
+		b.log.Error("block lookup failed", "cid", c, "error", err)
+		return nil, &unavailable{c, err}
 	}
-	var last error = ipld.ErrNotFound{Cid: c}
-	for _, l := range locs {
+	return b.race(ctx, c, b.watch.order(locs))
+}
+
+// tried is how a candidate did.
+type tried struct {
+	data []byte
+	err  error
+}
+
+// race tries one candidate after another until the bytes of one are right. One
+// that is slow goes on while the next is tried; ctx bounds them all.
+func (b *blockstore) race(ctx context.Context, c cid.Cid, locs []pieces.Location) ([]byte, error) {
+	results := make(chan tried)
+	next, running := 0, 0
+	var missing error = ipld.ErrNotFound{Cid: c}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for due := true; next < len(locs) || running > 0; {
+		if next < len(locs) && (due || running == 0) {
+			l := locs[next]
+			next, running, due = next+1, running+1, false
+			timer.Reset(patience)
+			go func() {
+				r := b.try(ctx, c, l)
+				select {
+				case results <- r:
+				case <-ctx.Done():
+				}
+			}()
+		}
+		select {
+		case r := <-results:
+			if r.err == nil {
+				return r.data, nil
+			}
+			if !errors.Is(r.err, errLied) {
+				missing = &unavailable{c, r.err}
+			}
+			running--
+		case <-timer.C:
+			due = true
+		case <-ctx.Done():
+			return nil, &unavailable{c, ctx.Err()}
+		}
+	}
+	return nil, missing
+}
+
+// try reads a candidate, and once more through a fresh opening when the bytes
+// are wrong: they may have been damaged on their way.
+func (b *blockstore) try(ctx context.Context, c cid.Cid, l pieces.Location) tried {
+	end, err := b.watch.begin(l.Piece, b.limit)
+	if err != nil {
+		return tried{err: err}
+	}
+	defer end()
+	for range 2 {
 		data, err := b.read(ctx, l)
 		if err != nil {
-			last = err
-			continue
-		}
-		got, err := c.Prefix().Sum(data)
-		if err != nil || !got.Equals(c) {
-			last = fmt.Errorf("piece %s holds other bytes under %s", l.Piece, c)
-			continue
-		}
-		return blocks.NewBlockWithCid(data, c)
-	}
-	return nil, last
-}
-
-func (b *blockstore) read(ctx context.Context, l pieces.Location) ([]byte, error) {
-	if l.Length > maxBlock {
-		return nil, fmt.Errorf("block of %d bytes in piece %s, at most %d are served", l.Length, l.Piece, maxBlock)
-	}
-	h, err := b.acquire(ctx, l.Piece)
-	if err != nil {
-		return nil, err
-	}
-	buf := make([]byte, l.Length)
-	n, err := h.p.ReadAt(buf, int64(l.Offset))
-	if n == len(buf) {
-		err = nil
-	}
-	b.release(h, l.Piece, err != nil)
-	if err != nil {
-		return nil, fmt.Errorf("read %d bytes at %d of piece %s: %w", l.Length, l.Offset, l.Piece, err)
-	}
-	return buf, nil
-}
-
-func (b *blockstore) acquire(ctx context.Context, piece cid.Cid) (*handle, error) {
-	b.mu.Lock()
-	if h, ok := b.open[piece]; ok {
-		h.refs++
-		b.tick++
-		h.used = b.tick
-		h.stopIdle()
-		b.mu.Unlock()
-		return h, nil
-	}
-	b.mu.Unlock()
-	// The handle outlives this request, the opening does not.
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, end)
-	p, err := b.src.OpenPiece(life, piece)
-	if !stop() && err == nil {
-		_ = p.Close()
-		err = ctx.Err()
-	}
-	if err != nil {
-		end()
-		return nil, err
-	}
-	p = &ending{p, end}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.tick++
-	h := &handle{p: p, refs: 1, used: b.tick}
-	if _, taken := b.open[piece]; taken {
-		h.gone = true // somebody else was faster; this one serves one read
-		return h, nil
-	}
-	b.open[piece] = h
-	b.evict()
-	return h, nil
-}
-
-// evict drops the least recently used idle handle above the limit.
-func (b *blockstore) evict() {
-	for len(b.open) > maxOpen {
-		var oldest cid.Cid
-		var oh *handle
-		for c, h := range b.open {
-			if h.refs == 0 && (oh == nil || h.used < oh.used) {
-				oldest, oh = c, h
+			if b.watch.failed(l.Piece) {
+				b.log.Warn("a piece cannot be read; others are tried first for a while", "piece", l.Piece, "error", err)
 			}
+			return tried{err: err}
 		}
-		if oh == nil {
-			return
+		if pieces.Matches(c, data) {
+			b.watch.worked(l.Piece)
+			return tried{data: data}
 		}
-		delete(b.open, oldest)
-		oh.stopIdle()
-		_ = oh.p.Close()
+		b.reopen(l.Piece)
 	}
+	b.accuse(ctx, c, l)
+	return tried{err: errLied}
 }
 
-func (b *blockstore) release(h *handle, piece cid.Cid, broken bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	h.refs--
-	if broken {
-		h.gone = true
-		if b.open[piece] == h {
-			delete(b.open, piece)
-		}
-	}
-	if h.refs > 0 {
+func (b *blockstore) accuse(ctx context.Context, c cid.Cid, l pieces.Location) {
+	b.log.Warn("a piece holds other bytes than its index says; they are not served", "piece", l.Piece, "cid", c, "at", l.Offset)
+	b.watch.failed(l.Piece)
+	if b.blame == nil {
 		return
 	}
-	if h.gone {
-		_ = h.p.Close()
-		return
-	}
-	h.idle = time.AfterFunc(idleClose, func() { b.closeIdle(piece, h) })
-}
-
-func (h *handle) stopIdle() {
-	if h.idle != nil {
-		h.idle.Stop()
-		h.idle = nil
-	}
-}
-
-// closeIdle closes a handle unless somebody took it, or closed it, meanwhile.
-func (b *blockstore) closeIdle(piece cid.Cid, h *handle) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if h.refs == 0 && b.open[piece] == h && h.idle != nil {
-		delete(b.open, piece)
-		h.idle = nil
-		_ = h.p.Close()
-	}
-}
-
-// close closes idle handles; those in use close with their last reader.
-func (b *blockstore) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for c, h := range b.open {
-		h.gone = true
-		h.stopIdle()
-		delete(b.open, c)
-		if h.refs == 0 {
-			_ = h.p.Close()
-		}
+	// What was found out is kept even when the client has gone.
+	if err := b.blame.Lied(context.WithoutCancel(ctx), c.Hash(), l); err != nil {
+		b.log.Error("cannot take a wrong block out of the index", "piece", l.Piece, "cid", c, "error", err)
 	}
 }
 
 // Has tells whether a block is indexed.
 func (b *blockstore) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	if c.Prefix().MhType == mh.IDENTITY {
-		return true, nil
+		return pieces.Served(c) == nil, nil
 	}
 	locs, err := b.find.Find(ctx, c.Hash())
 	return len(locs) > 0, err

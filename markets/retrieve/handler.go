@@ -1,6 +1,7 @@
 package retrieve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,25 +10,31 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ipfs/boxo/blockservice"
-	"github.com/ipfs/boxo/gateway"
 	"github.com/ipfs/go-cid"
-	"github.com/prometheus/client_golang/prometheus"
+	ipld "github.com/ipfs/go-ipld-format"
 
 	"quarry/api"
 )
+
+// defaultTimeout leaves room to answer within ten seconds.
+const defaultTimeout = 8 * time.Second
+
+// maxName bounds the CID in a path, in characters: an identity CID of the largest
+// size in base 16 is shorter.
+const maxName = 8 << 10
 
 // Config of a Server; zero values are the defaults.
 type Config struct {
 	MaxRequests int           // at once, 0 = 256; more get 429
 	Stall       time.Duration // a client that takes no bytes for this long is cut; 0 = 1 min
-	Timeout     time.Duration // to find and read one block; 0 = 1 min
+	Timeout     time.Duration // to find and read one block, or to open a piece; 0 = 8 s
 }
 
 // Deps of a Server.
 type Deps struct {
 	Find   Finder
 	Source Source
+	Blame  Blame // learns of pieces that lie; nil: nobody
 	Log    *slog.Logger
 }
 
@@ -49,19 +56,24 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		cfg.Stall = time.Minute
 	}
 	if cfg.Timeout == 0 {
-		cfg.Timeout = time.Minute
+		cfg.Timeout = defaultTimeout
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
 	bs := newBlockstore(deps.Find, deps.Source)
-	backend, err := gateway.NewBlocksBackend(blockservice.New(bs, nil), gateway.WithPrometheusRegistry(prometheus.NewRegistry()))
+	bs.blame, bs.log, bs.limit = deps.Blame, deps.Log, cfg.Timeout
+	gw, err := newGateway(bs)
 	if err != nil {
-		return nil, fmt.Errorf("retrieval gateway: %w", err)
+		return nil, err
 	}
-	gw := gateway.NewHandler(gateway.Config{DeserializedResponses: false, NoDNSLink: true, DisableHTMLErrors: true,
-		RetrievalTimeout: cfg.Timeout, MetricsRegistry: prometheus.NewRegistry()}, backend)
-	return &Server{cfg: cfg, deps: deps, bs: bs, gw: gw, slots: make(chan struct{}, cfg.MaxRequests)}, nil
+	return &Server{
+		cfg:   cfg,
+		deps:  deps,
+		bs:    bs,
+		gw:    gw,
+		slots: make(chan struct{}, cfg.MaxRequests),
+	}, nil
 }
 
 // Close lets go of open pieces; requests in flight finish.
@@ -90,57 +102,86 @@ func (s *Server) limit(next http.HandlerFunc) http.HandlerFunc {
 			http.Error(w, "too many retrievals at once, try again", http.StatusTooManyRequests)
 			return
 		}
-		next(&steadyWriter{ResponseWriter: w, rc: http.NewResponseController(w), stall: s.cfg.Stall}, r)
+		t := &track{head: r.Method == http.MethodHead}
+		a := newAnswer(w, r, t, s.cfg.Stall)
+		next(a, r.WithContext(withTrack(r.Context(), t)))
+		a.finish()
 	}
 }
 
-// ipfs answers 404 before the gateway would write the header of a CAR whose
-// root is not here.
+// ipfs reads the root before the gateway says anything, so that 200 is only said
+// of a DAG whose root is here, readable and right.
 func (s *Server) ipfs(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodOptions {
+		s.gw.ServeHTTP(w, r)
+		return
+	}
 	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/ipfs/"), "/")
-	c, err := cid.Decode(name)
+	c, err := decodeCID(name)
 	if err != nil {
-		http.Error(w, fmt.Sprintf("bad CID %q: %s", name, err), http.StatusBadRequest)
+		say(w, http.StatusBadRequest, "bad CID: "+err.Error())
 		return
 	}
-	has, err := s.bs.Has(r.Context(), c)
+	accept, err := negotiate(r)
 	if err != nil {
-		s.deps.Log.Error("block lookup failed", "cid", c, "error", err)
-		http.Error(w, "server error looking up "+c.String(), http.StatusInternalServerError)
+		w.Header().Set("Vary", "Accept")
+		say(w, statusOf(err), err.Error())
 		return
 	}
-	if !has {
-		http.Error(w, c.String()+" is not stored here", http.StatusNotFound)
+	root, err := s.bs.Get(r.Context(), c)
+	if err != nil {
+		s.refuse(w, r, err)
 		return
 	}
+	trackOf(r.Context()).root = root
+	r.Header = r.Header.Clone()
+	r.Header.Set("Accept", accept)
+	w.Header().Set("Vary", "Accept")
 	s.gw.ServeHTTP(w, r)
+}
+
+func statusOf(err error) int {
+	if errors.Is(err, errNotAcceptable) {
+		return http.StatusNotAcceptable
+	}
+	return http.StatusRequestHeaderFieldsTooLarge
+}
+
+func decodeCID(name string) (cid.Cid, error) {
+	if len(name) > maxName {
+		return cid.Undef, fmt.Errorf("%d characters, at most %d", len(name), maxName)
+	}
+	return cid.Decode(name)
+}
+
+// refuse says why the root is not served.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var never *unserved
+	switch {
+	case errors.As(err, &never):
+		say(w, http.StatusBadRequest, never.Error())
+	case ipld.IsNotFound(err) && r.Header.Get("Cache-Control") == "only-if-cached":
+		say(w, http.StatusPreconditionFailed, "this block is not stored here")
+	case ipld.IsNotFound(err):
+		say(w, http.StatusNotFound, "this block is not stored here")
+	default:
+		sayUnavailable(w, err.Error())
+	}
 }
 
 // piece serves the payload of a piece, with ranges.
 func (s *Server) piece(w http.ResponseWriter, r *http.Request) {
-	c, err := cid.Decode(r.PathValue("cid"))
-	if err != nil {
-		http.Error(w, fmt.Sprintf("bad piece CID %q: %s", r.PathValue("cid"), err), http.StatusBadRequest)
-		return
-	}
-	if c, err = pieceV1(c); err != nil {
-		http.Error(w, fmt.Sprintf("bad piece CID %q: %s", r.PathValue("cid"), err), http.StatusBadRequest)
-		return
-	}
-	p, err := s.deps.Source.OpenPiece(r.Context(), c)
-	var missing *api.ErrNotFound
-	if errors.As(err, &missing) {
-		http.Error(w, err.Error(), http.StatusNotFound)
-		return
-	}
-	if api.IsTemporary(err) {
-		w.Header().Set("Retry-After", "5")
-		http.Error(w, "piece "+c.String()+" cannot be read right now, try again", http.StatusServiceUnavailable)
-		return
+	c, err := decodeCID(r.PathValue("cid"))
+	if err == nil {
+		c, err = pieceV1(c)
 	}
 	if err != nil {
-		s.deps.Log.Error("piece retrieval failed", "piece", c, "error", err)
-		http.Error(w, "server error getting content for piece CID "+c.String(), http.StatusInternalServerError)
+		say(w, http.StatusBadRequest, "bad piece CID: "+err.Error())
+		return
+	}
+	p, err := s.bs.openPiece(r.Context(), c)
+	if err != nil {
+		s.refusePiece(w, c, err)
 		return
 	}
 	defer p.Close()
@@ -152,21 +193,15 @@ func (s *Server) piece(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.UnixMilli(1), io.NewSectionReader(p, 0, p.Size()))
 }
 
-// steadyWriter moves the write deadline with every write, so that a client may
-// take hours but not stop.
-type steadyWriter struct {
-	http.ResponseWriter
-	rc    *http.ResponseController
-	stall time.Duration
+func (s *Server) refusePiece(w http.ResponseWriter, c cid.Cid, err error) {
+	var missing *api.ErrNotFound
+	switch {
+	case errors.As(err, &missing):
+		say(w, http.StatusNotFound, "piece "+c.String()+" is not stored here")
+	case api.IsTemporary(err), errors.Is(err, errLate), errors.Is(err, context.Canceled):
+		sayUnavailable(w, "piece "+c.String()+" cannot be read right now, try again later")
+	default:
+		s.deps.Log.Error("piece retrieval failed", "piece", c, "error", err)
+		say(w, http.StatusInternalServerError, "server error getting content for piece CID "+c.String())
+	}
 }
-
-func (w *steadyWriter) Write(b []byte) (int, error) {
-	_ = w.rc.SetWriteDeadline(time.Now().Add(w.stall)) // not every writer has deadlines
-	return w.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *steadyWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// Flush passes a flush on.
-func (w *steadyWriter) Flush() { _ = w.rc.Flush() }

@@ -31,10 +31,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var sector = abi.SectorID{Miner: 1000, Number: 5}
 
 type source struct {
-	idx  *index.Index
-	path paths.Path
-	url  string
-	mux  *http.ServeMux
+	idx   *index.Index
+	local *paths.Local
+	path  paths.Path
+	url   string
+	mux   *http.ServeMux
 }
 
 // serve makes a process with one path; wrap may spoil its answers.
@@ -53,7 +54,7 @@ func serve(t *testing.T, wrap func(http.Handler) http.Handler) *source {
 	local, err := paths.Open(paths.Config{URL: s.url}, paths.Deps{Index: s.idx})
 	require.NoError(t, err)
 	require.NoError(t, local.Add(t.Context(), dir))
-	s.path = local.Paths()[0]
+	s.local, s.path = local, local.Paths()[0]
 	s.mux.Handle("GET /remote/", Handler(local))
 	s.mux.Handle("DELETE /remote/", RemoveHandler(local))
 	return s

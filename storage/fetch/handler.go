@@ -217,16 +217,19 @@ func serveDigest(w http.ResponseWriter, r *http.Request, f *os.File, size int64)
 }
 
 func (h *handler) allocated(w http.ResponseWriter, r *http.Request) {
+	offset, err := number(r, "offset")
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	size, err := number(r, "size")
+	if err != nil {
+		fail(w, err)
+		return
+	}
 	name, err := h.find(r)
 	if err == nil && r.PathValue("type") != api.FileUnsealed.String() {
 		err = &api.ErrInvalid{What: "request", Reason: "only unsealed files have ranges"}
-	}
-	var offset, size uint64
-	if err == nil {
-		offset, err = strconv.ParseUint(r.PathValue("offset"), 10, 62)
-	}
-	if err == nil {
-		size, err = strconv.ParseUint(r.PathValue("size"), 10, 62)
 	}
 	if err != nil {
 		fail(w, err)
@@ -243,6 +246,15 @@ func (h *handler) allocated(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusOK)
+}
+
+// number reads a part of the path.
+func number(r *http.Request, part string) (uint64, error) {
+	n, err := strconv.ParseUint(r.PathValue(part), 10, 62)
+	if err != nil {
+		return 0, &api.ErrInvalid{What: part + " in the path", Reason: "it is not a whole number below 2^62"}
+	}
+	return n, nil
 }
 
 func (h *handler) remove(w http.ResponseWriter, r *http.Request) {

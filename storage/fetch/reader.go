@@ -7,8 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"sync"
-	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 
@@ -16,7 +14,6 @@ import (
 	"quarry/proofs/fr32"
 	"quarry/storage/index"
 	"quarry/storage/paths"
-	"quarry/storage/unsealed"
 )
 
 // Index is what reading needs of the index; a subset of api.Storage.
@@ -72,13 +69,22 @@ func (r *Reader) Close() { r.client.Close() }
 // OpenUnsealed opens a padded range of a sector's unsealed file: a local path
 // first, then HTTP. The file is locked for reading until Close, and ctx bounds
 // the whole life of the reader. It returns *api.ErrNotFound when no readable
-// copy of the range exists, and *api.ErrLocked when the file is being written.
+// copy of the range exists, and *api.ErrLocked when the file is being written. A
+// copy on a path of ours is read without a lock while the index cannot be
+// reached: the file is open, and says itself which ranges it holds.
 func (r *Reader) OpenUnsealed(ctx context.Context, sector abi.SectorID, offset, size abi.PaddedPieceSize) (UnsealedReader, error) {
 	if size == 0 || offset%fr32.QuadPadded != 0 || size%fr32.QuadPadded != 0 {
 		return nil, &api.ErrInvalid{What: fmt.Sprintf("unsealed range %d+%d", offset, size), Reason: "it is not made of whole 128-byte quads"}
 	}
-	held, release, err := index.Hold(ctx, r.idx, api.LockRequest{Sector: sector, Read: api.FileUnsealed, Holder: r.cfg.Holder,
-		Wait: 5 * time.Second})
+	near := r.onPath(sector, offset, size)
+	held, release, err := r.hold(ctx, sector, near != nil)
+	if near != nil {
+		var away *api.ErrUnreachable
+		if errors.As(err, &away) {
+			return unpad(ctx, near, offset, size, near.Close), nil
+		}
+		_ = near.Close() // opened again under the lock
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read unsealed sector %s: %w", api.SectorName(sector), err)
 	}
@@ -87,23 +93,14 @@ func (r *Reader) OpenUnsealed(ctx context.Context, sector abi.SectorID, offset, 
 		release()
 		return nil, err
 	}
-	return &unpadded{ctx: held, src: src, base: int64(offset), size: int64(fr32.UnpaddedLen(uint64(size))),
-		//nolint:gosec // sizes are checked by source
-		close: sync.OnceValue(func() error { defer release(); return closer.Close() })}, nil
+	return unpad(held, src, offset, size, func() error { defer release(); return closer.Close() }), nil
 }
 
 func (r *Reader) source(ctx context.Context, sector abi.SectorID, offset, size abi.PaddedPieceSize) (io.ReaderAt, io.Closer, error) {
 	missing := &api.ErrNotFound{What: fmt.Sprintf("unsealed range %d+%d of sector %s", offset, size, api.SectorName(sector)),
 		Hint: "unseal the sector"}
-	if r.local != nil {
-		for _, p := range r.local.Paths() {
-			if f, err := unsealed.OpenAny(p.FilePath(sector, api.FileUnsealed)); err == nil {
-				if ok, err := f.Has(offset, size); err == nil && ok {
-					return f, f, nil
-				}
-				_ = f.Close()
-			}
-		}
+	if f := r.onPath(sector, offset, size); f != nil {
+		return f, f, nil
 	}
 	locs, err := r.idx.StorageFindSector(ctx, sector, api.FileUnsealed)
 	if err != nil {
