@@ -168,15 +168,7 @@ func (l *Local) Reserve(ctx context.Context, id api.StorageID, need uint64) (rel
 // reserve looks at the path now and takes the space in one step, so that two
 // cannot be given the same room.
 func (l *Local) reserve(ctx context.Context, p *place, need uint64) (release func(), err error) {
-	release, err = l.tryReserve(ctx, p, need)
-	var full *api.ErrNoSpace
-	if errors.As(err, &full) && l.count(ctx, p) > 0 { // what it uses may be less than at the last look
-		release, err = l.tryReserve(ctx, p, need)
-	}
-	return release, err
-}
-
-func (l *Local) tryReserve(ctx context.Context, p *place, need uint64) (release func(), err error) {
+	l.count(ctx, p)
 	seen, err := breaker.Get(ctx, l.deps.Breaker, p.dir, l.cfg.Limit, func(context.Context) (examined, error) {
 		return l.examineDisk(p.dir, p.id(l), false)
 	})

@@ -25,7 +25,9 @@ type place struct {
 	trouble    string // why it cannot be used at all
 	unwritable string // why nothing new can be written
 	space      Space
-	used       int64 // bytes on disk, where MaxStorage needs it
+	used       int64         // bytes on disk, where MaxStorage needs it
+	walk       time.Duration // how long counting that took
+	counted    time.Time
 	reserved   int64
 	known      bool // the index has been told everything
 }
@@ -36,8 +38,11 @@ func (p *place) path() Path { return Path{Meta: p.meta, Dir: p.dir} }
 const probeEvery = 6
 
 // walkShare bounds how much of the time is spent on counting what a path with
-// MaxStorage uses: a walk is repeated after twenty times as long as it took.
-const walkShare = 20
+// MaxStorage uses: a walk that takes long is repeated after twenty times as long.
+const (
+	walkShare = 20
+	longWalk  = time.Second
+)
 
 // examine looks at an opened path: whether it is still the path, what it has room
 // for, and every so often whether it can be written.
@@ -129,23 +134,25 @@ func gone(dir string, err error) error {
 	return err
 }
 
-// count sums what a path with MaxStorage uses.
-// It tells how long that took; zero where there is nothing to count.
-func (l *Local) count(ctx context.Context, p *place) (took time.Duration) {
+// count sums what a path with MaxStorage uses, unless it was counted lately and
+// that took long. It tells whether it did.
+func (l *Local) count(ctx context.Context, p *place) bool {
 	l.mu.Lock()
 	limited := p.opened && p.meta.MaxStorage > 0
+	lately := p.walk > longWalk && time.Since(p.counted) < walkShare*p.walk
 	l.mu.Unlock()
-	if !limited {
-		return 0
+	if !limited || lately {
+		return false
 	}
 	began := time.Now()
 	used, err := breaker.Get(ctx, l.deps.Breaker, p.dir, scanLimit, func(context.Context) (int64, error) { return l.deps.Disk.Used(p.dir), nil })
-	if err == nil {
-		l.mu.Lock()
-		p.used = used
-		l.mu.Unlock()
+	if err != nil {
+		return false
 	}
-	return max(time.Since(began), 1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.used, p.walk, p.counted = used, time.Since(began), time.Now()
+	return true
 }
 
 // stat is the state of a path, less reservations. The caller holds mu.

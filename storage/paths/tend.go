@@ -64,11 +64,8 @@ func (l *Local) tend(ctx context.Context, p *place) {
 	defer l.left(p)
 	tick := time.NewTicker(l.cfg.Heartbeat)
 	defer tick.Stop()
-	var counted time.Time
 	for n := 0; ; n++ {
-		if took := l.count(ctx, p); time.Since(counted) > took*walkShare {
-			counted = time.Now()
-		}
+		l.count(ctx, p)
 		if err := l.beat(ctx, p, n); err != nil && ctx.Err() == nil {
 			l.log.Warn("storage index cannot be told of a path; it will be told again", "path", p.dir, "err", err)
 		}
