@@ -39,8 +39,9 @@ func Open(cfg Config) (*Listener, error) {
 	return &Listener{TCPListener: ln.(*net.TCPListener), table: newTable(cfg.Limits.withDefaults()), log: log}, nil
 }
 
-// Accept implements net.Listener. Connections for which there is no room are
-// closed at once.
+// Accept implements net.Listener. A connection for which there is no room waits for
+// one to give way for at most Limits.Patience, and others wait behind it in the
+// kernel's queue; then it is closed.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		raw, err := l.TCPListener.Accept()
@@ -48,13 +49,26 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := newConn(raw, l.table)
-		if l.table.admit(c) {
+		if l.admit(c) {
 			return c, nil
 		}
 		l.log.Warn("connection refused: too many are busy", "remote", raw.RemoteAddr().String(), "limit", l.table.lim.Conns,
 			"per_address", l.table.lim.ConnsPerAddress)
 		c.abort()
 	}
+}
+
+// admit takes a connection in as soon as there is room.
+func (l *Listener) admit(c *Conn) bool {
+	lim := l.table.lim
+	end := time.Now().Add(lim.Patience)
+	for !l.table.admit(c) {
+		if !time.Now().Before(end) {
+			return false
+		}
+		time.Sleep(max(lim.Grace/10, time.Millisecond)) // who is busy now may be one that is waited for then
+	}
+	return true
 }
 
 type connKey struct{}
