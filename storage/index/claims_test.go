@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,22 +70,35 @@ func TestReaderKeepsNoTaskWaiting(t *testing.T) {
 
 // asked is a Locker that notes how long each call may take.
 type asked struct {
+	mu                  sync.Mutex
 	lock, renew, unlock time.Duration
 	err                 error
 }
 
+func (a *asked) note(ctx context.Context, to *time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	*to = left(ctx)
+}
+
+func (a *asked) renewed() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.renew
+}
+
 func (a *asked) StorageLock(ctx context.Context, _ api.LockRequest) (api.LockLease, error) {
-	a.lock = left(ctx)
+	a.note(ctx, &a.lock)
 	return api.LockLease{ID: uuid.New()}, a.err
 }
 
 func (a *asked) StorageRenewLock(ctx context.Context, id api.UUID, _ time.Duration) (api.LockLease, error) {
-	a.renew = left(ctx)
+	a.note(ctx, &a.renew)
 	return api.LockLease{ID: id}, nil
 }
 
 func (a *asked) StorageUnlock(ctx context.Context, _ api.UUID) error {
-	a.unlock = left(ctx)
+	a.note(ctx, &a.unlock)
 	return ctx.Err()
 }
 
@@ -107,10 +121,10 @@ func TestHoldIsRenewedInTime(t *testing.T) {
 		require.Equal(t, time.Duration(-1), a.lock)
 		time.Sleep(10*time.Second - 1)
 		synctest.Wait()
-		require.Zero(t, a.renew)
+		require.Zero(t, a.renewed())
 		time.Sleep(1)
 		synctest.Wait()
-		require.Equal(t, 10*time.Second, a.renew)
+		require.Equal(t, 10*time.Second, a.renewed())
 		cancel()
 		require.ErrorIs(t, context.Cause(held), context.Canceled)
 		release()

@@ -459,8 +459,8 @@ func TestDetach(t *testing.T) {
 		require.ErrorAs(t, l.Detach(t.Context(), "a"), &missing)
 		idx.forget()
 		time.Sleep(time.Minute)
-		require.Zero(t, idx.attached["a"], "nobody looks after it any more")
-		require.NotZero(t, idx.attached["b"])
+		require.Zero(t, idx.attaches("a"), "nobody looks after it any more")
+		require.NotZero(t, idx.attaches("b"))
 		require.NoError(t, l.Add(t.Context(), a), "and it can come back")
 	})
 }

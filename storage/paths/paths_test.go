@@ -58,6 +58,12 @@ func (r *recorder) StorageReportHealth(_ context.Context, h api.PathHealth) erro
 	return nil
 }
 
+func (r *recorder) attaches(id api.StorageID) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.attached[id]
+}
+
 func (r *recorder) of(id api.StorageID) api.PathHealth {
 	r.mu.Lock()
 	defer r.mu.Unlock()

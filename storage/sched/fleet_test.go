@@ -187,10 +187,15 @@ func TestShortLeasesAreLookedAfterOften(t *testing.T) {
 		require.NotNil(t, claim(t, s, someone(api.TaskPreCommit1)))
 		time.Sleep(40 * time.Second)
 		synctest.Wait()
-		require.Equal(t, api.TaskRunning, s.tasks[id].State)
+		state := func() api.TaskState {
+			st, err := s.Get(t.Context(), id)
+			require.NoError(t, err)
+			return st.State
+		}
+		require.Equal(t, api.TaskRunning, state())
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		require.Equal(t, api.TaskQueued, s.tasks[id].State)
+		require.Equal(t, api.TaskQueued, state())
 	})
 }
 
