@@ -46,7 +46,9 @@ func TestNoErrorOfOursEndsADeal(t *testing.T) {
 					defer w.run(p)()
 					id := w.deal(p)
 					if call == "ForgetSector" {
+						w.mu.Lock()
 						w.fail[call] = []error{e, e}
+						w.mu.Unlock()
 						w.until(p, id, "is indexed", at(api.DealIndexed))
 						w.lose(id.String(), gone("removed"))
 					}

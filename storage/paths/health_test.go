@@ -550,11 +550,11 @@ func TestDeletionOnAPathThatIsAwayIsPutOff(t *testing.T) {
 		require.NoError(t, l.Remove(t.Context(), sector, api.FileSealed, "b"), "again")
 		require.NoError(t, l.Remove(t.Context(), sector, api.FileUnsealed))
 		require.False(t, idx.knows(here))
-		require.Len(t, l.owed, 2)
+		require.Len(t, l.owes("a"), 2)
 
 		again, err := Open(l.cfg, Deps{Index: idx}) // the process is restarted meanwhile
 		require.NoError(t, err)
-		require.Equal(t, l.owed, again.owed)
+		require.Equal(t, l.owes("a"), again.owes("a"))
 
 		require.NoError(t, os.Remove(Path{Dir: b}.FilePath(sector, api.FileSealed)))
 		require.NoError(t, idx.StorageDropSectors(t.Context(), []api.SectorFile{other}))
@@ -571,7 +571,7 @@ func TestDeletionOnAPathThatIsAwayIsPutOff(t *testing.T) {
 		time.Sleep(6 * time.Minute)
 		_, err = os.Stat(file)
 		require.ErrorIs(t, err, os.ErrNotExist)
-		require.Empty(t, l.owed)
+		require.Empty(t, l.owes("a"))
 
 		unmount()
 		require.NoError(t, l.Remove(t.Context(), sector, api.FileSealed, "b"))
