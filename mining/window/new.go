@@ -43,6 +43,7 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 		pace:       pace{told: cfg.EpochWall},
 		jobs:       map[abi.ChainEpoch]*job{},
 		ahead:      map[abi.ChainEpoch]*declaring{},
+		earlyAt:    -1,
 		unreadable: map[uint64][]api.SectorFault{},
 		alerts:     map[uint64]string{},
 	}, nil

@@ -110,11 +110,13 @@ type Scheduler struct {
 	node    outage.Watch
 	pace    pace
 
-	wg      sync.WaitGroup
-	jobs    map[abi.ChainEpoch]*job       // by opening epoch; owned by Run
-	ahead   map[abi.ChainEpoch]*declaring // the same
-	last    *dline.Info                   // at the last head; owned by Run
-	suspect bool                          // the chain may have been replaced below a challenge; owned by Run
+	wg        sync.WaitGroup
+	jobs      map[abi.ChainEpoch]*job       // by opening epoch; owned by Run
+	ahead     map[abi.ChainEpoch]*declaring // the same
+	earlyAt   abi.ChainEpoch                // opening of the deadline in which recoveries were last looked for
+	earlyBusy atomic.Bool
+	last      *dline.Info // at the last head; owned by Run
+	suspect   bool        // the chain may have been replaced below a challenge; owned by Run
 
 	mu         sync.Mutex
 	deadline   uint64
@@ -217,6 +219,7 @@ func (s *Scheduler) schedule(ctx context.Context, head *api.TipSet) error {
 		}
 	}
 	s.declareAhead(ctx, cur, head)
+	s.recoverEarly(ctx, cur)
 	return nil
 }
 
