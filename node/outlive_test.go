@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -214,6 +215,11 @@ func interruptedWrites() {
 // when nothing can be written any more; what it acknowledged before is there.
 func TestStopOnFullDisk(t *testing.T) {
 	full := fakeNode(t)
+	// Under nohup a hangup is ignored, and children would inherit that; what is
+	// caught here is not ignored there.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
 			set := monolithSettings(t, full)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,6 +66,11 @@ func spawn(t *testing.T, how string, behind ...string) (*exec.Cmd, *bufio.Scanne
 }
 
 func TestFirstSignalStopsInOrder(t *testing.T) {
+	// Under nohup a hangup is ignored, and children would inherit that; what is
+	// caught here is not ignored there.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		cmd, out, _ := spawn(t, "polite")
 		out.Scan()
