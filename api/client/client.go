@@ -79,7 +79,12 @@ func Chain(ctx context.Context, cfg Config) (*ChainAPI, error) {
 		return nil, fmt.Errorf("client of a full node: %w", err)
 	}
 	out := &ChainAPI{conn: c}
-	if err := c.fill(part{&out.ChainStruct.Internal, ""}, part{&out.NodeStruct.Internal, ""}, part{&out.DevnetStruct.Internal, ""}); err != nil {
+	err = c.fill(
+		part{&out.ChainStruct.Internal, ""},
+		part{&out.NodeStruct.Internal, ""},
+		part{&out.DevnetStruct.Internal, ""},
+	)
+	if err != nil {
 		return nil, err
 	}
 	out.ChainStruct.Internal.ChainNotify = c.chainNotify
