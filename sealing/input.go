@@ -269,8 +269,8 @@ func compatible(r record, d api.PieceDealInfo, now abi.ChainEpoch) bool {
 func (s *Sealing) newSector(ctx context.Context, r record) (*lane, error) {
 	s.mu.Lock()
 	n := abi.SectorNumber(0)
-	for k := range s.lanes {
-		n = max(n, k+1)
+	if len(s.numbers) > 0 {
+		n = s.numbers[len(s.numbers)-1] + 1
 	}
 	err := s.room()
 	s.mu.Unlock()
@@ -290,7 +290,7 @@ func (s *Sealing) newSector(ctx context.Context, r record) (*lane, error) {
 	l := &lane{rec: r, wake: make(chan struct{}, 1)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lanes[n] = l
+	s.addLane(l)
 	s.kick(l)
 	return l, nil
 }

@@ -25,7 +25,7 @@ func (s *Sealing) setAside(n abi.SectorNumber, p poison) {
 	why := fmt.Errorf("its stored record cannot be read: %w", p.why)
 	s.log.Error("sector set aside", "sector", s.name(n), "err", why, "hint", poisonHint)
 	rec := record{Number: n, ProofType: s.cfg.ProofType, State: api.SectorFailedForGood, LastErr: why.Error() + "; " + poisonHint}
-	s.lanes[n] = &lane{rec: rec, wake: make(chan struct{}, 1), poisoned: why, raw: p.raw}
+	s.addLane(&lane{rec: rec, wake: make(chan struct{}, 1), poisoned: why, raw: p.raw})
 }
 
 // perhapsPlanned refuses a piece that a record set aside speaks of: planned

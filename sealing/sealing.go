@@ -30,6 +30,8 @@ type Sealing struct {
 
 	mu      sync.Mutex
 	lanes   map[abi.SectorNumber]*lane
+	numbers []abi.SectorNumber           // of lanes, ascending
+	touched uint64                       // sectors looked at for lists while mu was held
 	keys    map[string]abi.SectorNumber  // piece key -> sector of its plan
 	lost    map[string]abi.SectorNumber  // piece key -> sector that gave it up
 	waiters map[string][]chan pieceError // callers waiting for a piece
@@ -78,10 +80,17 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 		deps.CommitMsgs = deps.Msgs
 	}
 	s := &Sealing{
-		cfg: cfg.withDefaults(size), deps: deps, log: deps.Log, store: store{deps.Store},
-		size: size, miner: abi.ActorID(id),
-		lanes: map[abi.SectorNumber]*lane{}, keys: map[string]abi.SectorNumber{}, lost: map[string]abi.SectorNumber{},
-		waiters: map[string][]chan pieceError{}, unseals: map[api.UnsealTarget]*unsealing{},
+		cfg:     cfg.withDefaults(size),
+		deps:    deps,
+		log:     deps.Log,
+		store:   store{deps.Store},
+		size:    size,
+		miner:   abi.ActorID(id),
+		lanes:   map[abi.SectorNumber]*lane{},
+		keys:    map[string]abi.SectorNumber{},
+		lost:    map[string]abi.SectorNumber{},
+		waiters: map[string][]chan pieceError{},
+		unseals: map[api.UnsealTarget]*unsealing{},
 	}
 	if s.entropy, err = addressEntropy(cfg.Miner); err != nil {
 		return nil, err
@@ -94,7 +103,7 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 		s.setAside(n, why)
 	}
 	for _, r := range recs {
-		s.lanes[r.Number] = &lane{rec: r, wake: make(chan struct{}, 1)}
+		s.addLane(&lane{rec: r, wake: make(chan struct{}, 1)})
 		s.indexKeys(r)
 	}
 	s.preCommits = &batcher{s: s, work: jobPreCommit, via: deps.Msgs, viaMany: deps.BatchMsgs, max: s.cfg.MaxPreCommitBatch, room: maxParams, wait: s.cfg.PreCommitBatchWait}

@@ -165,6 +165,11 @@ func (m *Manager) TaskList(ctx context.Context, cursor string, limit int) ([]api
 	return m.tasks.List(ctx, cursor, limit)
 }
 
+// TaskQuery pages through the tasks that a query picks.
+func (m *Manager) TaskQuery(ctx context.Context, q api.TaskQuery) (api.TaskPage, error) {
+	return m.tasks.Query(ctx, q)
+}
+
 // TaskRetry lets a queued task be tried at once.
 func (m *Manager) TaskRetry(ctx context.Context, id api.UUID) error { return m.tasks.Retry(ctx, id) }
 

@@ -12,7 +12,7 @@ import (
 
 // needs is the permission of each method of the storage roles.
 var needs = map[api.Permission][]string{
-	api.PermRead: {"StorageList", "StorageGet", "StorageFiles", "TaskGet", "TaskWait", "TaskList", "WorkerList"},
+	api.PermRead: {"StorageList", "StorageGet", "StorageFiles", "TaskGet", "TaskWait", "TaskList", "TaskQuery", "WorkerList"},
 	api.PermStorageRead: {
 		"StorageAttach", "StorageDetach", "StorageReportHealth", "StorageFindSector",
 		"StorageLock", "StorageRenewLock", "StorageUnlock",

@@ -99,6 +99,10 @@ func checkKinds(t *testing.T, s api.Storage) {
 	require.Len(t, list, len(someWorker().TaskTypes))
 	named := 0
 	for _, st := range list {
+		require.Empty(t, st.Spec.Params, "%s: a list shows no parameters", st.Spec.Key)
+		require.Empty(t, st.Result, "%s: a list shows no results", st.Spec.Key)
+		st, err := s.TaskGet(t.Context(), st.ID)
+		require.NoError(t, err)
 		if refs := api.BlobsOf(st); len(refs) > 0 {
 			require.Equal(t, []api.BlobRef{blob}, refs, st.Spec.Key)
 			named++

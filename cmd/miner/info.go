@@ -60,8 +60,7 @@ func info(c *cli.Context) error {
 		defer m.Close()
 		if p := part(c, m); p.Error != "" || slices.Contains(p.Status.Subsystems, api.SubsystemMarkets) {
 			r.Markets = &p
-			if deals, err := allDeals(c, m); err == nil {
-				count := len(deals)
+			if count, err := countDeals(c, m); err == nil {
 				r.Deals = &count
 			} else {
 				fail("deals", err)

@@ -60,12 +60,12 @@ func (p *Provider) execute(ctx context.Context, id api.UUID) {
 }
 
 func (p *Provider) failed(ctx context.Context, rec *Record, err error) error {
-	class, fault := classOf(err), faultOf(err)
+	class, fault, text := classOf(err), faultOf(err), bounded(err.Error())
 	_, uerr := p.deps.Store.Update(ctx, rec.UUID, func(r *Record) {
-		if r.Err != err.Error() {
-			r.logf(time.Now(), "%s failed (%s): %s", stepName(r.Checkpoint), class, err)
+		if r.Err != text {
+			r.logf(time.Now(), "%s failed (%s): %s", stepName(r.Checkpoint), class, text)
 		}
-		r.Err, r.Fault, r.Retry = err.Error(), fault, class
+		r.Err, r.Fault, r.Retry = text, fault, class
 		if class == api.DealRetryFatal {
 			r.Checkpoint = api.DealComplete
 		}

@@ -148,7 +148,7 @@ func (p *Provider) placeAgain(ctx context.Context, rec *Record, prop market.Deal
 		r.Attempt++
 		r.Placement, r.SealingState = nil, ""
 		r.Checkpoint, r.Retry = api.DealPublishConfirmed, api.DealRetryAuto
-		r.Err, r.Fault = cause.Error(), faultOf(cause)
+		r.Err, r.Fault = bounded(cause.Error()), faultOf(cause)
 		r.logf(time.Now(), "its place is lost, it is placed again: %s", cause)
 	})
 	return err

@@ -127,8 +127,14 @@ func New(cfg Config, deps Deps) (*Provider, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Provider{cfg: cfg, deps: deps, transfers: make(chan struct{}, cfg.Transfers), commps: make(chan struct{}, cfg.CommP),
-		started: make(chan api.UUID, 64), running: map[api.UUID]bool{}}, nil
+	return &Provider{
+		cfg:       cfg,
+		deps:      deps,
+		transfers: make(chan struct{}, cfg.Transfers),
+		commps:    make(chan struct{}, cfg.CommP),
+		started:   make(chan api.UUID, 64),
+		running:   map[api.UUID]bool{},
+	}, nil
 }
 
 const stagedSuffix = ".payload"
@@ -237,8 +243,15 @@ func (p *Provider) Status(ctx context.Context, req *wire.DealStatusRequest) wire
 		return resp
 	}
 	resp.TransferSize, resp.NBytesReceived = rec.TransferSize, rec.Received
-	resp.DealStatus = &wire.DealStatus{Error: rec.Err, Status: string(rec.Checkpoint), SealingStatus: string(rec.SealingState),
-		Proposal: prop.Proposal, SignedProposalCid: rec.SignedCid, PublishCid: rec.PublishCid, ChainDealID: rec.ChainDealID}
+	resp.DealStatus = &wire.DealStatus{
+		Error:             rec.Err,
+		Status:            string(rec.Checkpoint),
+		SealingStatus:     string(rec.SealingState),
+		Proposal:          prop.Proposal,
+		SignedProposalCid: rec.SignedCid,
+		PublishCid:        rec.PublishCid,
+		ChainDealID:       rec.ChainDealID,
+	}
 	withNote(resp.DealStatus, rec)
 	return resp
 }
@@ -248,6 +261,9 @@ func (p *Provider) Status(ctx context.Context, req *wire.DealStatusRequest) wire
 func (p *Provider) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	for _, why := range p.deps.Store.SetAside() {
+		p.deps.Log.Error("deal set aside", "error", why, "hint", poisonHint)
+	}
 	p.sweep()
 	for _, rec := range p.deps.Store.List() {
 		if !rec.Final() && rec.Retry == api.DealRetryAuto || unsettled(rec) {

@@ -71,6 +71,7 @@ type Scheduler struct {
 	sectors map[api.SectorRef]*sector
 	workers map[api.UUID]*worker
 	alive   *holder.Register // which process each worker is
+	touched uint64           // tasks looked at for lists while mu was held
 	changed chan struct{}    // closed and replaced when a waiting claim should look again
 }
 

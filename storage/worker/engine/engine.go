@@ -178,13 +178,14 @@ func (e *Engine) Info() api.WorkerInfo {
 	return i
 }
 
-// Tasks lists what the worker does now, with results that wait to be delivered.
+// Tasks lists what the worker does now, with results that wait to be delivered;
+// each as its Summary.
 func (e *Engine) Tasks() []api.TaskStatus {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	out := make([]api.TaskStatus, 0, len(e.claims))
 	for _, c := range e.claims {
-		out = append(out, c.status())
+		out = append(out, c.status().Summary())
 	}
 	return out
 }
