@@ -96,7 +96,7 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 	}
 	remote := n.base + "/remote"
 	idx := index.New(index.Config{})
-	disks := breaker.New(breaker.Config{Places: n.set.ProvingOpts.ParallelReads})
+	disks := breaker.New(breaker.Config{Places: n.set.ProvingOpts.ParallelReads, Log: n.log.With("part", "paths")})
 	if n.local, err = n.openPaths(remote, idx, disks); err != nil {
 		return err
 	}

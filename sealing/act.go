@@ -215,8 +215,10 @@ func (s *Sealing) awaitHeight(ctx context.Context, l *lane, epoch abi.ChainEpoch
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		_, err := s.deps.Heads.WaitHeight(ctx, epoch)
-		done <- err
+		done <- s.catch.Do("waiting for an epoch", func() error {
+			_, err := s.deps.Heads.WaitHeight(ctx, epoch)
+			return err
+		})
 	}()
 	select {
 	case <-l.wake:

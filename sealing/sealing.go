@@ -12,6 +12,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 )
 
 const epochsInDay = 2880
@@ -21,6 +22,7 @@ type Sealing struct {
 	cfg     Config
 	deps    Deps
 	log     *slog.Logger
+	catch   *lifecycle.Catcher
 	store   store
 	size    abi.SectorSize
 	miner   abi.ActorID
@@ -83,6 +85,7 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 		cfg:     cfg.withDefaults(size),
 		deps:    deps,
 		log:     deps.Log,
+		catch:   lifecycle.NewCatcher(deps.Log),
 		store:   store{deps.Store},
 		size:    size,
 		miner:   abi.ActorID(id),
@@ -149,10 +152,14 @@ func (s *Sealing) kick(l *lane) {
 	}
 	l.driving = true
 	s.wg.Add(1)
-	ctx := s.running
+	ctx, n := s.running, l.rec.Number
 	go func() {
 		defer s.wg.Done()
-		s.drive(ctx, l)
+		// What a panic leaves undone is begun again from the stored state.
+		s.catch.Again(ctx, "the work on sector "+s.name(n), func(ctx context.Context) error {
+			s.drive(ctx, l)
+			return nil
+		})
 	}()
 }
 

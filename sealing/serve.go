@@ -287,7 +287,7 @@ func (s *Sealing) startUnseal(t api.UnsealTarget, rec record) (*unsealing, error
 	s.unseals[t] = u
 	go func() {
 		defer s.wg.Done()
-		u.err = s.unseal(run, t, rec)
+		u.err = s.catch.Do("the unsealing of sector "+s.name(t.Sector), func() error { return s.unseal(run, t, rec) })
 		s.unsealMu.Lock()
 		delete(s.unseals, t)
 		s.unsealMu.Unlock()

@@ -14,6 +14,7 @@ import (
 
 	"quarry/api"
 	"quarry/internal/breaker"
+	"quarry/internal/lifecycle"
 	"quarry/proofs/porep"
 	"quarry/storage/blobs"
 	"quarry/storage/fetch"
@@ -109,12 +110,20 @@ func newProver(cfg Config, deps Deps, client *fetch.Client) (*prove.Prover, erro
 // workers, until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
 	defer m.client.Close()
+	catch := lifecycle.NewCatcher(m.log)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.local.Run(ctx) })
-	g.Go(func() error { return m.tasks.Run(ctx) })
-	g.Go(func() error { return m.Prover.Run(ctx) })
-	g.Go(func() error { return m.wakeTasks(ctx) })
-	g.Go(func() error { return m.sweepBlobs(ctx) })
+	for what, run := range map[string]func(context.Context) error{
+		"looking after tasks":          m.tasks.Run,
+		"looking after sector reads":   m.Prover.Run,
+		"waking tasks":                 m.wakeTasks,
+		"sweeping up old bulk results": m.sweepBlobs,
+	} {
+		g.Go(func() error {
+			catch.Again(ctx, what, run)
+			return nil
+		})
+	}
 	return g.Wait()
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -83,13 +82,11 @@ func stepName(c api.DealCheckpoint) string {
 }
 
 // step does the work that leads from the record's checkpoint to the next one.
-func (p *Provider) step(ctx context.Context, rec *Record) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			p.deps.Log.Error("deal step panicked", "deal", rec.UUID, "panic", v, "stack", string(debug.Stack()))
-			err = fmt.Errorf("internal error: %v", v)
-		}
-	}()
+func (p *Provider) step(ctx context.Context, rec *Record) error {
+	return p.catch.Do("the "+stepName(rec.Checkpoint)+" of deal "+rec.UUID.String(), func() error { return p.work(ctx, rec) })
+}
+
+func (p *Provider) work(ctx context.Context, rec *Record) error {
 	cdp, err := rec.Proposal()
 	if err != nil {
 		return err
@@ -222,7 +219,11 @@ func (p *Provider) before(ctx context.Context, last abi.ChainEpoch) (context.Con
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if _, err := p.deps.Heads.WaitHeight(ctx, last+1); err == nil {
+		err := p.catch.Do("waiting for an epoch", func() error {
+			_, err := p.deps.Heads.WaitHeight(ctx, last+1)
+			return err
+		})
+		if err == nil {
 			cancel()
 		}
 	}()

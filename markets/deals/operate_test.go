@@ -192,7 +192,8 @@ func TestPanicOfAStep(t *testing.T) {
 		rec := w.untilComplete(p, w.deal(p))
 		require.True(t, rec.Active)
 		require.True(t, slices.ContainsFunc(rec.Log, func(l api.DealLogEntry) bool {
-			return strings.Contains(l.Message, "hand-off to sealing failed (auto): internal error: oops")
+			return strings.Contains(l.Message, "hand-off to sealing failed (auto): internal error in the hand-off to sealing of deal ") &&
+				strings.Contains(l.Message, "oops")
 		}))
 	})
 }

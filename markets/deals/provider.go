@@ -20,6 +20,7 @@ import (
 
 	"quarry/api"
 	"quarry/internal/filcrypto"
+	"quarry/internal/lifecycle"
 	"quarry/markets/transfer"
 	"quarry/markets/wire"
 )
@@ -97,6 +98,7 @@ type Provider struct {
 	transfers chan struct{}
 	commps    chan struct{}
 	started   chan api.UUID // deals to execute, read by Run
+	catch     *lifecycle.Catcher
 	mu        sync.Mutex
 	running   map[api.UUID]bool
 }
@@ -133,6 +135,7 @@ func New(cfg Config, deps Deps) (*Provider, error) {
 		transfers: make(chan struct{}, cfg.Transfers),
 		commps:    make(chan struct{}, cfg.CommP),
 		started:   make(chan api.UUID, 64),
+		catch:     lifecycle.NewCatcher(deps.Log),
 		running:   map[api.UUID]bool{},
 	}, nil
 }
@@ -310,7 +313,11 @@ func (p *Provider) launch(ctx context.Context, wg *sync.WaitGroup, id api.UUID) 
 	}
 	p.running[id] = true
 	wg.Go(func() {
-		p.execute(ctx, id)
+		// What a panic leaves undone is begun again from the stored checkpoint.
+		p.catch.Again(ctx, "deal "+id.String(), func(ctx context.Context) error {
+			p.execute(ctx, id)
+			return nil
+		})
 		p.mu.Lock()
 		delete(p.running, id)
 		p.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 	"github.com/ipfs/go-datastore/query"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 )
 
 // Chain is what publishing reads.
@@ -95,8 +96,9 @@ type result struct {
 
 // Publisher gathers and sends. Run must be running for Publish to return.
 type Publisher struct {
-	cfg  Config
-	deps Deps
+	cfg   Config
+	deps  Deps
+	catch *lifecycle.Catcher
 
 	mu      sync.Mutex
 	batches map[string]*batch
@@ -137,6 +139,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Publisher, error) {
 	p := &Publisher{
 		cfg:     cfg,
 		deps:    deps,
+		catch:   lifecycle.NewCatcher(deps.Log),
 		batches: map[string]*batch{},
 		byDeal:  map[api.UUID]string{},
 		since:   map[api.UUID]abi.ChainEpoch{},

@@ -204,11 +204,14 @@ func (p *Producer) whileOn(ctx context.Context, a attempt) (context.Context, fun
 	var wg sync.WaitGroup
 	events := p.deps.Heads.Subscribe(ctx)
 	wg.Go(func() {
-		for range events {
-			if p.taken(a) {
-				cancel(errTaken)
+		cancel(p.catch.Do("watching the head", func() error {
+			for range events {
+				if p.taken(a) {
+					cancel(errTaken)
+				}
 			}
-		}
+			return nil // the first cause counts
+		}))
 	})
 	return ctx, func() {
 		cancel(nil)

@@ -14,6 +14,7 @@ import (
 	"github.com/ipfs/go-datastore"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 	"quarry/mining/election"
 	"quarry/mining/guard"
 )
@@ -47,7 +48,14 @@ func New(cfg Config, deps Deps) (*Producer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Producer{cfg: cfg, deps: deps, guard: guard.New(deps.Store), actor: abi.ActorID(id), entropy: entropy}
+	p := &Producer{
+		cfg:     cfg,
+		deps:    deps,
+		catch:   lifecycle.NewCatcher(deps.Log),
+		guard:   guard.New(deps.Store),
+		actor:   abi.ActorID(id),
+		entropy: entropy,
+	}
 	if err := p.loadTally(context.Background()); err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (s *Scheduler) passed(ctx context.Context, head *api.TipSet) {
 			return
 		}
 		if s.jobs[di.Open] == nil {
-			s.wg.Go(func() { s.noteMissed(ctx, di) })
+			s.spawn("counting a missed deadline", func() { s.noteMissed(ctx, di) })
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 	"quarry/mining/election"
 )
 
@@ -41,6 +42,7 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 		proving:    make(chan struct{}, 1),
 		book:       bk,
 		pace:       pace{told: cfg.EpochWall},
+		catch:      lifecycle.NewCatcher(deps.Log),
 		jobs:       map[abi.ChainEpoch]*job{},
 		ahead:      map[abi.ChainEpoch]*declaring{},
 		earlyAt:    -1,

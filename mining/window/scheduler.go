@@ -21,6 +21,7 @@ import (
 
 	"quarry/api"
 	"quarry/chain/heads"
+	"quarry/internal/lifecycle"
 	"quarry/mining/outage"
 )
 
@@ -110,6 +111,7 @@ type Scheduler struct {
 	node    outage.Watch
 	pace    pace
 
+	catch     *lifecycle.Catcher
 	wg        sync.WaitGroup
 	jobs      map[abi.ChainEpoch]*job       // by opening epoch; owned by Run
 	ahead     map[abi.ChainEpoch]*declaring // the same
@@ -146,6 +148,8 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	defer s.wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	clear(s.jobs) // of a life before this one: they have ended
+	clear(s.ahead)
 	if err := s.resume(ctx); err != nil {
 		return err
 	}
@@ -239,9 +243,16 @@ func (s *Scheduler) start(ctx context.Context, di *dline.Info) {
 	j.life, j.endLife = context.WithCancelCause(ctx)
 	j.window, j.closeWindow = context.WithCancelCause(j.life)
 	s.jobs[di.Open] = j
-	s.wg.Go(func() {
+	s.spawn(fmt.Sprintf("the proof of deadline %d", di.Index), func() {
 		defer j.endLife(nil)
 		s.prove(j)
+	})
+}
+
+// spawn is a goroutine that Run waits for. A panic in it ends that work only.
+func (s *Scheduler) spawn(what string, work func()) {
+	s.wg.Go(func() {
+		_ = s.catch.Do(what, func() error { work(); return nil }) // told by the catcher
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"quarry/api"
 	"quarry/internal/breaker"
+	"quarry/internal/lifecycle"
 )
 
 // Index is what a Local tells the index of; a part of api.Index.
@@ -55,9 +56,10 @@ type Path struct {
 // Local is the set of storage paths of this process. Its methods may be called
 // from several goroutines at once.
 type Local struct {
-	cfg  Config
-	deps Deps
-	log  *slog.Logger
+	cfg   Config
+	deps  Deps
+	log   *slog.Logger
+	catch *lifecycle.Catcher
 
 	fileMu sync.Mutex // held while storage.json is rewritten
 
@@ -93,7 +95,13 @@ func Open(cfg Config, deps Deps) (*Local, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Local{cfg: cfg, deps: deps, log: deps.Log, grown: make(chan struct{}, 1)}
+	l := &Local{
+		cfg:   cfg,
+		deps:  deps,
+		log:   deps.Log,
+		catch: lifecycle.NewCatcher(deps.Log),
+		grown: make(chan struct{}, 1),
+	}
 	if err := l.readOwed(); err != nil {
 		return nil, err
 	}
@@ -106,7 +114,8 @@ func Open(cfg Config, deps Deps) (*Local, error) {
 		p := &place{dir: dir}
 		l.places = append(l.places, p)
 		wg.Go(func() {
-			if err := l.look(context.Background(), p); err != nil {
+			err := l.catch.Do("opening "+dir, func() error { return l.look(context.Background(), p) })
+			if err != nil {
 				l.log.Error("storage path cannot be opened; it will be tried again", "path", dir, "err", err)
 			}
 		})

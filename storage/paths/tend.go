@@ -29,7 +29,12 @@ func (l *Local) Run(ctx context.Context) error {
 	defer wg.Wait()
 	for {
 		for _, p := range l.untended(ctx) {
-			wg.Go(func() { l.tend(p.ctx, p.place) })
+			wg.Go(func() {
+				l.catch.Again(p.ctx, "looking after "+p.dir, func(ctx context.Context) error {
+					l.tend(ctx, p.place)
+					return nil
+				})
+			})
 		}
 		select {
 		case <-ctx.Done():

@@ -128,7 +128,7 @@ func (e *Engine) resume(ctx context.Context, wg *sync.WaitGroup) error {
 		d := delivery{e: e, c: c, outcome: o, kept: true}
 		wg.Go(func() {
 			defer e.drop(c)
-			d.run(ctx)
+			_ = e.catch.Do("the result of task "+o.Key, func() error { d.run(ctx); return nil })
 		})
 	}
 	return nil

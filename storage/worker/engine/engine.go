@@ -16,6 +16,7 @@ import (
 	"github.com/ipfs/go-datastore"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 )
 
 // Node is what the engine needs of the private node; a subset of api.Fleet.
@@ -77,6 +78,7 @@ type Engine struct {
 	cfg    Config
 	deps   Deps
 	log    *slog.Logger
+	catch  *lifecycle.Catcher
 	info   api.WorkerInfo
 	outbox outbox
 
@@ -110,6 +112,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Engine, error) {
 		cfg:    cfg,
 		deps:   deps,
 		log:    deps.Log,
+		catch:  lifecycle.NewCatcher(deps.Log),
 		outbox: outbox{deps.Store},
 		claims: map[api.UUID]*Claim{},
 		info: api.WorkerInfo{
