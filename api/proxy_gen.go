@@ -2664,6 +2664,7 @@ type TasksStruct struct {
 		TaskForget   func(ctx context.Context, id UUID) error                                      `perm:"tasks"`
 		TaskRetry    func(ctx context.Context, id UUID) error                                      `perm:"tasks"`
 		TaskAbort    func(ctx context.Context, id UUID) error                                      `perm:"tasks"`
+		TaskCancel   func(ctx context.Context, id UUID) error                                      `perm:"tasks"`
 		RemoveSector func(ctx context.Context, s_ abi.SectorID) error                              `perm:"tasks"`
 	}
 }
@@ -2733,6 +2734,14 @@ func (s *TasksStruct) TaskAbort(ctx context.Context, id UUID) (err error) {
 		return notConnected("TaskAbort")
 	}
 	return s.Internal.TaskAbort(ctx, id)
+}
+
+// TaskCancel implements [Tasks].
+func (s *TasksStruct) TaskCancel(ctx context.Context, id UUID) (err error) {
+	if s.Internal.TaskCancel == nil {
+		return notConnected("TaskCancel")
+	}
+	return s.Internal.TaskCancel(ctx, id)
 }
 
 // RemoveSector implements [Tasks].
@@ -2832,6 +2841,15 @@ func (s *TasksServer) TaskRetry(ctx context.Context, id UUID) (err error) {
 func (s *TasksServer) TaskAbort(ctx context.Context, id UUID) (err error) {
 	err = s.Guard(ctx, Method{"TaskAbort", "tasks"}, func(ctx context.Context) (err error) {
 		err = s.Impl.TaskAbort(ctx, id)
+		return err
+	})
+	return err
+}
+
+// TaskCancel guards the method of [Tasks].
+func (s *TasksServer) TaskCancel(ctx context.Context, id UUID) (err error) {
+	err = s.Guard(ctx, Method{"TaskCancel", "tasks"}, func(ctx context.Context) (err error) {
+		err = s.Impl.TaskCancel(ctx, id)
 		return err
 	})
 	return err

@@ -114,6 +114,10 @@ type Tasks interface {
 	// TaskAbort takes a running task from its worker and queues it again. What was
 	// computed of it stays with the worker. A task that is not running is left alone.
 	TaskAbort(ctx context.Context, id UUID) error //perm:tasks
+	// TaskCancel ends a task that nobody wants any more: it fails, its worker is told
+	// so at its next report and stops, and publishes nothing. A final or unknown one is
+	// left alone.
+	TaskCancel(ctx context.Context, id UUID) error //perm:tasks
 	// RemoveSector deletes every file of a sector from every path.
 	RemoveSector(ctx context.Context, s abi.SectorID) error //perm:tasks
 }

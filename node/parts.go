@@ -226,8 +226,8 @@ func (n *Node) withSealing(ctx context.Context) error {
 	cfg := sealing.Config{Miner: n.maddr, ProofType: proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
 		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
 		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing, MarkCC: o.MarkCC,
-		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.epochs.span(o.PreCommitBatchWait),
-		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.epochs.span(o.CommitBatchWait)}
+		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.epochs.spanOf(o.PreCommitBatchWait),
+		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.epochs.spanOf(o.CommitBatchWait)}
 	deps := sealing.Deps{
 		Store:           n.repo.Datastore(repo.Sealing),
 		Chain:           n.chain,
@@ -240,6 +240,9 @@ func (n *Node) withSealing(ctx context.Context) error {
 		Verify:          n.sealChecker(),
 		Faults:          book,
 		Log:             n.log.With("part", "sealing"),
+	}
+	if err := n.keep(ctx, "pace of the network", n.epochs.follow); err != nil {
+		return err
 	}
 	now := newLate[api.Sealing]("sealing")
 	n.sealing = &api.SealingLate{Get: now.get}

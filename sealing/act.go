@@ -112,6 +112,9 @@ type keyed[P, R any] struct {
 	job    job
 	rest   string
 	params P
+	// waits is asked from time to time while no worker takes the task; an error of it
+	// is the end of the wait. nil: it waits as long as it takes.
+	waits func(ctx context.Context) error
 }
 
 // run has the task done and gives its result. A task that failed is a
@@ -136,6 +139,11 @@ func run[P, R any](ctx context.Context, s *Sealing, l *lane, r record, k keyed[P
 		}
 	}
 	for !st.Final() {
+		if st.State == api.TaskQueued && k.waits != nil {
+			if err := k.waits(ctx); err != nil {
+				return out, err
+			}
+		}
 		// Where storage is in this process TaskWait answers a context that has
 		// ended with the state so far.
 		if st, err = s.deps.Storage.TaskWait(ctx, st.ID); err == nil {
@@ -154,6 +162,21 @@ func run[P, R any](ctx context.Context, s *Sealing, l *lane, r record, k keyed[P
 		return out, failed(k.job, "task %s gave a result that cannot be read: %w", key, err)
 	}
 	return out, nil
+}
+
+// cancelTasks ends the tasks of a sector that nobody wants any more, and forgets
+// them, so that workers stop and delete what they began. It is repeated where it
+// matters, and may be.
+func (s *Sealing) cancelTasks(ctx context.Context, r record) {
+	if now, err := s.get(r.Number); err == nil {
+		r = now // with the task of the last step
+	}
+	for _, id := range r.Tasks {
+		if err := s.deps.Storage.TaskCancel(ctx, id); err != nil {
+			s.log.Warn("a task of a sector that is given up could not be cancelled", "sector", s.name(r.Number), "task", id, "err", err)
+		}
+	}
+	s.forget(ctx, r)
 }
 
 func (r *record) remember(id api.UUID) {

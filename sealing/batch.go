@@ -71,7 +71,7 @@ type batcher struct {
 	// viaMany gives the sender of a message of several sectors, nil for via.
 	viaMany func(sectors int) Messages
 	room    int // bytes of parameters
-	wait    time.Duration
+	wait    func() time.Duration
 
 	mu    sync.Mutex
 	queue []*member
@@ -133,23 +133,51 @@ func (b *batcher) join(ctx context.Context, r record, m *member, pressed bool) s
 	full := len(b.queue) >= b.max
 	b.mu.Unlock()
 	if !full && !pressed {
-		t := time.NewTimer(time.Until(r.Updated.Add(b.wait)))
-		defer t.Stop()
-		select {
-		case out := <-m.done:
+		if out, over := b.await(ctx, r.Updated, m); over {
 			return out
-		case <-t.C:
-		case <-ctx.Done():
-			if b.leave(m) {
-				return sent{}
-			}
-			return <-m.done // being sent: what comes of it must not be lost
 		}
 	}
 	for b.waits(m) {
 		b.flush(run)
 	}
 	return <-m.done
+}
+
+// Bounds of waiting for others.
+const (
+	defaultWait = 5 * time.Minute
+	lookAgain   = 10 * time.Second // at how long that is
+)
+
+// await waits for others since a time. over says that the sector's part was sent
+// by one of them, or that the visit has ended.
+func (b *batcher) await(ctx context.Context, since time.Time, m *member) (out sent, over bool) {
+	for {
+		wait := time.Duration(0)
+		if b.wait != nil {
+			wait = b.wait()
+		}
+		if wait <= 0 {
+			wait = defaultWait
+		}
+		left := time.Until(since.Add(wait))
+		if left <= 0 {
+			return sent{}, false
+		}
+		t := time.NewTimer(min(left, lookAgain))
+		select {
+		case out := <-m.done:
+			t.Stop()
+			return out, true
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			if b.leave(m) {
+				return sent{}, true
+			}
+			return <-m.done, true // being sent: what comes of it must not be lost
+		}
+	}
 }
 
 func (b *batcher) waits(m *member) bool {

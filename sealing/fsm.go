@@ -49,12 +49,13 @@ const (
 	evAbort         kind = "abort"            //
 	evAborted       kind = "aborted"          //
 
-	evFailed  kind = "failed"  // the step failed: back off, then retry
-	evStuck   kind = "waiting" // nothing failed, something cannot be reached
-	evRetry   kind = "retry"   //
-	evFatal   kind = "fatal"   // no retry can help
-	evRemove  kind = "remove"  //
-	evRemoved kind = "removed" //
+	evLost    kind = "files-lost" // seal again with the same ticket
+	evFailed  kind = "failed"     // the step failed: back off, then retry
+	evStuck   kind = "waiting"    // nothing failed, something cannot be reached
+	evRetry   kind = "retry"      //
+	evFatal   kind = "fatal"      // no retry can help
+	evRemove  kind = "remove"     //
+	evRemoved kind = "removed"    //
 )
 
 // event is one happening with what it brings.
@@ -147,7 +148,7 @@ var machine = map[api.SectorState]rule{
 	api.SectorWaitSeed: {effSeed, waitVisit, api.SectorPreCommitFailed, map[kind]api.SectorState{
 		evSeed: api.SectorCommitting, evActive: api.SectorFinalizeSector}},
 	api.SectorCommitting: {effProve, 0, api.SectorComputeFailed, map[kind]api.SectorState{
-		evProved: api.SectorSubmitCommit}},
+		evProved: api.SectorSubmitCommit, evLost: api.SectorPreCommit1}},
 	api.SectorSubmitCommit: {effCommit, chainVisit, api.SectorCommitFailed, map[kind]api.SectorState{
 		evCommitSent: api.SectorCommitWait, evActive: api.SectorFinalizeSector}},
 	api.SectorCommitWait: {effCommitWait, waitVisit, api.SectorCommitFailed, map[kind]api.SectorState{
@@ -300,7 +301,11 @@ func (r *record) take(e event, from api.SectorState) {
 		r.giveUp(e)
 	case evActive:
 		r.takeBack()
+	case evLost:
+		r.lose(e)
+		return // the reason stays visible until something succeeds
 	case evTicket, evTicketExpired:
+		r.PreCommitEpoch = 0 // another replica comes, of which the chain has nothing
 		r.TicketEpoch, r.Ticket = e.Epoch, e.Random
 		r.PC1Out, r.CommD, r.CommR, r.Commitments = api.PreCommit1Out{}, nil, nil, api.SealCommitments{}
 	case evPC1:
@@ -327,6 +332,7 @@ func (r *record) take(e event, from api.SectorState) {
 // ground was gained, so that a loop of send and fail keeps slowing down.
 func (r *record) succeed(k kind) {
 	r.LastErr, r.NextRetry, r.TaskID = "", time.Time{}, nil
+	r.Missing = time.Time{}
 	if slices.Contains([]kind{evPlaced, evPacked, evPC2, evPreCommitLanded, evActive, evFinalized, evFinalizedFree,
 		evUpdated, evUpdateLanded, evUpdateKept, evKeyReleased, evAborted}, k) {
 		r.Retries = 0

@@ -109,8 +109,24 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 		s.addLane(&lane{rec: r, wake: make(chan struct{}, 1)})
 		s.indexKeys(r)
 	}
-	s.preCommits = &batcher{s: s, work: jobPreCommit, via: deps.Msgs, viaMany: deps.BatchMsgs, max: s.cfg.MaxPreCommitBatch, room: maxParams, wait: s.cfg.PreCommitBatchWait}
-	s.commits = &batcher{s: s, work: jobCommit, via: deps.CommitMsgs, viaMany: deps.CommitBatchMsgs, max: s.cfg.MaxCommitBatch, room: maxParams, wait: s.cfg.CommitBatchWait}
+	s.preCommits = &batcher{
+		s:       s,
+		work:    jobPreCommit,
+		via:     deps.Msgs,
+		viaMany: deps.BatchMsgs,
+		max:     s.cfg.MaxPreCommitBatch,
+		room:    maxParams,
+		wait:    s.cfg.PreCommitBatchWait,
+	}
+	s.commits = &batcher{
+		s:       s,
+		work:    jobCommit,
+		via:     deps.CommitMsgs,
+		viaMany: deps.CommitBatchMsgs,
+		max:     s.cfg.MaxCommitBatch,
+		room:    maxParams,
+		wait:    s.cfg.CommitBatchWait,
+	}
 	if err := s.batches.load(context.Background(), s.store, s.log); err != nil {
 		return nil, fmt.Errorf("sealing: %w", err)
 	}
@@ -203,6 +219,8 @@ func (s *Sealing) drive(ctx context.Context, l *lane) {
 		switch ev.Kind {
 		case evFinalized, evFinalizedFree, evRemoved, evKeyReleased, evAborted:
 			s.forget(ctx, rec) // what the tasks computed is not needed any more
+		case evFatal:
+			s.cancelTasks(ctx, rec) // at the worker too
 		}
 	}
 }
@@ -248,7 +266,7 @@ func (s *Sealing) transit(ctx context.Context, l *lane, ev event) error {
 	}
 	l.rec = rec
 	level := slog.LevelInfo
-	if ev.Kind == evFailed || ev.Kind == evFatal || ev.Kind == evStuck {
+	if ev.Kind == evFailed || ev.Kind == evFatal || ev.Kind == evStuck || ev.Kind == evLost {
 		level = slog.LevelWarn
 	}
 	s.log.Log(ctx, level, "sector", "sector", s.name(rec.Number), "from", before.State, "event", ev.Kind, "to", rec.State, "reason", ev.Reason)

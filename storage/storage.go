@@ -185,6 +185,9 @@ func (m *Manager) TaskRetry(ctx context.Context, id api.UUID) error { return m.t
 // TaskAbort takes a running task from its worker.
 func (m *Manager) TaskAbort(ctx context.Context, id api.UUID) error { return m.tasks.Abort(ctx, id) }
 
+// TaskCancel ends a task that nobody wants any more.
+func (m *Manager) TaskCancel(ctx context.Context, id api.UUID) error { return m.tasks.Cancel(ctx, id) }
+
 // TaskForget drops a final task.
 func (m *Manager) TaskForget(ctx context.Context, id api.UUID) error { return m.tasks.Forget(ctx, id) }
 

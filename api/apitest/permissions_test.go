@@ -18,7 +18,7 @@ var needs = map[api.Permission][]string{
 		"StorageLock", "StorageRenewLock", "StorageUnlock",
 	},
 	api.PermWorker: {"StorageDeclareSectors", "StorageDropSectors", "StorageBestAlloc", "WorkerClaim", "WorkerProgress", "WorkerDone"},
-	api.PermTasks:  {"TaskSubmit", "TaskForget", "TaskRetry", "TaskAbort", "RemoveSector"},
+	api.PermTasks:  {"TaskSubmit", "TaskForget", "TaskRetry", "TaskAbort", "TaskCancel", "RemoveSector"},
 	api.PermProve:  {"ProveWindow", "ProveWinning", "CheckProvable", "ProverState"},
 	api.PermAdmin:  {"StorageAddLocal", "StorageDetachLocal"},
 }

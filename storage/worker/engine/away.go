@@ -78,13 +78,44 @@ func (e *Engine) ask(ctx context.Context, what string, waiting func(bool), call 
 			return context.Cause(ctx)
 		}
 		waiting(true)
-		sleep(ctx, o.failed(err, e.cfg.Retry, e.cfg.RetryMax))
+		e.rest(ctx, o.failed(err, e.cfg.Retry, e.cfg.RetryMax))
 	}
 }
 
-// once is one call under a time limit.
+// once is one call under a time limit. An answer to it wakes those that rest.
 func (e *Engine) once(ctx context.Context, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTime)
 	defer cancel()
-	return call(ctx)
+	err := call(ctx)
+	if err == nil || definite(err) {
+		e.hear()
+	}
+	return err
+}
+
+// rest is the pause before a call is repeated: for d, but no longer than until
+// another call is answered, which says that the private node is back. It lasts
+// Config.Retry at least, so that a call that alone fails is not repeated with
+// every answer to others.
+func (e *Engine) rest(ctx context.Context, d time.Duration) {
+	e.mu.Lock()
+	heard := e.heard
+	e.mu.Unlock()
+	least := min(d, e.cfg.Retry)
+	sleep(ctx, least)
+	t := time.NewTimer(d - least)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-heard:
+	case <-t.C:
+	}
+}
+
+// hear notes that the private node has answered.
+func (e *Engine) hear() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	close(e.heard)
+	e.heard = make(chan struct{})
 }

@@ -155,7 +155,7 @@ func (c *Claim) Open(ctx context.Context, ref api.BlobRef) (r io.ReadCloser, err
 			return nil, context.Cause(ctx)
 		}
 		c.waiting(&waited, true)
-		sleep(ctx, o.failed(err, c.e.cfg.Retry, c.e.cfg.RetryMax))
+		c.e.rest(ctx, o.failed(err, c.e.cfg.Retry, c.e.cfg.RetryMax))
 	}
 }
 

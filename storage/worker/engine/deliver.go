@@ -53,7 +53,7 @@ func (d *delivery) run(ctx context.Context) {
 			d.keep()
 		}
 		d.c.waiting(&waited, true)
-		sleep(ctx, o.failed(err, d.e.cfg.Retry, d.e.cfg.RetryMax))
+		d.e.rest(ctx, o.failed(err, d.e.cfg.Retry, d.e.cfg.RetryMax))
 	}
 }
 

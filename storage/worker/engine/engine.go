@@ -84,6 +84,7 @@ type Engine struct {
 
 	mu     sync.Mutex
 	claims map[api.UUID]*Claim // until the report was acknowledged
+	heard  chan struct{}       // closed and replaced when a call is answered
 }
 
 // New reads the worker's identity from its store, or makes one.
@@ -115,6 +116,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Engine, error) {
 		catch:  lifecycle.NewCatcher(deps.Log),
 		outbox: outbox{deps.Store},
 		claims: map[api.UUID]*Claim{},
+		heard:  make(chan struct{}),
 		info: api.WorkerInfo{
 			ID:        id,
 			Session:   uuid.New(),

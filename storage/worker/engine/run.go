@@ -41,7 +41,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			return nil
 		}
 		if !isTaken(err) {
-			sleep(ctx, o.failed(err, e.cfg.Retry, e.cfg.RetryMax))
+			e.rest(ctx, o.failed(err, e.cfg.Retry, e.cfg.RetryMax))
 			continue
 		}
 		if taken.IsZero() {
