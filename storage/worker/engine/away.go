@@ -29,9 +29,14 @@ func isLeaseLost(err error) bool {
 // outage is a time without answers. It is told when it begins and when it ends.
 type outage struct {
 	log   *slog.Logger
+	heard func()
 	what  string // what cannot be done
 	since time.Time
 	next  time.Duration
+}
+
+func (e *Engine) newOutage(what string) outage {
+	return outage{log: e.log, heard: e.hear, what: what}
 }
 
 // failed notes an attempt without an answer, and says how long to wait before
@@ -50,6 +55,7 @@ func (o *outage) failed(err error, first, most time.Duration) time.Duration {
 func (o *outage) over() {
 	if !o.since.IsZero() {
 		o.log.Info("the private node answers again: "+o.what, "after", time.Since(o.since).Round(time.Second))
+		o.heard()
 	}
 	o.since = time.Time{}
 }
@@ -66,7 +72,7 @@ func sleep(ctx context.Context, d time.Duration) {
 // ask calls until the answer is definite or ctx ended. waiting is told when
 // waiting begins and ends.
 func (e *Engine) ask(ctx context.Context, what string, waiting func(bool), call func(context.Context) error) error {
-	o := outage{log: e.log, what: what}
+	o := e.newOutage(what)
 	for {
 		err := e.once(ctx, call)
 		if err == nil || definite(err) {
@@ -82,21 +88,17 @@ func (e *Engine) ask(ctx context.Context, what string, waiting func(bool), call 
 	}
 }
 
-// once is one call under a time limit. An answer to it wakes those that rest.
+// once is one call under a time limit.
 func (e *Engine) once(ctx context.Context, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTime)
 	defer cancel()
-	err := call(ctx)
-	if err == nil || definite(err) {
-		e.hear()
-	}
-	return err
+	return call(ctx)
 }
 
 // rest is the pause before a call is repeated: for d, but no longer than until
-// another call is answered, which says that the private node is back. It lasts
-// Config.Retry at least, so that a call that alone fails is not repeated with
-// every answer to others.
+// another call is answered that was not before, which says that the private node
+// is back. It lasts Config.Retry at least, so that calls that fail for reasons of
+// their own do not hurry each other.
 func (e *Engine) rest(ctx context.Context, d time.Duration) {
 	e.mu.Lock()
 	heard := e.heard
@@ -112,7 +114,7 @@ func (e *Engine) rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// hear notes that the private node has answered.
+// hear wakes those that rest.
 func (e *Engine) hear() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

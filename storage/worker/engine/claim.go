@@ -142,7 +142,7 @@ func (c *Claim) Open(ctx context.Context, ref api.BlobRef) (r io.ReadCloser, err
 	c.used = append(c.used, ref)
 	c.mu.Unlock()
 	what := "bulk result " + string(ref.CID) + " is fetched for task " + c.key()
-	o := outage{log: c.e.log, what: what}
+	o := c.e.newOutage(what)
 	waited := false
 	defer func() { c.waiting(&waited, false) }()
 	for { // no time limit of a call: it is a transfer, which has limits of its own

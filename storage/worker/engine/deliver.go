@@ -36,7 +36,7 @@ func (d *delivery) keep() {
 // run reports until the private node acknowledges, says that the task is somebody
 // else's, or refuses for good; or until ctx ends, then a later run goes on.
 func (d *delivery) run(ctx context.Context) {
-	o := outage{log: d.e.log, what: "the result of task " + d.Key + " is delivered"}
+	o := d.e.newOutage("the result of task " + d.Key + " is delivered")
 	waited := false
 	d.c.Set("deliver", 0, 0)
 	for ctx.Err() == nil {

@@ -84,7 +84,7 @@ type Engine struct {
 
 	mu     sync.Mutex
 	claims map[api.UUID]*Claim // until the report was acknowledged
-	heard  chan struct{}       // closed and replaced when a call is answered
+	heard  chan struct{}       // closed and replaced when a call is answered that was not before
 }
 
 // New reads the worker's identity from its store, or makes one.

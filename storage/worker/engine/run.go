@@ -25,7 +25,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	wg.Go(func() { e.tidyUp(ctx) })
-	o := outage{log: e.log, what: "tasks are claimed"}
+	o := e.newOutage("tasks are claimed")
 	var taken time.Time // since when the identity is another's
 	for ctx.Err() == nil {
 		t, err := e.claim(ctx)
@@ -168,7 +168,7 @@ func (e *Engine) work(c *Claim, t api.TaskStatus) (result json.RawMessage, err e
 func (e *Engine) beat(ctx context.Context, c *Claim) {
 	tick := time.NewTicker(e.cfg.Progress)
 	defer tick.Stop()
-	o := outage{log: e.log, what: "progress of task " + c.key() + " is reported"}
+	o := e.newOutage("progress of task " + c.key() + " is reported")
 	for {
 		select {
 		case <-ctx.Done():

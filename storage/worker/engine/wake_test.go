@@ -43,25 +43,51 @@ func TestAnAnswerWakesThoseThatWait(t *testing.T) {
 	})
 }
 
-// A call that alone fails is repeated with its own pauses, however many others are
-// answered; the shortest is Config.Retry.
+// A call that alone fails is repeated with its own, growing pauses, however many
+// others are answered.
 func TestACallThatAloneFailsIsNotHurried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(15*time.Minute, task("t", api.TaskPreCommit1))
 		var tries []time.Duration
 		begun := time.Now()
-		w := run(t, Config{Progress: 100 * time.Millisecond}, n, memStore(), newBulk(), func(ctx context.Context, _ api.TaskStatus, c *Claim) (json.RawMessage, error) {
-			err := c.Ask(ctx, "something", func(context.Context) error {
-				tries = append(tries, time.Since(begun))
-				return errors.New("disk full")
+		w := run(t, Config{Progress: 100 * time.Millisecond}, n, memStore(), newBulk(),
+			func(ctx context.Context, _ api.TaskStatus, c *Claim) (json.RawMessage, error) {
+				err := c.Ask(ctx, "something", func(context.Context) error {
+					tries = append(tries, time.Since(begun))
+					return errors.New("disk full")
+				})
+				return nil, err
 			})
-			return nil, err
-		})
 		time.Sleep(21 * time.Second)
+		require.Equal(t, []time.Duration{0, 2 * time.Second, 6 * time.Second, 14 * time.Second}, tries)
 		require.NoError(t, w.halt())
-		require.GreaterOrEqual(t, len(tries), 10, "answers to others wake it")
-		for i := 1; i < len(tries); i++ {
-			require.GreaterOrEqual(t, tries[i]-tries[i-1], 2*time.Second)
-		}
+	})
+}
+
+// Two calls that fail for reasons of their own and now and then succeed do not make
+// each other repeat faster than Config.Retry says.
+func TestCallsDoNotHurryEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, err := New(t.Context(), Config{}, Deps{Node: newNode(time.Minute), Store: memStore(), Bulk: newBulk(), Work: proving})
+		require.NoError(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		go func() {
+			for ctx.Err() == nil {
+				sleep(ctx, 10*time.Millisecond)
+				e.hear()
+			}
+		}()
+		start := time.Now()
+		e.rest(t.Context(), time.Minute)
+		require.GreaterOrEqual(t, time.Since(start), 2*time.Second)
+		require.Less(t, time.Since(start), 3*time.Second)
+		start = time.Now()
+		e.rest(t.Context(), time.Second)
+		require.Equal(t, time.Second, time.Since(start))
+		stop()
+		synctest.Wait()
+		start = time.Now()
+		e.rest(t.Context(), time.Minute)
+		require.Equal(t, time.Minute, time.Since(start), "what was heard before counts no more")
 	})
 }
