@@ -133,6 +133,10 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 // directory do not take it.
 const holdFile = ".private-node"
 
+// beaconFile says the same to private nodes on other machines, where the locks of
+// a network file system may not reach.
+const beaconFile = ".private-node.beacon"
+
 // openPaths opens the storage paths of the private node. Each directory is held
 // from its first use; one that another private node uses at the start is refused,
 // one that comes later waits until it is free.
@@ -161,20 +165,48 @@ func (n *Node) openPaths(remote string, idx *index.Index, disks *breaker.Breaker
 	return local, first
 }
 
-// holdPath keeps other private nodes from a directory of sectors. Where the disk
-// has no locks nothing can be done but to say so.
+// holdPath keeps other private nodes from a directory of sectors. Where neither a
+// lock nor a beacon can be had nothing can be done but to say so.
 func (n *Node) holdPath(dir string) (func(), error) {
-	l, err := holder.Take(filepath.Join(dir, holdFile), holder.Self("repo "+n.repo.Dir()+" of miner "+n.maddr.String()))
-	var used *holder.ErrHeld
-	switch {
-	case err == nil:
-		return func() { _ = l.Release() }, nil
-	case errors.As(err, &used):
-		return nil, &api.ErrInUse{What: "storage path " + dir, Holder: used.Holder,
-			Hint: "two private nodes must not share a directory of sectors: stop that one, or name another directory in " + n.storageFile()}
+	who := holder.Self("repo " + n.repo.Dir() + " of miner " + n.maddr.String())
+	release := func() {}
+	l, err := holder.Take(filepath.Join(dir, holdFile), who)
+	if err == nil {
+		release = func() { _ = l.Release() }
+	} else if taken := n.taken(dir, err); taken != nil {
+		return nil, taken
 	}
-	n.log.Warn("a storage path cannot be held; see that no other private node uses it", "path", dir, "error", err)
-	return func() {}, nil
+	b, berr := holder.Light(holder.BeaconConfig{
+		Path: filepath.Join(dir, beaconFile),
+		Who:  who,
+		Home: holder.Home(n.repo.Dir()),
+		Lost: func(other string) {
+			n.log.Error("another private node uses a directory of sectors of this one: stop one of the two, they destroy each other's files",
+				"path", dir, "holder", other)
+		},
+	})
+	switch taken := n.taken(dir, berr); {
+	case berr == nil:
+		lock := release
+		return func() { _ = b.Release(); lock() }, nil
+	case taken != nil:
+		release()
+		return nil, taken
+	case err != nil:
+		n.log.Warn("a storage path cannot be held; see that no other private node uses it", "path", dir, "error", errors.Join(err, berr))
+	}
+	return release, nil
+}
+
+// taken is the refusal of a directory that another private node has, nil for
+// other errors.
+func (n *Node) taken(dir string, err error) error {
+	var used *holder.ErrHeld
+	if !errors.As(err, &used) {
+		return nil
+	}
+	return &api.ErrInUse{What: "storage path " + dir, Holder: used.Holder,
+		Hint: "two private nodes must not share a directory of sectors: stop that one, or name another directory in " + n.storageFile()}
 }
 
 func (n *Node) withWorker(ctx context.Context, remote string, bulk *blobs.Store) error {

@@ -1,0 +1,144 @@
+package holder
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A beacon that burns keeps other machines away and names who it is; a restart from
+// the same place, and whoever comes when it is out, are let in.
+func TestBeaconOfAnotherMachine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "beacon")
+	light := func(home string) (*Beacon, error) {
+		who := Holder{PID: 7, Host: home, Since: time.Unix(0, 0), What: "repo /r"}
+		return Light(BeaconConfig{Path: path, Who: who, Home: home, Every: time.Hour})
+	}
+	first, err := light("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held *ErrHeld
+	for _, home := range []string{"b", ""} {
+		if _, err := light(home); !errors.As(err, &held) || held.Path != path || held.Holder != "process 7 on a since 1970-01-01T00:00:00Z (repo /r)" {
+			t.Fatalf("%q came in: %v", home, err)
+		}
+	}
+	again, err := light("a")
+	if err != nil {
+		t.Fatalf("a restart is refused: %v", err)
+	}
+	if err := first.Release(); err != nil {
+		t.Error(err)
+	}
+	if _, err := light("b"); !errors.As(err, &held) {
+		t.Errorf("the first put out the beacon of the second: %v", err)
+	}
+	for range 2 {
+		if err := again.Release(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("it still burns: %v", err)
+	}
+	other, err := light("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for age, refused := range map[time.Duration]bool{3*time.Hour - time.Minute: true, 3*time.Hour + time.Minute: false} {
+		at := time.Now().Add(-age)
+		if err := os.Chtimes(path, at, at); err != nil {
+			t.Fatal(err)
+		}
+		b, err := light("c")
+		if (err != nil) != refused {
+			t.Errorf("after %s: %v", age, err)
+		}
+		if b != nil {
+			defer b.Release() //nolint:errcheck // the directory goes
+		}
+		if !refused {
+			break
+		}
+	}
+	if err := other.Release(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(path + ".*"); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// One whose beacon was taken by another tells it once, leaves the other's alone
+// while it burns, and lights its own again when that is out.
+func TestBeaconThatWasTaken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "beacon")
+	var told []string
+	b, err := Light(BeaconConfig{Path: path, Who: Self("ours"), Home: "a", Every: time.Hour, Lost: func(h string) { told = append(told, h) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := func() bool {
+		raw, err := os.ReadFile(path)
+		return err == nil && strings.Contains(string(raw), b.self.Instance.String())
+	}
+	b.renew()
+	if !mine() || len(told) != 0 {
+		t.Fatalf("told %v", told)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if b.renew(); !mine() {
+		t.Error("it was not lit again")
+	}
+	theirs := `{"Holder":{"PID":9,"Host":"far\u001b[2J","Since":"2024-01-02T03:04:05Z"},"Home":"b","Instance":"7d444840-9dc0-11d1-b245-5ffdce74fad2"}`
+	if err := os.WriteFile(path, []byte(theirs), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.renew()
+	b.renew()
+	if mine() || len(told) != 1 || told[0] != "process 9 on far[2J since 2024-01-02T03:04:05Z" {
+		t.Errorf("told %q", told)
+	}
+	if err := os.WriteFile(path, []byte("torn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.renew()
+	if mine() || len(told) != 2 || told[1] != "another process" {
+		t.Errorf("told %q", told)
+	}
+	at := time.Now().Add(-4 * time.Hour)
+	if err := os.Chtimes(path, at, at); err != nil {
+		t.Fatal(err)
+	}
+	if b.renew(); !mine() {
+		t.Error("one that is out was left alone")
+	}
+	if err := b.Release(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Where nothing can be written none is lit, and it is no holder that says so.
+func TestBeaconWithoutAPlace(t *testing.T) {
+	_, err := Light(BeaconConfig{Path: filepath.Join(t.TempDir(), "gone", "beacon"), Home: "a"})
+	var held *ErrHeld
+	if err == nil || errors.As(err, &held) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A home is that of a machine and a directory, and outlives a boot.
+func TestHome(t *testing.T) {
+	if Home("/a") == Home("/b") || Home("/a") != Home("/a") || len(Home("/a")) != 32 {
+		t.Errorf("%q, %q", Home("/a"), Home("/b"))
+	}
+	if Home("/a") == Place("/a") {
+		t.Error("a home is no place")
+	}
+}
