@@ -254,12 +254,31 @@ func (n *Node) withSealing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cfg := sealing.Config{
+		Miner:                   n.maddr,
+		ProofType:               proof,
+		VanillaAccepted:         n.vanilla,
+		Groth16:                 n.snark != nil,
+		WaitDealsDelay:          o.WaitDealsDelay,
+		StartEpochSealingBuffer: o.StartEpochBuffer,
+		CCLifetime:              o.CCLifetime,
+		AlwaysKeepUnsealed:      o.AlwaysKeepUnsealed,
+		MaxWaitDealsSectors:     o.MaxWaitDealsSectors,
+		MaxSealing:              o.MaxSealing,
+		MarkCC:                  o.MarkCC,
+		MaxPreCommitBatch:       o.PreCommitBatch,
+		PreCommitBatchWait:      n.epochs.spanOf(o.PreCommitBatchWait),
+		MaxCommitBatch:          o.CommitBatch,
+		CommitBatchWait:         n.epochs.spanOf(o.CommitBatchWait),
+	}
+	if err := n.keep(ctx, "pace of the network", n.epochs.follow); err != nil {
+		return err
+	}
+	return n.keepSealing(ctx, cfg, book)
+}
+
+func (n *Node) keepSealing(ctx context.Context, cfg sealing.Config, book sealing.Faults) error {
 	preCommits, commits := n.sender("precommit", n.set.Fees.preCommits()), n.sender("commit", n.set.Fees.commits())
-	cfg := sealing.Config{Miner: n.maddr, ProofType: proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
-		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
-		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing, MarkCC: o.MarkCC,
-		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.epochs.spanOf(o.PreCommitBatchWait),
-		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.epochs.spanOf(o.CommitBatchWait)}
 	deps := sealing.Deps{
 		Store:           n.repo.Datastore(repo.Sealing),
 		Chain:           n.chain,
@@ -272,9 +291,6 @@ func (n *Node) withSealing(ctx context.Context) error {
 		Verify:          n.sealChecker(),
 		Faults:          book,
 		Log:             n.log.With("part", "sealing"),
-	}
-	if err := n.keep(ctx, "pace of the network", n.epochs.follow); err != nil {
-		return err
 	}
 	now := newLate[api.Sealing]("sealing")
 	n.sealing = &api.SealingLate{Get: now.get}

@@ -79,6 +79,17 @@ func (s *Sealing) act(ctx context.Context, l *lane, eff effect, r record) (event
 		return s.commitWait(ctx, r)
 	case effFinalize:
 		return s.finalize(ctx, l, r)
+	case effRetry:
+		return event{Kind: evRetry}, nil
+	case effRemove:
+		return s.remove(ctx, r)
+	}
+	return s.actUpdate(ctx, l, eff, r)
+}
+
+// actUpdate is act for the states of an update.
+func (s *Sealing) actUpdate(ctx context.Context, l *lane, eff effect, r record) (event, error) {
+	switch eff {
 	case effUpdate:
 		return s.updateReplica(ctx, l, r)
 	case effProveUpdate:
@@ -97,10 +108,6 @@ func (s *Sealing) act(ctx context.Context, l *lane, eff effect, r record) (event
 		return s.releaseKey(ctx, l, r)
 	case effAbort:
 		return s.abort(ctx, l, r)
-	case effRetry:
-		return event{Kind: evRetry}, nil
-	case effRemove:
-		return s.remove(ctx, r)
 	}
 	return event{}, fmt.Errorf("state %s has no work", r.State)
 }

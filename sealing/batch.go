@@ -77,9 +77,18 @@ type batcher struct {
 	queue []*member
 }
 
+// turn is a sector's part of a message whose turn it is.
+type turn struct {
+	in      *batcher
+	head    *api.TipSet // as of now
+	pressed bool        // it cannot wait for others
+	build   func(ctx context.Context, head *api.TipSet) (part, error)
+}
+
 // dispatch sends the sector's part, with others where that is wanted. A zero
 // answer without an error means that the visit ended first.
-func (s *Sealing) dispatch(ctx context.Context, l *lane, r record, b *batcher, head *api.TipSet, pressed bool, build func(context.Context, *api.TipSet) (part, error)) (sent, error) {
+func (s *Sealing) dispatch(ctx context.Context, l *lane, r record, t turn) (sent, error) {
+	b := t.in
 	key := s.msgKey(r, job{kind: b.work})
 	if old := s.batches.of(key); old != nil { // sent, as far as we know
 		out := s.resend(ctx, b, old, key)
@@ -88,7 +97,7 @@ func (s *Sealing) dispatch(ctx context.Context, l *lane, r record, b *batcher, h
 		}
 		r.Alone = true
 	} else if b.max > 1 && !r.Alone {
-		out := b.join(ctx, r, &member{number: r.Number, key: key, make: build, done: make(chan sent, 1)}, pressed)
+		out := b.join(ctx, r, &member{number: r.Number, key: key, make: t.build, done: make(chan sent, 1)}, t.pressed)
 		if !out.alone && !isFailure(out.err) {
 			return out, out.err
 		}
@@ -99,12 +108,19 @@ func (s *Sealing) dispatch(ctx context.Context, l *lane, r record, b *batcher, h
 			return sent{}, err
 		}
 	}
-	p, err := build(ctx, head)
+	p, err := t.build(ctx, t.head)
 	if err != nil {
 		return sent{}, err
 	}
 	method, value, params := b.assemble([]part{p})
-	c, err := s.send(ctx, b.via, r, job{kind: b.work}, method, value, params, head)
+	c, err := s.send(ctx, r, outgoing{
+		via:    b.via,
+		work:   job{kind: b.work},
+		method: method,
+		value:  value,
+		params: params,
+		head:   t.head,
+	})
 	return sent{msg: c, expiration: p.preCommit.Expiration}, err
 }
 

@@ -263,29 +263,10 @@ func describe(from api.SectorState, e event) string {
 
 // take moves what e brings into the record.
 func (r *record) take(e event, from api.SectorState) {
-	switch e.Kind {
-	case evFailed, evStuck:
-		r.Retries++
-		r.LastErr, r.NextRetry = e.Reason, e.Now.Add(e.Backoff)
-		if e.Kind == evFailed {
-			r.FailedFrom = from
-			r.bump(e.Job)
-			r.Alone = r.Alone && e.Job == (job{})
-		}
-		return
-	case evFatal:
-		r.LastErr, r.NextRetry = e.Reason, time.Time{}
-		r.giveUp(e)
-		return
-	case evRetry:
-		r.NextRetry = time.Time{}
-		if from == api.SectorSeal2Failed && r.State == api.SectorPreCommit1 {
-			r.bump(job{kind: jobPC1})
-		}
-		if from == api.SectorUpdateFailed && r.State == api.SectorUpdateReplica && r.FailedFrom != api.SectorUpdateReplica {
-			r.bump(r.updateJob(jobUpdate))
-		}
+	if r.takeTrouble(e, from) {
 		return // the last error stays visible until something succeeds
+	}
+	switch e.Kind {
 	case evReserved, evPlanned:
 		if e.Kind == evReserved && r.deals() == 0 {
 			r.FirstPiece = e.Epoch
@@ -301,13 +282,11 @@ func (r *record) take(e event, from api.SectorState) {
 		r.giveUp(e)
 	case evActive:
 		r.takeBack()
-	case evLost:
-		r.lose(e)
-		return // the reason stays visible until something succeeds
 	case evTicket, evTicketExpired:
 		r.PreCommitEpoch = 0 // another replica comes, of which the chain has nothing
 		r.TicketEpoch, r.Ticket = e.Epoch, e.Random
-		r.PC1Out, r.CommD, r.CommR, r.Commitments = api.PreCommit1Out{}, nil, nil, api.SealCommitments{}
+		r.PC1Out, r.Commitments = api.PreCommit1Out{}, api.SealCommitments{}
+		r.CommD, r.CommR = nil, nil
 	case evPC1:
 		r.PC1Out = e.PC1Out
 	case evPC2:
@@ -326,6 +305,36 @@ func (r *record) take(e event, from api.SectorState) {
 		r.takeUpdate(e)
 	}
 	r.succeed(e.Kind)
+}
+
+// takeTrouble takes what is no step ahead; false for what is.
+func (r *record) takeTrouble(e event, from api.SectorState) bool {
+	switch e.Kind {
+	case evFailed, evStuck:
+		r.Retries++
+		r.LastErr, r.NextRetry = e.Reason, e.Now.Add(e.Backoff)
+		if e.Kind == evFailed {
+			r.FailedFrom = from
+			r.bump(e.Job)
+			r.Alone = r.Alone && e.Job == (job{})
+		}
+	case evFatal:
+		r.LastErr, r.NextRetry = e.Reason, time.Time{}
+		r.giveUp(e)
+	case evRetry:
+		r.NextRetry = time.Time{}
+		if from == api.SectorSeal2Failed && r.State == api.SectorPreCommit1 {
+			r.bump(job{kind: jobPC1})
+		}
+		if from == api.SectorUpdateFailed && r.State == api.SectorUpdateReplica && r.FailedFrom != api.SectorUpdateReplica {
+			r.bump(r.updateJob(jobUpdate))
+		}
+	case evLost:
+		r.lose(e)
+	default:
+		return false
+	}
+	return true
 }
 
 // succeed clears the visible error; the back-off is only forgotten where real

@@ -98,9 +98,18 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 	if s.entropy, err = addressEntropy(cfg.Miner); err != nil {
 		return nil, err
 	}
-	recs, poisoned, err := s.store.all(context.Background())
-	if err != nil {
+	s.gather()
+	if err := s.restore(context.Background()); err != nil {
 		return nil, fmt.Errorf("sealing: %w", err)
+	}
+	return s, nil
+}
+
+// restore reads what earlier runs have stored.
+func (s *Sealing) restore(ctx context.Context) error {
+	recs, poisoned, err := s.store.all(ctx)
+	if err != nil {
+		return err
 	}
 	for n, why := range poisoned {
 		s.setAside(n, why)
@@ -109,11 +118,16 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 		s.addLane(&lane{rec: r, wake: make(chan struct{}, 1)})
 		s.indexKeys(r)
 	}
+	return s.batches.load(ctx, s.store, s.log)
+}
+
+// gather makes the two places where sectors wait for others to send with.
+func (s *Sealing) gather() {
 	s.preCommits = &batcher{
 		s:       s,
 		work:    jobPreCommit,
-		via:     deps.Msgs,
-		viaMany: deps.BatchMsgs,
+		via:     s.deps.Msgs,
+		viaMany: s.deps.BatchMsgs,
 		max:     s.cfg.MaxPreCommitBatch,
 		room:    maxParams,
 		wait:    s.cfg.PreCommitBatchWait,
@@ -121,16 +135,12 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 	s.commits = &batcher{
 		s:       s,
 		work:    jobCommit,
-		via:     deps.CommitMsgs,
-		viaMany: deps.CommitBatchMsgs,
+		via:     s.deps.CommitMsgs,
+		viaMany: s.deps.CommitBatchMsgs,
 		max:     s.cfg.MaxCommitBatch,
 		room:    maxParams,
 		wait:    s.cfg.CommitBatchWait,
 	}
-	if err := s.batches.load(context.Background(), s.store, s.log); err != nil {
-		return nil, fmt.Errorf("sealing: %w", err)
-	}
-	return s, nil
 }
 
 // Run drives every sector on from its stored state until ctx ends.

@@ -93,8 +93,11 @@ func (s *Sealing) preCommit(ctx context.Context, l *lane, r record) (event, erro
 	case used: // by the same state that has neither pre-commitment nor sector
 		return event{}, fatal("sector number %d was used up on chain; remove the sector and seal its data under another", r.Number)
 	}
-	out, err := s.dispatch(ctx, l, r, s.preCommits, o.head, s.pressing(r, o), func(ctx context.Context, head *api.TipSet) (part, error) {
-		return s.preCommitPart(ctx, r, head)
+	out, err := s.dispatch(ctx, l, r, turn{
+		in:      s.preCommits,
+		head:    o.head,
+		pressed: s.pressing(r, o),
+		build:   func(ctx context.Context, head *api.TipSet) (part, error) { return s.preCommitPart(ctx, r, head) },
 	})
 	if err != nil || !out.msg.Defined() {
 		return event{}, err
@@ -164,12 +167,22 @@ func (s *Sealing) challengeDelay(ctx context.Context) (abi.ChainEpoch, error) {
 
 // send pushes a message of the sector under a key that changes with every
 // failed try, so that a repeated visit finds the message it already sent.
-func (s *Sealing) send(ctx context.Context, via Messages, r record, work job, method abi.MethodNum, value abi.TokenAmount, params cbg.CBORMarshaler, head *api.TipSet) (cid.Cid, error) {
-	m, err := s.message(ctx, method, value, params, head)
+func (s *Sealing) send(ctx context.Context, r record, o outgoing) (cid.Cid, error) {
+	m, err := s.message(ctx, o.method, o.value, o.params, o.head)
 	if err != nil {
 		return cid.Undef, err
 	}
-	return push(ctx, via, s.msgKey(r, work), m)
+	return push(ctx, o.via, s.msgKey(r, o.work), m)
+}
+
+// outgoing is a message of one sector that is to be sent.
+type outgoing struct {
+	via    Messages
+	work   job // whose message it is
+	method abi.MethodNum
+	value  abi.TokenAmount
+	params cbg.CBORMarshaler
+	head   *api.TipSet // as of which its sender is chosen
 }
 
 func (s *Sealing) msgKey(r record, work job) string {

@@ -113,7 +113,14 @@ func (s *Sealing) sendUpdate(ctx context.Context, l *lane, r record, o onChain, 
 	if err != nil {
 		return event{}, err
 	}
-	c, err := s.send(ctx, s.deps.CommitMsgs, r, r.updateJob(jobSendUpdate), builtin.MethodsMiner.ProveReplicaUpdates3, value, params, o.head)
+	c, err := s.send(ctx, r, outgoing{
+		via:    s.deps.CommitMsgs,
+		work:   r.updateJob(jobSendUpdate),
+		method: builtin.MethodsMiner.ProveReplicaUpdates3,
+		value:  value,
+		params: params,
+		head:   o.head,
+	})
 	if err == nil {
 		return event{Kind: evUpdateSent, Msg: &c, Reason: c.String()}, nil
 	}

@@ -9,32 +9,34 @@ import (
 	"time"
 )
 
+func light(path, home string) (*Beacon, error) {
+	who := Holder{PID: 7, Host: home, Since: time.Unix(0, 0), What: "repo /r"}
+	return Light(BeaconConfig{Path: path, Who: who, Home: home, Every: time.Hour})
+}
+
 // A beacon that burns keeps other machines away and names who it is; a restart from
-// the same place, and whoever comes when it is out, are let in.
+// the same place is let in.
 func TestBeaconOfAnotherMachine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "beacon")
-	light := func(home string) (*Beacon, error) {
-		who := Holder{PID: 7, Host: home, Since: time.Unix(0, 0), What: "repo /r"}
-		return Light(BeaconConfig{Path: path, Who: who, Home: home, Every: time.Hour})
-	}
-	first, err := light("a")
+	first, err := light(path, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var held *ErrHeld
 	for _, home := range []string{"b", ""} {
-		if _, err := light(home); !errors.As(err, &held) || held.Path != path || held.Holder != "process 7 on a since 1970-01-01T00:00:00Z (repo /r)" {
+		_, err := light(path, home)
+		if !errors.As(err, &held) || held.Path != path || held.Holder != "process 7 on a since 1970-01-01T00:00:00Z (repo /r)" {
 			t.Fatalf("%q came in: %v", home, err)
 		}
 	}
-	again, err := light("a")
+	again, err := light(path, "a")
 	if err != nil {
 		t.Fatalf("a restart is refused: %v", err)
 	}
 	if err := first.Release(); err != nil {
 		t.Error(err)
 	}
-	if _, err := light("b"); !errors.As(err, &held) {
+	if _, err := light(path, "b"); !errors.As(err, &held) {
 		t.Errorf("the first put out the beacon of the second: %v", err)
 	}
 	for range 2 {
@@ -45,24 +47,29 @@ func TestBeaconOfAnotherMachine(t *testing.T) {
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("it still burns: %v", err)
 	}
-	other, err := light("b")
+}
+
+// One that was not seen for three of its signs of life is nobody's.
+func TestBeaconThatIsOut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "beacon")
+	other, err := light(path, "b")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for age, refused := range map[time.Duration]bool{3*time.Hour - time.Minute: true, 3*time.Hour + time.Minute: false} {
-		at := time.Now().Add(-age)
+	for _, c := range []struct {
+		age     time.Duration
+		refused bool
+	}{{3*time.Hour - time.Minute, true}, {3*time.Hour + time.Minute, false}} {
+		at := time.Now().Add(-c.age)
 		if err := os.Chtimes(path, at, at); err != nil {
 			t.Fatal(err)
 		}
-		b, err := light("c")
-		if (err != nil) != refused {
-			t.Errorf("after %s: %v", age, err)
+		b, err := light(path, "c")
+		if (err != nil) != c.refused {
+			t.Errorf("after %s: %v", c.age, err)
 		}
 		if b != nil {
 			defer b.Release() //nolint:errcheck // the directory goes
-		}
-		if !refused {
-			break
 		}
 	}
 	if err := other.Release(); err != nil {
@@ -96,7 +103,8 @@ func TestBeaconThatWasTaken(t *testing.T) {
 	if b.renew(); !mine() {
 		t.Error("it was not lit again")
 	}
-	theirs := `{"Holder":{"PID":9,"Host":"far\u001b[2J","Since":"2024-01-02T03:04:05Z"},"Home":"b","Instance":"7d444840-9dc0-11d1-b245-5ffdce74fad2"}`
+	theirs := `{"Holder":{"PID":9,"Host":"far\u001b[2J","Since":"2024-01-02T03:04:05Z"},"Home":"b",` +
+		`"Instance":"7d444840-9dc0-11d1-b245-5ffdce74fad2"}`
 	if err := os.WriteFile(path, []byte(theirs), 0o600); err != nil {
 		t.Fatal(err)
 	}

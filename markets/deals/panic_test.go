@@ -31,8 +31,8 @@ func (f *falling) Put(ctx context.Context, k datastore.Key, v []byte) error {
 // written, ends neither the process nor the deal, which goes on from what is
 // stored.
 func TestPanicInADealStopsNothingElse(t *testing.T) {
-	for _, at := range []api.DealCheckpoint{api.DealAccepted, api.DealTransferred, api.DealPublished, api.DealPublishConfirmed, api.DealAddedPiece,
-		api.DealIndexed, api.DealComplete} {
+	for _, at := range []api.DealCheckpoint{api.DealAccepted, api.DealTransferred, api.DealPublished, api.DealPublishConfirmed,
+		api.DealAddedPiece, api.DealIndexed, api.DealComplete} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			ds := &falling{Batching: memory(), at: at}

@@ -119,17 +119,22 @@ type Publisher struct {
 // for money do not count.
 const maxActive = 8
 
+func (c Config) withDefaults() Config {
+	if c.MaxDeals == 0 {
+		c.MaxDeals = 8
+	}
+	if c.Attempts == 0 {
+		c.Attempts = 5
+	}
+	if c.RetryGap == 0 {
+		c.RetryGap = time.Second
+	}
+	return c
+}
+
 // New reads the batches of earlier runs.
 func New(ctx context.Context, cfg Config, deps Deps) (*Publisher, error) {
-	if cfg.MaxDeals == 0 {
-		cfg.MaxDeals = 8
-	}
-	if cfg.Attempts == 0 {
-		cfg.Attempts = 5
-	}
-	if cfg.RetryGap == 0 {
-		cfg.RetryGap = time.Second
-	}
+	cfg = cfg.withDefaults()
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}

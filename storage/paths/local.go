@@ -77,24 +77,7 @@ func Open(cfg Config, deps Deps) (*Local, error) {
 	if deps.Index == nil {
 		return nil, errors.New("storage paths: no index given")
 	}
-	if cfg.Heartbeat <= 0 {
-		cfg.Heartbeat = 10 * time.Second
-	}
-	if cfg.Limit <= 0 {
-		cfg.Limit = 10 * time.Second
-	}
-	if deps.Disk == nil {
-		deps.Disk = OS{}
-	}
-	if deps.Breaker == nil {
-		deps.Breaker = breaker.New(breaker.Config{})
-	}
-	if deps.Hold == nil {
-		deps.Hold = func(string) (func(), error) { return func() {}, nil }
-	}
-	if deps.Log == nil {
-		deps.Log = slog.New(slog.DiscardHandler)
-	}
+	setDefaults(&cfg, &deps)
 	l := &Local{
 		cfg:   cfg,
 		deps:  deps,
@@ -122,6 +105,27 @@ func Open(cfg Config, deps Deps) (*Local, error) {
 	}
 	wg.Wait()
 	return l, nil
+}
+
+func setDefaults(cfg *Config, deps *Deps) {
+	if cfg.Heartbeat <= 0 {
+		cfg.Heartbeat = 10 * time.Second
+	}
+	if cfg.Limit <= 0 {
+		cfg.Limit = 10 * time.Second
+	}
+	if deps.Disk == nil {
+		deps.Disk = OS{}
+	}
+	if deps.Breaker == nil {
+		deps.Breaker = breaker.New(breaker.Config{})
+	}
+	if deps.Hold == nil {
+		deps.Hold = func(string) (func(), error) { return func() {}, nil }
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
 }
 
 // look is one look at a directory that was not opened yet.
