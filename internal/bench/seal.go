@@ -114,7 +114,7 @@ func (in *SealInput) Check() error {
 		return errors.New("the seed is all zero, which no proof may have")
 	}
 	if least := porep.LeastPreCommit1Memory(1); in.Memory != 0 && in.Memory < least {
-		return fmt.Errorf("a memory limit of %d bytes is too low; labels take %s at least", in.Memory, Bytes(uint64(least))) //nolint:gosec // positive
+		return fmt.Errorf("a memory limit of %d bytes is too low; labels take %s at least", in.Memory, Bytes(uint64(least)))
 	}
 	_, err := in.sector().Dimensions()
 	return err
@@ -182,7 +182,7 @@ const rw = os.O_RDWR | os.O_CREATE | os.O_EXCL
 
 func (s *sealing) addPiece(ctx context.Context) (err error) {
 	dir := filepath.Join(s.dir, DirCache)
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // as sector directories are
+	if err := os.Mkdir(dir, 0o755); err != nil { // as sector directories are
 		return err
 	}
 	s.cache = s.deps.Cache(dir)
@@ -195,8 +195,8 @@ func (s *sealing) addPiece(ctx context.Context) (err error) {
 	}
 	size := uint64(s.in.Way.Size)
 	w := commp.NewWriter()
-	in := &ticking{r: io.TeeReader(io.LimitReader(payload, int64(fr32.UnpaddedLen(size))), w), ctx: ctx, //nolint:gosec // a sector's size
-		done: func(n int64) { s.deps.step(PhaseAP, n, int64(size)) }} //nolint:gosec // same
+	in := &ticking{r: io.TeeReader(io.LimitReader(payload, int64(fr32.UnpaddedLen(size))), w), ctx: ctx,
+		done: func(n int64) { s.deps.step(PhaseAP, n, int64(size)) }}
 	out := bufio.NewWriterSize(io.NewOffsetWriter(s.data, 0), 1<<20)
 	if _, err := io.CopyBuffer(struct{ io.Writer }{out}, fr32.NewPadReader(bufio.NewReaderSize(in, 127<<13)), make([]byte, 1<<20)); err != nil {
 		return err
@@ -245,19 +245,19 @@ func (s *sealing) unseal(ctx context.Context) error {
 	var scratch porep.Files
 	if s.in.Memory > 0 {
 		dir := filepath.Join(s.dir, DirScratch)
-		if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // as sector directories are
+		if err := os.Mkdir(dir, 0o755); err != nil { // as sector directories are
 			return err
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 		scratch = s.deps.Cache(dir)
 	}
 	size := abi.PaddedPieceSize(s.in.Way.Size)
-	same := &comparing{want: bufio.NewReaderSize(io.NewSectionReader(s.data, 0, int64(size)), 1<<20)} //nolint:gosec // a sector's size
+	same := &comparing{want: bufio.NewReaderSize(io.NewSectionReader(s.data, 0, int64(size)), 1<<20)}
 	if err := porep.UnsealWith(ctx, s.sector, s.req.Ticket, s.req.UnsealedCID(), s.sealed, same, 0, size,
 		scratch, porep.LabelOptions{Memory: s.in.Memory}, s.deps.step); err != nil {
 		return err
 	}
-	if same.n != int64(size) { //nolint:gosec // same
+	if same.n != int64(size) {
 		return fmt.Errorf("unsealing gave %d bytes of %d", same.n, size)
 	}
 	return nil
@@ -277,7 +277,7 @@ func (s *sealing) report(ctx context.Context) (r SealReport, err error) {
 		}
 	}
 	sum := sha256.New()
-	if _, err := io.Copy(sum, &ticking{r: io.NewSectionReader(s.sealed, 0, int64(s.in.Way.Size)), ctx: ctx}); err != nil { //nolint:gosec // a sector's size
+	if _, err := io.Copy(sum, &ticking{r: io.NewSectionReader(s.sealed, 0, int64(s.in.Way.Size)), ctx: ctx}); err != nil {
 		return r, err
 	}
 	r = s.describe()
@@ -285,7 +285,7 @@ func (s *sealing) report(ctx context.Context) (r SealReport, err error) {
 	if r.Challenges, err = s.sector.Challenges(s.req); err != nil {
 		return r, err
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, FileProof), s.blob, 0o644); err != nil { //nolint:gosec // proofs are public
+	if err := os.WriteFile(filepath.Join(s.dir, FileProof), s.blob, 0o644); err != nil { // proofs are public
 		return r, err
 	}
 	return r, s.writeStatement()
@@ -316,7 +316,7 @@ func hex32(b [32]byte) string { return hex.EncodeToString(b[:]) }
 // ticking counts what goes through and stops when ctx ends.
 type ticking struct {
 	r    io.Reader
-	ctx  context.Context //nolint:containedctx // lives as long as the call that it belongs to
+	ctx  context.Context // lives as long as the call that it belongs to
 	n    int64
 	done func(n int64)
 }

@@ -15,7 +15,7 @@ func BenchmarkQuotient(b *testing.B) {
 	for i := range rows {
 		rows[i] = make([]fr.Element, n)
 		for k := range rows[i] {
-			rows[i][k].SetUint64(uint64(i*n + k + 2)) //nolint:gosec // small
+			rows[i][k].SetUint64(uint64(i*n + k + 2))
 		}
 	}
 	for b.Loop() {

@@ -90,5 +90,5 @@ var inG2 = group[bls.G2Affine, bls.G2Jac]{
 
 // putCount is the big-endian u32 before a vector of points.
 func putCount(n int) []byte {
-	return binary.BigEndian.AppendUint32(nil, uint32(n)) //nolint:gosec // counts are below 2^32, the domain is at most that
+	return binary.BigEndian.AppendUint32(nil, uint32(n)) // the domain has at most 2^32 elements
 }

@@ -188,7 +188,7 @@ func (p *prover) multiply(ctx context.Context, w *assignment) (*sums, error) {
 	if err := quotient(ctx, p.transforms, h, b, c, p.workers, func(n int) { p.report("transform", n, 4) }); err != nil {
 		return nil, err
 	}
-	b, c = nil, nil //nolint:ineffassign,wastedassign // lets go of two thirds of the rows
+	b, c = nil, nil // lets go of two thirds of the rows
 	var out sums
 	for _, m := range []struct {
 		to  *bls.G1Jac

@@ -31,7 +31,7 @@ func CustomOf(p abi.RegisteredSealProof, miner abi.ActorID) (Custom, error) {
 	if err != nil {
 		return Custom{}, err
 	}
-	return Custom{PorepID: par.porepID, ProverID: sdr.ProverID(uint64(miner)), Size: abi.SectorSize(par.size()), //nolint:gosec // positive
+	return Custom{PorepID: par.porepID, ProverID: sdr.ProverID(uint64(miner)), Size: abi.SectorSize(par.size()),
 		Legacy: par.legacy, Synthetic: par.feature == synthetic, NonInteractive: par.feature == nonInteractive}, nil
 }
 

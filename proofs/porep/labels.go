@@ -42,7 +42,7 @@ func PreCommit1Memory(proof abi.RegisteredSealProof, sectors int) (uint64, error
 	if sectors < 1 || sectors > sdr.MaxBatch {
 		return 0, fmt.Errorf("porep: a batch of %d sectors; want 1 to %d", sectors, sdr.MaxBatch)
 	}
-	return uint64(sdr.MemoryNeed(par.nodes, sectors)), nil //nolint:gosec // positive
+	return uint64(sdr.MemoryNeed(par.nodes, sectors)), nil
 }
 
 // LeastPreCommit1Memory is the smallest LabelOptions.Memory for a batch.

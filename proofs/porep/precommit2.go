@@ -170,7 +170,7 @@ func newRooms(nodes, labels int) *sync.Pool {
 // columnsAtOnce is how many columns are hashed in one call, of chunks of leaves.
 func columnsAtOnce(on kernel.Trees, chunk uint64) int {
 	if n := on.Sizes().Columns; n > 0 {
-		return min(n, kernel.MaxColumns, max(batchNodes, int(chunk))) //nolint:gosec // at most MaxLeaves
+		return min(n, kernel.MaxColumns, max(batchNodes, int(chunk))) // at most MaxLeaves
 	}
 	return batchNodes
 }

@@ -119,7 +119,7 @@ func (j *unsealing) fromScratch(ctx context.Context, id [32]byte, scratch Files,
 // drops the others.
 type decoder struct {
 	*unsealing
-	ctx context.Context //nolint:containedctx // lives as long as the call that it belongs to
+	ctx context.Context // lives as long as the call that it belongs to
 }
 
 // errEnough stops labelling behind the range that is wanted.
@@ -127,7 +127,7 @@ var errEnough = errors.New("the range is unsealed")
 
 // WriteLabels implements sdr.Store.
 func (d *decoder) WriteLabels(_, layer int, off int64, labels []byte) error {
-	at, end := uint64(off), uint64(off)+uint64(len(labels)) //nolint:gosec // inside the sector
+	at, end := uint64(off), uint64(off)+uint64(len(labels)) // inside the sector
 	from, to := max(at, d.offset), min(end, d.offset+d.size)
 	if layer < d.par.layers || from >= to {
 		return nil

@@ -41,7 +41,7 @@ func Verify(ctx context.Context, info proof.SealVerifyInfo, blob []byte) (bool, 
 func (par *params) verify(ctx context.Context, s Sector, ticket, seed, commD, commR [32]byte, blob []byte) (bool, error) {
 	v, err := par.unmarshal(blob)
 	if err != nil || v.Ticket != ticket {
-		return false, nil //nolint:nilerr // a proof of another form is a wrong proof
+		return false, nil // a proof of another form is a wrong proof
 	}
 	switch err := par.check(ctx, v, par.replicaID(s, ticket, commD), commD, commR, seed); {
 	case err == nil:

@@ -184,7 +184,7 @@ func (l *lane) label(layer int, start, count uint64, parents []uint32) {
 	stride := uint64(len(l.replicas) * nodeSize)
 	kernels[0].run(&job{
 		parents: &parents[0], cur: &l.cur[0], prev: &l.prev[0], out: &l.cur[start*stride],
-		node: start, count: count, layer: uint32(layer), scratch: l.scratch, //nolint:gosec // few layers
+		node: start, count: count, layer: uint32(layer), scratch: l.scratch,
 	}, len(l.replicas))
 }
 
@@ -224,7 +224,7 @@ func writeApart(store Store, first, sectors, layer int, start uint64, labels, ro
 				copy(part[k:k+nodeSize], labels[k*sectors+i*nodeSize:])
 			}
 		}
-		if err := store.WriteLabels(first+i, layer, int64(start)*nodeSize, part); err != nil { //nolint:gosec // inside the layer
+		if err := store.WriteLabels(first+i, layer, int64(start)*nodeSize, part); err != nil { // an offset inside the layer
 			return fmt.Errorf("sdr: storing labels from node %d of layer %d of sector %d of the batch: %w", start, layer, first+i, err)
 		}
 	}
@@ -252,7 +252,7 @@ func (l *lane) load(ctx context.Context, store Store, layer int) error {
 			}
 			part := l.apart[:min(writeNodes, nodes-start)*nodeSize]
 			if err := store.ReadLabels(l.first+int(i), layer, int64(start)*nodeSize, part); err != nil {
-				return fmt.Errorf("sdr: reading labels from node %d of layer %d of sector %d of the batch: %w", start, layer, l.first+int(i), err) //nolint:gosec // few sectors
+				return fmt.Errorf("sdr: reading labels from node %d of layer %d of sector %d of the batch: %w", start, layer, l.first+int(i), err)
 			}
 			for k := uint64(0); k*nodeSize < uint64(len(part)); k++ {
 				copy(l.prev[((start+k)*sectors+i)*nodeSize:], part[k*nodeSize:(k+1)*nodeSize])
