@@ -209,9 +209,12 @@ func (s *sealing) addPiece(ctx context.Context) (err error) {
 }
 
 func (s *sealing) preCommit1(ctx context.Context) (err error) {
-	s.pc1, err = porep.PreCommit1With(ctx, porep.PreCommit1Task{
-		Sector: s.sector, Ticket: s.req.Ticket, Unsealed: s.data, Cache: s.cache,
-		Pieces: []abi.PieceInfo{{Size: s.piece.PaddedSize, PieceCID: s.piece.CID}},
+	s.pc1, err = porep.PreCommit1(ctx, porep.PreCommit1Task{
+		Sector:   s.sector,
+		Ticket:   s.req.Ticket,
+		Pieces:   []abi.PieceInfo{{Size: s.piece.PaddedSize, PieceCID: s.piece.CID}},
+		Unsealed: s.data,
+		Cache:    s.cache,
 	}, porep.LabelOptions{Memory: s.in.Memory}, s.deps.step)
 	return err
 }
@@ -220,12 +223,24 @@ func (s *sealing) preCommit2(ctx context.Context) (err error) {
 	if s.sealed, err = s.deps.Open(filepath.Join(s.dir, FileSealed), rw); err != nil {
 		return err
 	}
-	s.req.Commitments, err = porep.PreCommit2(ctx, s.sector, s.pc1, s.data, s.sealed, s.cache, s.deps.step)
+	s.req.Commitments, err = porep.PreCommit2(ctx, porep.PreCommit2Task{
+		Sector:   s.sector,
+		PC1:      s.pc1,
+		Unsealed: s.data,
+		Sealed:   s.sealed,
+		Cache:    s.cache,
+	}, s.deps.step)
 	return err
 }
 
 func (s *sealing) synthesize(ctx context.Context) error {
-	return porep.Synthesize(ctx, s.sector, s.req.Ticket, s.req.Commitments, s.sealed, s.cache, s.deps.step)
+	return porep.Synthesize(ctx, porep.SynthesizeTask{
+		Sector:      s.sector,
+		Ticket:      s.req.Ticket,
+		Commitments: s.req.Commitments,
+		Sealed:      s.sealed,
+		Cache:       s.cache,
+	}, s.deps.step)
 }
 
 func (s *sealing) commit1(ctx context.Context) (err error) {
@@ -253,8 +268,15 @@ func (s *sealing) unseal(ctx context.Context) error {
 	}
 	size := abi.PaddedPieceSize(s.in.Way.Size)
 	same := &comparing{want: bufio.NewReaderSize(io.NewSectionReader(s.data, 0, int64(size)), 1<<20)}
-	if err := porep.UnsealWith(ctx, s.sector, s.req.Ticket, s.req.UnsealedCID(), s.sealed, same, 0, size,
-		scratch, porep.LabelOptions{Memory: s.in.Memory}, s.deps.step); err != nil {
+	if err := porep.Unseal(ctx, porep.UnsealTask{
+		Sector:  s.sector,
+		Ticket:  s.req.Ticket,
+		CommD:   s.req.UnsealedCID(),
+		Sealed:  s.sealed,
+		Out:     same,
+		Size:    size,
+		Scratch: scratch,
+	}, porep.LabelOptions{Memory: s.in.Memory}, s.deps.step); err != nil {
 		return err
 	}
 	if same.n != int64(size) {

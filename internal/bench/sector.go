@@ -116,8 +116,13 @@ func (r *ready) updated(ctx context.Context) (info proof.ReplicaUpdateInfo, vani
 	}
 	defer func() { _ = sealed.Close() }()
 	old, cache := update.Replica{Sealed: r.sealed, Cache: r.cache}, r.deps.Cache(dir)
-	pieces := []abi.PieceInfo{{Size: r.piece.PaddedSize, PieceCID: r.piece.CID}}
-	c, err := update.Encode(ctx, p, old, r.data, pieces, sealed, cache, r.deps.step)
+	c, err := update.Encode(ctx, p, update.EncodeTask{
+		Old:    old,
+		Data:   r.data,
+		Pieces: []abi.PieceInfo{{Size: r.piece.PaddedSize, PieceCID: r.piece.CID}},
+		Sealed: sealed,
+		Cache:  cache,
+	}, r.deps.step)
 	if err != nil {
 		return info, nil, fmt.Errorf("updating the sector: %w", err)
 	}

@@ -217,7 +217,13 @@ func updated(ctx context.Context, t *testing.T, kind abi.RegisteredUpdateProof) 
 	must(err)
 	file, cache := poreptest.NewFile(int64(len(data))), poreptest.NewFiles()
 	before := update.Replica{Sealed: old.Sealed, Cache: old.Cache}
-	com, err := update.Encode(ctx, kind, before, bytes.NewReader(data), []abi.PieceInfo{{Size: piece.PaddedSize, PieceCID: piece.CID}}, file, cache, nil)
+	com, err := update.Encode(ctx, kind, update.EncodeTask{
+		Old:    before,
+		Data:   bytes.NewReader(data),
+		Pieces: []abi.PieceInfo{{Size: piece.PaddedSize, PieceCID: piece.CID}},
+		Sealed: file,
+		Cache:  cache,
+	}, nil)
 	must(err)
 	vanilla, err := update.Prove(ctx, kind, com, before, update.Replica{Sealed: file, Cache: cache})
 	must(err)

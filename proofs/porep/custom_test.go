@@ -31,11 +31,11 @@ func TestCustomVectors(t *testing.T) {
 			}
 			pieces := []abi.PieceInfo{{Size: abi.PaddedPieceSize(v.Size), PieceCID: d}}
 			data, cache, sealed := bytes.NewReader(vectorData(v.Size)), newMemFiles(), &memFile{make([]byte, v.Size)}
-			pc1, err := PreCommit1(ctx, s, ticket[:], pieces, data, cache, nil)
+			pc1, err := PreCommit1(ctx, PreCommit1Task{Sector: s, Ticket: ticket[:], Pieces: pieces, Unsealed: data, Cache: cache}, LabelOptions{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			com, err := PreCommit2(ctx, s, pc1, data, sealed, cache, nil)
+			com, err := PreCommit2(ctx, PreCommit2Task{Sector: s, PC1: pc1, Unsealed: data, Sealed: sealed, Cache: cache}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -49,7 +49,8 @@ func TestCustomVectors(t *testing.T) {
 			}
 			checkCustomProof(t, s, req, sealed, cache)
 			var out bytes.Buffer
-			if err := Unseal(ctx, s, ticket[:], d, sealed, &out, 0, abi.PaddedPieceSize(v.Size)); err != nil || !bytes.Equal(out.Bytes(), vectorData(v.Size)) {
+			back := UnsealTask{Sector: s, Ticket: ticket[:], CommD: d, Sealed: sealed, Out: &out, Size: abi.PaddedPieceSize(v.Size)}
+			if err := Unseal(ctx, back, LabelOptions{}, nil); err != nil || !bytes.Equal(out.Bytes(), vectorData(v.Size)) {
 				t.Errorf("the data does not come back: %v", err)
 			}
 		})

@@ -16,8 +16,8 @@ import (
 	"quarry/proofs/sdr"
 )
 
-// LabelOptions says how PreCommit1With, PreCommit1Batch and UnsealWith compute
-// labels, and tree-d. The zero value does for sectors up to 512 MiB.
+// LabelOptions says how PreCommit1, PreCommit1Batch and Unseal compute labels,
+// and tree-d. The zero value does for sectors up to 512 MiB.
 type LabelOptions struct {
 	// Parents gives the graph's parents, as an opened parent cache file does
 	// (sdr.OpenParentFile over Graph(proof)). Nil computes them, which for 32

@@ -191,8 +191,14 @@ func (j *job) layersOf(
 	if err != nil {
 		return out, err
 	}
-	task := porep.PreCommit1Task{Sector: j.porep(), Ticket: a.Ticket, Pieces: a.Pieces, Unsealed: data, Cache: paths.CacheDir(h.name)}
-	out, err = porep.PreCommit1With(ctx, task, labels, j.Set)
+	task := porep.PreCommit1Task{
+		Sector:   j.porep(),
+		Ticket:   a.Ticket,
+		Pieces:   a.Pieces,
+		Unsealed: data,
+		Cache:    paths.CacheDir(h.name),
+	}
+	out, err = porep.PreCommit1(ctx, task, labels, j.Set)
 	if err == nil {
 		err = errors.Join(paths.SyncDir(h.name), saveFinished(filepath.Join(h.name, outputName), input, out))
 	}

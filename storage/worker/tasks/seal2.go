@@ -192,7 +192,14 @@ func (j *job) seal2(
 	if err := f.Truncate(int64(j.size)); err != nil { //nolint:gosec // sector sizes fit
 		return com, fmt.Errorf("size replica: %w", err)
 	}
-	if com, err = porep.PreCommit2(ctx, j.porep(), pc1, data, paths.AsFile(f), dir, j.Set); err != nil {
+	com, err = porep.PreCommit2(ctx, porep.PreCommit2Task{
+		Sector:   j.porep(),
+		PC1:      pc1,
+		Unsealed: data,
+		Sealed:   paths.AsFile(f),
+		Cache:    dir,
+	}, j.Set)
+	if err != nil {
 		return com, err
 	}
 	switch st, err := f.Stat(); {
@@ -202,7 +209,13 @@ func (j *job) seal2(
 		return com, fmt.Errorf("replica has %d bytes instead of %d", st.Size(), uint64(j.size))
 	}
 	if porep.Synthetic(j.sector.ProofType) {
-		err = porep.Synthesize(ctx, j.porep(), pc1.Ticket[:], com, f, dir, j.Set)
+		err = porep.Synthesize(ctx, porep.SynthesizeTask{
+			Sector:      j.porep(),
+			Ticket:      pc1.Ticket[:],
+			Commitments: com,
+			Sealed:      f,
+			Cache:       dir,
+		}, j.Set)
 	}
 	return com, err
 }

@@ -77,7 +77,15 @@ func (j *job) unsealReplica(ctx context.Context, commD cid.Cid, a api.UnsealPara
 	if err != nil {
 		return err
 	}
-	return porep.UnsealWith(ctx, j.porep(), a.Ticket, commD, sealed, out, a.Offset, a.Size, nil, labels, j.Set)
+	return porep.Unseal(ctx, porep.UnsealTask{
+		Sector: j.porep(),
+		Ticket: a.Ticket,
+		CommD:  commD,
+		Sealed: sealed,
+		Out:    out,
+		Offset: a.Offset,
+		Size:   a.Size,
+	}, labels, j.Set)
 }
 
 // unsealUpdate gives back data of an updated sector as long as the replica from
@@ -106,7 +114,15 @@ func (j *job) unsealUpdate(ctx context.Context, commD cid.Cid, a api.UnsealParam
 		return err
 	}
 	defer updated.Close() //nolint:errcheck // read only
-	return update.Decode(ctx, typ, key, commD, old, updated, out, a.Offset, a.Size)
+	return update.Decode(ctx, typ, update.DecodeTask{
+		CommROld: key,
+		CommDNew: commD,
+		Old:      old,
+		Updated:  updated,
+		Out:      out,
+		Offset:   a.Offset,
+		Size:     a.Size,
+	})
 }
 
 type countWriter struct {

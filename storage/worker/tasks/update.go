@@ -171,7 +171,13 @@ func (j *job) encode(ctx context.Context, pieces []abi.PieceInfo, at paths.Path,
 	if err != nil {
 		return com, fmt.Errorf("create updated replica: %w", err)
 	}
-	com, err = update.Encode(ctx, typ, old, data, pieces, f, paths.CacheDir(dir), j.Set)
+	com, err = update.Encode(ctx, typ, update.EncodeTask{
+		Old:    old,
+		Data:   data,
+		Pieces: pieces,
+		Sealed: f,
+		Cache:  paths.CacheDir(dir),
+	}, j.Set)
 	if err == nil {
 		err = errors.Join(f.Sync(), paths.SyncDir(dir), saveFinished(filepath.Join(dir, updatedName), input, com))
 	}
