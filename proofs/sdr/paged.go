@@ -19,18 +19,15 @@ const (
 	readers     = 64 // reads under way for each lane: random reads of a disk need depth
 )
 
-// paged is one sector or two in step, with a window of labels.
+// paged is a share with a window of labels in memory.
 type paged struct {
-	first    int
-	replicas []Node
-	cur      []byte // farSlots, then the window
-	exp      []byte // expSlots
-	base     uint64 // node at the start of the window
-	window   uint64 // nodes that have room in it
-	scratch  *scratch
-	apart    []byte
-	local    []uint32 // parents as places in cur and exp
-	wanted   []want
+	share
+	cur    []byte   // farSlots, then the window
+	exp    []byte   // expSlots
+	base   uint64   // node at the start of the window
+	window uint64   // nodes that have room in it
+	local  []uint32 // parents as places in cur and exp
+	wanted []want
 }
 
 // want is a label to read from the store.
@@ -55,10 +52,11 @@ func window(memory int64, sectors int) uint64 {
 func newPaged(first int, replicas []Node, window uint64) *paged {
 	stride := len(replicas) * nodeSize
 	return &paged{
-		first: first, replicas: replicas, window: window, scratch: newScratch(replicas),
-		cur: make([]byte, (farSlots+int(window))*stride), // within the limit
-		exp: make([]byte, expSlots*stride), apart: make([]byte, runNodes*nodeSize),
-		local: make([]uint32, (runNodes+prefetchNodes)*Degree),
+		share:  newShare(first, replicas, runNodes),
+		window: window,
+		cur:    make([]byte, (farSlots+int(window))*stride), // within the limit
+		exp:    make([]byte, expSlots*stride),
+		local:  make([]uint32, (runNodes+prefetchNodes)*Degree),
 	}
 }
 
@@ -90,7 +88,7 @@ func (e *engine) pagedLayer(ctx context.Context, layer int) error {
 		start = end
 	}
 	for _, p := range e.pages {
-		if err := finish(e.store, p.first, len(p.replicas), layer); err != nil {
+		if err := p.finish(e.store, layer); err != nil {
 			return err
 		}
 	}
@@ -111,14 +109,20 @@ func (p *paged) run(ctx context.Context, store Store, layer int, start, end uint
 	}
 	stride := uint64(p.stride()) // 32 or 64
 	kernels[0].run(&job{
-		parents: &p.local[0], cur: &p.cur[0], prev: &p.exp[0], out: &p.cur[p.place(start)*stride],
-		node: start, count: end - start, layer: uint32(layer), scratch: p.scratch,
+		parents: &p.local[0],
+		cur:     &p.cur[0],
+		prev:    &p.exp[0],
+		out:     &p.cur[p.place(start)*stride],
+		node:    start,
+		count:   end - start,
+		layer:   uint32(layer),
+		scratch: p.scratch,
 	}, len(p.replicas))
 	from := start
 	if start == 1 {
 		from = 0 // node 0 is nobody's run
 	}
-	return writeApart(store, p.first, len(p.replicas), layer, from, p.cur[p.place(from)*stride:p.place(end)*stride], p.apart)
+	return p.put(store, layer, from, p.cur[p.place(from)*stride:p.place(end)*stride])
 }
 
 // slide makes room for the nodes up to end; the newest half of the window stays.
