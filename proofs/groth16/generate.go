@@ -190,7 +190,7 @@ func withoutZeros(v []fr.Element) []fr.Element {
 
 // verifyingKey are the points at the head of the file.
 func (g *generation) verifyingKey(ctx context.Context, ic []fr.Element) (*VerifyingKey, error) {
-	_, _, g1, g2 := bls.Generators()
+	g1, g2 := Generators()
 	vk, t := new(VerifyingKey), &g.state.toxic
 	vk.AlphaG1.ScalarMultiplication(&g1, bigOf(t.Alpha))
 	vk.BetaG1.ScalarMultiplication(&g1, bigOf(t.Beta))

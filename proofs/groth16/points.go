@@ -49,6 +49,13 @@ func decodeG2(p *bls.G2Affine, b []byte) error {
 	return nil
 }
 
+// Generators are the standard generators of G1 and G2.
+func Generators() (bls.G1Affine, bls.G2Affine) { return affineOf(bls.Generators()) }
+
+func affineOf(_ bls.G1Jac, _ bls.G2Jac, g1 bls.G1Affine, g2 bls.G2Affine) (bls.G1Affine, bls.G2Affine) {
+	return g1, g2
+}
+
 func encodeG1(b []byte, p *bls.G1Affine) {
 	fp.BigEndian.PutElement((*[fp.Bytes]byte)(b), p.X)
 	fp.BigEndian.PutElement((*[fp.Bytes]byte)(b[fp.Bytes:]), p.Y)
