@@ -164,26 +164,14 @@ func (cm *callManager) transfer(from, to abi.ActorID, value abi.TokenAmount) err
 	return cm.setActor(to, dst)
 }
 
-// send is one call of an actor by another, or by a message.
-type send struct {
-	from     abi.ActorID // 0 (the system actor) for constructors
-	to       address.Address
-	method   abi.MethodNum
-	params   *block // nil: none
-	value    abi.TokenAmount
-	limit    *gas.Milli // most gas that the call may take; nil: all that is left
-	readOnly bool
-	implicit bool // made by the VM itself: failures leave no trace
-}
-
-// call is a send from beginning to end: optional gas cap, depth, resolution,
-// transfer, invocation.
-func (cm *callManager) call(ctx context.Context, s send) (invocation, error) {
-	if s.limit != nil {
-		cm.gas.Push(*s.limit)
+// call is one send: depth, optional gas cap, resolution, transfer, invocation.
+func (cm *callManager) call(ctx context.Context, from abi.ActorID, to address.Address, method abi.MethodNum,
+	params *block, value abi.TokenAmount, limit *gas.Milli, ro bool) (invocation, error) {
+	if limit != nil {
+		cm.gas.Push(*limit)
 	}
-	res, err := cm.callFramed(ctx, &s)
-	if s.limit != nil {
+	res, err := cm.callFramed(ctx, from, to, method, params, value, ro)
+	if limit != nil {
 		if perr := cm.gas.Pop(); perr != nil {
 			return invocation{}, perr
 		}
@@ -194,8 +182,8 @@ func (cm *callManager) call(ctx context.Context, s send) (invocation, error) {
 	return res, err
 }
 
-// callFramed is a call one level deeper.
-func (cm *callManager) callFramed(ctx context.Context, s *send) (invocation, error) {
+func (cm *callManager) callFramed(ctx context.Context, from abi.ActorID, to address.Address, method abi.MethodNum,
+	params *block, value abi.TokenAmount, ro bool) (invocation, error) {
 	if cm.depth >= maxCallDepth {
 		return invocation{}, sysErr(limitExceeded, "message execution exceeds call depth %d", maxCallDepth)
 	}
@@ -204,23 +192,16 @@ func (cm *callManager) callFramed(ctx context.Context, s *send) (invocation, err
 	}
 	cm.depth++
 	defer func() { cm.depth-- }()
-	id, err := cm.receiver(ctx, s.to, s.readOnly)
+	id, err := cm.receiver(ctx, to, ro)
 	if err != nil {
 		return invocation{}, err
 	}
 	if !cm.m.cfg.Trace {
-		return cm.callResolved(ctx, s, id)
+		return cm.callResolved(ctx, from, id, method, params, value, ro, false)
 	}
 	slot, before := len(cm.trace), cm.gas.Used()
-	cm.trace = append(cm.trace, Call{
-		From:   s.from,
-		To:     id,
-		Method: s.method,
-		Value:  s.value,
-		Params: s.params.bytes(),
-		Depth:  cm.depth - 1,
-	})
-	res, err := cm.callResolved(ctx, s, id)
+	cm.trace = append(cm.trace, Call{From: from, To: id, Method: method, Value: value, Params: params.bytes(), Depth: cm.depth - 1})
+	res, err := cm.callResolved(ctx, from, id, method, params, value, ro, false)
 	t := &cm.trace[slot]
 	t.ExitCode, t.Return, t.GasUsed = res.code, res.value.bytes(), int64((cm.gas.Used()-before)/1000)
 	if err != nil {
@@ -229,8 +210,8 @@ func (cm *callManager) callFramed(ctx context.Context, s *send) (invocation, err
 	return res, err
 }
 
-// callResolved is a call of an actor whose id is known, whatever s.to says.
-func (cm *callManager) callResolved(ctx context.Context, s *send, to abi.ActorID) (invocation, error) {
+func (cm *callManager) callResolved(ctx context.Context, from, to abi.ActorID, method abi.MethodNum,
+	params *block, value abi.TokenAmount, ro, implicit bool) (invocation, error) {
 	a, ok, err := cm.actor(to)
 	if err != nil {
 		return invocation{}, err
@@ -238,43 +219,31 @@ func (cm *callManager) callResolved(ctx context.Context, s *send, to abi.ActorID
 	if !ok {
 		return invocation{}, sysErr(notFound, "actor f0%d does not exist", to)
 	}
-	if s.value.Sign() != 0 {
+	if value.Sign() != 0 {
 		if err := cm.gas.Charge(gas.ValueTransfer); err != nil {
 			return invocation{}, err
 		}
-		if err := cm.transfer(s.from, to, s.value); err != nil {
+		if err := cm.transfer(from, to, value); err != nil {
 			return invocation{}, err
 		}
 	}
-	if s.method == 0 {
+	if method == 0 {
 		return invocation{}, nil
 	}
-	if err := cm.gas.Charge(cm.prices.Params(s.params.linkCount())); err != nil {
+	if err := cm.gas.Charge(cm.prices.Params(params.linkCount())); err != nil {
 		return invocation{}, err
 	}
-	k := &kernel{
-		cm:       cm,
-		from:     s.from,
-		to:       to,
-		method:   s.method,
-		value:    s.value,
-		readOnly: s.readOnly,
+	k := &kernel{cm: cm, from: from, to: to, method: method, value: value, readOnly: ro}
+	if params != nil {
+		k.insert(params)
 	}
-	if s.params != nil {
-		k.insert(s.params)
-	}
-	return cm.invoke(ctx, k, a.Code, s.implicit)
-}
-
-// invoke runs the actor's code and charges what it gives back.
-func (cm *callManager) invoke(ctx context.Context, k *kernel, code cid.Cid, implicit bool) (invocation, error) {
-	res, err := k.run(ctx, code)
+	res, err := k.run(ctx, a.Code)
 	if err != nil {
-		cm.noteFailure(k, implicit, exitOf(err), err.Error())
+		err = cm.noteFailure(k, implicit, exitOf(err), err.Error(), err)
 		return invocation{}, err
 	}
 	if res.code != 0 {
-		cm.noteFailure(k, implicit, res.code, k.exitMessage)
+		_ = cm.noteFailure(k, implicit, res.code, k.exitMessage, nil)
 	}
 	if res.value != nil {
 		charge := cm.prices.Return(res.value.linkCount())
@@ -290,9 +259,9 @@ func (cm *callManager) invoke(ctx context.Context, k *kernel, code cid.Cid, impl
 
 // noteFailure adds a frame to the backtrace: exit reasons do not survive the
 // way up otherwise.
-func (cm *callManager) noteFailure(k *kernel, implicit bool, code exitcode.ExitCode, msg string) {
+func (cm *callManager) noteFailure(k *kernel, implicit bool, code exitcode.ExitCode, msg string, err error) error {
 	if implicit {
-		return
+		return err
 	}
 	if k.lastError != "" {
 		msg += " (last failed system call: " + k.lastError + ")"
@@ -301,6 +270,7 @@ func (cm *callManager) noteFailure(k *kernel, implicit bool, code exitcode.ExitC
 	if n := len(cm.backtrace); n > maxFrames {
 		cm.backtrace = cm.backtrace[n-maxFrames:]
 	}
+	return err
 }
 
 const maxFrames = 32

@@ -36,15 +36,7 @@ func sysSend(ctx context.Context, k *kernel, a args) ([]byte, error) {
 		limit = &l
 	}
 	res, err := k.cm.transaction(func() (invocation, error) {
-		return k.cm.call(ctx, send{
-			from:     k.to,
-			to:       addr,
-			method:   abi.MethodNum(a[2]),
-			params:   params,
-			value:    value,
-			limit:    limit,
-			readOnly: ro,
-		})
+		return k.cm.call(ctx, k.to, addr, abi.MethodNum(a[2]), params, value, limit, ro)
 	})
 	if err != nil {
 		return nil, err

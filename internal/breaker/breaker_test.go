@@ -3,7 +3,9 @@ package breaker
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -247,68 +249,6 @@ func TestACallerMayLeave(t *testing.T) {
 	})
 }
 
-func TestForgetBeginsAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMount(1)
-		<-m.start(1)
-		m.b.Forget("a")
-		m.b.Forget("never seen")
-		if err := m.quick(); err != nil {
-			t.Errorf("after Forget: %v", err)
-		}
-		close(m.free)
-		synctest.Wait()
-	})
-}
-
-// The watch finds a key well before anybody asks, and lets those alone that are.
-func TestWatchHealsWithoutCallers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMount(1)
-		<-m.start(1)
-		other := m.b.Do(t.Context(), "b", limit, func(context.Context) error { <-m.free; return nil })
-		if other == nil || m.b.Hung("b") == nil {
-			t.Fatal("b is not hung")
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		var probed []string
-		back := make(chan struct{})
-		go func() {
-			m.b.Watch(ctx, limit, func(key string) func(context.Context) error {
-				if key != "a" {
-					return nil
-				}
-				return func(context.Context) error {
-					probed = append(probed, key)
-					<-back
-					return errors.New("whatever")
-				}
-			})
-			close(ended)
-		}()
-		time.Sleep(retry + 1)
-		synctest.Wait()
-		if m.b.Hung("a") == nil || len(probed) != 1 || probed[0] != "a" {
-			t.Errorf("probed %v", probed)
-		}
-		close(back)
-		synctest.Wait()
-		if m.b.Hung("a") != nil || m.b.Hung("b") == nil {
-			t.Error("a is still hung, or b was probed")
-		}
-		time.Sleep(10 * retry)
-		synctest.Wait()
-		if len(probed) != 1 {
-			t.Errorf("a healthy key was probed: %v", probed)
-		}
-		cancel()
-		<-ended
-		close(m.free)
-		synctest.Wait()
-	})
-}
-
 func TestDefaults(t *testing.T) {
 	if b := New(Config{}); b.cfg.Places != 8 || b.cfg.Retry != 10*time.Second {
 		t.Errorf("%+v", b.cfg)
@@ -320,4 +260,66 @@ func TestDefaults(t *testing.T) {
 	if want := "/mnt/a has not answered since 2024-01-02T03:04:05Z; check its disk, mount or host"; err.Error() != want {
 		t.Errorf("%s", err)
 	}
+}
+
+// Everybody in line gets a turn, in order, also when some leave.
+func TestTheLineMovesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Config{Places: 1})
+		var order []int
+		var all sync.WaitGroup
+		leave, cancel := context.WithCancel(t.Context())
+		for i := range 6 {
+			ctx := t.Context()
+			if i == 1 || i == 3 {
+				ctx = leave
+			}
+			all.Go(func() {
+				err := b.Do(ctx, "a", limit, func(context.Context) error {
+					order = append(order, i) // one place: never two at a time
+					time.Sleep(time.Second)
+					return nil
+				})
+				if (err != nil) != (i == 1 || i == 3) {
+					t.Errorf("caller %d: %v", i, err)
+				}
+			})
+			synctest.Wait()
+		}
+		time.Sleep(time.Second / 2)
+		cancel()
+		all.Wait()
+		if !slices.Equal(order, []int{0, 2, 4, 5}) || len(b.States()) != 0 {
+			t.Errorf("order %v, left %+v", order, b.States())
+		}
+	})
+}
+
+// One who leaves in the moment of its turn passes it on.
+func TestATurnIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Config{Places: 1})
+		free := make(chan struct{})
+		go func() {
+			_ = b.Do(t.Context(), "a", limit, func(context.Context) error { <-free; return nil })
+		}()
+		synctest.Wait()
+		leave, cancel := context.WithCancel(t.Context())
+		got := make(chan error, 2)
+		for _, ctx := range []context.Context{leave, t.Context()} {
+			go func() { got <- b.Do(ctx, "a", limit, func(context.Context) error { return nil }) }()
+			synctest.Wait()
+		}
+		b.mu.Lock()
+		clear(b.keys["a"].running) // the place is given back, the first has its turn,
+		b.keys["a"].wake(1)
+		cancel() // and leaves
+		b.mu.Unlock()
+		synctest.Wait()
+		if len(got) != 2 {
+			t.Errorf("%d of 2 callers came back", len(got))
+		}
+		close(free)
+		synctest.Wait()
+	})
 }
