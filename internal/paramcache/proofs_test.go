@@ -194,7 +194,8 @@ func TestUpdateProof(t *testing.T) {
 	info.Proof = timed(t, func() ([]byte, error) { return snark.ProveUpdate(t.Context(), keys, info, vanilla, snark.Options{}) })
 	flips(t, 1000, info.Proof, []cid.Cid{info.OldSealedSectorCID, info.NewSealedSectorCID, info.NewUnsealedSectorCID}, func(p []byte, c []cid.Cid) (bool, error) {
 		other := info
-		other.Proof, other.OldSealedSectorCID, other.NewSealedSectorCID, other.NewUnsealedSectorCID = p, c[0], c[1], c[2]
+		other.Proof = p
+		other.OldSealedSectorCID, other.NewSealedSectorCID, other.NewUnsealedSectorCID = c[0], c[1], c[2]
 		return snark.VerifyUpdate(t.Context(), keys, other)
 	})
 }
