@@ -70,7 +70,7 @@ func evaluate(ctx context.Context, c r1cs.Circuit, size shape, tau fr.Element, t
 	if err := c.Synthesize(ctx, e); err != nil {
 		return nil, fmt.Errorf("groth16: walking the circuit: %w", err)
 	}
-	if e.err == nil && (e.inputs != int(size.Inputs) || e.aux != int(size.Aux) || e.rows != int(size.Constraints)) { // count has limited the size
+	if e.err == nil && (e.inputs != int(size.Inputs) || e.aux != int(size.Aux) || e.rows != int(size.Constraints)) {
 		e.fail()
 	}
 	if e.err != nil {
@@ -100,7 +100,7 @@ func (e *evaluation) Aux(r1cs.Element) r1cs.Variable {
 
 // Enforce adds the row's Lagrange polynomial to the variables in it.
 func (e *evaluation) Enforce(a, b, c r1cs.LC) {
-	if e.inputs > int(e.want.Inputs) || e.aux > int(e.want.Aux) || e.rows >= int(e.want.Constraints) { // count has limited the size
+	if e.inputs > int(e.want.Inputs) || e.aux > int(e.want.Aux) || e.rows >= int(e.want.Constraints) {
 		e.fail()
 		return
 	}

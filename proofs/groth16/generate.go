@@ -76,11 +76,12 @@ func Generate(ctx context.Context, c r1cs.Circuit, out Sink, opts GenerateOption
 	if err := g.begin(ctx, size, opts); err != nil {
 		return nil, err
 	}
-	e, err := evaluate(ctx, c, size, g.state.toxic.Tau, func(n int) { g.report("evaluate", n, int(size.Constraints)) }) // count has limited the size
+	rows := int(size.Constraints) // count has limited the size
+	e, err := evaluate(ctx, c, size, g.state.toxic.Tau, func(n int) { g.report("evaluate", n, rows) })
 	if err != nil {
 		return nil, err
 	}
-	g.report("evaluate", int(size.Constraints), int(size.Constraints)) // count has limited the size
+	g.report("evaluate", rows, rows)
 	res, err := g.write(ctx, e)
 	if err != nil {
 		return nil, errors.Join(err, g.checkpoint())
