@@ -72,7 +72,7 @@ func commPInput(c *cli.Context) (open func() (io.ReadCloser, error), size int64,
 	if err != nil || n == 0 || n > 1<<50 {
 		return nil, 0, fmt.Errorf("--%s %q is not an amount such as 1GiB", flagAmount, amount)
 	}
-	return func() (io.ReadCloser, error) { return io.NopCloser(bench.Repeat(int64(n))), nil }, int64(n), nil // below 2^50
+	return func() (io.ReadCloser, error) { return io.NopCloser(bench.Repeat(int64(n))), nil }, int64(n), nil //nolint:gosec // below 2^50
 }
 
 func benchPoseidon() *cli.Command {

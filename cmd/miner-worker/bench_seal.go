@@ -92,7 +92,7 @@ func sealData(c *cli.Context, in bench.SealInput) (bench.SealInput, func(), erro
 			return in, func() {}, err
 		}
 		room := fr32.UnpaddedLen(uint64(in.Way.Size))
-		if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() || uint64(st.Size()) > room {
+		if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() || uint64(st.Size()) > room { //nolint:gosec // not negative
 			return in, func() {}, errors.Join(fmt.Errorf("--%s %s must be a file of at most %d bytes, which is what a sector of %s holds", flagData, name, room, bench.SizeName(in.Way.Size)), err, f.Close())
 		}
 		in.Data = f
