@@ -45,6 +45,7 @@ func TestOneHalfDoesNotEndTheOther(t *testing.T) {
 			}
 			time.Sleep(time.Duration(i+1) * time.Second)
 		}
+		synctest.Wait()
 		if other != 1 || lives != 3 {
 			t.Errorf("window PoSt began %d times, block production %d times", other, lives)
 		}

@@ -113,8 +113,10 @@ func TestLoopEndsWithItsContext(t *testing.T) {
 		n := 0
 		go c.Again(ctx, "x", func(context.Context) error { n++; return errBoom })
 		time.Sleep(100 * time.Hour)
+		synctest.Wait()
 		before := n
 		time.Sleep(10 * lastPause)
+		synctest.Wait()
 		if n-before != 10 {
 			t.Errorf("%d lives in ten of the longest pauses", n-before)
 		}
