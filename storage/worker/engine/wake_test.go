@@ -59,6 +59,7 @@ func TestACallThatAloneFailsIsNotHurried(t *testing.T) {
 				return nil, err
 			})
 		time.Sleep(21 * time.Second)
+		synctest.Wait()
 		require.Equal(t, []time.Duration{0, 2 * time.Second, 6 * time.Second, 14 * time.Second}, tries)
 		require.NoError(t, w.halt())
 	})
