@@ -139,7 +139,7 @@ var machine = map[api.SectorState]rule{
 	api.SectorPreCommit1: {effPC1, 0, api.SectorSealFailed, map[kind]api.SectorState{
 		evPC1: api.SectorPreCommit2, evTicketExpired: api.SectorGetTicket}},
 	api.SectorPreCommit2: {effPC2, 0, api.SectorSeal2Failed, map[kind]api.SectorState{
-		evPC2: api.SectorPreCommitting}},
+		evPC2: api.SectorPreCommitting, evLost: api.SectorPreCommit1}},
 	api.SectorPreCommitting: {effPreCommit, chainVisit, api.SectorPreCommitFailed, map[kind]api.SectorState{
 		evPreCommitSent: api.SectorPreCommitWait, evPreCommitLanded: api.SectorWaitSeed,
 		evTicketExpired: api.SectorGetTicket, evActive: api.SectorFinalizeSector}},

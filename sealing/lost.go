@@ -54,11 +54,11 @@ func (s *Sealing) missing(ctx context.Context, l *lane, now bool) (since time.Ti
 	return since, s.amend(ctx, l, func(r *record) { r.Missing = since })
 }
 
-// replicaLost is asked while the proof of a pre-committed sector waits for a
-// worker: a replica that has been on no path for too long is made again.
-func (s *Sealing) replicaLost(ctx context.Context, l *lane, r record) error {
+// filesLost is asked while the next step of a sector waits for a worker: files of its
+// own that have been on no path for too long are made again.
+func (s *Sealing) filesLost(ctx context.Context, l *lane, r record, kinds ...api.FileType) error {
 	gone := ""
-	for _, t := range []api.FileType{api.FileCache, api.FileSealed} {
+	for _, t := range kinds {
 		at, err := s.deps.Storage.StorageFindSector(ctx, s.id(r.Number), t)
 		if err != nil {
 			return fmt.Errorf("look for the %s file of %s: %w", t, s.name(r.Number), err)
@@ -85,10 +85,10 @@ func (s *Sealing) proofFailure(ctx context.Context, r record, err error) error {
 	return s.sealAgain(ctx, r, c1, fmt.Sprintf("its replica cannot be proven (%d tries): %s", r.Attempts[c1]+1, err))
 }
 
-// sealAgain sends a pre-committed sector back to PC1, with the ticket that it has:
-// the same ticket gives the same CommR, which the chain holds. Where there is no
-// time for that the sector is given up, and its deals are placed again. failed is
-// the work that needs a new key, zero where none has failed.
+// sealAgain sends a sector back to PC1, with the ticket that it has: the same ticket
+// gives the same CommR, which the chain holds once it is pre-committed. Where there
+// is no time for that the sector is given up, and its deals are placed again. failed
+// is the work that needs a new key, zero where none has failed.
 func (s *Sealing) sealAgain(ctx context.Context, r record, failed job, why string) error {
 	head, err := s.inTime(ctx, r)
 	if err != nil {
@@ -103,7 +103,7 @@ func (s *Sealing) sealAgain(ctx context.Context, r record, failed job, why strin
 	switch {
 	case r.Resealed >= maxReseals:
 		return fatal("%s; it was sealed %d times already, see the disks and the memory of the workers; %s", why, r.Resealed+1, next)
-	case head.Height+s.sealingTime() > last:
+	case r.PreCommitEpoch > 0 && head.Height+s.sealingTime() > last:
 		return fatal("%s; it is epoch %d, and the pre-commitment can be proven until %d only, too soon to seal again; %s", why, head.Height, last, next)
 	}
 	return &stepError{evLost, failed, fmt.Errorf("%s; it is sealed again with the ticket of epoch %d", why, r.TicketEpoch)}

@@ -26,9 +26,10 @@ func (w *world) sent(typ api.TaskType) int {
 	return len(keys)
 }
 
-// lose takes a file of every sector away until PC1 is done again, or comes back.
-func (w *world) lose(kind api.FileType) {
-	w.missing = kind
+// lose takes a file of every sector away, which tasks of a type need, until PC1 is
+// done again.
+func (w *world) lose(kind api.FileType, needs api.TaskType) {
+	w.missing, w.needs = kind, needs
 	w.computeWith = func(spec api.TaskSpec) (any, error) {
 		if spec.Type == api.TaskPreCommit1 && strings.HasSuffix(spec.Key, "/1") {
 			w.missing = 0
@@ -43,7 +44,7 @@ func (w *world) lose(kind api.FileType) {
 func TestLostReplicaIsMadeAgain(t *testing.T) {
 	for _, kind := range []api.FileType{api.FileCache, api.FileSealed} {
 		w := newWorld()
-		w.lose(kind)
+		w.lose(kind, api.TaskCommit1)
 		cfg := testConfig()
 		cfg.LostAfter = 30 * time.Millisecond
 		s := open(t, w, memStore(), cfg)
@@ -76,10 +77,34 @@ func TestLostReplicaIsMadeAgain(t *testing.T) {
 	}
 }
 
+// Layers that are lost before the pre-commitment are made again too, and those of
+// the task that waits for them are found by it.
+func TestLostLayersAreMadeAgain(t *testing.T) {
+	w := newWorld()
+	w.lose(api.FileCache, api.TaskPreCommit2)
+	cfg := testConfig()
+	cfg.LostAfter = 30 * time.Millisecond
+	s := open(t, w, memStore(), cfg)
+	start(t, s)
+	id, err := s.PledgeSector(bg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	untilState(t, s, id.Number, api.SectorProving)
+	if pc1, pc2 := w.sent(api.TaskPreCommit1), w.sent(api.TaskPreCommit2); pc1 != 2 || pc2 != 2 {
+		t.Errorf("%d PC1 and %d PC2 tasks", pc1, pc2)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.cancelled) != 1 || !strings.Contains(w.cancelled[0], "/PC2/") {
+		t.Errorf("cancelled are %v", w.cancelled)
+	}
+}
+
 // Files that come back in time are waited for, and nothing is computed twice.
 func TestFilesThatComeBackAreNotLost(t *testing.T) {
 	w := newWorld()
-	w.missing = api.FileCache
+	w.missing, w.needs = api.FileCache, api.TaskCommit1
 	s := open(t, w, memStore(), testConfig())
 	start(t, s)
 	id, err := s.PledgeSector(bg)
@@ -121,6 +146,7 @@ func TestLostTooLate(t *testing.T) {
 		{"there is none", last - 479, func(*record) {}, evFatal, "too soon to seal again; its deals are placed again, its deposit is lost"},
 		{"it was lost once", 2000, func(r *record) { r.Resealed = 1 }, evLost, "sealed again"},
 		{"it was lost twice", 2000, func(r *record) { r.Resealed = 2 }, evFatal, "sealed 3 times already"},
+		{"it is not on chain yet", last, func(r *record) { r.PreCommitEpoch = 0 }, evLost, "sealed again"},
 		{"a deal has begun", 6000, func(r *record) {
 			r.Pieces = []piece{{Key: "a", Deal: &api.PieceDealInfo{StartEpoch: 5000, EndEpoch: 1 << 30}}}
 		}, evFatal, "cannot be proven in time"},

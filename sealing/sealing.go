@@ -231,6 +231,10 @@ func (s *Sealing) drive(ctx context.Context, l *lane) {
 			s.forget(ctx, rec) // what the tasks computed is not needed any more
 		case evFatal:
 			s.cancelTasks(ctx, rec) // at the worker too
+		case evLost:
+			if rec.State == api.SectorPreCommit2 { // that task reads what will be another's
+				s.cancelTasks(ctx, rec)
+			}
 		}
 	}
 }

@@ -22,7 +22,7 @@ func (s *Sealing) prove(ctx context.Context, l *lane, r record) (event, error) {
 		job:    job{kind: jobC1},
 		rest:   fmt.Sprintf("%x", r.Seed),
 		params: api.Commit1Params{Ticket: r.Ticket, Seed: r.Seed, Commitments: r.Commitments},
-		waits:  func(ctx context.Context) error { return s.replicaLost(ctx, l, r) },
+		waits:  func(ctx context.Context) error { return s.filesLost(ctx, l, r, api.FileCache, api.FileSealed) },
 	})
 	if err != nil {
 		return event{}, s.proofFailure(ctx, r, asFailure(err))

@@ -117,6 +117,7 @@ func (s *Sealing) preCommit2(ctx context.Context, l *lane, r record) (event, err
 		// The key names the PC1 run too: computing that again makes this new.
 		rest:   fmt.Sprintf("%x/%d", r.Ticket, r.Attempts[job{kind: jobPC1}]),
 		params: api.PreCommit2Params{PreCommit1Out: r.PC1Out},
+		waits:  func(ctx context.Context) error { return s.filesLost(ctx, l, r, api.FileCache) },
 	})
 	if err != nil {
 		return event{}, s.dataFailure(ctx, l, r, pc2, asFailure(err))

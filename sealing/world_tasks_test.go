@@ -82,7 +82,7 @@ func (w *world) TaskWait(ctx context.Context, id api.UUID) (api.TaskStatus, erro
 		return api.TaskStatus{}, &api.ErrNotFound{What: "task"}
 	}
 	switch {
-	case t.Spec.Type == api.TaskCommit1 && w.missing != 0: // nobody takes it
+	case w.missing != 0 && t.Spec.Type == w.needs: // nobody takes it
 		return *t, nil
 	case t.State == api.TaskQueued: // first time: not done yet
 		t.State = api.TaskRunning

@@ -51,6 +51,7 @@ type world struct {
 	removed   map[abi.SectorID]bool
 	cancelled []string     // keys of tasks
 	missing   api.FileType // is on no path, of any sector
+	needs     api.TaskType // that waits for it
 
 	keyed    map[string]cid.Cid
 	lookups  map[cid.Cid]*api.MsgLookup
