@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -226,16 +227,19 @@ func (s *Sealing) drive(ctx context.Context, l *lane) {
 			pause(ctx, s.cfg.RetryMin, l.wake)
 			continue
 		}
-		switch ev.Kind {
-		case evFinalized, evFinalizedFree, evRemoved, evKeyReleased, evAborted:
-			s.forget(ctx, rec) // what the tasks computed is not needed any more
-		case evFatal:
-			s.cancelTasks(ctx, rec) // at the worker too
-		case evLost:
-			if rec.State == api.SectorPreCommit2 { // that task reads what will be another's
-				s.cancelTasks(ctx, rec)
-			}
-		}
+		s.tidyTasks(ctx, rec, ev.Kind)
+	}
+}
+
+// tidyTasks ends and forgets the tasks that nobody needs after a step from r.
+func (s *Sealing) tidyTasks(ctx context.Context, r record, k kind) {
+	switch {
+	case slices.Contains([]kind{evFinalized, evFinalizedFree, evRemoved, evKeyReleased, evAborted}, k):
+		s.forget(ctx, r) // what the tasks computed is not needed any more
+	case k == evFatal:
+		s.cancelTasks(ctx, r) // at the worker too
+	case k == evLost && r.State == api.SectorPreCommit2: // that task reads what will be another's
+		s.cancelTasks(ctx, r)
 	}
 }
 
