@@ -46,7 +46,7 @@ type DealInfo struct {
 	Proposal          market.DealProposal
 	ClientPeer        string
 	PayloadRoot       cid.Cid
-	TransferURL       string // without headers
+	TransferURL       string // without headers, user and query
 	TransferSize      uint64 // bytes expected
 	Received          uint64 // bytes on disk
 	Checkpoint        DealCheckpoint

@@ -236,6 +236,26 @@ func TestTextsOfARecordAreBounded(t *testing.T) {
 	require.Less(t, len(b), 600<<10)
 }
 
+// Who reads of a deal learns where its payload comes from, not how to be let in
+// there; the transfer itself has it all.
+func TestTransferURLIsShownWithoutSecrets(t *testing.T) {
+	for from, want := range map[string]string{
+		"http://example.com/x.car":                      "http://example.com/x.car",
+		"https://u:secret@example.com/x?sig=secret&a=1": "https://example.com/x?...",
+		"https://example.com/x?":                        "https://example.com/x?",
+		"https://\x7fsecret":                            "a URL that cannot be read",
+	} {
+		s := storeOf(t, 1, func(_ int, r *Record) { r.TransferURL = from })
+		page, err := s.Page(api.DealQuery{})
+		require.NoError(t, err)
+		require.Equal(t, want, page.Deals[0].TransferURL)
+		require.NotContains(t, shown(from), "secret")
+		rec, err := s.Get(page.Deals[0].UUID)
+		require.NoError(t, err)
+		require.Equal(t, from, rec.TransferURL)
+	}
+}
+
 // One record that cannot be read stops its own deal: it is shown with the reason,
 // is never written, keeps its identifier, and the others go on.
 func TestRecordThatCannotBeRead(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -170,7 +171,7 @@ func (r *Record) info() api.DealInfo {
 		SignedProposalCid: r.SignedCid,
 		ClientPeer:        r.ClientPeer,
 		PayloadRoot:       r.PayloadRoot,
-		TransferURL:       r.TransferURL,
+		TransferURL:       withoutSecrets(r.TransferURL),
 		TransferSize:      r.TransferSize,
 		Received:          r.Received,
 		Checkpoint:        r.Checkpoint,
@@ -190,6 +191,20 @@ func (r *Record) info() api.DealInfo {
 		Updated:           r.Updated,
 		IndexNote:         r.IndexNote,
 	}
+}
+
+// withoutSecrets is a URL less what lets its bearer in: who reads of a deal may
+// not fetch its payload in the client's name.
+func withoutSecrets(from string) string {
+	u, err := url.Parse(from)
+	if err != nil {
+		return "a URL that cannot be read"
+	}
+	u.User = nil
+	if u.RawQuery != "" {
+		u.RawQuery = "..."
+	}
+	return u.String()
 }
 
 func decodeRecord(b []byte) (*Record, error) {
