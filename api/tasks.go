@@ -33,7 +33,7 @@ type TaskSpec struct {
 	Key      string // unique forever, for example "s-t01000-7/PC1/<ticket hex>"
 	Type     TaskType
 	Sector   SectorRef
-	Params   json.RawMessage // written and read by a Task only
+	Params   json.RawMessage `json:",omitempty"` // written and read by a Task only
 	Priority int             // higher first
 }
 
@@ -58,7 +58,7 @@ type TaskStatus struct {
 	Percent   float64
 	ETA       time.Duration   // 0 = unknown
 	Attempts  int             // claims granted so far; the fencing number of the last one
-	Result    json.RawMessage // when done; read by a Task only
+	Result    json.RawMessage `json:",omitempty"` // when done; read by a Task only
 	Failure   *Failure        // of the last attempt, when there was one
 	Waiting   string          // why a queued task is not running: which worker, path or file is missing
 	Submitted time.Time

@@ -146,10 +146,8 @@ func run[P, R any](ctx context.Context, s *Sealing, l *lane, r record, k keyed[P
 		}
 	}
 	for !st.Final() {
-		if st.State == api.TaskQueued && k.waits != nil {
-			if err := k.waits(ctx); err != nil {
-				return out, err
-			}
+		if err := k.look(ctx, s, l, st.State); err != nil {
+			return out, err
 		}
 		// Where storage is in this process TaskWait answers a context that has
 		// ended with the state so far.
@@ -184,6 +182,18 @@ func (s *Sealing) cancelTasks(ctx context.Context, r record) {
 		}
 	}
 	s.forget(ctx, r)
+}
+
+// look is a look at what the task waits for; one that runs has its files.
+func (k keyed[P, R]) look(ctx context.Context, s *Sealing, l *lane, st api.TaskState) error {
+	switch {
+	case k.waits == nil:
+		return nil
+	case st == api.TaskQueued:
+		return k.waits(ctx)
+	}
+	_, err := s.missing(ctx, l, false)
+	return err
 }
 
 func (r *record) remember(id api.UUID) {

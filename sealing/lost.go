@@ -22,10 +22,11 @@ const maxReseals = 2
 // that they are placed again while there is time. Zeros are never lost. Data that
 // is on no path is waited for, as a disk may be mounted again.
 func (s *Sealing) dataFailure(ctx context.Context, l *lane, r record, j job, err error) error {
-	var t *taskError
-	if !isFailure(err) || r.deals() == 0 || r.Attempts[j]+1 < dataTries {
+	var step *stepError
+	if !errors.As(err, &step) || step.kind != evFailed || r.deals() == 0 || r.Attempts[j]+1 < dataTries {
 		return err
 	}
+	var t *taskError
 	if !errors.As(err, &t) || !t.failure.Retryable {
 		return fatal("its data cannot be worked on (%d tries): %w", dataTries, err)
 	}

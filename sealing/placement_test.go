@@ -82,6 +82,7 @@ func TestDataIsNotGivenUpLightly(t *testing.T) {
 		{"on no path for thirteen hours", long, dataTries - 1, nowhere, true},
 		{"the same, at the first tries", long, dataTries - 2, nowhere, false},
 		{"retryable for long", long, 100, may, false},
+		{"to be sealed again", with, 100, &stepError{kind: evLost, err: errors.New("lost")}, false},
 		{"zeros", record{Pieces: []piece{{}}}, 100, lost, false},
 	} {
 		row.r.Attempts = map[job]int{pc1: row.tries}
