@@ -54,7 +54,8 @@ func (m *Markets) MarketGetAsk(ctx context.Context) (api.StorageAskInfo, error) 
 }
 
 // MarketSetAsk replaces the offer.
-func (m *Markets) MarketSetAsk(ctx context.Context, price, verified abi.TokenAmount, duration abi.ChainEpoch, lo, hi abi.PaddedPieceSize) error {
+func (m *Markets) MarketSetAsk(ctx context.Context, price, verified abi.TokenAmount, duration abi.ChainEpoch,
+	lo, hi abi.PaddedPieceSize) error {
 	return m.asks.Set(ctx, price, verified, duration, lo, hi)
 }
 

@@ -97,7 +97,8 @@ var _ api.Mining = (*Mining)(nil)
 // New builds both halves and reads their state.
 func New(cfg Config, deps Deps) (*Mining, error) {
 	if deps.Store == nil || deps.Chain == nil || deps.Storage == nil || deps.Heads == nil || deps.Msgs == nil {
-		return nil, &api.ErrInvalid{What: "mining", Reason: "a collaborator is missing", Hint: "Store, Chain, Storage, Heads and Msgs are all needed"}
+		return nil, &api.ErrInvalid{What: "mining", Reason: "a collaborator is missing",
+			Hint: "Store, Chain, Storage, Heads and Msgs are all needed"}
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)

@@ -88,7 +88,8 @@ func (n *Node) askMiner(ctx context.Context) error {
 func (n *Node) withStorage(ctx context.Context) (err error) {
 	if !n.set.SectorStorage {
 		n.storage = n.store
-		n.local, err = paths.Open(paths.Config{File: n.storageFile(), ReadOnly: true}, paths.Deps{Index: n.store, Log: n.log.With("part", "paths")})
+		n.local, err = paths.Open(paths.Config{File: n.storageFile(), ReadOnly: true},
+			paths.Deps{Index: n.store, Log: n.log.With("part", "paths")})
 		if err != nil {
 			return err
 		}
@@ -216,7 +217,8 @@ func (n *Node) withWorker(ctx context.Context, remote string, bulk *blobs.Store)
 	graphs := parents.New(parents.Config{Dir: n.set.ParentCache}, parents.Deps{Log: n.log.With("part", "parents")})
 	n.onClose("parent graphs", graphs.Close)
 	run := func(ctx context.Context, up func()) error {
-		w, err := worker.New(ctx, worker.Config{Place: holder.Place(n.repo.Dir()), URL: remote, TaskTypes: n.set.WorkerTasks, MemBytes: worker.SystemMemory()}, worker.Deps{
+		cfg := worker.Config{Place: holder.Place(n.repo.Dir()), URL: remote, TaskTypes: n.set.WorkerTasks, MemBytes: worker.SystemMemory()}
+		w, err := worker.New(ctx, cfg, worker.Deps{
 			Storage: n.stored,
 			Local:   n.local,
 			Blobs:   bulk,

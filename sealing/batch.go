@@ -281,7 +281,7 @@ func (b *batcher) sendTogether(ctx context.Context, head *api.TipSet, ms []*memb
 	}
 	out := b.s.resend(ctx, b, bt, ms[0].key)
 	for i, m := range ms {
-		out.index, out.expiration = uint64(i), parts[i].preCommit.Expiration //nolint:gosec // not negative
+		out.index, out.expiration = uint64(i), parts[i].preCommit.Expiration // not negative
 		m.done <- out
 	}
 }
@@ -306,7 +306,7 @@ func (s *Sealing) resend(ctx context.Context, b *batcher, bt *bundle, key string
 		}
 		bt.refused = err
 	}
-	return sent{msg: c, index: uint64(max(slices.Index(bt.Keys, key), 0)), others: len(bt.Keys) - 1, err: err} //nolint:gosec // not negative
+	return sent{msg: c, index: uint64(max(slices.Index(bt.Keys, key), 0)), others: len(bt.Keys) - 1, err: err} // not negative
 }
 
 // assemble makes the message of some sectors. One that is not taken must not

@@ -38,7 +38,7 @@ type Config struct {
 	StartEpochSealingBuffer abi.ChainEpoch // sealing starts this long before the earliest deal start; 0 = 480
 	MinDealLead             abi.ChainEpoch // a deal that starts sooner than this is refused; 0 = 60
 	CCLifetime              abi.ChainEpoch // life of sectors without deals; 0 = 540 days
-	UpdateConfidence        abi.ChainEpoch // a replica is kept this long after an update landed; 0 = 900, how far back winning PoSt draws sectors
+	UpdateConfidence        abi.ChainEpoch // a replica is kept this long after an update landed; 0 = 900, as far back as winning PoSt draws
 	SeedConfidence          abi.ChainEpoch // epochs to wait beyond the seed epoch; 0 = 6, as Lotus InteractivePoRepConfidence
 	AlwaysKeepUnsealed      bool           // keep the readable copy whatever the deal says
 	MarkCC                  bool           // new sectors without deals may take deals later, as by SectorMarkForUpgrade
@@ -65,16 +65,21 @@ type Chain interface {
 	StateGetNetworkParams(ctx context.Context) (*api.NetworkParams, error)
 	StateMinerInfo(ctx context.Context, a address.Address, tsk api.TipSetKey) (api.MinerInfo, error)
 	StateMinerSectorAllocated(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (bool, error)
-	StateMinerPreCommitDepositForPower(ctx context.Context, a address.Address, pci miner.SectorPreCommitInfo, tsk api.TipSetKey) (abi.TokenAmount, error)
-	StateMinerInitialPledgeForSector(ctx context.Context, duration abi.ChainEpoch, size abi.SectorSize, verified uint64, tsk api.TipSetKey) (abi.TokenAmount, error)
-	StateSectorPreCommitInfo(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (*miner.SectorPreCommitOnChainInfo, error)
+	StateMinerPreCommitDepositForPower(ctx context.Context, a address.Address, pci miner.SectorPreCommitInfo,
+		tsk api.TipSetKey) (abi.TokenAmount, error)
+	StateMinerInitialPledgeForSector(ctx context.Context, duration abi.ChainEpoch, size abi.SectorSize, verified uint64,
+		tsk api.TipSetKey) (abi.TokenAmount, error)
+	StateSectorPreCommitInfo(ctx context.Context, a address.Address, n abi.SectorNumber,
+		tsk api.TipSetKey) (*miner.SectorPreCommitOnChainInfo, error)
 	StateSectorGetInfo(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (*miner.SectorOnChainInfo, error)
 	StateSectorPartition(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (*api.SectorLocation, error)
 	StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64, tsk api.TipSetKey) ([]api.Partition, error)
 	StateMinerProvingDeadline(ctx context.Context, a address.Address, tsk api.TipSetKey) (*dline.Info, error)
 	StateMarketStorageDeal(ctx context.Context, id abi.DealID, tsk api.TipSetKey) (*api.MarketDeal, error)
-	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
-	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
+	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch,
+		entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
+	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch,
+		entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
 }
 
 // Storage is what sealing asks of the sector storage subsystem.

@@ -105,7 +105,8 @@ func (s *Sealing) sealAgain(ctx context.Context, r record, failed job, why strin
 	case r.Resealed >= maxReseals:
 		return fatal("%s; it was sealed %d times already, see the disks and the memory of the workers; %s", why, r.Resealed+1, next)
 	case r.PreCommitEpoch > 0 && head.Height+s.sealingTime() > last:
-		return fatal("%s; it is epoch %d, and the pre-commitment can be proven until %d only, too soon to seal again; %s", why, head.Height, last, next)
+		return fatal("%s; it is epoch %d, and the pre-commitment can be proven until %d only, too soon to seal again; %s",
+			why, head.Height, last, next)
 	}
 	return &stepError{evLost, failed, fmt.Errorf("%s; it is sealed again with the ticket of epoch %d", why, r.TicketEpoch)}
 }

@@ -82,7 +82,8 @@ func (s *Sealing) preCommit(ctx context.Context, l *lane, r record) (event, erro
 	case o.mine(r):
 		return landed(o), nil
 	case o.preCommit != nil:
-		return event{}, fatal("the chain holds another pre-commitment for number %d (%s): the number is lost", r.Number, o.preCommit.Info.SealedCID)
+		return event{}, fatal("the chain holds another pre-commitment for number %d (%s): the number is lost",
+			r.Number, o.preCommit.Info.SealedCID)
 	case ticketTooOld(r, o.head.Height):
 		return event{Kind: evTicketExpired, Reason: fmt.Sprintf("ticket of epoch %d is too old at %d", r.TicketEpoch, o.head.Height)}, nil
 	}
@@ -190,7 +191,8 @@ func (s *Sealing) msgKey(r record, work job) string {
 }
 
 // message is a message from the miner's worker to the miner actor.
-func (s *Sealing) message(ctx context.Context, method abi.MethodNum, value abi.TokenAmount, params cbg.CBORMarshaler, head *api.TipSet) (*api.Message, error) {
+func (s *Sealing) message(ctx context.Context, method abi.MethodNum, value abi.TokenAmount,
+	params cbg.CBORMarshaler, head *api.TipSet) (*api.Message, error) {
 	info, err := s.deps.Chain.StateMinerInfo(ctx, s.cfg.Miner, head.Key())
 	if err != nil {
 		return nil, fmt.Errorf("ask for the worker address of %s: %w", s.cfg.Miner, err)
@@ -267,7 +269,8 @@ func (s *Sealing) seed(ctx context.Context, r record) (event, error) {
 	if head == nil || err != nil {
 		return event{}, err
 	}
-	rnd, err := s.deps.Chain.StateGetRandomnessFromBeacon(ctx, crypto.DomainSeparationTag_InteractiveSealChallengeSeed, epoch, s.entropy, head.Key())
+	rnd, err := s.deps.Chain.StateGetRandomnessFromBeacon(ctx, crypto.DomainSeparationTag_InteractiveSealChallengeSeed,
+		epoch, s.entropy, head.Key())
 	if err != nil {
 		return event{}, fmt.Errorf("draw the seed of epoch %d: %w", epoch, err)
 	}

@@ -52,7 +52,8 @@ func (s *Sealing) submitUpdate(ctx context.Context, l *lane, r record) (event, e
 
 // obstacle says what stands against an update now, and the epoch from which it
 // may be gone; empty when nothing does.
-func (s *Sealing) obstacle(ctx context.Context, r record, head *api.TipSet, at api.SectorLocation) (why string, until abi.ChainEpoch, err error) {
+func (s *Sealing) obstacle(ctx context.Context, r record, head *api.TipSet, at api.SectorLocation) (
+	why string, until abi.ChainEpoch, err error) {
 	until, mutable, err := s.mutable(ctx, at.Deadline, head)
 	if err != nil {
 		return "", 0, err

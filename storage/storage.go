@@ -230,7 +230,12 @@ func (m *Manager) RemoveSector(ctx context.Context, s abi.SectorID) error {
 	for _, t := range api.AllFileTypes {
 		all |= t
 	}
-	ctx, release, err := index.Hold(ctx, m.Index, api.LockRequest{Sector: s, Write: all, Holder: "sector removal on " + m.cfg.Hostname, Wait: removeWait})
+	ctx, release, err := index.Hold(ctx, m.Index, api.LockRequest{
+		Sector: s,
+		Write:  all,
+		Holder: "sector removal on " + m.cfg.Hostname,
+		Wait:   removeWait,
+	})
 	if err != nil {
 		return err
 	}
@@ -256,7 +261,8 @@ func (m *Manager) removeRemote(ctx context.Context, s abi.SectorID, t api.FileTy
 		errs = append(errs, err)
 	}
 	if len(errs) == 0 {
-		errs = append(errs, &api.ErrUnreachable{Peer: "storage path " + string(l.Storage), Reason: "its process serves no URL; remove the files there"})
+		errs = append(errs, &api.ErrUnreachable{Peer: "storage path " + string(l.Storage),
+			Reason: "its process serves no URL; remove the files there"})
 	}
 	return errors.Join(errs...)
 }

@@ -122,7 +122,7 @@ func checkUnknownTasks(t *testing.T, s api.Storage) {
 func checkTaskPages(t *testing.T, s api.Storage) {
 	const n = 5
 	for i := range n {
-		submit(t, s, task(fmt.Sprint("k", i), abi.SectorNumber(i))) //nolint:gosec // small
+		submit(t, s, task(fmt.Sprint("k", i), abi.SectorNumber(i))) // small
 	}
 	for _, limit := range []int{1, 2, 4, 5, 6, 0, -1, 1 << 40} {
 		keys, cursor, pages := "", "", 0
@@ -220,7 +220,7 @@ func checkCancel(t *testing.T, s api.Storage) {
 	require.NoError(t, s.TaskCancel(ctx, uuid.New()), "it is not there")
 	w := someWorker()
 	for number, running := range []bool{false, true} {
-		id := submit(t, s, task(fmt.Sprint("k", number), abi.SectorNumber(number))).ID //nolint:gosec // small
+		id := submit(t, s, task(fmt.Sprint("k", number), abi.SectorNumber(number))).ID // small
 		if running {
 			require.Equal(t, id, claim(t, s, w).ID)
 		}
@@ -238,7 +238,7 @@ func checkCancel(t *testing.T, s api.Storage) {
 
 func checkTaskQuery(t *testing.T, s api.Storage) {
 	for number := range 4 {
-		submit(t, s, task(fmt.Sprint("k", number), abi.SectorNumber(number/2))) //nolint:gosec // small
+		submit(t, s, task(fmt.Sprint("k", number), abi.SectorNumber(number/2))) // small
 	}
 	one := abi.SectorID{Miner: 1000, Number: 1}
 	for _, c := range []struct {

@@ -124,7 +124,7 @@ func filled(proto error) error {
 			panic("extend filled for " + f.Type().String())
 		}
 	}
-	return v.Interface().(error) //nolint:forcetypeassert // as proto is
+	return v.Interface().(error) // as proto is
 }
 
 // failed runs a task to its end with a failure and gives what is told of it.

@@ -122,7 +122,7 @@ func (b *Beacon) look() (other lit, burns bool, err error) {
 // fileTime is the time by the clock of the file system.
 func (b *Beacon) fileTime() (time.Time, error) {
 	tmp := b.temp()
-	defer os.Remove(tmp) //nolint:errcheck // the next write takes it
+	defer os.Remove(tmp) // the next write takes it
 	if err := os.WriteFile(tmp, nil, 0o600); err != nil {
 		return time.Time{}, fmt.Errorf("ask for the time of a file system: %w", err)
 	}
@@ -141,7 +141,7 @@ func (b *Beacon) write() error {
 		return err
 	}
 	tmp := b.temp()
-	if err := os.WriteFile(tmp, raw, 0o644); err != nil { //nolint:gosec // others are to read it
+	if err := os.WriteFile(tmp, raw, 0o644); err != nil { // others are to read it
 		return fmt.Errorf("light a beacon: %w", err)
 	}
 	if err := os.Rename(tmp, b.cfg.Path); err != nil {

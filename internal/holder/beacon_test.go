@@ -69,7 +69,7 @@ func TestBeaconThatIsOut(t *testing.T) {
 			t.Errorf("after %s: %v", c.age, err)
 		}
 		if b != nil {
-			defer b.Release() //nolint:errcheck // the directory goes
+			defer b.Release() // the directory goes
 		}
 	}
 	if err := other.Release(); err != nil {

@@ -143,7 +143,8 @@ func (p *Provider) placeAgain(ctx context.Context, rec *Record, prop market.Deal
 			return fmt.Errorf("forget the place of piece %s: %w", prop.PieceCID, err)
 		}
 	}
-	p.deps.Log.WarnContext(ctx, "deal lost its place and is placed again", "deal", rec.UUID, "lost", rec.placeKey(rec.Attempt), "reason", cause)
+	p.deps.Log.WarnContext(ctx, "deal lost its place and is placed again", "deal", rec.UUID,
+		"lost", rec.placeKey(rec.Attempt), "reason", cause)
 	_, err := p.deps.Store.Update(ctx, rec.UUID, func(r *Record) {
 		r.Attempt++
 		r.Placement, r.SealingState = nil, ""

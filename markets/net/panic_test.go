@@ -48,7 +48,8 @@ func TestPanicOverARequestEndsItsStreamOnly(t *testing.T) {
 		}
 		return &e, nil
 	}
-	stop := Serve(context.Background(), s, DefaultLimits(1000), Slots{All: 1}, slog.New(slog.NewTextHandler(log, nil)), map[string]Handler{proto: answer})
+	handlers := map[string]Handler{proto: answer}
+	stop := Serve(context.Background(), s, DefaultLimits(1000), Slots{All: 1}, slog.New(slog.NewTextHandler(log, nil)), handlers)
 	for range 3 {
 		req, resp := echo("bad"), echo(nil)
 		require.Error(t, Ask(t.Context(), c, s.ID(), []string{proto}, &req, &resp, 1000))

@@ -115,7 +115,7 @@ func Ask(ctx context.Context, h host.Host, to peer.ID, protocols []string, req c
 	if err != nil {
 		return fmt.Errorf("open %v to %s: %w", protocols, to, err)
 	}
-	defer s.Reset() //nolint:errcheck // after Close it does nothing
+	defer s.Reset() // after Close it does nothing
 	deadline, _ := ctx.Deadline()
 	if err := s.SetDeadline(deadline); err != nil {
 		return err

@@ -104,7 +104,7 @@ func (s *Scheduler) allFaulty(ctx context.Context, di *dline.Info) (parts []uint
 		}
 		if live > 0 && len(todo.prove) == 0 {
 			parts = append(parts, uint64(i))
-			sectors += int(live) //nolint:gosec // bounded by maxSectors
+			sectors += int(live) // bounded by maxSectors
 		}
 	}
 	return parts, sectors, nil

@@ -191,7 +191,8 @@ func (s *Scheduler) proveUntilClose(j *job, b batch, rand abi.Randomness) (prove
 			continue
 		}
 		if !loud {
-			s.deps.Log.Error("window PoSt: NOTHING OF THESE PARTITIONS CAN BE READ; trying until the deadline closes, then the chain takes all of it for faulty",
+			s.deps.Log.Error("window PoSt: NOTHING OF THESE PARTITIONS CAN BE READ; trying until the deadline closes, "+
+				"then the chain takes all of it for faulty",
 				"deadline", j.info.Index, "partitions", b.indexes(), "closes", j.info.Close, "error", err)
 		}
 		loud = true

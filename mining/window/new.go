@@ -21,7 +21,8 @@ import (
 func New(cfg Config, deps Deps) (*Scheduler, error) {
 	id, err := address.IDFromAddress(cfg.Miner)
 	if err != nil {
-		return nil, &api.ErrInvalid{What: "miner address " + cfg.Miner.String(), Reason: "not an ID address", Hint: "resolve it with StateLookupID first"}
+		return nil, &api.ErrInvalid{What: "miner address " + cfg.Miner.String(), Reason: "not an ID address",
+			Hint: "resolve it with StateLookupID first"}
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)

@@ -125,7 +125,8 @@ func (s *Scheduler) field(ctx context.Context, info proof.WindowPoStVerifyInfo, 
 }
 
 // wrap makes the parameters of SubmitWindowedPoSt.
-func (s *Scheduler) wrap(ctx context.Context, di *dline.Info, b batch, skip map[uint64]bool, stated proof.WindowPoStVerifyInfo, blob []byte) (proven, error) {
+func (s *Scheduler) wrap(ctx context.Context, di *dline.Info, b batch, skip map[uint64]bool,
+	stated proof.WindowPoStVerifyInfo, blob []byte) (proven, error) {
 	head := s.deps.Heads.Head()
 	info, err := s.deps.Chain.StateMinerInfo(ctx, s.cfg.Miner, head.Key())
 	if err != nil {

@@ -32,8 +32,10 @@ type Chain interface {
 	StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64, tsk api.TipSetKey) ([]api.Partition, error)
 	StateMinerSectors(ctx context.Context, a address.Address, filter *bitfield.BitField, tsk api.TipSetKey) ([]*miner.SectorOnChainInfo, error)
 	StateMinerInfo(ctx context.Context, a address.Address, tsk api.TipSetKey) (api.MinerInfo, error)
-	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
-	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
+	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch,
+		entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
+	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch,
+		entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
 	StateAccountKey(ctx context.Context, a address.Address, tsk api.TipSetKey) (address.Address, error)
 	WalletHas(ctx context.Context, a address.Address) (bool, error)
 	WalletBalance(ctx context.Context, a address.Address) (abi.TokenAmount, error)

@@ -134,7 +134,7 @@ func (s *Scheduler) settle(t *task) {
 // picker is the search of one claim for a task.
 type picker struct {
 	s     *Scheduler
-	ctx   context.Context //nolint:containedctx // one search
+	ctx   context.Context // one search
 	me    *worker
 	used  Resources
 	held  []api.HeldTask

@@ -144,7 +144,7 @@ func (s *Scheduler) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read tasks: %w", err)
 	}
-	defer res.Close() //nolint:errcheck // read only
+	defer res.Close() // read only
 	for r := range res.Next() {
 		if r.Error != nil {
 			return fmt.Errorf("read tasks: %w", r.Error)

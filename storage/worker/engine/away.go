@@ -14,7 +14,7 @@ import (
 // overloaded, a full disk there, a token that it does not know today.
 func definite(err error) bool {
 	_, typed := api.Typed(err)
-	switch typed.(type) { //nolint:errorlint // Typed has unwrapped it
+	switch typed.(type) { // Typed has unwrapped it
 	case *api.ErrInvalid, *api.ErrNotFound, *api.ErrLeaseLost, *api.ErrPieceMismatch, *api.ErrUnsupportedProof:
 		return true
 	}

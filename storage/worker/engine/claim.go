@@ -13,7 +13,7 @@ import (
 // Its methods may be called from several goroutines at once.
 type Claim struct {
 	e      *Engine
-	ctx    context.Context //nolint:containedctx // of the task: it ends with the claim
+	ctx    context.Context // of the task: it ends with the claim
 	cancel context.CancelCauseFunc
 	began  time.Time
 	// reporting is held by whoever reports: of two at once the second could speak of

@@ -185,7 +185,8 @@ func (want pin) compare(got api.Handshake) *WrongNodeError {
 	case got.Miner == "":
 		return wrongf("its address is that of a %s; give the private node's", shown(got.Kind))
 	case !stores:
-		return wrongf("sector storage does not run there (it is a %s node of miner %s); give the private node's address", shown(got.Kind), shown(got.Miner))
+		return wrongf("sector storage does not run there (it is a %s node of miner %s); give the private node's address",
+			shown(got.Kind), shown(got.Miner))
 	case got.Instance == uuid.Nil:
 		return wrongf("it does not say which process it is")
 	case want == pin{}:
@@ -194,7 +195,8 @@ func (want pin) compare(got api.Handshake) *WrongNodeError {
 		return wrongf("it belongs to miner %s, this worker to %s; give it the address of that one's private node, "+
 			"or start a worker for the other miner with a repo of its own", shown(got.Miner), want.Miner)
 	case got.Genesis != "" && (got.Genesis != want.Genesis || got.Network != want.Network):
-		return wrongf("it is on network %s (genesis %s), this worker belongs to %s (genesis %s); start one for the other network with a repo of its own",
+		return wrongf("it is on network %s (genesis %s), this worker belongs to %s (genesis %s); "+
+			"start one for the other network with a repo of its own",
 			shown(got.Network), shown(got.Genesis), want.Network, want.Genesis)
 	}
 	return nil
