@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/urfave/cli/v2"
 
+	"quarry/internal/inputfile"
 	"quarry/markets/dealmaker"
 	"quarry/markets/wire"
 )
@@ -36,7 +37,8 @@ func askCommand() *cli.Command {
 				return err
 			}
 			return show(c, ask, func(w io.Writer) {
-				fmt.Fprintf(w, "price:          %s attoFIL per GiB per epoch\nverified price: %s attoFIL per GiB per epoch\npiece sizes:    %d to %d bytes (padded)\nvalid:          epoch %d to %d\n",
+				fmt.Fprintf(w, "price:          %s attoFIL per GiB per epoch\nverified price: %s attoFIL per GiB per epoch\n"+
+					"piece sizes:    %d to %d bytes (padded)\nvalid:          epoch %d to %d\n",
 					ask.Price, ask.VerifiedPrice, ask.MinPieceSize, ask.MaxPieceSize, ask.Timestamp, ask.Expiry)
 			})
 		},
@@ -101,6 +103,9 @@ func makeDeal(c *cli.Context) error {
 	if !ok {
 		return fmt.Errorf("--until %q: want accepted, transferred or active", c.String("until"))
 	}
+	if err := dealFlags(c); err != nil {
+		return err
+	}
 	d, p, err := reach(c, arg)
 	if err != nil {
 		return err
@@ -128,7 +133,14 @@ func makeDeal(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	out := dealJSON{UUID: params.DealUUID, Provider: p.Miner, From: params.ClientDealProposal.Proposal.Client, PieceCID: car.PieceCID.String(), PieceSize: car.PieceSize, Status: "Accepted"}
+	out := dealJSON{
+		UUID:      params.DealUUID,
+		Provider:  p.Miner,
+		From:      params.ClientDealProposal.Proposal.Client,
+		PieceCID:  car.PieceCID.String(),
+		PieceSize: car.PieceSize,
+		Status:    "Accepted",
+	}
 	if car.Root.Defined() {
 		out.Root = car.Root.String()
 	}
@@ -141,8 +153,26 @@ func makeDeal(c *cli.Context) error {
 		out.Status, out.ChainDealID = st.DealStatus.Status, st.DealStatus.ChainDealID
 	}
 	return show(c, out, func(w io.Writer) {
-		fmt.Fprintf(w, "deal:      %s\nprovider:  %s\nroot:      %s\npiece CID: %s\nstatus:    %s\n", out.UUID, out.Provider, out.Root, out.PieceCID, out.Status)
+		fmt.Fprintf(w, "deal:      %s\nprovider:  %s\nroot:      %s\npiece CID: %s\nstatus:    %s\n",
+			out.UUID, out.Provider, out.Root, out.PieceCID, out.Status)
 	})
+}
+
+var errNoPayload = errors.New("give exactly one of --file and --car")
+
+// dealFlags refuses what cannot become a deal before anybody is asked.
+func dealFlags(c *cli.Context) error {
+	for _, name := range []string{"start-delay", "duration"} {
+		if n := c.Int64(name); n <= 0 {
+			return fmt.Errorf("--%s %d is not a number of epochs above zero", name, n)
+		}
+	}
+	file, car := c.String("file"), c.String("car")
+	if (file == "") == (car == "") {
+		return errNoPayload
+	}
+	_, err := inputfile.Check(file + car)
+	return err
 }
 
 // payload packs or takes what is to be stored.
@@ -150,7 +180,7 @@ func payload(c *cli.Context, ask *wire.StorageAsk) (*dealmaker.CAR, func(), erro
 	none := func() {}
 	switch file, car := c.String("file"), c.String("car"); {
 	case (file == "") == (car == ""):
-		return nil, none, errors.New("give exactly one of --file and --car")
+		return nil, none, errNoPayload
 	case car != "":
 		out, err := dealmaker.Inspect(c.Context, car, ask.MinPieceSize)
 		return out, none, err

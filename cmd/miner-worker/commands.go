@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/api"
+	"quarry/internal/command"
 	"quarry/node/repo"
 	"quarry/storage/paths"
 )
@@ -115,7 +116,7 @@ func storageCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "weight", Value: 10, Usage: "(with --init) preference for new files; 0 = none"},
 			&cli.BoolFlag{Name: "seal", Usage: "(with --init) use it for sealing"},
 			&cli.BoolFlag{Name: "store", Usage: "(with --init) use it for keeping sealed sectors"},
-			&cli.StringFlag{Name: "max-storage", Usage: "(with --init) use no more than this, for example 10TiB"},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: "max-storage", Usage: "(with --init) use no more than this, for example 10TiB"}, Least: 1},
 		}}}}
 }
 
@@ -149,15 +150,13 @@ func attach(c *cli.Context) error {
 }
 
 func initDir(c *cli.Context, dir string) error {
-	m := api.PathMeta{Weight: c.Uint64("weight"), CanSeal: c.Bool("seal"), CanStore: c.Bool("store")}
+	most, err := command.Bytes(c, "max-storage")
+	if err != nil {
+		return err
+	}
+	m := api.PathMeta{Weight: c.Uint64("weight"), MaxStorage: most, CanSeal: c.Bool("seal"), CanStore: c.Bool("store")}
 	if !m.CanSeal && !m.CanStore {
 		return errors.New("what is the path for? give --seal, --store or both")
-	}
-	if s := c.String("max-storage"); s != "" {
-		var err error
-		if m.MaxStorage, err = humanize.ParseBytes(s); err != nil {
-			return fmt.Errorf("--max-storage %q is not an amount such as 10TiB", s)
-		}
 	}
 	return paths.InitDir(dir, m)
 }
