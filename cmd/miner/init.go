@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/dustin/go-humanize"
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/urfave/cli/v2"
 
+	"quarry/internal/command"
 	"quarry/node"
 	"quarry/node/config"
 	"quarry/node/repo"
@@ -23,7 +23,7 @@ func initCommand() *cli.Command {
 			&cli.StringFlag{Name: "actor", Usage: "existing miner (f0...); without it a new one is created on chain"},
 			&cli.StringFlag{Name: "owner", Usage: "owner of the new miner, a key in the full node's wallet"},
 			&cli.StringFlag{Name: "worker", Usage: "worker key (f3...; default: the owner)"},
-			&cli.StringFlag{Name: "sector-size", Value: "8MiB", Usage: "2KiB or 8MiB"},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: "sector-size", Value: "8MiB", Usage: "2KiB or 8MiB"}, Least: 1},
 			&cli.BoolFlag{Name: "no-local-storage", Usage: "do not make a storage path inside the repo"},
 			listen,
 		},
@@ -70,9 +70,9 @@ func initMiner(c *cli.Context) error {
 		return err
 	}
 	in := node.InitMiner{Dir: dir, NoStorage: c.Bool("no-local-storage"), Log: newLogger(os.Stderr, nil)}
-	size, err := humanize.ParseBytes(c.String("sector-size"))
+	size, err := command.Bytes(c, "sector-size")
 	if err != nil {
-		return fmt.Errorf("--sector-size %q: %w", c.String("sector-size"), err)
+		return err
 	}
 	in.SectorSize = abi.SectorSize(size)
 	for flag, to := range map[string]*address.Address{"actor": &in.Actor, "owner": &in.Owner, "worker": &in.Worker} {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"quarry/api"
+	"quarry/internal/command"
 )
 
 // Mistakes on the command line are named, with what to do, before anything is
@@ -39,9 +39,16 @@ func TestMistakesAreNamed(t *testing.T) {
 		"no repo is named: give --markets-repo":  "init service",
 		"no sealing node is named":               "--markets-repo " + dir + " init service",
 		"set FULLNODE_API_INFO=token:address (m": "run",
+		`--max-storage "-5GiB": it is negative`:  "storage attach --init --store --max-storage -5GiB " + dir,
+		`--max-storage "0": it is less than`:     "storage attach " + dir + " --init --store --max-storage 0",
+		`--timeout "soon": it is not a span`:     "wait-api --timeout soon",
+		`--log-level "loud" is none of debug`:    "run --log-level loud",
+		`has no command "restore"`:               "init --owner f01 restore backup.car",
+		`"now" is one too many`:                  "stop now",
+		`did you mean ` + "`miner sectors list`": "sectors lst",
 	} {
 		var out bytes.Buffer
-		err := newApp(&out).RunContext(context.Background(), append([]string{"miner"}, strings.Fields(args)...))
+		err := command.Run(t.Context(), newApp(&out), append([]string{"miner"}, strings.Fields(args)...))
 		if err == nil || !strings.Contains(err.Error(), want) || out.Len() > 0 {
 			t.Errorf("%s: %v, printed %q", args, err, out.String())
 		}

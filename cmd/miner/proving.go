@@ -21,7 +21,7 @@ func provingCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{Name: "info", Usage: "what is proven and what comes next", Flags: []cli.Flag{jsonFlag}, Action: provingInfo},
 			{Name: "recover", Usage: "declare sectors recovered once more that failed after an earlier recovery and were not changed since",
-				ArgsUsage: "sector...", Action: provingRecover},
+				ArgsUsage: "SECTOR...", Action: provingRecover},
 			{Name: "deadlines", Usage: "the 48 deadlines and their sectors", Flags: []cli.Flag{jsonFlag}, Action: provingDeadlines},
 			faultsCommand(),
 		},
