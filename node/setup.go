@@ -264,18 +264,28 @@ func (in InitMarkets) publish(ctx context.Context, chain api.Chain, r *repo.Repo
 	}
 	sender := setupSender(chain, r, in.Log)
 	for _, m := range list {
-		// The key holds what is said, so that saying something new is a new message.
-		c, err := sender.Send(ctx, fmt.Sprintf("peer-info-%d-%x", m.Method, m.Params), m)
-		if err != nil {
-			return fmt.Errorf("publish peer info of %s: %w", in.Miner, err)
-		}
-		got, err := sender.Wait(ctx, c)
-		if err != nil {
-			return fmt.Errorf("wait for message %s: %w", c, err)
-		}
-		if !got.Receipt.ExitCode.IsSuccess() {
-			return fmt.Errorf("message %s was refused: exit code %d", c, got.Receipt.ExitCode)
+		if err := in.say(ctx, sender, m); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// say sends one message and waits. What it said is forgotten then: whoever says it
+// again later, because the chain says something else by now, means a new message.
+func (in InitMarkets) say(ctx context.Context, sender *msgs.Sender, m *api.Message) error {
+	// The key holds what is said, so that saying something new is a new message.
+	key := fmt.Sprintf("peer-info-%d-%x", m.Method, m.Params)
+	c, err := sender.Send(ctx, key, m)
+	if err != nil {
+		return fmt.Errorf("publish peer info of %s: %w", in.Miner, err)
+	}
+	got, err := sender.Wait(ctx, c)
+	if err != nil {
+		return fmt.Errorf("wait for message %s: %w", c, err)
+	}
+	if !got.Receipt.ExitCode.IsSuccess() {
+		return errors.Join(fmt.Errorf("message %s was refused: exit code %d", c, got.Receipt.ExitCode), sender.Forget(ctx, key))
+	}
+	return sender.Forget(ctx, key)
 }

@@ -147,16 +147,36 @@ func apiInfo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	info, err := find(c)
+	addr, err := advertised(c, find)
 	if err != nil {
 		return err
 	}
-	_, addr, ok := strings.Cut(info, ":")
-	if !ok || strings.HasPrefix(info, "/") {
-		addr = info
-	}
 	fmt.Fprintf(c.App.Writer, "%s=%s:%s\n", variable, token, addr)
 	return nil
+}
+
+// advertised is the address under which others reach the node: what it says of
+// itself, since the one that this command found it under may lead to nowhere from
+// elsewhere. What is only a guess is said on standard error.
+func advertised(c *cli.Context, find func(*cli.Context) (string, error)) (string, error) {
+	n, err := dialWith(c, find)
+	if err != nil {
+		return "", err
+	}
+	defer n.Close()
+	s, err := n.NodeStatus(c.Context)
+	if err != nil {
+		return "", err
+	}
+	for _, note := range s.Notices {
+		if strings.Contains(note.Do, "RemoteListenAddress") {
+			fmt.Fprintf(c.App.ErrWriter, "note: %s; %s\n", note.Text, note.Do)
+		}
+	}
+	if s.Address != "" {
+		return s.Address, nil
+	}
+	return n.Info().Base(), nil
 }
 
 func listTokens(c *cli.Context) error {

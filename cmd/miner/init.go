@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/filecoin-project/go-address"
@@ -10,13 +12,16 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/internal/command"
+	"quarry/internal/ownaddr"
 	"quarry/node"
 	"quarry/node/config"
 	"quarry/node/repo"
+	"quarry/node/serve"
 )
 
 func initCommand() *cli.Command {
 	listen := &cli.StringFlag{Name: "listen", Usage: "host:port of the API, written to the config"}
+	advertise := &cli.StringFlag{Name: "advertise", Usage: "host:port or URL by which others reach the API (API.RemoteListenAddress)"}
 	return &cli.Command{
 		Name: "init", Usage: "make the repo of a miner process",
 		Flags: []cli.Flag{
@@ -25,7 +30,7 @@ func initCommand() *cli.Command {
 			&cli.StringFlag{Name: "worker", Usage: "worker key (f3...; default: the owner)"},
 			&command.SizeFlag{StringFlag: cli.StringFlag{Name: "sector-size", Value: "8MiB", Usage: "2KiB or 8MiB"}, Least: 1},
 			&cli.BoolFlag{Name: "no-local-storage", Usage: "do not make a storage path inside the repo"},
-			listen,
+			listen, advertise, jsonFlag,
 		},
 		Action: initMiner,
 		Subcommands: []*cli.Command{{
@@ -40,6 +45,7 @@ func initCommand() *cli.Command {
 				&cli.BoolFlag{Name: "publish-peer-info", Usage: "write peer id and addresses to the chain"},
 				// Not the port of the private node, which may be on the same machine.
 				&cli.StringFlag{Name: listen.Name, Usage: listen.Usage, Value: "127.0.0.1:2346"},
+				advertise, jsonFlag,
 			},
 			Action: initService,
 		}},
@@ -62,6 +68,39 @@ func setListen(c *cli.Context, cfg *config.Config) {
 	if l := c.String("listen"); l != "" {
 		cfg.API.ListenAddress = l
 	}
+	cfg.API.RemoteListenAddress = c.String("advertise")
+}
+
+// made is what an init says.
+type made struct {
+	Miner string
+	Repo  string
+	Notes []string // what is still missing
+}
+
+// sayMade prints it, with how to go on.
+func sayMade(c *cli.Context, what string, m made) error {
+	return show(c, m, func(w io.Writer) {
+		fmt.Fprintf(w, "%s %s is ready in %s; start it with `miner --%s %s run`\n", what, m.Miner, m.Repo, flagMinerRepo, m.Repo)
+		for _, note := range m.Notes {
+			fmt.Fprintf(w, "note: %s\n", note)
+		}
+	})
+}
+
+// addressNotes name the settings without which others do not find what listens on
+// every address. published says that the chain has the libp2p addresses already.
+func addressNotes(ctx context.Context, cfg config.Config, published bool) (out []string) {
+	bound, err := serve.HostPort(cfg.API.ListenAddress)
+	if at := ownaddr.ForOthers(ctx, ownaddr.Config{Bound: bound}); err == nil && at.Guessed && cfg.API.RemoteListenAddress == "" {
+		out = append(out, fmt.Sprintf("the API will listen on every address and tell others http://%s; "+
+			"where they reach it under another, set API.RemoteListenAddress (--advertise)", at.HostPort))
+	}
+	if cfg.Subsystems.EnableMarkets && !published {
+		out = append(out, "no client finds it before the chain has its address: when it runs, `miner actor set-peer-id` and "+
+			"`miner actor set-addrs` with the multiaddr by which clients reach this host")
+	}
+	return out
 }
 
 func initMiner(c *cli.Context) error {
@@ -82,6 +121,9 @@ func initMiner(c *cli.Context) error {
 	}
 	cfg := config.Default()
 	setListen(c, &cfg)
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
 	in.Config = []byte(config.Render(cfg, true))
 	chain, err := dialChain(c.Context)
 	if err != nil {
@@ -92,8 +134,7 @@ func initMiner(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "miner %s is ready in %s; start it with `miner --%s %s run`\n", maddr, dir, flagMinerRepo, dir)
-	return nil
+	return sayMade(c, "miner", made{Miner: maddr.String(), Repo: dir, Notes: addressNotes(c.Context, cfg, false)})
 }
 
 func initService(c *cli.Context) error {
@@ -141,11 +182,17 @@ func initService(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	in := node.InitMarkets{Dir: dir, Miner: maddr, Config: []byte(config.Render(cfg, true)), PublishPeerInfo: c.Bool("publish-peer-info"),
-		Announce: announce, AllowPrivate: true, Log: log}
+	in := node.InitMarkets{
+		Dir:             dir,
+		Miner:           maddr,
+		Config:          []byte(config.Render(cfg, true)),
+		PublishPeerInfo: c.Bool("publish-peer-info"),
+		Announce:        announce,
+		AllowPrivate:    true,
+		Log:             log,
+	}
 	if err := in.Run(c.Context, chain); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "markets node of %s is ready in %s; start it with `miner --%s %s run`\n", maddr, dir, flagMinerRepo, dir)
-	return nil
+	return sayMade(c, "markets node of", made{Miner: maddr.String(), Repo: dir, Notes: addressNotes(c.Context, cfg, in.PublishPeerInfo)})
 }

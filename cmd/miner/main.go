@@ -38,7 +38,7 @@ func newApp(out io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			initCommand(), runCommand(), stopCommand(), infoCommand(), versionCommand(), waitAPICommand(),
 			authCommand(), netCommand(), sectorsCommand(), sealingCommand(), storageCommand(), provingCommand(),
-			dealsCommand(), configCommand(),
+			dealsCommand(), actorCommand(), configCommand(),
 		},
 	}
 }

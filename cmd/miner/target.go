@@ -45,6 +45,9 @@ func marketsInfo(c *cli.Context) (string, error) {
 	return minerInfo(c)
 }
 
+// dialFunc connects to a process that the command line or the environment names.
+type dialFunc func(*cli.Context) (*client.MinerAPI, error)
+
 func dialMiner(c *cli.Context) (*client.MinerAPI, error)   { return dialWith(c, minerInfo) }
 func dialMarkets(c *cli.Context) (*client.MinerAPI, error) { return dialWith(c, marketsInfo) }
 
@@ -78,4 +81,9 @@ func dialChain(ctx context.Context) (*client.ChainAPI, error) {
 		return nil, err
 	}
 	return client.Chain(ctx, client.Config{Info: info})
+}
+
+// marketsNamed tells whether anything names a markets node of its own.
+func marketsNamed(c *cli.Context) bool {
+	return c.String(flagMarketsRepo) != "" || os.Getenv("MARKETS_API_INFO") != ""
 }
