@@ -117,6 +117,17 @@ func addrsOnChain(info api.MinerInfo) []string {
 	return out
 }
 
+// canonical are multiaddrs as the chain gives them back; what is none stays.
+func canonical(addrs []string) (out []string) {
+	for _, s := range addrs {
+		if a, err := multiaddr.NewMultiaddr(s); err == nil {
+			s = a.String()
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
 // without are those of a that are not in b.
 func without(a, b []string) (out []string) {
 	for _, s := range a {

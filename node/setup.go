@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -263,8 +264,11 @@ func (in InitMarkets) publish(ctx context.Context, chain api.Chain, r *repo.Repo
 		return err
 	}
 	sender := setupSender(chain, r, in.Log)
-	for _, m := range list {
-		if err := in.say(ctx, sender, m); err != nil {
+	for i, said := range []bool{peerOnChain(info) == pid, slices.Equal(addrsOnChain(info), canonical(in.Announce))} {
+		if said {
+			continue
+		}
+		if err := in.say(ctx, sender, list[i]); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/internal/inputfile"
+	"quarry/internal/ownaddr"
 	"quarry/markets/dealmaker"
 	"quarry/markets/wire"
 )
@@ -122,7 +124,7 @@ func makeDeal(c *cli.Context) error {
 	defer cleanup()
 	url := c.String("http-url")
 	if url == "" {
-		srv, err := dealmaker.ServeFile(car.Path, c.String("listen"), c.String("advertise"))
+		srv, err := dealmaker.ServeFile(car.Path, c.String("listen"), advertised(c))
 		if err != nil {
 			return err
 		}
@@ -156,6 +158,25 @@ func makeDeal(c *cli.Context) error {
 		fmt.Fprintf(w, "deal:      %s\nprovider:  %s\nroot:      %s\npiece CID: %s\nstatus:    %s\n",
 			out.UUID, out.Provider, out.Root, out.PieceCID, out.Status)
 	})
+}
+
+// advertised is the host by which the provider reaches what is served here, empty
+// for the one that it listens on. One that listens on every address is reached
+// under the likeliest of them, which is told.
+func advertised(c *cli.Context) string {
+	if host := c.String("advertise"); host != "" {
+		return host
+	}
+	at := ownaddr.ForOthers(c.Context, ownaddr.Config{Bound: c.String("listen")})
+	if !at.Guessed {
+		return ""
+	}
+	host, _, err := net.SplitHostPort(at.HostPort)
+	if err != nil {
+		return ""
+	}
+	say(c, "the payload is served on every address; the provider is told %s (--advertise names another)", host)
+	return host
 }
 
 var errNoPayload = errors.New("give exactly one of --file and --car")

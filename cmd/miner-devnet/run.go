@@ -22,6 +22,7 @@ import (
 	"quarry/chain/fvm"
 	"quarry/chain/wallet"
 	"quarry/internal/command"
+	"quarry/internal/ownaddr"
 	"quarry/internal/paramcache"
 	"quarry/node/repo"
 	"quarry/node/serve"
@@ -148,6 +149,9 @@ func runNode(c *cli.Context, r *repo.Repo, log *slog.Logger) error {
 		return err
 	}
 	fmt.Println("FULLNODE_API_INFO=" + info)
+	if at := ownaddr.ForOthers(ctx, ownaddr.Config{Bound: s.Addr()}); at.Guessed {
+		log.Info("the API listens on every address; on other hosts put this one into FULLNODE_API_INFO, behind the token", "address", "http://"+at.HostPort)
+	}
 	log.Info("devnet runs; every proof is verified in full", "accepts", strings.Join(n.ProofKinds(), ", "), "network", n.Params().NetworkName, "epoch", n.Epoch(), "pace", c.Duration("pace"))
 	return runBoth(ctx, stop, n, s)
 }
