@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/urfave/cli/v2"
 
+	"quarry/internal/command"
 	"quarry/internal/inputfile"
 	"quarry/internal/ownaddr"
 	"quarry/markets/dealmaker"
@@ -189,8 +190,19 @@ func dealFlags(c *cli.Context) error {
 		}
 	}
 	file, car := c.String("file"), c.String("car")
-	if (file == "") == (car == "") {
+	switch {
+	case (file == "") == (car == ""):
 		return errNoPayload
+	case c.String("http-url") != "" && car == "":
+		return errors.New("--http-url goes with --car: pack the file with `miner-client car` first")
+	}
+	if err := command.NotWith(c, "http-url", "listen", "advertise"); err != nil {
+		return err
+	}
+	if url := c.String("http-url"); url != "" {
+		if err := httpURL("http-url", url); err != nil {
+			return err
+		}
 	}
 	_, err := inputfile.Check(file + car)
 	return err
@@ -205,8 +217,6 @@ func payload(c *cli.Context, ask *wire.StorageAsk) (*dealmaker.CAR, func(), erro
 	case car != "":
 		out, err := dealmaker.Inspect(c.Context, car, ask.MinPieceSize)
 		return out, none, err
-	case c.String("http-url") != "":
-		return nil, none, errors.New("--http-url goes with --car: pack the file with `miner-client car` first")
 	default:
 		dir, err := os.MkdirTemp("", "miner-client-")
 		if err != nil {

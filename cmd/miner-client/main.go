@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 
 	"github.com/filecoin-project/go-address"
@@ -104,6 +105,15 @@ func needed(c *cli.Context, name string) (string, error) {
 		return "", fmt.Errorf("--%s is missing", name)
 	}
 	return v, nil
+}
+
+// httpURL refuses what is no address of an HTTP server.
+func httpURL(flag, s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return fmt.Errorf("--%s %q is not a URL such as http://host:port", flag, s)
+	}
+	return nil
 }
 
 // oneArg returns the only argument.

@@ -113,6 +113,9 @@ func retrieveCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := httpURL("url", url); err != nil {
+				return err
+			}
 			output, err := needed(c, "output")
 			if err != nil {
 				return err

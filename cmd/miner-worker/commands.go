@@ -126,6 +126,9 @@ func attach(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return errors.New("name one directory")
 	}
+	if err := command.OnlyWith(c, "init", "seal", "store", "weight", "max-storage"); err != nil {
+		return err
+	}
 	dir, err := repo.Expand(c.Args().First())
 	if err != nil {
 		return err

@@ -98,7 +98,7 @@ func (r *infoReport) askMiner(c *cli.Context) error {
 	defer cancel()
 	n, err := dialMiner(c)
 	if err != nil {
-		r.Miner.Error, r.Miner.Unnamed = err.Error(), errors.As(err, new(*repo.ErrNoRepo))
+		r.Miner.Error, r.Miner.Unnamed = err.Error(), errors.As(err, new(*repo.ErrNoRepo)) && !c.IsSet(flagMinerRepo)
 		return err
 	}
 	defer n.Close()
@@ -135,7 +135,7 @@ func (r *infoReport) askMarkets(c *cli.Context, none error) error {
 	named := marketsNamed(c)
 	m, err := dialMarkets(c)
 	switch {
-	case err != nil && !named && r.Miner.Unnamed:
+	case err != nil && !named && errors.As(none, new(*repo.ErrNoRepo)):
 		return none
 	case err != nil && !named:
 		return nil // it is the private node, which was asked
@@ -257,6 +257,10 @@ func printInfo(w io.Writer, r infoReport) {
 }
 
 func printHalf(w io.Writer, name string, p partReport) {
+	if p.Unnamed {
+		fmt.Fprintf(w, "%-8s not named here; set MINER_PATH or MINER_API_INFO to see it too\n", name)
+		return
+	}
 	if p.Error != "" {
 		since := ""
 		if !p.AwaySince.IsZero() {

@@ -156,9 +156,15 @@ func TestInfoWhenAllIsWell(t *testing.T) {
 		t.Errorf("private alone: %d, %q in\n%s", code, text, out)
 	}
 	contains(t, out, "note     no markets process is named here")
-	out, code, text = runInfo(t, map[string]string{"MINER_PATH": public, "MARKETS_API_INFO": markets.Info(apitest.AdminToken)})
+	t.Setenv("HOME", public)
+	out, code, text = runInfo(t, map[string]string{"MARKETS_API_INFO": markets.Info(apitest.AdminToken)})
 	if code != command.ExitAct || !strings.Contains(out, "1. 1 deal is waiting for you") || strings.Contains(out, "2.") {
 		t.Errorf("markets alone: %d, %q in\n%s", code, text, out)
+	}
+	contains(t, out, "miner    not named here; set MINER_PATH or MINER_API_INFO", "markets  f01000 runs [Markets]")
+	out, code, text = runInfo(t, map[string]string{"MARKETS_API_INFO": markets.Info(apitest.AdminToken), "MINER_PATH": public})
+	if code != command.ExitAct || !strings.Contains(out, "1. start the private node") {
+		t.Errorf("a private node named wrongly: %d, %q in\n%s", code, text, out)
 	}
 	_, code, text = runInfo(t, map[string]string{"MINER_PATH": public})
 	if code != command.ExitFailed || !strings.Contains(text, "holds no repo; run init first") {

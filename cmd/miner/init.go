@@ -104,6 +104,9 @@ func addressNotes(ctx context.Context, cfg config.Config, published bool) (out [
 }
 
 func initMiner(c *cli.Context) error {
+	if err := command.NotWith(c, "actor", "owner", "worker", "sector-size"); err != nil {
+		return err // the chain has those of a miner that exists
+	}
 	dir, err := repo.Expand(c.String(flagMinerRepo))
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ func storageCommand() *cli.Command {
 			{Name: "list", Usage: "list attached paths", Flags: []cli.Flag{jsonFlag}, Action: listPaths},
 			{Name: "attach", Usage: "attach a directory", ArgsUsage: "DIRECTORY", Action: attachPath, Flags: []cli.Flag{
 				&cli.BoolFlag{Name: "init", Usage: "make the directory a storage path first"},
-				&cli.Uint64Flag{Name: "weight", Value: 10, Usage: "preference for new files; 0 = none"},
+				&cli.Uint64Flag{Name: "weight", Value: 10, Usage: "(with --init) preference for new files; 0 = none"},
 				&cli.BoolFlag{Name: "seal", Usage: "(with --init) use it for sealing"},
 				&cli.BoolFlag{Name: "store", Usage: "(with --init) use it for keeping sealed sectors"},
 				&command.SizeFlag{StringFlag: cli.StringFlag{Name: "max-storage", Usage: "(with --init) use no more than this, for example 10TiB"}, Least: 1},
@@ -74,6 +74,9 @@ func listPaths(c *cli.Context) error {
 func attachPath(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return errors.New("name one directory")
+	}
+	if err := command.OnlyWith(c, "init", "seal", "store", "weight", "max-storage"); err != nil {
+		return err
 	}
 	dir, err := repo.Expand(c.Args().First())
 	if err != nil {

@@ -75,6 +75,33 @@ func Run(ctx context.Context, app *cli.App, args []string) error {
 	return app.RunContext(context.WithValue(ctx, typedKey{}, typed), l.ordered())
 }
 
+// OnlyWith refuses flags that have an effect only together with another one, which
+// was not given: what they say would be ignored.
+func OnlyWith(c *cli.Context, other string, flags ...string) error {
+	if c.IsSet(other) && (c.Bool(other) || c.String(other) != "") {
+		return nil
+	}
+	for _, name := range flags {
+		if Typed(c, name) {
+			return &UsageError{Reason: fmt.Sprintf("--%s has no effect without --%s", name, other), Usage: hint(c.Command.HelpName)}
+		}
+	}
+	return nil
+}
+
+// NotWith refuses flags that have no effect beside another one, which was given.
+func NotWith(c *cli.Context, other string, flags ...string) error {
+	if !Typed(c, other) {
+		return nil
+	}
+	for _, name := range flags {
+		if Typed(c, name) {
+			return &UsageError{Reason: fmt.Sprintf("--%s has no effect beside --%s; leave one out", name, other), Usage: hint(c.Command.HelpName)}
+		}
+	}
+	return nil
+}
+
 type typedKey struct{}
 
 // Typed tells whether a flag, by its first name, was written on the command line,
