@@ -30,11 +30,8 @@ type line struct {
 	show  bool // the version was asked for
 }
 
-// names of the two flags that every program has.
-var (
-	helpNames    = []string{"help", "h"}
-	versionNames = []string{"version", "v"}
-)
+// helpNames are those of the flag that every program and command has.
+var helpNames = []string{"help", "h"}
 
 // parse reads a line to its end. Errors: *UsageError.
 func parse(app *cli.App, args []string) (*line, error) {
@@ -122,17 +119,16 @@ func (l *line) takeWord(word string) error {
 // takeFlag takes a flag with its value, which may be the next word.
 func (l *line) takeFlag(word string, rest []string) ([]string, error) {
 	name, value, has := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(word, "-"), "-"), "=")
+	f, depth := l.find(name)
 	switch {
 	case slices.Contains(helpNames, name):
 		l.help = true
 		return rest, nil
-	case name == versionNames[0], name == versionNames[1] && len(l.path) == 0:
+	case f == nil:
+		return nil, l.unknownFlag(name)
+	case f == cli.VersionFlag:
 		l.show = true
 		return rest, nil
-	}
-	f, depth := l.find(name)
-	if f == nil {
-		return nil, l.unknownFlag(name)
 	}
 	if _, yes := f.(*cli.BoolFlag); !has && yes {
 		value, has = "true", true

@@ -246,3 +246,27 @@ func TestArgsUsage(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a line is, it is understood or refused; one that is understood means the
+// same in the order in which the library gets it.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"stop", "deals get 7 --json", "pack f --size 1KiB --kind a", "init --listen a service", "-- --", "--repo= -h", "pack -s=128 --"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		app := program(io.Discard, new(ran))
+		prepare(app)
+		first, err := parse(app, append([]string{"prog"}, strings.Fields(s)...))
+		if err != nil {
+			var usage *UsageError
+			if !errors.As(err, &usage) || usage.Reason == "" {
+				t.Fatalf("%q: %v", s, err)
+			}
+			return
+		}
+		again, err := parse(app, first.ordered())
+		if err != nil || strings.Join(again.ordered(), "\x00") != strings.Join(first.ordered(), "\x00") {
+			t.Fatalf("%q: %q, then %v", s, first.ordered(), err)
+		}
+	})
+}
