@@ -45,8 +45,8 @@ func (a Actor) SetPeerID(ctx context.Context, id string) (Change, error) {
 // SetAddrs writes the multiaddrs under which clients reach the miner and waits
 // until they are on chain. Those that nobody can dial are refused.
 func (a Actor) SetAddrs(ctx context.Context, addrs []string) (Change, error) {
-	return a.change(ctx, canonical(addrs), func(from address.Address) (*api.Message, error) { return mnet.AddrsMessage(a.Miner, from, addrs, true) },
-		addrsOnChain)
+	return a.change(ctx, canonical(addrs),
+		func(from address.Address) (*api.Message, error) { return mnet.AddrsMessage(a.Miner, from, addrs, true) }, addrsOnChain)
 }
 
 func (a Actor) change(ctx context.Context, want []string, message func(address.Address) (*api.Message, error),

@@ -88,7 +88,8 @@ func identityNotices(info api.MinerInfo, own api.PeerInfo, announced bool) (out 
 		out = append(out, note)
 	}
 	if announced && len(missing) > 0 {
-		out = append(out, api.Notice{Text: fmt.Sprintf("this node announces %s, which is not on chain", strings.Join(missing, ", ")), Do: setAddrs})
+		out = append(out, api.Notice{Do: setAddrs,
+			Text: fmt.Sprintf("this node announces %s, which is not on chain", strings.Join(missing, ", "))})
 	}
 	return out
 }

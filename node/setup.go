@@ -68,7 +68,8 @@ func (in InitMiner) Run(ctx context.Context, chain api.Chain) (maddr address.Add
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if a, err := MinerAddress(r); err == nil {
-		return address.Undef, &api.ErrInvalid{What: "init of " + in.Dir, Reason: "it already belongs to miner " + a.String(), Hint: "use another --miner-repo"}
+		return address.Undef, &api.ErrInvalid{What: "init of " + in.Dir, Reason: "it already belongs to miner " + a.String(),
+			Hint: "use another --miner-repo"}
 	}
 	if err := firstConfig(r, in.Config, in.Log); err != nil {
 		return address.Undef, err
@@ -109,7 +110,8 @@ func (in InitMiner) checkKeys(ctx context.Context, chain api.Chain) error {
 		return fmt.Errorf("worker %s: %w", in.worker(), err)
 	}
 	if key.Protocol() != address.BLS {
-		return &api.ErrInvalid{What: "worker " + in.worker().String(), Reason: "blocks are signed with BLS keys only", Hint: "give --worker with a BLS (f3) address"}
+		return &api.ErrInvalid{What: "worker " + in.worker().String(), Reason: "blocks are signed with BLS keys only",
+			Hint: "give --worker with a BLS (f3) address"}
 	}
 	return nil
 }
@@ -138,7 +140,8 @@ func (in InitMiner) create(ctx context.Context, chain api.Chain, r *repo.Repo, p
 	if err != nil {
 		return address.Undef, fmt.Errorf("ask for the creation deposit: %w", err)
 	}
-	params, err := msgs.Params(&power.CreateMinerParams{Owner: in.Owner, Worker: in.worker(), WindowPoStProofType: proof, Peer: abi.PeerID(pid)})
+	params, err := msgs.Params(&power.CreateMinerParams{Owner: in.Owner, Worker: in.worker(),
+		WindowPoStProofType: proof, Peer: abi.PeerID(pid)})
 	if err != nil {
 		return address.Undef, err
 	}
@@ -154,7 +157,8 @@ func (in InitMiner) create(ctx context.Context, chain api.Chain, r *repo.Repo, p
 		return address.Undef, fmt.Errorf("wait for message %s: %w", c, err)
 	}
 	if !got.Receipt.ExitCode.IsSuccess() {
-		return address.Undef, errors.Join(fmt.Errorf("message %s created no miner: exit code %d", c, got.Receipt.ExitCode), sender.Forget(ctx, "create-miner"))
+		return address.Undef, errors.Join(fmt.Errorf("message %s created no miner: exit code %d", c, got.Receipt.ExitCode),
+			sender.Forget(ctx, "create-miner"))
 	}
 	var ret power.CreateMinerReturn
 	if err := unmarshal(got.Receipt.Return, &ret); err != nil {
@@ -224,7 +228,8 @@ type InitMarkets struct {
 func (in InitMarkets) Run(ctx context.Context, chain api.Chain) (err error) {
 	if in.PublishPeerInfo {
 		if err := mnet.CheckAnnounce(in.Announce, in.AllowPrivate); err != nil {
-			return &api.ErrInvalid{What: "addresses to publish", Reason: err.Error(), Hint: "give --announce, for example /dns4/storage.example.com/tcp/24001"}
+			return &api.ErrInvalid{What: "addresses to publish", Reason: err.Error(),
+				Hint: "give --announce, for example /dns4/storage.example.com/tcp/24001"}
 		}
 	}
 	r, err := openOrInit(in.Dir, repo.KindMarkets)
@@ -233,7 +238,8 @@ func (in InitMarkets) Run(ctx context.Context, chain api.Chain) (err error) {
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if a, err := MinerAddress(r); err == nil && a != in.Miner {
-		return &api.ErrInvalid{What: "init of " + in.Dir, Reason: "it already belongs to miner " + a.String() + ", not to " + in.Miner.String(), Hint: "use another --markets-repo"}
+		return &api.ErrInvalid{What: "init of " + in.Dir, Hint: "use another --markets-repo",
+			Reason: "it already belongs to miner " + a.String() + ", not to " + in.Miner.String()}
 	}
 	if err := firstConfig(r, in.Config, in.Log); err != nil {
 		return err

@@ -232,14 +232,21 @@ func payload(c *cli.Context, ask *wire.StorageAsk) (*dealmaker.CAR, func(), erro
 	}
 }
 
-func propose(c *cli.Context, d *dialer, p *dealmaker.Provider, ask *wire.StorageAsk, car *dealmaker.CAR, url string) (*wire.DealParams, error) {
+func propose(c *cli.Context, d *dialer, p *dealmaker.Provider, ask *wire.StorageAsk, car *dealmaker.CAR, url string) (
+	*wire.DealParams, error) {
 	from, err := d.wallet(c)
 	if err != nil {
 		return nil, err
 	}
-	params, err := d.Proposal(c.Context, p, ask, car, dealmaker.Terms{Wallet: from, StartDelay: abi.ChainEpoch(c.Int64("start-delay")),
-		Duration: abi.ChainEpoch(c.Int64("duration")), Verified: c.Bool("verified"), URL: url,
-		RemoveUnseal: c.Bool("no-fast-retrieval"), AutoAddEscrow: true})
+	params, err := d.Proposal(c.Context, p, ask, car, dealmaker.Terms{
+		Wallet:        from,
+		StartDelay:    abi.ChainEpoch(c.Int64("start-delay")),
+		Duration:      abi.ChainEpoch(c.Int64("duration")),
+		Verified:      c.Bool("verified"),
+		URL:           url,
+		RemoveUnseal:  c.Bool("no-fast-retrieval"),
+		AutoAddEscrow: true,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -267,7 +274,8 @@ const (
 
 // follow polls the status until the stage is reached. Failed requests are
 // repeated: a provider may restart meanwhile.
-func follow(c *cli.Context, d *dialer, p *dealmaker.Provider, from address.Address, id uuid.UUID, stage int) (*wire.DealStatusResponse, error) {
+func follow(c *cli.Context, d *dialer, p *dealmaker.Provider, from address.Address, id uuid.UUID, stage int) (
+	*wire.DealStatusResponse, error) {
 	if stage == 0 {
 		return nil, nil
 	}

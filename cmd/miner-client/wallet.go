@@ -20,8 +20,10 @@ func walletCommand() *cli.Command {
 		{Name: "new", Usage: "make a key", ArgsUsage: "[secp256k1|bls]", Flags: []cli.Flag{jsonFlag}, Action: walletNew},
 		{Name: "list", Usage: "list addresses with balances", Flags: []cli.Flag{jsonFlag}, Action: walletList},
 		{Name: "balance", Usage: "balance of an address", ArgsUsage: "[address]", Flags: []cli.Flag{jsonFlag}, Action: walletBalance},
-		{Name: "export", Usage: "print a private key in Lotus's hex form", ArgsUsage: "<address>", Flags: []cli.Flag{jsonFlag}, Action: walletExport},
-		{Name: "import", Usage: "import a private key in Lotus's hex form", ArgsUsage: "<file or ->", Flags: []cli.Flag{jsonFlag}, Action: walletImport},
+		{Name: "export", Usage: "print a private key in Lotus's hex form", ArgsUsage: "<address>", Action: walletExport,
+			Flags: []cli.Flag{jsonFlag}},
+		{Name: "import", Usage: "import a private key in Lotus's hex form", ArgsUsage: "<file or ->", Action: walletImport,
+			Flags: []cli.Flag{jsonFlag}},
 	}}
 }
 

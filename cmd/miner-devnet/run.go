@@ -150,9 +150,11 @@ func runNode(c *cli.Context, r *repo.Repo, log *slog.Logger) error {
 	}
 	fmt.Println("FULLNODE_API_INFO=" + info)
 	if at := ownaddr.ForOthers(ctx, ownaddr.Config{Bound: s.Addr()}); at.Guessed {
-		log.Info("the API listens on every address; on other hosts put this one into FULLNODE_API_INFO, behind the token", "address", "http://"+at.HostPort)
+		log.Info("the API listens on every address; on other hosts put this one into FULLNODE_API_INFO, behind the token",
+			"address", "http://"+at.HostPort)
 	}
-	log.Info("devnet runs; every proof is verified in full", "accepts", strings.Join(n.ProofKinds(), ", "), "network", n.Params().NetworkName, "epoch", n.Epoch(), "pace", c.Duration("pace"))
+	log.Info("devnet runs; every proof is verified in full", "accepts", strings.Join(n.ProofKinds(), ", "),
+		"network", n.Params().NetworkName, "epoch", n.Epoch(), "pace", c.Duration("pace"))
 	return runBoth(ctx, stop, n, s)
 }
 

@@ -30,7 +30,8 @@ func benchSeal() *cli.Command {
 		Description: "Which sectors: either --proof, or --sector-size with --porep-id, --api-version and --features.\n" +
 			"All values in hex are in the byte order of the proofs (little-endian).",
 		Flags: []cli.Flag{
-			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagSize, Usage: "2KiB, 4KiB, 16KiB, 32KiB, 8MiB, 16MiB, 512MiB, 1GiB, 32GiB or 64GiB"}},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagSize,
+				Usage: "2KiB, 4KiB, 16KiB, 32KiB, 8MiB, 16MiB, 512MiB, 1GiB, 32GiB or 64GiB"}},
 			&cli.StringFlag{Name: "proof", Usage: "name or number of a registered seal proof"},
 			&cli.StringFlag{Name: "porep-id", Usage: "32 bytes of hex; default: that of the registered proof"},
 			&cli.StringFlag{Name: "api-version", Usage: "1.0.0, 1.1.0 (default) or 1.2.0"},
@@ -42,7 +43,8 @@ func benchSeal() *cli.Command {
 			&cli.StringFlag{Name: "ticket", Value: strings.Repeat("11", 32), Usage: "32 bytes of hex"},
 			&cli.StringFlag{Name: "seed", Value: strings.Repeat("22", 32), Usage: "32 bytes of hex"},
 			&cli.StringFlag{Name: flagOut, Usage: "new `DIR`ectory to work in and to keep; default: a temporary one"},
-			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagMemory, Usage: "limit for labels, for example 1GiB; slow below what they need"}, Least: 1},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagMemory,
+				Usage: "limit for labels, for example 1GiB; slow below what they need"}, Least: 1},
 			&cli.BoolFlag{Name: "no-unseal", Usage: "leave unsealing out, which takes as long as PC1"},
 			jsonFlag,
 		},

@@ -63,7 +63,8 @@ func printInfo(c *cli.Context, w api.WorkerStatus, stored []api.StoragePath) {
 		fmt.Fprintf(out, "Private node  %s\n", seen(c.Context, dialled, w.ID))
 	}
 	for _, p := range stored {
-		fmt.Fprintf(out, "Storage  %s weight %d seal=%t store=%t free %s %s\n", p.ID, p.Weight, p.CanSeal, p.CanStore, humanize.IBytes(uint64(max(p.Stat.Available, 0))), p.HeartbeatErr)
+		fmt.Fprintf(out, "Storage  %s weight %d seal=%t store=%t free %s %s\n",
+			p.ID, p.Weight, p.CanSeal, p.CanStore, humanize.IBytes(uint64(max(p.Stat.Available, 0))), p.HeartbeatErr)
 	}
 	if len(stored) == 0 {
 		fmt.Fprintln(out, "Storage  none: no tasks come; add some with `miner-worker storage attach --init --seal DIRECTORY`")
@@ -87,26 +88,28 @@ func seen(ctx context.Context, miner interface {
 }
 
 func tasksCommand() *cli.Command {
-	return &cli.Command{Name: "tasks", Usage: "list the tasks this worker does now", Flags: []cli.Flag{jsonFlag}, Action: func(c *cli.Context) error {
-		w, err := dialSelf(c)
-		if err != nil {
-			return err
-		}
-		defer w.Close()
-		list, err := w.WorkerList(c.Context)
-		if err != nil {
-			return err
-		}
-		if c.Bool(flagJSON) {
-			return printJSON(c.App.Writer, list[0].Running)
-		}
-		t := tabwriter.NewWriter(c.App.Writer, 0, 4, 2, ' ', 0)
-		fmt.Fprintln(t, "Task\tType\tSector\tStage\tDone\tAttempt")
-		for _, s := range list[0].Running {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.0f%%\t%d\n", s.ID, s.Spec.Type, s.Spec.Sector, s.Stage, s.Percent, s.Attempts)
-		}
-		return t.Flush()
-	}}
+	return &cli.Command{Name: "tasks", Usage: "list the tasks this worker does now", Flags: []cli.Flag{jsonFlag}, Action: listTasks}
+}
+
+func listTasks(c *cli.Context) error {
+	w, err := dialSelf(c)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	list, err := w.WorkerList(c.Context)
+	if err != nil {
+		return err
+	}
+	if c.Bool(flagJSON) {
+		return printJSON(c.App.Writer, append([]api.TaskStatus{}, list[0].Running...))
+	}
+	t := tabwriter.NewWriter(c.App.Writer, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "Task\tType\tSector\tStage\tDone\tAttempt")
+	for _, s := range list[0].Running {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.0f%%\t%d\n", s.ID, s.Spec.Type, s.Spec.Sector, s.Stage, s.Percent, s.Attempts)
+	}
+	return t.Flush()
 }
 
 func storageCommand() *cli.Command {
@@ -116,7 +119,8 @@ func storageCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "weight", Value: 10, Usage: "(with --init) preference for new files; 0 = none"},
 			&cli.BoolFlag{Name: "seal", Usage: "(with --init) use it for sealing"},
 			&cli.BoolFlag{Name: "store", Usage: "(with --init) use it for keeping sealed sectors"},
-			&command.SizeFlag{StringFlag: cli.StringFlag{Name: "max-storage", Usage: "(with --init) use no more than this, for example 10TiB"}, Least: 1},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: "max-storage",
+				Usage: "(with --init) use no more than this, for example 10TiB"}, Least: 1},
 		}}}}
 }
 

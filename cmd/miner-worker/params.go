@@ -30,7 +30,8 @@ const (
 
 func paramsCommand() *cli.Command {
 	size := &command.SizeFlag{StringFlag: cli.StringFlag{Name: flagSize, Usage: "2KiB, 8MiB, 512MiB, 32GiB or 64GiB", Required: true}}
-	dir := &cli.StringFlag{Name: flagDir, EnvVars: []string{paramcache.EnvDir}, Usage: "directory of the parameters; default: in the user's cache"}
+	dir := &cli.StringFlag{Name: flagDir, EnvVars: []string{paramcache.EnvDir},
+		Usage: "directory of the parameters; default: in the user's cache"}
 	kind := &cli.StringFlag{Name: flagKind, Value: "porep,winning,window", Usage: "circuits, of porep, winning, window, update; or all"}
 	return &cli.Command{Name: "params", Usage: "parameters of Groth16 proofs on this machine", Subcommands: []*cli.Command{
 		{Name: "list", Usage: "what is there", Action: paramsList, Flags: []cli.Flag{
@@ -168,7 +169,7 @@ func paramsList(c *cli.Context) error {
 	w := tabwriter.NewWriter(c.App.Writer, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "directory: %s\n\nSIZE\tCIRCUIT\tSTATE\tBYTES\tNAME\n", cache.Dir())
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.SectorSize, r.Kind, r.State, humanize.IBytes(uint64(r.Bytes)), r.Name) //nolint:gosec // sizes are not negative
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.SectorSize, r.Kind, r.State, humanize.IBytes(uint64(r.Bytes)), r.Name)
 	}
 	return w.Flush()
 }

@@ -205,11 +205,13 @@ func nextTry(p api.PartStatus) string {
 
 // crossed says what cannot be of the two that answered.
 func (r infoReport) crossed() (out []string) {
-	if s := r.Miner.Status.Subsystems; r.Miner.Error == "" && slices.Contains(s, api.SubsystemMarkets) && !slices.Contains(s, api.SubsystemSealing) {
+	runs := func(s api.Subsystem) bool { return slices.Contains(r.Miner.Status.Subsystems, s) }
+	if r.Miner.Error == "" && runs(api.SubsystemMarkets) && !runs(api.SubsystemSealing) {
 		out = append(out, "miner: a markets node is named as the private one; are MINER_PATH and MARKETS_PATH (or the API infos) crossed?")
 	}
 	if m := r.Markets; m != nil && m.Error == "" && r.Miner.Error == "" && m.Status.Miner != r.Miner.Status.Miner {
-		out = append(out, fmt.Sprintf("markets: it is the markets node of %s, not of %s; name the two halves of one miner", m.Status.Miner, r.Miner.Status.Miner))
+		out = append(out, fmt.Sprintf("markets: it is the markets node of %s, not of %s; name the two halves of one miner",
+			m.Status.Miner, r.Miner.Status.Miner))
 	}
 	return out
 }

@@ -105,7 +105,8 @@ func (r runner) help(t *testing.T, words []string) {
 	var out bytes.Buffer
 	app := r()
 	app.Writer = &out
-	if err := command.Run(context.Background(), app, append(slices.Clone(words), "--help")); err != nil || !strings.Contains(out.String(), strings.Join(words, " ")) {
+	err := command.Run(context.Background(), app, append(slices.Clone(words), "--help"))
+	if err != nil || !strings.Contains(out.String(), strings.Join(words, " ")) {
 		t.Errorf("--help: %v, printed %q", err, out.String())
 	}
 }
