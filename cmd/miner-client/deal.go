@@ -102,13 +102,10 @@ func makeDeal(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	stage, ok := stages[c.String("until")]
-	if !ok {
-		return fmt.Errorf("--until %q: want accepted, transferred or active", c.String("until"))
-	}
 	if err := dealFlags(c); err != nil {
 		return err
 	}
+	stage := stages[c.String("until")]
 	d, p, err := reach(c, arg)
 	if err != nil {
 		return err
@@ -136,17 +133,7 @@ func makeDeal(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	out := dealJSON{
-		UUID:      params.DealUUID,
-		Provider:  p.Miner,
-		From:      params.ClientDealProposal.Proposal.Client,
-		PieceCID:  car.PieceCID.String(),
-		PieceSize: car.PieceSize,
-		Status:    "Accepted",
-	}
-	if car.Root.Defined() {
-		out.Root = car.Root.String()
-	}
+	out := accepted(params, p, car)
 	say(c, "deal %s accepted by %s", out.UUID, p.Miner)
 	st, err := follow(c, d, p, out.From, out.UUID, stage)
 	if err != nil {
@@ -159,6 +146,22 @@ func makeDeal(c *cli.Context) error {
 		fmt.Fprintf(w, "deal:      %s\nprovider:  %s\nroot:      %s\npiece CID: %s\nstatus:    %s\n",
 			out.UUID, out.Provider, out.Root, out.PieceCID, out.Status)
 	})
+}
+
+// accepted is what is known of a deal once the provider has taken it.
+func accepted(params *wire.DealParams, p *dealmaker.Provider, car *dealmaker.CAR) dealJSON {
+	out := dealJSON{
+		UUID:      params.DealUUID,
+		Provider:  p.Miner,
+		From:      params.ClientDealProposal.Proposal.Client,
+		PieceCID:  car.PieceCID.String(),
+		PieceSize: car.PieceSize,
+		Status:    "Accepted",
+	}
+	if car.Root.Defined() {
+		out.Root = car.Root.String()
+	}
+	return out
 }
 
 // advertised is the host by which the provider reaches what is served here, empty
@@ -184,6 +187,9 @@ var errNoPayload = errors.New("give exactly one of --file and --car")
 
 // dealFlags refuses what cannot become a deal before anybody is asked.
 func dealFlags(c *cli.Context) error {
+	if _, ok := stages[c.String("until")]; !ok {
+		return fmt.Errorf("--until %q: want accepted, transferred or active", c.String("until"))
+	}
 	for _, name := range []string{"start-delay", "duration"} {
 		if n := c.Int64(name); n <= 0 {
 			return fmt.Errorf("--%s %d is not a number of epochs above zero", name, n)

@@ -127,12 +127,16 @@ func runNode(c *cli.Context, r *repo.Repo, log *slog.Logger) error {
 		Mine:       c.Bool("mine"),
 		IdleEpochs: abi.ChainEpoch(c.Int("idle-epochs")),
 		Shutdown:   stop,
-	},
-		devnet.Deps{Store: r.Datastore(repo.Devnet), Wallet: w, Engine: engine, Keys: keys, Log: log})
+	}, devnet.Deps{Store: r.Datastore(repo.Devnet), Wallet: w, Engine: engine, Keys: keys, Log: log})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = n.Close() }()
+	return serveNode(ctx, stop, c, r, n, log)
+}
+
+// serveNode serves the node's API and runs both until ctx ends.
+func serveNode(ctx context.Context, stop func(), c *cli.Context, r *repo.Repo, n *devnet.Node, log *slog.Logger) error {
 	s, err := serve.New(serve.Config{Listen: c.String("listen"), DefaultPerms: []api.Permission{api.PermRead}, MaxRequestBytes: maxRequest},
 		serve.Deps{Verify: r.Tokens().Verify, Log: log})
 	if err != nil {

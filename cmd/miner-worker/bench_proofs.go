@@ -32,14 +32,19 @@ func benchPoSt() *cli.Command {
 // maxPoStSectors is more than the largest partition has.
 const maxPoStSectors = 10_000
 
+// benchSize is the sector size that the flag gives.
+func benchSize(c *cli.Context) (abi.SectorSize, error) {
+	name, err := sectorSize(c)
+	if err != nil {
+		return 0, err
+	}
+	return bench.ParseSize(name)
+}
+
 // sealRoom parses the sector size, makes the directory and says what sealing
 // there takes.
 func sealRoom(c *cli.Context) (size abi.SectorSize, dir string, remove func(), err error) {
-	name, err := sectorSize(c)
-	if err != nil {
-		return 0, "", nil, err
-	}
-	if size, err = bench.ParseSize(name); err != nil {
+	if size, err = benchSize(c); err != nil {
 		return 0, "", nil, err
 	}
 	need, err := bench.NeedReady(size)
@@ -110,11 +115,7 @@ func runBenchGroth16(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	name, err := sectorSize(c)
-	if err != nil {
-		return err
-	}
-	size, err := bench.ParseSize(name)
+	size, err := benchSize(c)
 	if err != nil {
 		return err
 	}
