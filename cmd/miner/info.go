@@ -226,7 +226,7 @@ func part(c *cli.Context, n *client.MinerAPI) partReport {
 
 func printInfo(w io.Writer, r infoReport) {
 	printHalf(w, "miner", r.Miner)
-	if r.Markets != nil {
+	if r.Markets != nil && !r.sameProcess() {
 		printHalf(w, "markets", *r.Markets)
 	}
 	for _, s := range slices.Sorted(maps.Keys(r.Sectors)) {

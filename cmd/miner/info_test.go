@@ -210,6 +210,7 @@ func TestWhatToDo(t *testing.T) {
 	if got := r.todo(); len(got) != len(want) {
 		t.Errorf("one process is told twice:\n%s", strings.Join(got, "\n"))
 	}
+	lacks(t, printed(func(w io.Writer) { printInfo(w, r) }), "markets  f01000 runs")
 	if got := (infoReport{Miner: partReport{Status: privateStatus()}, Faults: faults[1:2]}).todo(); len(got) > 0 {
 		t.Errorf("all heals by itself, yet: %v", got)
 	}
