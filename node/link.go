@@ -97,9 +97,10 @@ func (want linked) compare(got api.Identity) error {
 		return errors.New("the link leads to this process itself; name the address of the markets node in MarketsApiInfo of the private one")
 	case got.Miner != want.me.Miner:
 		return fmt.Errorf("the link joins the two halves of one miner: there is %q, here %s; name %s of %s", shown(got.Miner), want.me.Miner, name, want.me.Miner)
-	case got.Network != want.me.Network || got.Genesis != want.me.Genesis:
-		return fmt.Errorf("there is network %s (genesis %s), here %s (genesis %s); let both use full nodes of one network",
-			shown(got.Network), shown(got.Genesis), want.me.Network, want.me.Genesis)
+	case got.Network != want.me.Network:
+		return fmt.Errorf("let both use full nodes of one network: there is %q, here %q", shown(got.Network), want.me.Network)
+	case got.Genesis != want.me.Genesis: // what to do comes first: the other side shows the beginning
+		return fmt.Errorf("let both use full nodes of one network: the genesis there is %s, here %s", shown(got.Genesis), want.me.Genesis)
 	}
 	for _, s := range want.runs {
 		version, runs := got.APIVersions[s]

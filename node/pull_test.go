@@ -1,25 +1,26 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/filecoin-project/go-address"
-	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/google/uuid"
 
 	"quarry/api"
-	"quarry/api/client"
 	"quarry/build"
+	"quarry/internal/interrupt"
 	"quarry/node/repo"
 )
 
@@ -63,11 +64,55 @@ func pullConfig(listen, retrieval string) []byte {
 // own. told is the address that the private node tells of itself.
 type pulled struct {
 	*monolith
-	private  *running
-	set      Settings // of the private node
-	told     *canary
-	through  *crossing // between the two
-	linkedAt string    // of the markets node, as the private node dials it
+	private *running // a process of its own
+	kill    func()   // -9
+	set     Settings // of the private node
+	told    *canary
+	through *crossing // between the two
+}
+
+// privateNode is the process of the private node.
+func privateNode(dir, full string) int {
+	return interrupt.Main(func(ctx context.Context) error {
+		set, err := LoadSettings(dir, os.Environ())
+		if err != nil {
+			return err
+		}
+		set.FullNodeInfo, set.PeerPoll = full, 20*time.Millisecond
+		return Run(ctx, set)
+	})
+}
+
+// startPrivate starts that process.
+func (p *pulled) startPrivate(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "NODE_TEST_PRIVATE="+p.set.RepoDir, "NODE_TEST_FULL_NODE="+p.set.FullNodeInfo,
+		"MINER_LINK_MARKETSAPIINFO="+p.set.LinkInfo)
+	cmd.Stderr = t.Output()
+	old, _ := os.ReadFile(filepath.Join(p.set.RepoDir, repo.FileAPI)) // a killed one leaves it
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end := sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed
+	})
+	t.Cleanup(end)
+	p.kill = end
+	eventually(t, "the private node serves", func() bool {
+		now, err := os.ReadFile(filepath.Join(p.set.RepoDir, repo.FileAPI))
+		if err != nil || string(now) == string(old) {
+			return false
+		}
+		info, err := repo.APIInfo(p.set.RepoDir)
+		if err != nil {
+			return false
+		}
+		p.private = &running{MinerAPI: dial(t, info), info: info}
+		_, err = p.private.Version(t.Context())
+		return err == nil
+	})
 }
 
 func newPulled(t *testing.T) *pulled {
@@ -96,7 +141,7 @@ func newPulled(t *testing.T) *pulled {
 	p.monolith = &monolith{full: full, set: load(t, mdir, full.info), wallet: full.account(t, api.KeySecp256k1)}
 	p.running = start(t, p.monolith.set)
 	p.connectClient(t, maddr)
-	p.private = start(t, p.set)
+	p.startPrivate(t)
 	return p
 }
 
@@ -140,9 +185,9 @@ func TestPullMode(t *testing.T) {
 	p.linked(t)
 	d := p.await(t, second.id, "is in a sector", func(d api.DealInfo) bool { return d.Placement != nil })
 
-	p.private.stop(t)
+	p.kill()
 	p.running.stop(t)
-	p.private = start(t, p.set)
+	p.startPrivate(t)
 	p.running = start(t, p.monolith.set)
 	p.linked(t)
 	startSealing(t, p.private, d)
@@ -170,18 +215,16 @@ func (p *pulled) fromThePrivateNode(t *testing.T, s stored) {
 // holdsNothing looks through the public host for what opens the private node.
 func (p *pulled) holdsNothing(t *testing.T) {
 	t.Helper()
-	token, _, _ := strings.Cut(p.private.info, ":")
+	token, at, _ := strings.Cut(p.private.info, ":")
 	file, err := os.ReadFile(filepath.Join(p.monolith.set.RepoDir, repo.FileConfig))
-	if err != nil || strings.Contains(string(file), token) || strings.Contains(string(file), p.private.addr) {
+	if err != nil || strings.Contains(string(file), token) || strings.Contains(string(file), hostPort("x:"+at)) {
 		t.Errorf("the config of the markets node: %v\n%s", err, file)
 	}
-	p.private.stop(t)
-	r, err := repo.Open(p.set.RepoDir)
+	list, err := p.private.AuthList(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = r.Close() }()
-	for _, k := range r.Tokens().List() {
+	for _, k := range list {
 		if k.Role == api.RoleMarketsPeer {
 			t.Errorf("the private node issued %+v", k)
 		}
@@ -281,8 +324,8 @@ func TestLinkedCompare(t *testing.T) {
 		"right":         {func(*api.Identity) {}, ""},
 		"itself":        {func(id *api.Identity) { id.Instance = me.Instance }, "leads to this process itself"},
 		"other miner":   {func(id *api.Identity) { id.Miner = "f01001" }, `there is "f01001", here f01000; name the private node of f01000`},
-		"other network": {func(id *api.Identity) { id.Network = "x" }, "there is network x (genesis gen), here net (genesis gen)"},
-		"other genesis": {func(id *api.Identity) { id.Genesis = "x" }, "there is network net (genesis x), here net (genesis gen)"},
+		"other network": {func(id *api.Identity) { id.Network = "x" }, `one network: there is "x", here "net"`},
+		"other genesis": {func(id *api.Identity) { id.Genesis = "x" }, "one network: the genesis there is x, here gen"},
 		"no storage":    {func(id *api.Identity) { delete(id.APIVersions, api.SubsystemSectorStorage) }, "SectorStorage does not run there (it is a miner node)"},
 		"other release": {func(id *api.Identity) { id.APIVersions[api.SubsystemSealing] += 1 << 8 }, "run the same release on both"},
 	} {
@@ -314,5 +357,3 @@ func TestOneLinkPerMiner(t *testing.T) {
 		t.Errorf("%+v, %v", s.Link, err)
 	}
 }
-
-var _ = []any{client.Config{}, address.Undef, abi.SectorID{}, time.Second}

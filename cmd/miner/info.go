@@ -120,6 +120,9 @@ func printInfo(w io.Writer, r infoReport) {
 			}
 			fmt.Fprintf(w, "         %s %s\n", peer.Name, state)
 		}
+		if p.Status.Link != nil {
+			fmt.Fprintf(w, "         %s\n", linkLine(*p.Status.Link))
+		}
 		for _, m := range p.Status.Messages {
 			fmt.Fprintf(w, "         message for %s waits (%s, nonce %d of %s): %s\n", m.Key, m.Cid, m.Nonce, m.From, m.Reason)
 		}
@@ -148,6 +151,24 @@ func printInfo(w io.Writer, r infoReport) {
 	for _, e := range r.Errors {
 		fmt.Fprintf(w, "error    %s\n", e)
 	}
+}
+
+// linkLine tells how the two halves are joined in pull mode.
+func linkLine(l api.LinkStatus) string {
+	since, trouble := l.Since.UTC().Format(time.RFC3339), l.LastError
+	switch {
+	case l.Connected && l.Opens:
+		s := "pull mode, linked to the markets node at " + l.Peer + " since " + since
+		if trouble != "" {
+			s += ", lost before: " + trouble
+		}
+		return s
+	case l.Connected:
+		return "pull mode, the private node (" + l.Peer + ") opened the link at " + since
+	case l.Opens:
+		return "pull mode, NO LINK to the markets node at " + l.Peer + " since " + since + ", it is tried for ever: " + trouble
+	}
+	return "pull mode, NO LINK of the private node since " + since + ": " + trouble
 }
 
 // miningLine leaves out what has not been yet.

@@ -33,6 +33,8 @@ func initCommand() *cli.Command {
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "type", Value: "markets", Usage: "markets"},
 				&cli.StringFlag{Name: "api-sealer", Usage: "token:address of the node that seals"},
+				&cli.BoolFlag{Name: flagPull, Usage: "pull mode: the private node opens the link to this one, which needs no address and no token of it; give --actor"},
+				&cli.StringFlag{Name: "actor", Usage: "miner (f0...) that the markets node is for; with --pull, otherwise the sealing node tells"},
 				&cli.StringFlag{Name: "api-sector-index", Usage: "token:address of the node that stores (default: the sealer)"},
 				&cli.StringSliceFlag{Name: "libp2p-listen", Usage: "multiaddr of the libp2p host", Value: cli.NewStringSlice("/ip4/0.0.0.0/tcp/24001")},
 				&cli.StringSliceFlag{Name: "announce", Usage: "multiaddr by which clients reach the libp2p host (default: as it listens)"},
@@ -45,6 +47,9 @@ func initCommand() *cli.Command {
 		}},
 	}
 }
+
+// flagPull of `init service`.
+const flagPull = "pull"
 
 func optionalAddress(c *cli.Context, flag string) (address.Address, error) {
 	s := c.String(flag)
@@ -107,19 +112,14 @@ func initService(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	sealer, index := c.String("api-sealer"), c.String("api-sector-index")
-	if sealer == "" {
-		sealer = os.Getenv("MINER_API_INFO")
-	}
-	if sealer == "" {
-		return errors.New("no sealing node is named: give --api-sealer (`miner auth api-info --role markets-peer` on the private node prints it)")
-	}
-	if index == "" {
-		index = sealer
+	half, err := otherHalf(c)
+	if err != nil {
+		return err
 	}
 	cfg := config.Default()
 	setListen(c, &cfg)
-	cfg.Subsystems = config.Subsystems{EnableMarkets: true, SealerApiInfo: sealer, SectorIndexApiInfo: index}
+	cfg.Subsystems = config.Subsystems{EnableMarkets: true, SealerApiInfo: half.sealer, SectorIndexApiInfo: half.index}
+	cfg.Link.Accept = half.pull
 	cfg.Libp2p.ListenAddresses = c.StringSlice("libp2p-listen")
 	announce := c.StringSlice("announce")
 	if len(announce) > 0 {
@@ -137,15 +137,25 @@ func initService(c *cli.Context) error {
 	}
 	defer chain.Close()
 	log := newLogger(os.Stderr, nil)
-	maddr, err := node.ServicePeers{Sealer: sealer, Index: index, Log: log}.Check(c.Context, chain)
+	maddr, err := half.meet(c.Context, chain, log)
 	if err != nil {
 		return err
 	}
-	in := node.InitMarkets{Dir: dir, Miner: maddr, Config: []byte(config.Render(cfg, true)), PublishPeerInfo: c.Bool("publish-peer-info"),
-		Announce: announce, AllowPrivate: true, Log: log}
+	in := node.InitMarkets{
+		Dir:             dir,
+		Miner:           maddr,
+		Config:          []byte(config.Render(cfg, true)),
+		PublishPeerInfo: c.Bool("publish-peer-info"),
+		Announce:        announce,
+		AllowPrivate:    true,
+		Log:             log,
+	}
 	if err := in.Run(c.Context, chain); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.App.Writer, "markets node of %s is ready in %s; start it with `miner --%s %s run`\n", maddr, dir, flagMinerRepo, dir)
+	if half.pull {
+		return printLink(c, dir, cfg.API.ListenAddress)
+	}
 	return nil
 }

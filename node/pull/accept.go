@@ -77,7 +77,7 @@ func NewAcceptor(cfg AcceptorConfig, deps AcceptorDeps) *Acceptor {
 		deps:   deps,
 		owners: holder.NewRegister(holder.RegisterConfig{Silence: cfg.Silence}),
 		places: newPlaces(cfg.PushWait),
-		status: api.LinkStatus{Since: time.Now(), LastError: "the private node has not opened it yet"},
+		status: api.LinkStatus{Since: time.Now(), LastError: notOpened},
 	}
 }
 
@@ -170,7 +170,8 @@ func (a *Acceptor) take(l *accepted) {
 	a.mu.Lock()
 	before := a.link
 	a.link = l
-	a.status = api.LinkStatus{Peer: l.who.String(), Connected: true, Since: time.Now()}
+	a.status.Peer = l.who.String()
+	a.status = opened(a.status)
 	a.mu.Unlock()
 	if before != nil {
 		before.end(fmt.Errorf("replaced by a new link of %s", l.who.String()))

@@ -70,8 +70,20 @@ func NewOpener(cfg OpenerConfig, deps OpenerDeps) (*Opener, error) {
 	}
 	o := &Opener{cfg: cfg, deps: deps, url: "ws" + strings.TrimPrefix(cfg.Base, "http") + routeLink}
 	_, peer, _ := strings.Cut(cfg.Base, "://")
-	o.status = api.LinkStatus{Opens: true, Peer: peer, Since: time.Now(), LastError: "not tried yet"}
+	o.status = api.LinkStatus{Opens: true, Peer: peer, Since: time.Now(), LastError: notOpened}
 	return o, nil
+}
+
+// notOpened is the trouble of a link before the first try.
+const notOpened = "it was not opened yet"
+
+// opened is a status from now on; what was wrong before stays told.
+func opened(s api.LinkStatus) api.LinkStatus {
+	s.Connected, s.Since = true, time.Now()
+	if s.LastError == notOpened {
+		s.LastError = ""
+	}
+	return s
 }
 
 const hintToken = "make one on the markets node with: miner --call-on-markets auth api-info --role link"
@@ -148,7 +160,7 @@ func (o *Opener) once(ctx context.Context) error {
 		return err
 	}
 	o.mu.Lock()
-	o.status.Connected, o.status.Since = true, time.Now()
+	o.status = opened(o.status)
 	peer := o.status.Peer
 	o.mu.Unlock()
 	o.deps.Log.Info("linked to the markets node", "markets", peer)
