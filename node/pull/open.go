@@ -194,7 +194,7 @@ func (o *Opener) dial(ctx context.Context) (*wire, error) {
 		return nil, refused(resp, err)
 	}
 	var there api.Identity
-	if err := fromHeader(resp.Header.Get(headerAccepts), &there); err != nil {
+	if err = fromHeader(resp.Header.Get(headerAccepts), &there); err != nil {
 		err = fmt.Errorf("what accepts the link is no markets node of this release: %w", err)
 	} else {
 		err = o.deps.Meet(there)

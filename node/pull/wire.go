@@ -99,6 +99,11 @@ func (w *wire) send(ctx context.Context, message []byte) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	select {
+	case <-w.gone:
+		return errLinkLost
+	default:
+	}
 	if err := w.ws.WriteMessage(websocket.TextMessage, message); err != nil {
 		w.close()
 		return fmt.Errorf("%w: %w", errLinkLost, err)
