@@ -155,20 +155,20 @@ func printInfo(w io.Writer, r infoReport) {
 
 // linkLine tells how the two halves are joined in pull mode.
 func linkLine(l api.LinkStatus) string {
-	since, trouble := l.Since.UTC().Format(time.RFC3339), l.LastError
+	since := l.Since.UTC().Format(time.RFC3339)
+	before := ""
+	if l.LastError != "" {
+		before = ", lost before: " + l.LastError
+	}
 	switch {
 	case l.Connected && l.Opens:
-		s := "pull mode, linked to the markets node at " + l.Peer + " since " + since
-		if trouble != "" {
-			s += ", lost before: " + trouble
-		}
-		return s
+		return "pull mode, linked to the markets node at " + l.Peer + " since " + since + before
 	case l.Connected:
-		return "pull mode, the private node (" + l.Peer + ") opened the link at " + since
+		return "pull mode, linked by the private node (" + l.Peer + ") since " + since + before
 	case l.Opens:
-		return "pull mode, NO LINK to the markets node at " + l.Peer + " since " + since + ", it is tried for ever: " + trouble
+		return "pull mode, NO LINK to the markets node at " + l.Peer + " since " + since + ", it is tried for ever: " + l.LastError
 	}
-	return "pull mode, NO LINK of the private node since " + since + ": " + trouble
+	return "pull mode, NO LINK of the private node since " + since + ": " + l.LastError
 }
 
 // miningLine leaves out what has not been yet.
