@@ -217,7 +217,8 @@ func refused(resp *http.Response, err error) error {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("the markets node refused the token of the link: %s; %s", said, hintToken)
 	case http.StatusNotFound:
-		return errors.New("what is there takes no link: set Accept = true under [Link] of the markets node, or name its API (not its retrieval address)")
+		return errors.New("what is there takes no link: set Accept = true under [Link] of the markets node, or name its API (not its retrieval address); " +
+			"one that waits for its full node takes it later")
 	}
 	return fmt.Errorf("the markets node refused the link: %s (%s)", said, resp.Status)
 }
