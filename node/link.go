@@ -45,23 +45,7 @@ func (n *Node) openLink(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("MarketsApiInfo of [Link]: %w", err)
 	}
-	reader := fetch.NewReader(fetch.ReaderConfig{Token: n.ownToken, Holder: "markets, over the link"},
-		fetch.ReaderDeps{Local: n.local, Index: n.storage, Log: n.log.With("part", "reader")})
-	n.onClose("reader of the link", func() error { reader.Close(); return nil })
-	pusher := pull.NewPusher(pull.PusherConfig{Base: info.Base(), Token: info.Token}, pull.PusherDeps{
-		Reader: pull.RangeReaderFunc(func(ctx context.Context, s abi.SectorID, off, size abi.PaddedPieceSize) (pull.UnsealedReader, error) {
-			return reader.OpenUnsealed(ctx, s, off, size)
-		}),
-	})
-	n.onClose("pusher of the link", func() error { pusher.Close(); return nil })
-	served := serve.NewDetached(serve.Config{MaxRequestBytes: n.set.MaxRequestBytes, Absent: n.absent()},
-		serve.Deps{Log: n.log.With("part", "link")}, func(s *serve.Server) {
-			s.RegisterCommon(n.common)
-			s.RegisterStorage(n.stored)
-			s.RegisterSealing(pull.StagedFrom(info.Base(), n.sealing))
-			s.RegisterMining(&api.MiningLate{Get: n.proving.get})
-			s.RegisterLink(pusher)
-		})
+	served := n.servedOverLink(info)
 	opener, err := pull.NewOpener(pull.OpenerConfig{
 		Base:    info.Base(),
 		Token:   info.Token,
@@ -82,6 +66,27 @@ func (n *Node) openLink(ctx context.Context) error {
 	return n.keep(ctx, "link to the markets node", opener.Run)
 }
 
+// servedOverLink is what the markets node finds at this end of the link: what every
+// peer finds, and bytes that go to the host of the config only.
+func (n *Node) servedOverLink(info client.Info) *serve.Detached {
+	reader := fetch.NewReader(fetch.ReaderConfig{Token: n.ownToken, Holder: "markets, over the link"},
+		fetch.ReaderDeps{Local: n.local, Index: n.storage, Log: n.log.With("part", "reader")})
+	n.onClose("reader of the link", func() error { reader.Close(); return nil })
+	open := func(ctx context.Context, s abi.SectorID, off, size abi.PaddedPieceSize) (pull.UnsealedReader, error) {
+		return reader.OpenUnsealed(ctx, s, off, size)
+	}
+	pusher := pull.NewPusher(pull.PusherConfig{Base: info.Base(), Token: info.Token}, pull.PusherDeps{Reader: pull.RangeReaderFunc(open)})
+	n.onClose("pusher of the link", func() error { pusher.Close(); return nil })
+	return serve.NewDetached(serve.Config{MaxRequestBytes: n.set.MaxRequestBytes, Absent: n.absent()},
+		serve.Deps{Log: n.log.With("part", "link")}, func(s *serve.Server) {
+			s.RegisterCommon(n.common)
+			s.RegisterStorage(n.stored)
+			s.RegisterSealing(pull.StagedFrom(info.Base(), n.sealing))
+			s.RegisterMining(&api.MiningLate{Get: n.proving.get})
+			s.RegisterLink(pusher)
+		})
+}
+
 // linked is what the process at the other end of the link must be.
 type linked struct {
 	me   api.Identity
@@ -96,7 +101,8 @@ func (want linked) compare(got api.Identity) error {
 	case got.Instance == want.me.Instance:
 		return errors.New("the link leads to this process itself; name the address of the markets node in MarketsApiInfo of the private one")
 	case got.Miner != want.me.Miner:
-		return fmt.Errorf("the link joins the two halves of one miner: there is %q, here %s; name %s of %s", shown(got.Miner), want.me.Miner, name, want.me.Miner)
+		return fmt.Errorf("the link joins the two halves of one miner: there is %q, here %s; name %s of %s",
+			shown(got.Miner), want.me.Miner, name, want.me.Miner)
 	case got.Network != want.me.Network:
 		return fmt.Errorf("let both use full nodes of one network: there is %q, here %q", shown(got.Network), want.me.Network)
 	case got.Genesis != want.me.Genesis: // what to do comes first: the other side shows the beginning
@@ -108,7 +114,8 @@ func (want linked) compare(got api.Identity) error {
 		case !runs:
 			return fmt.Errorf("there is no %s node: %s does not run there (it is a %s node)", want.name, s, shown(got.Kind))
 		case version>>8 != build.MinerAPIVersion>>8:
-			return fmt.Errorf("%s speaks API %s, this process %s; run the same release on both", name, versionWords(version), versionWords(build.MinerAPIVersion))
+			return fmt.Errorf("%s speaks API %s, this process %s; run the same release on both",
+				name, versionWords(version), versionWords(build.MinerAPIVersion))
 		}
 	}
 	return nil

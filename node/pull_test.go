@@ -56,8 +56,8 @@ func newCanary(t *testing.T) *canary {
 // pullConfig is that of a markets node in pull mode, which listens on listen.
 func pullConfig(listen, retrieval string) []byte {
 	return []byte(fmt.Sprintf("[API]\nListenAddress = %q\n[Libp2p]\nListenAddresses = [\"/ip4/127.0.0.1/tcp/0\"]\n"+
-		"[Dealmaking]\nPublishMsgPeriod = \"2 epochs\"\nAllowPrivateIPs = true\nRetrievalListenAddress = %q\n[Subsystems]\nEnableMining = false\n"+
-		"EnableSealing = false\nEnableSectorStorage = false\n[Link]\nAccept = true\n", listen, retrieval))
+		"[Dealmaking]\nPublishMsgPeriod = \"2 epochs\"\nAllowPrivateIPs = true\nRetrievalListenAddress = %q\n"+
+		"[Subsystems]\nEnableMining = false\nEnableSealing = false\nEnableSectorStorage = false\n[Link]\nAccept = true\n", listen, retrieval))
 }
 
 // pulled is a markets node in pull mode and its private node, on a chain of their
@@ -124,7 +124,8 @@ func newPulled(t *testing.T) *pulled {
 	listen := freePort(t)
 	p.through = newCrossing(t, listen)
 	mdir := filepath.Join(dir, "markets")
-	in.Config = []byte(fmt.Sprintf("[API]\nListenAddress = \"127.0.0.1:0\"\nRemoteListenAddress = %q\n[Subsystems]\nEnableMarkets = false\n", p.told.Addr()))
+	in.Config = []byte(fmt.Sprintf("[API]\nListenAddress = \"127.0.0.1:0\"\nRemoteListenAddress = %q\n"+
+		"[Subsystems]\nEnableMarkets = false\n", p.told.Addr()))
 	maddr, err := in.Run(t.Context(), full)
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +160,8 @@ func (p *pulled) linked(t *testing.T) {
 	t.Helper()
 	eventually(t, "the link is open and the halves have met", func() bool {
 		s, err := p.NodeStatus(t.Context())
-		return err == nil && s.Link.Connected && p.link(t, p.private).Connected && len(s.Peers) == 2 && s.Peers[0].Reachable && s.Peers[1].Reachable
+		return err == nil && s.Link.Connected && p.link(t, p.private).Connected &&
+			len(s.Peers) == 2 && s.Peers[0].Reachable && s.Peers[1].Reachable
 	})
 }
 
@@ -292,7 +294,9 @@ func TestWrongLinks(t *testing.T) {
 		change func(private *Settings, token string)
 		want   string
 	}{
-		"wrong token":     {func(s *Settings, token string) { s.LinkInfo = strings.Replace(s.LinkInfo, token, "a.b.c", 1) }, "refused the token of the link"},
+		"wrong token": {func(s *Settings, token string) {
+			s.LinkInfo = strings.Replace(s.LinkInfo, token, "a.b.c", 1)
+		}, "refused the token of the link"},
 		"nobody":          {func(s *Settings, token string) { s.LinkInfo = token + ":http://127.0.0.1:1" }, "connection refused"},
 		"another network": {func(s *Settings, _ string) { s.FullNodeInfo = fakeNodeOf(t, "other") }, "let both use full nodes of one network"},
 	} {
@@ -315,7 +319,10 @@ func TestLinkedCompare(t *testing.T) {
 	me := api.Identity{Miner: "f01000", Network: "net", Genesis: "gen", Instance: uuid.New()}
 	right := func() api.Identity {
 		return api.Identity{Miner: "f01000", Network: "net", Genesis: "gen", Instance: uuid.New(), Kind: "miner",
-			APIVersions: map[api.Subsystem]uint32{api.SubsystemSealing: build.MinerAPIVersion, api.SubsystemSectorStorage: build.MinerAPIVersion + 1}}
+			APIVersions: map[api.Subsystem]uint32{
+				api.SubsystemSealing:       build.MinerAPIVersion,
+				api.SubsystemSectorStorage: build.MinerAPIVersion + 1,
+			}}
 	}
 	for name, c := range map[string]struct {
 		spoil func(*api.Identity)
@@ -326,7 +333,7 @@ func TestLinkedCompare(t *testing.T) {
 		"other miner":   {func(id *api.Identity) { id.Miner = "f01001" }, `there is "f01001", here f01000; name the private node of f01000`},
 		"other network": {func(id *api.Identity) { id.Network = "x" }, `one network: there is "x", here "net"`},
 		"other genesis": {func(id *api.Identity) { id.Genesis = "x" }, "one network: the genesis there is x, here gen"},
-		"no storage":    {func(id *api.Identity) { delete(id.APIVersions, api.SubsystemSectorStorage) }, "SectorStorage does not run there (it is a miner node)"},
+		"no storage":    {func(id *api.Identity) { delete(id.APIVersions, api.SubsystemSectorStorage) }, "does not run there (it is a miner node)"},
 		"other release": {func(id *api.Identity) { id.APIVersions[api.SubsystemSealing] += 1 << 8 }, "run the same release on both"},
 	} {
 		got := right()

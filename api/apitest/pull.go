@@ -34,15 +34,20 @@ func Pulled(t testing.TB, p Parts, perms ...api.Permission) *client.MinerAPI {
 		t.Fatal(err)
 	}
 	at.Handle(s.Handle)
-	private := serve.NewDetached(serve.Config{MaxRequestBytes: p.MaxRequestBytes, Absent: p.Absent}, serve.Deps{}, func(s *serve.Server) { register(s, p) })
+	private := serve.NewDetached(serve.Config{MaxRequestBytes: p.MaxRequestBytes, Absent: p.Absent}, serve.Deps{},
+		func(s *serve.Server) { register(s, p) })
 	me := api.Introduction{Identity: api.Identity{Kind: "miner", Instance: uuid.New()}}
-	from, err := pull.NewOpener(
-		pull.OpenerConfig{Base: "http://" + s.Addr(), Token: secret.New(LinkToken), Perms: perms, MaxCall: p.MaxRequestBytes, RetryMin: time.Millisecond},
-		pull.OpenerDeps{
-			Introduce: func() api.Introduction { return me },
-			Meet:      func(api.Identity) error { return nil },
-			Answer:    private.Answer,
-		})
+	from, err := pull.NewOpener(pull.OpenerConfig{
+		Base:     "http://" + s.Addr(),
+		Token:    secret.New(LinkToken),
+		Perms:    perms,
+		MaxCall:  p.MaxRequestBytes,
+		RetryMin: time.Millisecond,
+	}, pull.OpenerDeps{
+		Introduce: func() api.Introduction { return me },
+		Meet:      func(api.Identity) error { return nil },
+		Answer:    private.Answer,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,8 @@ import (
 // else, of every part that a private node has.
 func TestOverTheLinkAsTheRoleMay(t *testing.T) {
 	perms, _ := api.RolePermissions(api.RoleMarketsPeer)
-	c := Pulled(t, Parts{Common: &api.CommonStruct{}, Storage: &nobody{}, Sealing: &api.SealingStruct{}, Mining: &api.MiningStruct{}}, perms...)
+	parts := Parts{Common: &api.CommonStruct{}, Storage: &nobody{}, Sealing: &api.SealingStruct{}, Mining: &api.MiningStruct{}}
+	c := Pulled(t, parts, perms...)
 	var denied *api.ErrPermission
 	var inside *api.ErrUnreachable
 	may := map[bool]int{}

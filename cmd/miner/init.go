@@ -33,7 +33,7 @@ func initCommand() *cli.Command {
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "type", Value: "markets", Usage: "markets"},
 				&cli.StringFlag{Name: "api-sealer", Usage: "token:address of the node that seals"},
-				&cli.BoolFlag{Name: flagPull, Usage: "pull mode: the private node opens the link to this one, which needs no address and no token of it; give --actor"},
+				&cli.BoolFlag{Name: flagPull, Usage: "pull mode: the private node opens the link to this one, which holds no token; give --actor"},
 				&cli.StringFlag{Name: "actor", Usage: "miner (f0...) that the markets node is for; with --pull, otherwise the sealing node tells"},
 				&cli.StringFlag{Name: "api-sector-index", Usage: "token:address of the node that stores (default: the sealer)"},
 				&cli.StringSliceFlag{Name: "libp2p-listen", Usage: "multiaddr of the libp2p host", Value: cli.NewStringSlice("/ip4/0.0.0.0/tcp/24001")},

@@ -29,7 +29,8 @@ func otherHalf(c *cli.Context) (h half, err error) {
 		case err != nil:
 			return half{}, err
 		case h.sealer != "" || h.index != "":
-			return half{}, errors.New("--pull: the private node opens the link, so leave --api-sealer and --api-sector-index away; the public host is to hold no token of it")
+			return half{}, errors.New("--pull: the private node opens the link, so leave --api-sealer and --api-sector-index away; " +
+				"the public host is to hold no token of it")
 		case h.actor == address.Undef || h.actor.Protocol() != address.ID:
 			return half{}, errors.New("--pull: the private node cannot be asked which miner it is; give --actor with its ID address (f0...)")
 		}
@@ -42,8 +43,8 @@ func otherHalf(c *cli.Context) (h half, err error) {
 		h.sealer = os.Getenv("MINER_API_INFO")
 	}
 	if h.sealer == "" {
-		return half{}, errors.New("no sealing node is named: give --api-sealer (`miner auth api-info --role markets-peer` on the private node prints it), " +
-			"or --pull where the private node is to open the link")
+		return half{}, errors.New("no sealing node is named: give --api-sealer " +
+			"(`miner auth api-info --role markets-peer` on the private node prints it), or --pull where the private node is to open the link")
 	}
 	if h.index == "" {
 		h.index = h.sealer
@@ -68,7 +69,8 @@ func printLink(c *cli.Context, dir, listen string) error {
 	if err != nil {
 		return fmt.Errorf("make the token of the link (once the node runs: miner --call-on-markets auth create-token --role link): %w", err)
 	}
-	fmt.Fprintf(c.App.Writer, `the private node opens the link: put this into its config.toml, with the address by which it reaches this API, and start it again
+	fmt.Fprintf(c.App.Writer, `the private node opens the link: put this into its config.toml,
+with the address by which it reaches this API, and start it again
 
 [Link]
   MarketsApiInfo = "%s:%s"

@@ -63,18 +63,26 @@ func TestInitServicePull(t *testing.T) {
 // Both sides say how the link stands.
 func TestInfoShowsTheLink(t *testing.T) {
 	at := time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
-	for want, l := range map[string]api.LinkStatus{
-		"pull mode, linked to the markets node at host:1 since 2024-01-02T03:04:05Z":                                 {Opens: true, Peer: "host:1", Connected: true, Since: at},
-		"pull mode, linked to the markets node at host:1 since 2024-01-02T03:04:05Z, lost before: EOF":               {Opens: true, Peer: "host:1", Connected: true, Since: at, LastError: "EOF"},
-		"pull mode, NO LINK to the markets node at host:1 since 2024-01-02T03:04:05Z, it is tried for ever: refused": {Opens: true, Peer: "host:1", Since: at, LastError: "refused"},
-		"pull mode, linked by the private node (process 7 on x) since 2024-01-02T03:04:05Z":                          {Peer: "process 7 on x", Connected: true, Since: at},
-		"pull mode, linked by the private node (process 7 on x) since 2024-01-02T03:04:05Z, lost before: EOF":        {Peer: "process 7 on x", Connected: true, Since: at, LastError: "EOF"},
-		"pull mode, NO LINK of the private node since 2024-01-02T03:04:05Z: it was not opened yet":                   {Since: at, LastError: "it was not opened yet"},
+	const since, private = " since 2024-01-02T03:04:05Z", "process 7 on x"
+	for _, c := range []struct {
+		want string
+		l    api.LinkStatus
+	}{
+		{"linked to the markets node at host:1" + since, api.LinkStatus{Opens: true, Peer: "host:1", Connected: true}},
+		{"linked to the markets node at host:1" + since + ", lost before: EOF",
+			api.LinkStatus{Opens: true, Peer: "host:1", Connected: true, LastError: "EOF"}},
+		{"NO LINK to the markets node at host:1" + since + ", it is tried for ever: refused",
+			api.LinkStatus{Opens: true, Peer: "host:1", LastError: "refused"}},
+		{"linked by the private node (" + private + ")" + since, api.LinkStatus{Peer: private, Connected: true}},
+		{"linked by the private node (" + private + ")" + since + ", lost before: EOF",
+			api.LinkStatus{Peer: private, Connected: true, LastError: "EOF"}},
+		{"NO LINK of the private node" + since + ": it was not opened yet", api.LinkStatus{LastError: "it was not opened yet"}},
 	} {
+		c.l.Since = at
 		var out bytes.Buffer
-		printInfo(&out, infoReport{Miner: partReport{Status: api.NodeStatus{Link: &l}}})
-		if !strings.Contains(out.String(), "         "+want+"\n") {
-			t.Errorf("got %s\nwant %s", out.String(), want)
+		printInfo(&out, infoReport{Miner: partReport{Status: api.NodeStatus{Link: &c.l}}})
+		if !strings.Contains(out.String(), "         pull mode, "+c.want+"\n") {
+			t.Errorf("got %s\nwant %s", out.String(), c.want)
 		}
 	}
 }

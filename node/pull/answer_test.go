@@ -156,8 +156,8 @@ func TestWhatIsNoCall(t *testing.T) {
 		require.Equal(t, want.code, f.Error.Code, text)
 		require.Equal(t, want.id, string(f.ID), text)
 	}
-	for _, text := range []string{`{"method":"xrpc.cancel"}`, `{"method":"xrpc.cancel","params":[]}`, `{"method":"xrpc.cancel","params":[1]}`, `{"method":"xrpc.cancel","params":{}}`} {
-		say(t, ws, text)
+	for _, params := range []string{"", `,"params":[]`, `,"params":[1]`, `,"params":{}`} {
+		say(t, ws, `{"method":"xrpc.cancel"`+params+`}`)
 	}
 	say(t, ws, `{"id":1,"result":3}`)
 	eventually(t, "the link ended", func() bool { return strings.Contains(o.Status().LastError, "answers what it was not asked") })
@@ -190,7 +190,8 @@ func TestHugeAnswer(t *testing.T) {
 	size++
 	got, err = a.Carry(t.Context(), "", callOf("1", "Filecoin.Much", "[]"))
 	require.NoError(t, err)
-	require.JSONEq(t, `{"jsonrpc":"2.0","id":1,"error":{"code":-32600,"message":"the answer to Filecoin.Much is bigger than 100 bytes; ask for less at once"}}`, string(got))
+	require.JSONEq(t, `{"jsonrpc":"2.0","id":1,"error":{"code":-32600,
+		"message":"the answer to Filecoin.Much is bigger than 100 bytes; ask for less at once"}}`, string(got))
 }
 
 // Calls end with their link, and Run returns when they have.
@@ -213,13 +214,17 @@ func TestCallsEndWithTheLink(t *testing.T) {
 }
 
 func FuzzTake(f *testing.F) {
-	for _, s := range []string{`{"id":1,"method":"x","params":[]}`, `{"method":"xrpc.cancel","params":[1]}`, `[]`, `{"id":{},"method":"y"}`, `{"ID":1,"Method":"z"}`} {
+	for _, s := range []string{
+		`{"id":1,"method":"x","params":[]}`, `{"method":"xrpc.cancel","params":[1]}`, `[]`,
+		`{"id":{},"method":"y"}`, `{"ID":1,"Method":"z"}`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		w := &wire{writing: make(chan struct{}, 1), gone: make(chan struct{})}
 		close(w.gone)
-		a := newAnswering(OpenerConfig{Calls: 2, MaxCall: 1 << 20, Answer: 1 << 20}, func(context.Context, []api.Permission, []byte) []byte { return nil }, w)
+		nothing := func(context.Context, []api.Permission, []byte) []byte { return nil }
+		a := newAnswering(OpenerConfig{Calls: 2, MaxCall: 1 << 20, Answer: 1 << 20}, nothing, w)
 		var calls sync.WaitGroup
 		refused, err := a.take(t.Context(), b, &calls)
 		calls.Wait()

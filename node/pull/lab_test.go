@@ -65,7 +65,13 @@ func echo(_ context.Context, _ []api.Permission, call []byte) []byte {
 func openerTo(t *testing.T, base string, change func(*OpenerConfig, *OpenerDeps)) *Opener {
 	t.Helper()
 	me := introduction("here")
-	cfg := OpenerConfig{Base: base, Token: secret.New("l.i.nk"), Perms: []api.Permission{api.PermRead}, RetryMin: time.Millisecond, RetryMax: 2 * time.Millisecond}
+	cfg := OpenerConfig{
+		Base:     base,
+		Token:    secret.New("l.i.nk"),
+		Perms:    []api.Permission{api.PermRead},
+		RetryMin: time.Millisecond,
+		RetryMax: 2 * time.Millisecond,
+	}
 	deps := OpenerDeps{Introduce: func() api.Introduction { return me }, Meet: func(api.Identity) error { return nil }, Answer: echo}
 	if change != nil {
 		change(&cfg, &deps)

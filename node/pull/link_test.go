@@ -138,7 +138,7 @@ func TestOnlyAnswersComeFromThePrivateNode(t *testing.T) {
 		text string
 		want string
 	}{
-		"a call":        {websocket.TextMessage, `{"jsonrpc":"2.0","id":1,"method":"Filecoin.DealsList","params":[]}`, "something else than answers"},
+		"a call":        {websocket.TextMessage, `{"id":1,"method":"Filecoin.DealsList","params":[]}`, "something else than answers"},
 		"no number":     {websocket.TextMessage, `{"jsonrpc":"2.0","id":"x","result":1}`, "something else than answers"},
 		"no JSON":       {websocket.TextMessage, `[1`, "no JSON-RPC"},
 		"bytes":         {websocket.BinaryMessage, `{}`, "not text"},
@@ -228,7 +228,12 @@ func TestRefusedByThePrivateNode(t *testing.T) {
 	eventually(t, "told", func() bool { return o.Status().LastError == "f01000: "+errTest.Error() })
 	require.Zero(t, asked.Load())
 
-	for code, want := range map[int]string{401: "refused the token", 403: "refused the token", 404: "set Accept = true under [Link]", 429: "refused the link: why[2J (429"} {
+	for code, want := range map[int]string{
+		401: "refused the token",
+		403: "refused the token",
+		404: "set Accept = true under [Link]",
+		429: "refused the link: why[2J (429",
+	} {
 		h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "why\x1b[2J", code) })
 		o := openerTo(t, serveHTTP(t, h), nil)
 		_, err := o.dial(t.Context())

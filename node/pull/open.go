@@ -189,7 +189,8 @@ func (o *Opener) dial(ctx context.Context) (*wire, error) {
 			return quiet, nil
 		},
 	}
-	ws, resp, err := d.DialContext(ctx, o.url, http.Header{"Authorization": {"Bearer " + o.cfg.Token.Reveal()}, headerOpens: {me}})
+	header := http.Header{"Authorization": {"Bearer " + o.cfg.Token.Reveal()}, headerOpens: {me}}
+	ws, resp, err := d.DialContext(ctx, o.url, header)
 	if err != nil {
 		return nil, refused(resp, err)
 	}
@@ -217,8 +218,8 @@ func refused(resp *http.Response, err error) error {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("the markets node refused the token of the link: %s; %s", said, hintToken)
 	case http.StatusNotFound:
-		return errors.New("what is there takes no link: set Accept = true under [Link] of the markets node, or name its API (not its retrieval address); " +
-			"one that waits for its full node takes it later")
+		return errors.New("what is there takes no link: set Accept = true under [Link] of the markets node, or name its API " +
+			"(not its retrieval address); one that waits for its full node takes it later")
 	}
 	return fmt.Errorf("the markets node refused the link: %s (%s)", said, resp.Status)
 }

@@ -106,7 +106,7 @@ func (p *Pusher) SectorPush(ctx context.Context, r api.PushRequest) error {
 	case r.Length == 0:
 		return nil
 	case r.From+r.Length > src.Size():
-		return &api.ErrInvalid{What: "request for unsealed bytes", Reason: fmt.Sprintf("the range has %d payload bytes, not %d+%d", src.Size(), r.From, r.Length)}
+		return badPush(fmt.Sprintf("the range has %d payload bytes, not %d+%d", src.Size(), r.From, r.Length))
 	}
 	return p.put(ctx, r, io.NewSectionReader(src, r.From, r.Length))
 }
@@ -114,18 +114,21 @@ func (p *Pusher) SectorPush(ctx context.Context, r api.PushRequest) error {
 // maxSectorBytes bounds a range: there are no larger sectors.
 const maxSectorBytes = 64 << 30
 
+func badPush(reason string) error {
+	return &api.ErrInvalid{What: "request for unsealed bytes", Reason: reason}
+}
+
 func checkPush(r api.PushRequest) error {
-	bad := func(reason string) error { return &api.ErrInvalid{What: "request for unsealed bytes", Reason: reason} }
 	switch {
 	case r.Size == 0 || r.Size > maxSectorBytes || r.Offset > maxSectorBytes || r.Size%128 != 0 || r.Offset%128 != 0:
-		return bad(fmt.Sprintf("range %d+%d is not made of whole 128-byte quads of a sector", r.Offset, r.Size))
+		return badPush(fmt.Sprintf("range %d+%d is not made of whole 128-byte quads of a sector", r.Offset, r.Size))
 	case r.From < 0 || r.Length < 0 || r.From > maxSectorBytes || r.Length > maxSectorBytes:
-		return bad(fmt.Sprintf("payload %d+%d is not in the range", r.From, r.Length))
+		return badPush(fmt.Sprintf("payload %d+%d is not in the range", r.From, r.Length))
 	case r.Length == 0 && r.ID == "":
 		return nil
 	}
 	if raw, err := hex.DecodeString(r.ID); err != nil || len(raw) != idBytes || r.Length == 0 {
-		return bad("bytes are pushed to a one-time place, and this names none")
+		return badPush("bytes are pushed to a one-time place, and this names none")
 	}
 	return nil
 }

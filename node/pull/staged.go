@@ -44,5 +44,9 @@ func (s *stagedSealing) staged(named string) (string, error) {
 			return strings.TrimSuffix(s.base, "/") + "/staged/" + m[1], nil
 		}
 	}
-	return "", &api.ErrInvalid{What: "place of a piece's data", Reason: "it is no deal's data on the markets node", Hint: "run the same release on both nodes"}
+	return "", &api.ErrInvalid{
+		What:   "place of a piece's data",
+		Reason: "it is no deal's data on the markets node",
+		Hint:   "run the same release on both nodes",
+	}
 }
