@@ -2,7 +2,6 @@ package pull
 
 import (
 	"encoding/hex"
-	"bytes"
 	"io"
 	"net/http"
 	"strings"
