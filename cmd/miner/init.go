@@ -33,8 +33,6 @@ func initCommand() *cli.Command {
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "type", Value: "markets", Usage: "markets"},
 				&cli.StringFlag{Name: "api-sealer", Usage: "token:address of the node that seals"},
-				&cli.BoolFlag{Name: flagPull, Usage: "pull mode: the private node opens the link to this one, which holds no token; give --actor"},
-				&cli.StringFlag{Name: "actor", Usage: "miner (f0...) that the markets node is for; with --pull, otherwise the sealing node tells"},
 				&cli.StringFlag{Name: "api-sector-index", Usage: "token:address of the node that stores (default: the sealer)"},
 				&cli.StringSliceFlag{Name: "libp2p-listen", Usage: "multiaddr of the libp2p host", Value: cli.NewStringSlice("/ip4/0.0.0.0/tcp/24001")},
 				&cli.StringSliceFlag{Name: "announce", Usage: "multiaddr by which clients reach the libp2p host (default: as it listens)"},
@@ -42,14 +40,13 @@ func initCommand() *cli.Command {
 				&cli.BoolFlag{Name: "publish-peer-info", Usage: "write peer id and addresses to the chain"},
 				// Not the port of the private node, which may be on the same machine.
 				&cli.StringFlag{Name: listen.Name, Usage: listen.Usage, Value: "127.0.0.1:2346"},
+				&cli.BoolFlag{Name: flagPull, Usage: "pull mode: the private node opens the link to this one, which holds no token; give --actor"},
+				&cli.StringFlag{Name: "actor", Usage: "miner (f0...) that the markets node is for; with --pull, otherwise the sealing node tells"},
 			},
 			Action: initService,
 		}},
 	}
 }
-
-// flagPull of `init service`.
-const flagPull = "pull"
 
 func optionalAddress(c *cli.Context, flag string) (address.Address, error) {
 	s := c.String(flag)

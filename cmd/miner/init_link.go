@@ -14,6 +14,9 @@ import (
 	"quarry/node"
 )
 
+// flagPull of `init service`.
+const flagPull = "pull"
+
 // half is how a new markets node is joined to the private node.
 type half struct {
 	pull          bool            // the private node opens the link

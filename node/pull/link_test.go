@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -190,16 +192,38 @@ func TestSilentPrivateNode(t *testing.T) {
 	_ = ws
 }
 
-// A link where nothing happens stays.
-func TestIdleLinkStays(t *testing.T) {
-	silence := 60 * time.Millisecond
-	a, o := pair(t, AcceptorConfig{Silence: silence}, func(cfg *OpenerConfig, _ *OpenerDeps) { cfg.Silence = silence })
-	since := a.Status().Since
-	for began := time.Now(); time.Since(began) < 10*silence; {
-		time.Sleep(silence)
-	}
-	require.Equal(t, since, a.Status().Since)
-	require.True(t, o.Status().Connected)
+// Each read and each write has its time anew; before the handshake is over the
+// time is its own.
+func TestQuietConn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer func() { _ = far.Close() }()
+		c := &quietConn{Conn: near, silence: time.Minute}
+		defer func() { _ = c.Close() }()
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			for _, pause := range []time.Duration{time.Hour, time.Minute - 1, time.Minute - 1} {
+				time.Sleep(pause)
+				_, _ = far.Write([]byte{1}) // it is seen by the reader
+			}
+		}()
+		one := make([]byte, 1)
+		for i := range 3 {
+			_, err := c.Read(one)
+			require.NoError(t, err, "read %d", i)
+			c.armed.Store(true)
+		}
+		<-sent
+		began := time.Now()
+		_, err := c.Read(one)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, time.Minute, time.Since(began))
+		began = time.Now()
+		_, err = c.Write(one)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, writeStall, time.Since(began))
+	})
 }
 
 // The markets node refuses whom it does not take for its private node, before a

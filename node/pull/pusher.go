@@ -108,7 +108,18 @@ func (p *Pusher) SectorPush(ctx context.Context, r api.PushRequest) error {
 	case r.From+r.Length > src.Size():
 		return badPush(fmt.Sprintf("the range has %d payload bytes, not %d+%d", src.Size(), r.From, r.Length))
 	}
-	return p.put(ctx, r, io.NewSectionReader(src, r.From, r.Length))
+	return p.put(ctx, r, inOrder(src, r))
+}
+
+// inOrder reads what is asked for as cheaply as the source can: a copy on another
+// host by one long request, where it offers that.
+func inOrder(src UnsealedReader, r api.PushRequest) io.ReadCloser {
+	if s, ok := src.(interface {
+		Stream(off, n int64) io.ReadCloser
+	}); ok {
+		return s.Stream(r.From, r.Length)
+	}
+	return io.NopCloser(io.NewSectionReader(src, r.From, r.Length))
 }
 
 // maxSectorBytes bounds a range: there are no larger sectors.
@@ -136,7 +147,8 @@ func checkPush(r api.PushRequest) error {
 var errStalled = errors.New("the markets node took no byte for too long")
 
 // put sends the bytes as fast as they are taken.
-func (p *Pusher) put(ctx context.Context, r api.PushRequest, src io.Reader) error {
+func (p *Pusher) put(ctx context.Context, r api.PushRequest, src io.ReadCloser) error {
+	defer src.Close() //nolint:errcheck // read only
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stall := time.AfterFunc(p.cfg.Stall, func() { cancel(errStalled) })

@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -79,28 +80,48 @@ func TestPushIsNotSentElsewhere(t *testing.T) {
 	require.ErrorContains(t, err, "307 Temporary Redirect: go on[2J there")
 }
 
-// So many pushes at once and no more; one that the other side does not take ends.
-func TestPushesAreBounded(t *testing.T) {
+// takesNothing is a markets node that reads no push; each one is told to came.
+func takesNothing(t *testing.T) (base string, came chan struct{}) {
+	t.Helper()
 	came, end := make(chan struct{}, 2), make(chan struct{})
-	defer close(end)
-	base := serveHTTP(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	base = serveHTTP(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		came <- struct{}{}
 		<-end
 	}))
+	t.Cleanup(func() { close(end) })
+	return base, came
+}
+
+var huge = api.PushRequest{ID: strings.Repeat("ab", idBytes), Sector: sector, Size: 32 << 30, Length: 1 << 34}
+
+// So many pushes at once and no more.
+func TestPushesAreBounded(t *testing.T) {
+	base, came := takesNothing(t)
 	src := &source{ReaderAt: zeros{}, size: 1 << 40}
-	p := NewPusher(PusherConfig{Base: base, Pushes: 2, Stall: 300 * time.Millisecond}, PusherDeps{Reader: src})
+	p := NewPusher(PusherConfig{Base: base, Pushes: 2}, PusherDeps{Reader: src})
 	defer p.Close()
-	ask := api.PushRequest{ID: strings.Repeat("ab", idBytes), Sector: sector, Size: 32 << 30, Length: 1 << 34}
+	ctx, cancel := context.WithCancel(t.Context())
 	errs := make(chan error, 2)
 	for range 2 {
-		go func() { errs <- p.SectorPush(t.Context(), ask) }()
+		go func() { errs <- p.SectorPush(ctx, huge) }()
+		<-came
 	}
-	<-came
-	<-came
 	var busy *api.ErrBusy
-	require.ErrorAs(t, p.SectorPush(t.Context(), ask), &busy)
+	require.ErrorAs(t, p.SectorPush(t.Context(), huge), &busy)
+	cancel()
 	for range 2 {
-		require.ErrorContains(t, <-errs, errStalled.Error())
+		require.ErrorContains(t, <-errs, context.Canceled.Error())
 	}
+	require.Zero(t, src.open.Load())
+	require.Empty(t, p.pushes)
+}
+
+// A push that the other side does not take ends.
+func TestPushThatStalls(t *testing.T) {
+	base, _ := takesNothing(t)
+	src := &source{ReaderAt: zeros{}, size: 1 << 40}
+	p := NewPusher(PusherConfig{Base: base, Stall: 50 * time.Millisecond}, PusherDeps{Reader: src})
+	defer p.Close()
+	require.ErrorContains(t, p.SectorPush(t.Context(), huge), errStalled.Error())
 	require.Zero(t, src.open.Load())
 }

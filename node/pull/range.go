@@ -82,15 +82,10 @@ func (x *Range) ReadAt(p []byte, off int64) (n int, err error) {
 	defer x.mu.Unlock()
 	want := p[:max(0, min(int64(len(p)), x.size-off))]
 	for n < len(want) {
-		f, err := x.at(off+int64(n), int64(len(want)-n))
-		if err != nil {
-			return n, err
-		}
-		k, err := f.read(want[n:])
+		k, err := x.some(want[n:], off+int64(n))
 		n += k
 		if err != nil {
-			x.drop()
-			return n, fmt.Errorf("read unsealed sector %s from the private node: %w", api.SectorName(x.ask.Sector), err)
+			return n, err
 		}
 	}
 	if n < len(p) {
@@ -98,6 +93,55 @@ func (x *Range) ReadAt(p []byte, off int64) (n int, err error) {
 	}
 	return n, nil
 }
+
+// some reads what comes first of p, which lies within the range. The caller holds mu.
+func (x *Range) some(p []byte, off int64) (int, error) {
+	f, err := x.at(off, int64(len(p)))
+	if err != nil {
+		return 0, err
+	}
+	n, err := f.read(p)
+	if err != nil {
+		x.drop()
+		return n, fmt.Errorf("read unsealed sector %s from the private node: %w", api.SectorName(x.ask.Sector), err)
+	}
+	return n, nil
+}
+
+// Stream gives n bytes from off, in order, by long requests of its own. It must be
+// closed; it is for one goroutine.
+func (x *Range) Stream(off, n int64) io.ReadCloser {
+	end := max(off, min(off+n, x.size))
+	return &stream{off: off, from: &Range{
+		ctx:    x.ctx,
+		deps:   x.deps,
+		ask:    x.ask,
+		size:   end,
+		window: min(max(end-off, firstWindow), lastWindow),
+	}}
+}
+
+// stream reads a range of its own, which ends where it does.
+type stream struct {
+	from *Range
+	off  int64
+}
+
+// Read implements io.Reader.
+func (s *stream) Read(p []byte) (int, error) {
+	s.from.mu.Lock()
+	defer s.from.mu.Unlock()
+	rest := s.from.size - s.off
+	if rest <= 0 {
+		return 0, io.EOF
+	}
+	n, err := s.from.some(p[:min(int64(len(p)), rest)], s.off)
+	s.off += int64(n)
+	return n, err
+}
+
+// Close implements io.Closer.
+func (s *stream) Close() error { return s.from.Close() }
 
 // at gives a flow that goes on at off, for at least a part of want bytes.
 func (x *Range) at(off, want int64) (*flow, error) {

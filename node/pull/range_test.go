@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -142,6 +143,57 @@ func TestReadsWhatIsThere(t *testing.T) {
 	require.NoError(t, x.Close())
 	_, err = x.ReadAt(make([]byte, 1), 0)
 	require.ErrorIs(t, err, errClosed)
+}
+
+// A stream gives its bytes in order, by one request, whatever else is read.
+func TestStreams(t *testing.T) {
+	want := payload(padded / 128 * 127)
+	var asked []int64
+	_, r := newBench(t, &source{ReaderAt: bytes.NewReader(want), size: int64(len(want))}, func(b *bench, _ *PusherConfig) {
+		b.link = func(ctx context.Context, r api.PushRequest) error {
+			asked = append(asked, r.From, r.Length)
+			return b.push.SectorPush(ctx, r)
+		}
+	})
+	x := open(t, r)
+	for _, c := range []struct{ off, n, gives int64 }{{5, 1 << 20, 1 << 20}, {x.Size() - 10, 20, 10}, {x.Size(), 5, 0}, {x.Size() + 9, 5, 0}, {7, 0, 0}} {
+		s := x.Stream(c.off, c.n)
+		got, err := io.ReadAll(s)
+		require.NoError(t, err)
+		require.Len(t, got, int(c.gives))
+		require.True(t, c.gives == 0 || bytes.Equal(want[c.off:c.off+c.gives], got))
+		require.NoError(t, s.Close())
+		_, err = s.Read(make([]byte, 1))
+		require.Error(t, err)
+	}
+	require.Equal(t, []int64{0, 0, 5, 1 << 20, x.Size() - 10, 10}, asked)
+	s := x.Stream(0, x.Size())
+	_, err := s.Read(make([]byte, 1))
+	require.NoError(t, err)
+	require.NoError(t, s.Close(), "in the middle")
+}
+
+// streamed is a source that gives streams.
+type streamed struct {
+	UnsealedReader
+	asked []int64
+}
+
+func (s *streamed) Stream(off, n int64) io.ReadCloser {
+	s.asked = append(s.asked, off, n)
+	return io.NopCloser(strings.NewReader("abc"))
+}
+
+// A source is read by one long request where it offers that.
+func TestPushesStreams(t *testing.T) {
+	src := &streamed{UnsealedReader: &source{ReaderAt: zeros{}, size: 10}}
+	for _, from := range []UnsealedReader{src, src.UnsealedReader} {
+		b, err := io.ReadAll(inOrder(from, api.PushRequest{From: 4, Length: 3}))
+		require.NoError(t, err)
+		require.Equal(t, from == UnsealedReader(src), string(b) == "abc")
+		require.Len(t, b, 3)
+	}
+	require.Equal(t, []int64{4, 3}, src.asked)
 }
 
 // Reading in order asks for more and more at once, a seek begins again small.
