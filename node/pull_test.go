@@ -306,8 +306,12 @@ func TestWrongLinks(t *testing.T) {
 				s, err := private.NodeStatus(t.Context())
 				return err == nil && s.Link != nil && s.Link.Opens && !s.Link.Connected && strings.Contains(s.Link.LastError, c.want)
 			})
-			if s, err := public.NodeStatus(t.Context()); err != nil || s.Link.Connected || s.Link.Opens {
+			s, err := public.NodeStatus(t.Context())
+			if err != nil || s.Link.Connected || s.Link.Opens {
 				t.Errorf("%+v, %v", s.Link, err)
+			}
+			if told := strings.Contains(s.Link.LastError, c.want); told != (name == "another network") {
+				t.Errorf("the markets node says %s", s.Link.LastError)
 			}
 		})
 	}

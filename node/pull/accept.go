@@ -45,9 +45,10 @@ type Acceptor struct {
 	owners *holder.Register
 	places *places
 
-	mu     sync.Mutex
-	link   *accepted // nil: none
-	status api.LinkStatus
+	mu      sync.Mutex
+	link    *accepted // nil: none
+	status  api.LinkStatus
+	refusal string // the last one
 }
 
 var _ client.Carrier = (*Acceptor)(nil)
@@ -104,7 +105,7 @@ func (a *Acceptor) accept(w http.ResponseWriter, r *http.Request) {
 	}
 	who := holder.Claimant{Holder: holder.Holder{PID: in.PID, Host: in.Host, Since: in.Started}, Instance: in.Instance, Place: in.Place}
 	if err := a.admit(in, who); err != nil {
-		a.deps.Log.Warn("a link is refused", "from", who.String(), "remote", r.RemoteAddr, "error", err)
+		a.refused(who, r.RemoteAddr, err)
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
@@ -165,11 +166,26 @@ func (a *Acceptor) admit(in api.Introduction, who holder.Claimant) error {
 	return err
 }
 
+// refused notes why a link was not taken; it is tried again and again, and told
+// once. Where there is no link it is what is wrong.
+func (a *Acceptor) refused(who holder.Claimant, from string, err error) {
+	a.mu.Lock()
+	same := a.refusal == err.Error()
+	a.refusal = err.Error()
+	if !a.status.Connected {
+		a.status.LastError = "refused to " + who.String() + ": " + err.Error()
+	}
+	a.mu.Unlock()
+	if !same {
+		a.deps.Log.Warn("a link is refused", "to", who.String(), "remote", from, "error", err)
+	}
+}
+
 // take makes l the link; the one before it ends.
 func (a *Acceptor) take(l *accepted) {
 	a.mu.Lock()
 	before := a.link
-	a.link = l
+	a.link, a.refusal = l, ""
 	a.status.Peer = l.who.String()
 	a.status = opened(a.status)
 	a.mu.Unlock()

@@ -229,10 +229,12 @@ func TestQuietConn(t *testing.T) {
 // The markets node refuses whom it does not take for its private node, before a
 // websocket is there, and both know why.
 func TestRefusedByTheMarketsNode(t *testing.T) {
-	_, srv := acceptorAt(t, AcceptorConfig{}, func(api.Introduction) error { return errTest })
+	a, srv := acceptorAt(t, AcceptorConfig{}, func(api.Introduction) error { return errTest })
 	o := openerTo(t, srv.URL, nil)
 	run(t, o)
 	eventually(t, "told", func() bool { return strings.Contains(o.Status().LastError, errTest.Error()+" (409 Conflict)") })
+	require.Regexp(t, "^refused to process 7 on host of here since .*: "+errTest.Error()+"$", a.Status().LastError)
+	require.False(t, a.Status().Connected)
 	resp, err := http.Get(srv.URL + routeLink)
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
