@@ -49,6 +49,7 @@ type Acceptor struct {
 	link    *accepted // nil: none
 	status  api.LinkStatus
 	refusal string // the last one
+	turns   uint64 // of links that were admitted
 }
 
 var _ client.Carrier = (*Acceptor)(nil)
@@ -103,8 +104,9 @@ func (a *Acceptor) accept(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the link is opened by a private node: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	who := holder.Claimant{Holder: holder.Holder{PID: in.PID, Host: in.Host, Since: in.Started}, Instance: in.Instance, Place: in.Place}
-	if err := a.admit(in, who); err != nil {
+	who := claimant(in)
+	turn, err := a.admit(in, who)
+	if err != nil {
 		a.refused(who, r.RemoteAddr, err)
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
@@ -120,9 +122,19 @@ func (a *Acceptor) accept(w http.ResponseWriter, r *http.Request) {
 		return // it has been answered
 	}
 	l := newAccepted(newWire(ws, up.conn, a.cfg.MaxAnswer), who, a.cfg.MaxCalls)
+	l.turn = turn
 	a.take(l)
 	err = l.run(r.Context(), a.cfg.Silence/pingsPerSilence, func() error { return a.owners.Claim(identity, who) })
 	a.drop(l, err)
+}
+
+// claimant is the process that opens a link, as the register of identities knows it.
+func claimant(in api.Introduction) holder.Claimant {
+	return holder.Claimant{
+		Holder:   holder.Holder{PID: in.PID, Host: in.Host, Since: in.Started},
+		Instance: in.Instance,
+		Place:    in.Place,
+	}
 }
 
 // upgrader has a read buffer of its own, so that it reads through quietConn.
@@ -152,18 +164,22 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // admit decides whether a process may open the link: it must be the private node
 // of this one, and the only one. A restart of the one that holds the link takes
-// its place at once, anybody else when it was silent.
-func (a *Acceptor) admit(in api.Introduction, who holder.Claimant) error {
+// its place at once, anybody else when it was silent. Of two that may, the one with
+// the later turn stays.
+func (a *Acceptor) admit(in api.Introduction, who holder.Claimant) (turn uint64, err error) {
 	if err := a.deps.Meet(in); err != nil {
-		return err
+		return 0, err
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	err = a.owners.Claim(identity, who)
 	var held *holder.ErrHeld
-	err := a.owners.Claim(identity, who)
 	if errors.As(err, &held) {
-		return &api.ErrInUse{What: "the link of this miner", Holder: held.Holder,
+		return 0, &api.ErrInUse{What: "the link of this miner", Holder: held.Holder,
 			Hint: fmt.Sprintf("a miner has one private node: stop one of the two; it is forgotten when it was silent for %s", a.cfg.Silence)}
 	}
-	return err
+	a.turns++
+	return a.turns, err
 }
 
 // refused notes why a link was not taken; it is tried again and again, and told
@@ -181,10 +197,15 @@ func (a *Acceptor) refused(who holder.Claimant, from string, err error) {
 	}
 }
 
-// take makes l the link; the one before it ends.
+// take makes l the link; the one before it ends. A later one may have come first.
 func (a *Acceptor) take(l *accepted) {
 	a.mu.Lock()
 	before := a.link
+	if before != nil && before.turn > l.turn {
+		a.mu.Unlock()
+		l.end(fmt.Errorf("replaced by a newer link of %s", before.who.String()))
+		return
+	}
 	a.link, a.refusal = l, ""
 	a.status.Peer = l.who.String()
 	a.status = opened(a.status)

@@ -20,7 +20,8 @@ const maxCancels = 256
 type accepted struct {
 	w       *wire
 	who     holder.Claimant
-	limit   int // of calls at once
+	turn    uint64 // a later one has a higher one
+	limit   int    // of calls at once
 	cancels chan uint64
 	over    chan struct{} // closed when nothing is answered any more
 

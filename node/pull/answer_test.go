@@ -212,27 +212,3 @@ func TestCallsEndWithTheLink(t *testing.T) {
 	<-ended
 	<-conns
 }
-
-func FuzzTake(f *testing.F) {
-	for _, s := range []string{
-		`{"id":1,"method":"x","params":[]}`, `{"method":"xrpc.cancel","params":[1]}`, `[]`,
-		`{"id":{},"method":"y"}`, `{"ID":1,"Method":"z"}`,
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		w := &wire{writing: make(chan struct{}, 1), gone: make(chan struct{})}
-		close(w.gone)
-		nothing := func(context.Context, []api.Permission, []byte) []byte { return nil }
-		a := newAnswering(OpenerConfig{Calls: 2, MaxCall: 1 << 20, Answer: 1 << 20}, nothing, w)
-		var calls sync.WaitGroup
-		refused, err := a.take(t.Context(), b, &calls)
-		calls.Wait()
-		if err == nil && refused != nil && !json.Valid(refused) {
-			t.Fatalf("%q is answered with %q", b, refused)
-		}
-		if len(a.running) != 0 || a.bytes != 0 {
-			t.Fatalf("%q: %d calls, %d bytes are counted for ever", b, len(a.running), a.bytes)
-		}
-	})
-}
