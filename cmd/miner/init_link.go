@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 
@@ -12,6 +13,7 @@ import (
 
 	"quarry/api"
 	"quarry/node"
+	"quarry/node/config"
 )
 
 // flagPull of `init service`.
@@ -66,17 +68,25 @@ func (h half) meet(ctx context.Context, chain api.Chain, log *slog.Logger) (addr
 	return h.actor, nil
 }
 
-// printLink prints what the private node is told, with a token for the link.
-func printLink(c *cli.Context, dir, listen string) error {
-	token, err := node.LinkToken(c.Context, dir)
+// linkInfo is what the private node is told: a new token for the link, and where
+// this node's API is, as far as it knows.
+func linkInfo(ctx context.Context, dir string, api config.API) (string, error) {
+	token, err := node.LinkToken(ctx, dir)
 	if err != nil {
-		return fmt.Errorf("make the token of the link (once the node runs: miner --call-on-markets auth create-token --role link): %w", err)
+		return "", fmt.Errorf("make the token of the link (once the node runs: miner --call-on-markets auth create-token --role link): %w", err)
 	}
-	fmt.Fprintf(c.App.Writer, `the private node opens the link: put this into its config.toml,
+	at := api.RemoteListenAddress
+	if at == "" {
+		at = api.ListenAddress
+	}
+	return token + ":" + at, nil
+}
+
+func printLink(w io.Writer, info string) {
+	fmt.Fprintf(w, `the private node opens the link: put this into its config.toml,
 with the address by which it reaches this API, and start it again
 
 [Link]
-  MarketsApiInfo = "%s:%s"
-`, token, listen)
-	return nil
+  MarketsApiInfo = "%s"
+`, info)
 }

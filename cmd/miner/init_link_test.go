@@ -60,6 +60,25 @@ func TestInitServicePull(t *testing.T) {
 	}
 }
 
+// A link that is not open waits for the operator of the side that opens it; the
+// other side tells the peers that it cannot reach.
+func TestLinkToDo(t *testing.T) {
+	const todo = "miner: let it reach the markets node at host:1 again: refused"
+	for want, l := range map[string]api.LinkStatus{
+		todo: {Opens: true, Peer: "host:1", LastError: "refused"},
+		"":   {Opens: true, Peer: "host:1", LastError: "refused", Connected: true},
+	} {
+		p := partReport{Status: api.NodeStatus{Chain: api.PeerStatus{Reachable: true}, Link: &l}}
+		if got := strings.Join(p.todo("miner"), "\n"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		p.Status.Link.Opens = false
+		if got := p.todo("miner"); len(got) > 0 {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
 // Both sides say how the link stands.
 func TestInfoShowsTheLink(t *testing.T) {
 	at := time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
