@@ -146,6 +146,24 @@ func initMiner(c *cli.Context) error {
 	return sayMade(c, "miner", made{Miner: maddr.String(), Repo: dir, Notes: addressNotes(c.Context, cfg, false)})
 }
 
+// serviceConfig is the config of a new markets node, and the addresses that it is
+// found under.
+func serviceConfig(c *cli.Context, half half) (cfg config.Config, announce []string, err error) {
+	cfg = config.Default()
+	setListen(c, &cfg)
+	cfg.Subsystems = config.Subsystems{EnableMarkets: true, SealerApiInfo: half.sealer, SectorIndexApiInfo: half.index}
+	cfg.Link.Accept = half.pull
+	cfg.Libp2p.ListenAddresses = c.StringSlice("libp2p-listen")
+	announce = c.StringSlice("announce")
+	if len(announce) > 0 {
+		cfg.Libp2p.AnnounceAddresses = announce
+	} else {
+		announce = cfg.Libp2p.ListenAddresses
+	}
+	cfg.Dealmaking.RetrievalListenAddress = c.String("retrieval-listen")
+	return cfg, announce, cfg.Validate()
+}
+
 func initService(c *cli.Context) error {
 	if c.String("type") != "markets" {
 		return fmt.Errorf("--type %q: only markets can be a service of its own", c.String("type"))
@@ -161,19 +179,8 @@ func initService(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := config.Default()
-	setListen(c, &cfg)
-	cfg.Subsystems = config.Subsystems{EnableMarkets: true, SealerApiInfo: half.sealer, SectorIndexApiInfo: half.index}
-	cfg.Link.Accept = half.pull
-	cfg.Libp2p.ListenAddresses = c.StringSlice("libp2p-listen")
-	announce := c.StringSlice("announce")
-	if len(announce) > 0 {
-		cfg.Libp2p.AnnounceAddresses = announce
-	} else {
-		announce = cfg.Libp2p.ListenAddresses
-	}
-	cfg.Dealmaking.RetrievalListenAddress = c.String("retrieval-listen")
-	if err := cfg.Validate(); err != nil {
+	cfg, announce, err := serviceConfig(c, half)
+	if err != nil {
 		return err
 	}
 	chain, err := dialChain(c.Context)
