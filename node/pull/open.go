@@ -132,7 +132,7 @@ func (o *Opener) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(pause/2 + rand.N(pause/2+1)): //nolint:gosec // only spreads the tries
+		case <-time.After(pause/2 + rand.N(pause/2+1)): // chance only spreads the tries
 		}
 		pause = min(2*pause, o.cfg.RetryMax)
 	}

@@ -101,7 +101,7 @@ func (p *Pusher) SectorPush(ctx context.Context, r api.PushRequest) error {
 	if err != nil {
 		return err
 	}
-	defer src.Close() //nolint:errcheck // read only
+	defer func() { _ = src.Close() }() // read only
 	switch {
 	case r.Length == 0:
 		return nil
@@ -148,7 +148,7 @@ var errStalled = errors.New("the markets node took no byte for too long")
 
 // put sends the bytes as fast as they are taken.
 func (p *Pusher) put(ctx context.Context, r api.PushRequest, src io.ReadCloser) error {
-	defer src.Close() //nolint:errcheck // read only
+	defer func() { _ = src.Close() }() // read only
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stall := time.AfterFunc(p.cfg.Stall, func() { cancel(errStalled) })

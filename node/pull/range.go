@@ -59,7 +59,7 @@ func (r *Reader) OpenUnsealed(ctx context.Context, sector abi.SectorID, offset, 
 // Range is the payload of an unsealed range at the private node. It holds one
 // request at a time and next to no memory: what is not read is not sent.
 type Range struct {
-	ctx  context.Context //nolint:containedctx // of its whole life, as the interface of its users wants
+	ctx  context.Context // of its whole life, as the interface of its users wants
 	deps ReaderDeps
 	ask  api.PushRequest
 	size int64
