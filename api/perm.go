@@ -19,16 +19,19 @@ const (
 	PermWorker      Permission = "worker"       // claim tasks, declare sectors, move sector files
 	PermTasks       Permission = "tasks"        // have work done on sectors, remove them
 	PermProve       Permission = "prove"        // have proofs made over stored sectors
+	PermLink        Permission = "link"         // open the link of pull mode to a markets node, push bytes over it
 )
 
 // AllPermissions lists every permission; an admin token carries them all.
-var AllPermissions = []Permission{PermRead, PermWrite, PermSign, PermAdmin, PermSealingPeer, PermStorageRead, PermWorker, PermTasks, PermProve}
+var AllPermissions = []Permission{PermRead, PermWrite, PermSign, PermAdmin, PermSealingPeer, PermStorageRead, PermWorker, PermTasks, PermProve, PermLink}
 
 // RolePermissions is what a role's token carries.
 func RolePermissions(r Role) ([]Permission, bool) {
 	switch r {
 	case RoleMarketsPeer:
 		return []Permission{PermRead, PermSealingPeer, PermStorageRead}, true
+	case RoleLink:
+		return []Permission{PermLink}, true
 	case RoleWorker:
 		return []Permission{PermRead, PermStorageRead, PermWorker}, true
 	}

@@ -36,6 +36,7 @@ type common struct {
 	stop       context.CancelFunc
 	callers    *holder.Register // markets nodes that introduced themselves
 	parts      func() []lifecycle.Status
+	link       func() api.LinkStatus // nil: not in pull mode
 
 	notices notices
 	heard   heard
@@ -131,6 +132,10 @@ func (c *common) NodeStatus(ctx context.Context) (api.NodeStatus, error) {
 		StartedAt:  c.started,
 		Parts:      c.partStatus(ctx),
 		Messages:   c.stuck(),
+	}
+	if c.link != nil {
+		link := c.link()
+		s.Link = &link
 	}
 	if !isPeer(serve.Permissions(ctx)) {
 		s.Notices, s.Callers = c.notices.all(), c.heard.status(c.callers.Silence())

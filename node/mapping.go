@@ -55,6 +55,7 @@ func MapConfig(dir string, cfg config.Config) (Settings, error) {
 	return Settings{
 		RepoDir: dir, Mining: sub.EnableMining, Sealing: sub.EnableSealing, SectorStorage: sub.EnableSectorStorage, Markets: sub.EnableMarkets,
 		SealerInfo: sub.SealerApiInfo, SectorIndexInfo: sub.SectorIndexApiInfo,
+		LinkAccept: cfg.Link.Accept, LinkInfo: cfg.Link.MarketsApiInfo,
 		Listen: cfg.API.ListenAddress, RemoteURL: remoteURL(cfg.API.RemoteListenAddress), MaxRequestBytes: cfg.API.MaxRequestBytes,
 		Limits: listenLimits(cfg),
 		SealingOpts: SealingOptions{

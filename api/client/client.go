@@ -21,6 +21,9 @@ const namespace = "Filecoin"
 type Config struct {
 	// Info is token:address, see ParseInfo.
 	Info string
+	// Carrier brings calls to the peer instead of HTTP requests to Info, which is
+	// not looked at then. There are no subscriptions over it.
+	Carrier Carrier
 	// Name of the peer in errors, such as "the sealing node"; by default what is
 	// dialled.
 	Name string
@@ -59,6 +62,7 @@ type MinerAPI struct {
 	api.SealingStruct
 	api.MiningStruct
 	api.MarketsStruct
+	api.LinkStruct
 	*conn
 }
 
@@ -110,6 +114,7 @@ func Miner(ctx context.Context, cfg Config) (*MinerAPI, error) {
 		part{&out.SealingStruct.Internal, api.SubsystemSealing},
 		part{&out.MiningStruct.Internal, api.SubsystemMining},
 		part{&out.MarketsStruct.Internal, api.SubsystemMarkets},
+		part{&out.LinkStruct.Internal, api.SubsystemSectorStorage},
 	)
 	return out, err
 }
@@ -136,9 +141,12 @@ func newConn(ctx context.Context, cfg Config, version string) (*conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	info, err := ParseInfo(cfg.Info)
-	if err != nil {
-		return nil, err
+	var info Info
+	if cfg.Carrier == nil {
+		var err error
+		if info, err = ParseInfo(cfg.Info); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -180,8 +188,12 @@ func (c *conn) Close() {
 // fill connects the function fields of the parts and puts the translation of
 // errors before each.
 func (c *conn) fill(parts ...part) error {
+	send := c.post
+	if c.cfg.Carrier != nil {
+		send = c.carry
+	}
 	for _, p := range parts {
-		closer, err := jsonrpc.NewCustomClient(namespace, []any{p.internal}, c.post, jsonrpc.WithErrors(errorTable()))
+		closer, err := jsonrpc.NewCustomClient(namespace, []any{p.internal}, send, jsonrpc.WithErrors(errorTable()))
 		if err != nil {
 			return fmt.Errorf("client of %s: %w", c.name, err)
 		}

@@ -280,6 +280,9 @@ func printHalf(w io.Writer, name string, p partReport) {
 	for _, peer := range slices.Concat([]api.PeerStatus{p.Status.Chain}, p.Status.Peers, p.Status.Callers) {
 		fmt.Fprintf(w, "         %s %s\n", peer.Name, peerWord(peer))
 	}
+	if p.Status.Link != nil {
+		fmt.Fprintf(w, "         %s\n", linkLine(*p.Status.Link))
+	}
 	for _, m := range p.Status.Messages {
 		fmt.Fprintf(w, "         message for %s waits (%s, nonce %d of %s): %s\n", m.Key, m.Cid, m.Nonce, m.From, m.Reason)
 	}

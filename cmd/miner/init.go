@@ -46,6 +46,8 @@ func initCommand() *cli.Command {
 				// Not the port of the private node, which may be on the same machine.
 				&cli.StringFlag{Name: listen.Name, Usage: listen.Usage, Value: "127.0.0.1:2346"},
 				advertise, jsonFlag,
+				&cli.BoolFlag{Name: flagPull, Usage: "pull mode: the private node opens the link to this one, which holds no token; give --actor"},
+				&cli.StringFlag{Name: "actor", Usage: "miner (f0...) that the markets node is for; with --pull, otherwise the sealing node tells"},
 			},
 			Action: initService,
 		}},
@@ -76,6 +78,7 @@ type made struct {
 	Miner string
 	Repo  string
 	Notes []string // what is still missing
+	Link  string   `json:",omitempty"` // MarketsApiInfo of the private node, in pull mode
 }
 
 // sayMade prints it, with how to go on.
@@ -84,6 +87,9 @@ func sayMade(c *cli.Context, what string, m made) error {
 		fmt.Fprintf(w, "%s %s is ready in %s; start it with `miner --%s %s run`\n", what, m.Miner, m.Repo, flagMinerRepo, m.Repo)
 		for _, note := range m.Notes {
 			fmt.Fprintf(w, "note: %s\n", note)
+		}
+		if m.Link != "" {
+			printLink(w, m.Link)
 		}
 	})
 }
@@ -140,6 +146,24 @@ func initMiner(c *cli.Context) error {
 	return sayMade(c, "miner", made{Miner: maddr.String(), Repo: dir, Notes: addressNotes(c.Context, cfg, false)})
 }
 
+// serviceConfig is the config of a new markets node, and the addresses that it is
+// found under.
+func serviceConfig(c *cli.Context, half half) (cfg config.Config, announce []string, err error) {
+	cfg = config.Default()
+	setListen(c, &cfg)
+	cfg.Subsystems = config.Subsystems{EnableMarkets: true, SealerApiInfo: half.sealer, SectorIndexApiInfo: half.index}
+	cfg.Link.Accept = half.pull
+	cfg.Libp2p.ListenAddresses = c.StringSlice("libp2p-listen")
+	announce = c.StringSlice("announce")
+	if len(announce) > 0 {
+		cfg.Libp2p.AnnounceAddresses = announce
+	} else {
+		announce = cfg.Libp2p.ListenAddresses
+	}
+	cfg.Dealmaking.RetrievalListenAddress = c.String("retrieval-listen")
+	return cfg, announce, cfg.Validate()
+}
+
 func initService(c *cli.Context) error {
 	if c.String("type") != "markets" {
 		return fmt.Errorf("--type %q: only markets can be a service of its own", c.String("type"))
@@ -151,28 +175,12 @@ func initService(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	sealer, index := c.String("api-sealer"), c.String("api-sector-index")
-	if sealer == "" {
-		sealer = os.Getenv("MINER_API_INFO")
+	half, err := otherHalf(c)
+	if err != nil {
+		return err
 	}
-	if sealer == "" {
-		return errors.New("no sealing node is named: give --api-sealer (`miner auth api-info --role markets-peer` on the private node prints it)")
-	}
-	if index == "" {
-		index = sealer
-	}
-	cfg := config.Default()
-	setListen(c, &cfg)
-	cfg.Subsystems = config.Subsystems{EnableMarkets: true, SealerApiInfo: sealer, SectorIndexApiInfo: index}
-	cfg.Libp2p.ListenAddresses = c.StringSlice("libp2p-listen")
-	announce := c.StringSlice("announce")
-	if len(announce) > 0 {
-		cfg.Libp2p.AnnounceAddresses = announce
-	} else {
-		announce = cfg.Libp2p.ListenAddresses
-	}
-	cfg.Dealmaking.RetrievalListenAddress = c.String("retrieval-listen")
-	if err := cfg.Validate(); err != nil {
+	cfg, announce, err := serviceConfig(c, half)
+	if err != nil {
 		return err
 	}
 	chain, err := dialChain(c.Context)
@@ -181,7 +189,7 @@ func initService(c *cli.Context) error {
 	}
 	defer chain.Close()
 	log := newLogger(os.Stderr, nil)
-	maddr, err := node.ServicePeers{Sealer: sealer, Index: index, Log: log}.Check(c.Context, chain)
+	maddr, err := half.meet(c.Context, chain, log)
 	if err != nil {
 		return err
 	}
@@ -197,5 +205,11 @@ func initService(c *cli.Context) error {
 	if err := in.Run(c.Context, chain); err != nil {
 		return err
 	}
-	return sayMade(c, "markets node of", made{Miner: maddr.String(), Repo: dir, Notes: addressNotes(c.Context, cfg, in.PublishPeerInfo)})
+	m := made{Miner: maddr.String(), Repo: dir, Notes: addressNotes(c.Context, cfg, in.PublishPeerInfo)}
+	if half.pull {
+		if m.Link, err = linkInfo(c.Context, dir, cfg.API); err != nil {
+			return err
+		}
+	}
+	return sayMade(c, "markets node of", m)
 }

@@ -70,6 +70,9 @@ func (p partReport) todo(name string) (out []string) {
 			add("let it reach the %s again: %s", peerName(i, peer), peer.LastError)
 		}
 	}
+	if l := p.Status.Link; l != nil && l.Opens && !l.Connected {
+		add("let it reach the markets node at %s again: %s", l.Peer, l.LastError)
+	}
 	for _, c := range p.Status.Callers {
 		if !c.Reachable {
 			add("the %s node is away since %s: start it", c.Name, c.Since.UTC().Format(time.RFC3339))
