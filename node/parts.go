@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"quarry/api"
-	"quarry/api/client"
+	"quarry/internal/apiinfo"
 	"quarry/internal/breaker"
 	"quarry/internal/holder"
 	"quarry/internal/lifecycle"
@@ -294,7 +294,7 @@ func (n *Node) remoteToken() string {
 	if n.set.SectorStorage {
 		return n.token
 	}
-	info, err := client.ParseInfo(n.set.SectorIndexInfo)
+	info, err := apiinfo.Load(n.set.SectorIndexInfo)
 	if err != nil { // refused before, when the peer was dialled
 		return ""
 	}
