@@ -1916,19 +1916,20 @@ func (s *DevnetServer) DevnetFund(ctx context.Context, to address.Address, amoun
 // CommonStruct is Common as function fields, filled by a client.
 type CommonStruct struct {
 	Internal struct {
-		Version           func(ctx context.Context) (VersionInfo, error)                `perm:"read"`
-		Session           func(ctx context.Context) (UUID, error)                       `perm:"read"`
-		RuntimeSubsystems func(ctx context.Context) ([]Subsystem, error)                `perm:"read"`
-		AuthVerify        func(ctx context.Context, token string) ([]Permission, error) `perm:"read"`
-		AuthNew           func(ctx context.Context, perms []Permission) ([]byte, error) `perm:"admin"`
-		AuthCreate        func(ctx context.Context, req TokenRequest) (string, error)   `perm:"admin"`
-		AuthList          func(ctx context.Context) ([]TokenInfo, error)                `perm:"admin"`
-		AuthRevoke        func(ctx context.Context, id string) error                    `perm:"admin"`
-		LogList           func(ctx context.Context) ([]string, error)                   `perm:"write"`
-		LogSetLevel       func(ctx context.Context, system string, level string) error  `perm:"write"`
-		Shutdown          func(ctx context.Context) error                               `perm:"admin"`
-		NodeStatus        func(ctx context.Context) (NodeStatus, error)                 `perm:"read"`
-		Handshake         func(ctx context.Context, me Introduction) (Handshake, error) `perm:"read"`
+		Version           func(ctx context.Context) (VersionInfo, error)                          `perm:"read"`
+		Session           func(ctx context.Context) (UUID, error)                                 `perm:"read"`
+		RuntimeSubsystems func(ctx context.Context) ([]Subsystem, error)                          `perm:"read"`
+		AuthVerify        func(ctx context.Context, token string) ([]Permission, error)           `perm:"read"`
+		AuthNew           func(ctx context.Context, perms []Permission) ([]byte, error)           `perm:"admin"`
+		AuthCreate        func(ctx context.Context, req TokenRequest) (string, error)             `perm:"admin"`
+		AuthList          func(ctx context.Context) ([]TokenInfo, error)                          `perm:"admin"`
+		AuthRevoke        func(ctx context.Context, id string) error                              `perm:"admin"`
+		AuthRotate        func(ctx context.Context, oldValidSeconds int64) (TokenRotation, error) `perm:"admin"`
+		LogList           func(ctx context.Context) ([]string, error)                             `perm:"write"`
+		LogSetLevel       func(ctx context.Context, system string, level string) error            `perm:"write"`
+		Shutdown          func(ctx context.Context) error                                         `perm:"admin"`
+		NodeStatus        func(ctx context.Context) (NodeStatus, error)                           `perm:"read"`
+		Handshake         func(ctx context.Context, me Introduction) (Handshake, error)           `perm:"read"`
 	}
 }
 
@@ -1996,6 +1997,14 @@ func (s *CommonStruct) AuthRevoke(ctx context.Context, id string) (err error) {
 		return notConnected("AuthRevoke")
 	}
 	return s.Internal.AuthRevoke(ctx, id)
+}
+
+// AuthRotate implements [Common].
+func (s *CommonStruct) AuthRotate(ctx context.Context, oldValidSeconds int64) (r TokenRotation, err error) {
+	if s.Internal.AuthRotate == nil {
+		return r, notConnected("AuthRotate")
+	}
+	return s.Internal.AuthRotate(ctx, oldValidSeconds)
 }
 
 // LogList implements [Common].
@@ -2136,6 +2145,18 @@ func (s *CommonServer) AuthRevoke(ctx context.Context, id string) (err error) {
 		return err
 	})
 	return err
+}
+
+// AuthRotate guards the method of [Common].
+func (s *CommonServer) AuthRotate(ctx context.Context, oldValidSeconds int64) (r TokenRotation, err error) {
+	err = s.Guard(ctx, Method{"AuthRotate", "admin"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.AuthRotate(ctx, oldValidSeconds)
+		return err
+	})
+	if err != nil {
+		r = *new(TokenRotation)
+	}
+	return r, err
 }
 
 // LogList guards the method of [Common].

@@ -18,8 +18,8 @@ import (
 var validTexts = map[string]string{
 	"API.ListenAddress":                 "127.0.0.1:7",
 	"API.RemoteListenAddress":           "example.net:7",
-	"Subsystems.SealerApiInfo":          "t:/ip4/127.0.0.1/tcp/7/http",
-	"Subsystems.SectorIndexApiInfo":     "t:/ip4/127.0.0.1/tcp/7/http",
+	"Subsystems.SealerApiInfo":          "t.o.k:/ip4/127.0.0.1/tcp/7/http",
+	"Subsystems.SectorIndexApiInfo":     "t.o.k:/ip4/127.0.0.1/tcp/7/http",
 	"Libp2p.ListenAddresses":            "/ip4/127.0.0.1/tcp/7",
 	"Libp2p.AnnounceAddresses":          "/ip4/127.0.0.1/tcp/7",
 	"Dealmaking.PieceCidBlocklist":      "baga6ea4seaqao7s73y24kcutaosvacpdjgfe5pw76ooefnyqw4ynr3d2y6x2mpq",
@@ -144,7 +144,7 @@ func TestRemoteURL(t *testing.T) {
 // What the file says reaches the settings, and what cannot work is refused
 // with the line or the key to change.
 func TestLoadSettings(t *testing.T) {
-	const peers = "SealerApiInfo = \"t:/ip4/127.0.0.1/tcp/7/http\"\nSectorIndexApiInfo = \"t:/ip4/127.0.0.1/tcp/7/http\"\n"
+	const peers = "SealerApiInfo = \"t.o.k:/ip4/127.0.0.1/tcp/7/http\"\nSectorIndexApiInfo = \"t.o.k:/ip4/127.0.0.1/tcp/7/http\"\n"
 	switches := func(mining, sealing, storage, markets string) string {
 		return "[Subsystems]\nEnableMining = " + mining + "\nEnableSealing = " + sealing +
 			"\nEnableSectorStorage = " + storage + "\nEnableMarkets = " + markets + "\n"
@@ -156,7 +156,7 @@ func TestLoadSettings(t *testing.T) {
 		"private":         {switches(on, on, on, off), ""},
 		"markets":         {switches(off, off, off, on) + peers, ""},
 		"no sealer":       {switches(off, off, off, on), "SealerApiInfo is empty"},
-		"no index":        {switches(off, off, off, on) + "SealerApiInfo = \"t:/ip4/127.0.0.1/tcp/7/http\"\n", "SectorIndexApiInfo is empty"},
+		"no index":        {switches(off, off, off, on) + "SealerApiInfo = \"t.o.k:/ip4/127.0.0.1/tcp/7/http\"\n", "SectorIndexApiInfo is empty"},
 		"nothing":         {switches(off, off, off, off), "nothing is enabled"},
 		"mining alone":    {switches(on, off, off, off) + peers, "EnableMining without EnableSealing"},
 		"without storage": {switches(on, on, off, off) + peers, "EnableMining without EnableSectorStorage"},

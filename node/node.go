@@ -169,6 +169,9 @@ func (n *Node) openRepo(context.Context) (err error) {
 		return err
 	}
 	n.onClose("repo", n.closeRepo)
+	for _, w := range n.repo.Warnings() {
+		n.log.Warn("the repo is not private", "what", w)
+	}
 	if n.maddr, err = MinerAddress(n.repo); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -68,15 +69,9 @@ func read(path string, limit int64, flags int) ([]byte, error) {
 	return b, nil
 }
 
-// CheckFile judges a file that holds a secret without reading it: *ErrExposed as
-// from ReadFile.
-func CheckFile(path string) error {
-	st, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	return judge(path, st, os.Geteuid())
-}
+// CheckFile judges a file that was found to hold a secret, of which st is the
+// state: *ErrExposed as from ReadFile.
+func CheckFile(path string, st fs.FileInfo) error { return judge(path, st, os.Geteuid()) }
 
 func judge(path string, st fs.FileInfo, euid int) error {
 	if mode := st.Mode().Perm(); mode&0o077 != 0 {
@@ -142,3 +137,11 @@ func quoted(path string) string {
 	}
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
+
+var (
+	token    = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}`)
+	userInfo = regexp.MustCompile(`://[^/\s:@"']+:[^/\s@"']+@`)
+)
+
+// In tells whether a text holds a token, or a URL with a password.
+func In(text []byte) bool { return token.Match(text) || userInfo.Match(text) }

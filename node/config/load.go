@@ -11,6 +11,9 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"quarry/internal/apiinfo"
+	"quarry/internal/secret"
 )
 
 // maxFile bounds a config file in bytes.
@@ -36,7 +39,46 @@ func Load(path string, env []string) (Config, error) {
 	if len(b) > maxFile {
 		return Config{}, fmt.Errorf("config %s is bigger than %d bytes", path, maxFile)
 	}
-	return parse(path, b, env)
+	c, err := decode(path, b)
+	if err != nil {
+		return Config{}, err
+	}
+	if err := private(f, c, b); err != nil {
+		return Config{}, fmt.Errorf("config: %w", err)
+	}
+	if err := applyEnv(&c, env); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// private refuses a file that anybody may change, and one with a token in it that
+// others may read: *secret.ErrExposed.
+func private(f *os.File, c Config, text []byte) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if st.Mode().Perm()&0o002 != 0 {
+		return &secret.ErrExposed{
+			Path:   f.Name(),
+			Reason: fmt.Sprintf("it has mode %04o, so everybody on this host decides what this process does", st.Mode().Perm()),
+			Mend:   "chmod o-w " + f.Name(),
+		}
+	}
+	if !secret.In(text) && !holdsToken(c.Subsystems.SealerApiInfo) && !holdsToken(c.Subsystems.SectorIndexApiInfo) {
+		return nil
+	}
+	return secret.CheckFile(f.Name(), st)
+}
+
+// holdsToken is true of what cannot be read, too.
+func holdsToken(info string) bool {
+	if info == "" || apiinfo.FromFile(info) {
+		return false
+	}
+	i, err := apiinfo.Parse(info)
+	return err != nil || !i.Token.Empty()
 }
 
 // ErrMissing says that a repo has no config.
@@ -61,14 +103,11 @@ func missing(path string) error {
 	return &ErrMissing{Path: path, Target: target}
 }
 
-func parse(path string, src []byte, env []string) (Config, error) {
+func decode(path string, src []byte) (Config, error) {
 	c := Default()
 	dec := toml.NewDecoder(bytes.NewReader(src)).DisallowUnknownFields()
 	if err := dec.Decode(&c); err != nil {
 		return Config{}, explain(path, err)
-	}
-	if err := applyEnv(&c, env); err != nil {
-		return Config{}, err
 	}
 	return c, nil
 }
