@@ -8,6 +8,7 @@ import (
 
 	"quarry/build"
 	"quarry/internal/interrupt"
+	"quarry/internal/printable"
 )
 
 func main() {
@@ -18,6 +19,8 @@ func app() *cli.App {
 	return &cli.App{
 		Name: "miner-devnet", Usage: "an embedded Filecoin full node for development", Version: build.UserVersion(),
 		HideHelpCommand: true,
+		Writer:          printable.NewWriter(os.Stdout),
+		ErrWriter:       printable.NewWriter(os.Stderr),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "repo", EnvVars: []string{"DEVNET_PATH"}, Value: "~/.miner-devnet", Usage: "repo directory"},
 		},

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"quarry/chain/fvm"
 	"quarry/chain/wallet"
 	"quarry/internal/paramcache"
+	"quarry/internal/printable"
 	"quarry/node/repo"
 	"quarry/node/serve"
 )
@@ -62,7 +64,7 @@ func runAction(c *cli.Context) error {
 	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
 		return fmt.Errorf("log level: %w", err)
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	log := slog.New(slog.NewTextHandler(printable.NewWriter(os.Stderr), &slog.HandlerOptions{Level: level}))
 	dir, err := repo.Expand(c.String("repo"))
 	if err != nil {
 		return err
@@ -116,13 +118,29 @@ func runNode(c *cli.Context, r *repo.Repo, log *slog.Logger) error {
 	if err := r.WriteAPI(s.Multiaddr()); err != nil {
 		return err
 	}
-	info, err := repo.APIInfo(r.Dir())
-	if err != nil {
+	if err := announce(c.App.Writer, os.Stdout, r.Dir()); err != nil {
 		return err
 	}
-	fmt.Println("FULLNODE_API_INFO=" + info)
 	log.Info("devnet runs; every proof is verified in full", "accepts", strings.Join(n.ProofKinds(), ", "), "network", n.Params().NetworkName, "epoch", n.Epoch(), "pace", c.Duration("pace"))
 	return runBoth(ctx, stop, n, s)
+}
+
+// announce prints the line that others find this node by. Where it goes into a file
+// or to the system's log, which keep it for others to read, it names the repo
+// instead of the token in it; every command of ours takes that too.
+func announce(w io.Writer, out *os.File, dir string) error {
+	st, err := out.Stat()
+	if err != nil {
+		return fmt.Errorf("standard output: %w", err)
+	}
+	info := "@" + dir
+	if !st.Mode().IsRegular() && st.Mode()&fs.ModeSocket == 0 {
+		if info, err = repo.APIInfo(dir); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintln(w, "FULLNODE_API_INFO="+info)
+	return err
 }
 
 func runBoth(ctx context.Context, stop func(), n *devnet.Node, s *serve.Server) error {

@@ -18,6 +18,7 @@ import (
 	"quarry/build"
 	"quarry/internal/holder"
 	"quarry/internal/paramcache"
+	"quarry/internal/printable"
 	"quarry/node/repo"
 	"quarry/node/serve"
 	"quarry/proofs/snark"
@@ -95,7 +96,7 @@ func newLog(c *cli.Context) (*slog.Logger, error) {
 	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
 		return nil, fmt.Errorf("--log-level: %w (want debug, info, warn or error)", err)
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), nil
+	return slog.New(slog.NewTextHandler(printable.NewWriter(os.Stderr), &slog.HandlerOptions{Level: level})), nil
 }
 
 func run(c *cli.Context) (err error) {

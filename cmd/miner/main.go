@@ -10,6 +10,7 @@ import (
 
 	"quarry/build"
 	"quarry/internal/interrupt"
+	"quarry/internal/printable"
 )
 
 func main() {
@@ -26,10 +27,11 @@ const (
 
 func newApp(out io.Writer) *cli.App {
 	return &cli.App{
-		Name:    "miner",
-		Usage:   "a Filecoin storage provider: mining, sealing, sector storage, markets",
-		Version: build.Version,
-		Writer:  out,
+		Name:      "miner",
+		Usage:     "a Filecoin storage provider: mining, sealing, sector storage, markets",
+		Version:   build.Version,
+		Writer:    printable.NewWriter(out), // strangers wrote parts of what is shown
+		ErrWriter: printable.NewWriter(os.Stderr),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: flagMinerRepo, EnvVars: []string{"MINER_PATH", "LOTUS_MINER_PATH"}, Value: "~/.miner", Usage: "repo of the miner process"},
 			&cli.StringFlag{Name: flagMarketsRepo, EnvVars: []string{"MARKETS_PATH", "LOTUS_MARKETS_PATH"}, Usage: "repo of the markets process, where it is another one"},
@@ -41,7 +43,7 @@ func newApp(out io.Writer) *cli.App {
 			dealsCommand(), configCommand(),
 		},
 		CommandNotFound: func(c *cli.Context, name string) {
-			fmt.Fprintf(os.Stderr, "error: no command %q; `miner help` lists them\n", name)
+			fmt.Fprintf(printable.NewWriter(os.Stderr), "error: no command %q; `miner help` lists them\n", name)
 			os.Exit(1)
 		},
 	}

@@ -3,6 +3,7 @@ package apiinfo
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -79,4 +80,34 @@ func reason(err error) string {
 		return p.Err.Error()
 	}
 	return "it is no path"
+}
+
+// Env is the API info in an environment variable, empty where it is not set. An
+// error names the variable.
+func Env(name string) (string, error) {
+	s := os.Getenv(name)
+	if s == "" {
+		return "", nil
+	}
+	if _, err := Load(s); err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	return s, nil
+}
+
+// Given is the API info in a flag, empty where it was not given. A token in a
+// command line is seen by everybody on the host, for as long as the process runs:
+// warn is told so, with what to do instead.
+func Given(warn io.Writer, flag, s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	info, err := Load(s)
+	if err != nil {
+		return "", fmt.Errorf("--%s: %w", flag, err)
+	}
+	if !FromFile(s) && !info.Token.Empty() {
+		fmt.Fprintf(warn, "warning: everybody on this host can see the token after --%s (ps does); write it to a file with mode 600 and give --%s @FILE\n", flag, flag)
+	}
+	return s, nil
 }
