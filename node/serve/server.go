@@ -14,6 +14,7 @@ import (
 	"quarry/api"
 	"quarry/internal/listen"
 	"quarry/internal/loglimit"
+	"quarry/internal/redact"
 
 	"github.com/filecoin-project/go-jsonrpc"
 	"github.com/multiformats/go-multiaddr"
@@ -175,7 +176,7 @@ func (s *Server) route(r Route, h http.Handler) {
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if s.deps.Ready != nil {
 		if err := s.deps.Ready(r.Context()); err != nil {
-			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+			http.Error(w, "not ready: "+redact.Text(err.Error()), http.StatusServiceUnavailable) // anybody may ask
 			return
 		}
 	}
