@@ -75,7 +75,8 @@ func ParseFileType(s string) (FileType, error) {
 // the two ways is set; the receiver checks size and commitment while reading.
 type DataRef struct {
 	// Storage and Path name a file under a storage path that both processes
-	// have attached (same sectorstore.json ID). Path is relative, slash form.
+	// have attached (same sectorstore.json ID). Path is relative, slash form, and
+	// begins with staging/: nothing else on a storage path is piece data.
 	StorageID StorageID `json:",omitempty"`
 	Path      string    `json:",omitempty"`
 	// URL serves the bytes with Range; Token goes into Authorization: Bearer.

@@ -21,6 +21,7 @@ import (
 	"quarry/node/repo"
 	"quarry/node/serve"
 	"quarry/proofs/snark"
+	"quarry/storage/access"
 	"quarry/storage/blobs"
 	"quarry/storage/fetch"
 	"quarry/storage/parents"
@@ -164,7 +165,7 @@ func (p *process) run(ctx context.Context, listen, url string) (err error) {
 	if err := waitMiner(ctx, p.miner, p.log); err != nil {
 		return err
 	}
-	srv, err := serve.New(serve.Config{Listen: listen}, serve.Deps{Verify: newVerifier(p.repo.Tokens(), p.miner).Verify, Log: p.log})
+	srv, err := serve.New(serve.Config{Listen: listen}, serve.Deps{Verify: p.repo.Tokens().Verify, Log: p.log})
 	if err != nil {
 		return err
 	}
@@ -194,8 +195,9 @@ func (p *process) run(ctx context.Context, listen, url string) (err error) {
 	self := &self{worker: w, local: local, stop: p.stop, tokens: p.repo.Tokens(), repo: p.repo.ID(), started: time.Now()}
 	srv.RegisterCommon(self)
 	srv.RegisterStorage(&ownStorage{self: self})
-	srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(local))
-	srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(local))
+	if err := p.serveFiles(srv, local); err != nil {
+		return err
+	}
 	if err := p.repo.WriteAPI(srv.Multiaddr()); err != nil {
 		return err
 	}
@@ -206,6 +208,19 @@ func (p *process) run(ctx context.Context, listen, url string) (err error) {
 	g.Go(func() error { return local.Run(ctx) })
 	g.Go(func() error { return w.Run(ctx) })
 	return g.Wait()
+}
+
+// serveFiles serves the sector files of this worker to bearers of the private node
+// that are good for one of them. No token of that node opens anything here.
+func (p *process) serveFiles(srv *serve.Server, local *paths.Local) error {
+	check, err := access.NewChecker(p.cfg.URL, access.NewRemoteKeys(p.miner))
+	if err != nil {
+		return fmt.Errorf("--url: %w", err)
+	}
+	opens := serve.Opens{Is: access.Is, Check: check.Check}
+	srv.HandleBearer("GET /remote/", api.PermAdmin, opens, fetch.Handler(local))
+	srv.HandleBearer("DELETE /remote/", api.PermAdmin, opens, fetch.RemoveHandler(local))
+	return nil
 }
 
 // worker makes the worker with what it computes with; the function returned
@@ -237,7 +252,6 @@ func (p *process) worker(ctx context.Context, local *paths.Local) (w *worker.Wor
 		Store:     p.repo.Datastore(repo.Worker),
 		Blobs:     own,
 		NodeBlobs: node,
-		Token:     p.miner.Info().Token.Reveal,
 		Snark:     snark.Prover{Keys: params},
 		Parents:   graphs,
 		Log:       p.log.With("part", "worker"),

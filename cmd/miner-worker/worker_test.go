@@ -22,6 +22,7 @@ import (
 	"quarry/node/serve"
 	"quarry/proofs/commp"
 	"quarry/storage"
+	"quarry/storage/access"
 	"quarry/storage/blobs"
 	"quarry/storage/fetch"
 	"quarry/storage/index"
@@ -80,7 +81,9 @@ func newPrivate(t *testing.T) *private {
 	srv, err := serve.New(serve.Config{Listen: "127.0.0.1:0"}, serve.Deps{Verify: r.Tokens().Verify})
 	require.NoError(t, err)
 	p.addr = srv.Addr()
-	idx := index.New(index.Config{})
+	signer := access.NewSigner(r.Tokens().FileKey)
+	idx, err := index.Open(t.Context(), index.Config{}, index.Deps{Signer: signer})
+	require.NoError(t, err)
 	p.local, err = paths.Open(paths.Config{URL: "http://" + p.addr + "/remote"}, paths.Deps{Index: idx})
 	require.NoError(t, err)
 	keep := filepath.Join(t.TempDir(), "keep")
@@ -90,14 +93,17 @@ func newPrivate(t *testing.T) *private {
 	require.NoError(t, err)
 	p.blobs = bulk
 	p.manager, err = storage.New(storage.Config{Tasks: sched.Config{ClaimWait: time.Second}}, storage.Deps{
-		Store: dssync.MutexWrap(datastore.NewMapDatastore()), Index: idx, Local: p.local, Blobs: bulk, Token: func() string { return p.token }})
+		Store: dssync.MutexWrap(datastore.NewMapDatastore()), Index: idx, Local: p.local, Blobs: bulk})
 	require.NoError(t, err)
 	srv.RegisterCommon(p)
 	srv.RegisterStorage(p.manager)
 	srv.Handle("GET "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
 	srv.Handle("PUT "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
-	srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(p.local))
-	srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(p.local))
+	check, err := access.NewChecker("http://"+p.addr+"/remote", signer)
+	require.NoError(t, err)
+	opens := serve.Opens{Is: access.Is, Check: check.Check}
+	srv.HandleBearer("GET /remote/", api.PermAdmin, opens, fetch.Handler(p.local))
+	srv.HandleBearer("DELETE /remote/", api.PermAdmin, opens, fetch.RemoveHandler(p.local))
 	background(t, srv.Run)
 	background(t, p.manager.Run)
 	return p

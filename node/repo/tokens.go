@@ -245,15 +245,13 @@ func (t *Tokens) Verify(_ context.Context, token string) ([]api.Permission, erro
 	case !rec.Expires.IsZero() && !time.Now().Before(rec.Expires):
 		return nil, fmt.Errorf("%w: expired", errToken)
 	}
-	return slices.Clone(rec.Allow), nil
+	return rights(rec), nil
 }
 
 // known drops words that mean nothing here. A plain admin token of Lotus lists
 // the four classic words; admin there includes what we split off.
 func known(allow []api.Permission) []api.Permission {
-	if slices.Contains(allow, api.PermAdmin) {
-		return slices.Clone(api.AllPermissions)
-	}
+	allow = api.Implied(allow)
 	out := []api.Permission{}
 	for _, p := range api.AllPermissions {
 		if slices.Contains(allow, p) {
