@@ -27,7 +27,7 @@ const (
 // AllPermissions lists every permission; an admin token carries them all.
 var AllPermissions = []Permission{
 	PermRead, PermWrite, PermSign, PermAdmin,
-	PermPeer, PermSealingPeer, PermStorageRead, PermWorker, PermTasks, PermProve,
+	PermSealingPeer, PermStorageRead, PermWorker, PermTasks, PermProve, PermPeer,
 }
 
 // RolePermissions is what a role's token carries, whenever it was made: a token of
@@ -38,7 +38,7 @@ func RolePermissions(r Role) ([]Permission, bool) {
 	case RoleMarketsPeer:
 		return []Permission{PermPeer, PermSealingPeer, PermStorageRead}, true
 	case RoleWorker:
-		return []Permission{PermRead, PermPeer, PermStorageRead, PermWorker}, true
+		return []Permission{PermRead, PermStorageRead, PermWorker}, true
 	}
 	return nil, false
 }
@@ -48,11 +48,11 @@ func RolePermissions(r Role) ([]Permission, bool) {
 func ClassicPermissions(p Permission) []Permission {
 	switch p {
 	case PermRead:
-		return []Permission{PermRead, PermPeer}
+		return []Permission{PermRead}
 	case PermWrite:
-		return []Permission{PermRead, PermPeer, PermWrite}
+		return []Permission{PermRead, PermWrite}
 	case PermSign:
-		return []Permission{PermRead, PermPeer, PermWrite, PermSign}
+		return []Permission{PermRead, PermWrite, PermSign}
 	case PermAdmin:
 		return append([]Permission(nil), AllPermissions...)
 	}

@@ -251,7 +251,9 @@ func (t *Tokens) Verify(_ context.Context, token string) ([]api.Permission, erro
 // known drops words that mean nothing here. A plain admin token of Lotus lists
 // the four classic words; admin there includes what we split off.
 func known(allow []api.Permission) []api.Permission {
-	allow = api.Implied(allow)
+	if slices.Contains(allow, api.PermAdmin) {
+		return slices.Clone(api.AllPermissions)
+	}
 	out := []api.Permission{}
 	for _, p := range api.AllPermissions {
 		if slices.Contains(allow, p) {
