@@ -268,7 +268,7 @@ func (n *Node) withSealing(ctx context.Context) error {
 	}
 	now := newLate[api.Sealing]("sealing")
 	n.sealing = &api.SealingLate{Get: now.get}
-	n.srv.RegisterSealing(n.sealing)
+	n.srv.RegisterSealing(servedSealing{n.sealing})
 	return n.group.Keep(ctx, lifecycle.Keep{Name: "sealing", Run: func(ctx context.Context, up func()) error {
 		s, err := sealing.New(cfg, deps)
 		if err != nil {

@@ -77,11 +77,9 @@ func (p *puller) openURL(ctx context.Context, ref api.DataRef, host string) (io.
 	return &remote{s, host}, nil
 }
 
-// sharedDir is where piece data lies on a storage path that two processes share.
-// Nothing else of the path can be named: the file is sealed, and whoever names it
-// reads it back out of the sector.
-const sharedDir = "staging"
-
+// openShared opens a file of a storage path that two processes share. Nothing of the
+// path outside of api.SharedDir can be named: the file is sealed, and whoever named
+// it reads it back out of the sector.
 func (p *puller) openShared(ref api.DataRef) (io.ReadCloser, error) {
 	dir, ok := p.local.Dir(ref.StorageID)
 	if !ok {
@@ -90,13 +88,13 @@ func (p *puller) openShared(ref api.DataRef) (io.ReadCloser, error) {
 	if !filepath.IsLocal(filepath.FromSlash(ref.Path)) || path.Clean(ref.Path) != ref.Path {
 		return nil, &api.ErrInvalid{What: "piece data " + ref.Path, Reason: "the path does not stay inside the storage path"}
 	}
-	within, ok := strings.CutPrefix(ref.Path, sharedDir+"/")
+	within, ok := strings.CutPrefix(ref.Path, api.SharedDir+"/")
 	if !ok {
-		return nil, &api.ErrInvalid{What: "piece data " + ref.Path, Reason: "it does not lie in the directory " + sharedDir + " of the storage path", Hint: "put it there"}
+		return nil, &api.ErrInvalid{What: "piece data " + ref.Path, Reason: "it does not lie in the directory " + api.SharedDir + " of the storage path", Hint: "put it there"}
 	}
-	root, err := os.OpenRoot(filepath.Join(dir, sharedDir)) // symbolic links must not lead out either
+	root, err := os.OpenRoot(filepath.Join(dir, api.SharedDir)) // symbolic links must not lead out either
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &api.ErrNotFound{What: "directory " + sharedDir + " of storage path " + string(ref.StorageID)}
+		return nil, &api.ErrNotFound{What: "directory " + api.SharedDir + " of storage path " + string(ref.StorageID)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open storage path: %w", ofDisk(err))
