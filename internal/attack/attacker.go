@@ -51,16 +51,21 @@ type try struct {
 
 // newAttack reads the markets node's repo, as its owner can.
 func newAttack(t target) (*attack, error) {
-	a := &attack{target: t, http: &http.Client{
-		Timeout:       time.Minute,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	a := &attack{target: t, http: newClient()}
 	if err := a.plunder(); err != nil {
 		return nil, err
 	}
 	var err error
 	a.trap, err = newTrap()
 	return a, err
+}
+
+// newClient makes a client that goes where it is told and no further.
+func newClient() *http.Client {
+	return &http.Client{
+		Timeout:       time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 func (a *attack) close() {
