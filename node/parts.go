@@ -100,12 +100,7 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 	}
 	remote := n.base + "/remote"
 	signer := access.NewSigner(n.repo.Tokens().FileKey)
-	idx, err := index.Open(ctx, index.Config{}, index.Deps{
-		Store:  namespace.Wrap(n.repo.Datastore(repo.Node), datastore.NewKey("urls")),
-		Valid:  n.repo.Tokens().Valid,
-		Signer: signer,
-		Log:    n.log.With("part", "index"),
-	})
+	idx, err := n.openIndex(ctx, signer)
 	if err != nil {
 		return err
 	}
@@ -139,6 +134,16 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 		return err
 	}
 	return n.withWorker(ctx, remote, bulk)
+}
+
+// openIndex makes the index, which knows no path yet, but whose URLs are.
+func (n *Node) openIndex(ctx context.Context, signer *access.Signer) (*index.Index, error) {
+	return index.Open(ctx, index.Config{}, index.Deps{
+		Store:  namespace.Wrap(n.repo.Datastore(repo.Node), datastore.NewKey("urls")),
+		Valid:  n.repo.Tokens().Valid,
+		Signer: signer,
+		Log:    n.log.With("part", "index"),
+	})
 }
 
 // serveFiles serves the sector files of this process to bearers that are good for

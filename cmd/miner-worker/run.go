@@ -174,18 +174,9 @@ func (p *process) run(ctx context.Context, listen, url string) (err error) {
 			err = errors.Join(err, srv.Close())
 		}
 	}()
-	if url == "" {
-		if url, err = ownURL(ctx, srv.Addr(), p.miner.Info().Base()); err != nil {
-			return err
-		}
-	}
-	p.cfg.URL = strings.TrimRight(url, "/") + "/remote"
-	local, err := paths.Open(paths.Config{File: p.repo.Path(repo.FileStorage), URL: p.cfg.URL}, paths.Deps{Index: p.miner, Log: p.log.With("part", "paths")})
+	local, err := p.openPaths(ctx, srv.Addr(), url)
 	if err != nil {
 		return err
-	}
-	if len(local.Paths()) == 0 {
-		p.log.Warn("this worker has no storage path and gets no tasks; add one with: miner-worker storage attach --init --seal DIRECTORY")
 	}
 	w, closeParts, err := p.worker(ctx, local)
 	if err != nil {
@@ -208,6 +199,23 @@ func (p *process) run(ctx context.Context, listen, url string) (err error) {
 	g.Go(func() error { return local.Run(ctx) })
 	g.Go(func() error { return w.Run(ctx) })
 	return g.Wait()
+}
+
+// openPaths finds out the URL of this worker and opens its storage paths.
+func (p *process) openPaths(ctx context.Context, bound, url string) (*paths.Local, error) {
+	if url == "" {
+		var err error
+		if url, err = ownURL(ctx, bound, p.miner.Info().Base()); err != nil {
+			return nil, err
+		}
+	}
+	p.cfg.URL = strings.TrimRight(url, "/") + "/remote"
+	cfg := paths.Config{File: p.repo.Path(repo.FileStorage), URL: p.cfg.URL}
+	local, err := paths.Open(cfg, paths.Deps{Index: p.miner, Log: p.log.With("part", "paths")})
+	if err == nil && len(local.Paths()) == 0 {
+		p.log.Warn("this worker has no storage path and gets no tasks; add one with: miner-worker storage attach --init --seal DIRECTORY")
+	}
+	return local, err
 }
 
 // serveFiles serves the sector files of this worker to bearers of the private node

@@ -208,10 +208,7 @@ func (p *private) keepsItsFiles(t *testing.T, sector abi.SectorID) {
 		require.NoError(t, err)
 		return b.Token
 	}
-	for _, c := range []struct {
-		what, method, url, token string
-		want                     int
-	}{
+	p.asked(t, []opening{
 		{"no token", http.MethodGet, sealed, "", 401},
 		{"an admin of the node", http.MethodGet, sealed, admin, 401},
 		{"a worker's token", http.MethodGet, sealed, p.newToken(t, api.RoleWorker), 401},
@@ -223,12 +220,23 @@ func (p *private) keepsItsFiles(t *testing.T, sector abi.SectorID) {
 		{"the API with a bearer", http.MethodPost, base + "/rpc/v1", bearer(sealed, false), 401},
 		{"the API of the node with a bearer", http.MethodPost, "http://" + p.addr + "/rpc/v1", bearer(sealed, false), 401},
 		{"blobs with a bearer", http.MethodGet, "http://" + p.addr + blobs.Route + "x", bearer(sealed, false), 401},
-		{"this file at another process", http.MethodGet, "http://" + p.addr + "/remote/sealed/" + api.SectorName(sector), bearer(sealed, false), 401},
+		{"this file at another process", http.MethodGet, "http://" + p.addr + strings.TrimPrefix(sealed, base), bearer(sealed, false), 401},
 		{"the state of a path", http.MethodGet, base + "/remote/stat/keep", bearer(sealed, false), 401},
 		{"the file", http.MethodGet, sealed, bearer(sealed, false), 200},
 		{"the length of the file", http.MethodHead, sealed, bearer(sealed, false), 200},
 		{"a file of the cache", http.MethodGet, cache + "/file/p_aux", bearer(cache, false), 200},
-	} {
+	})
+}
+
+// opening is a request with what it is to be answered.
+type opening struct {
+	what, method, url, token string
+	want                     int
+}
+
+func (p *private) asked(t *testing.T, list []opening) {
+	t.Helper()
+	for _, c := range list {
 		req, err := http.NewRequestWithContext(t.Context(), c.method, c.url, nil)
 		require.NoError(t, err)
 		if c.token != "" {

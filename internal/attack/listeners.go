@@ -30,12 +30,7 @@ func (a *attack) listeners(sockets int) (out []try) {
 		"that do not read the answer":     head + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(question), question),
 	} {
 		out = append(out, try{fmt.Sprintf("%d connections %s", sockets, name), func(ctx context.Context) error {
-			open := flood(host, sockets, first)
-			defer func() {
-				for _, c := range open {
-					_ = c.Close() // they were never good for anything
-				}
-			}()
+			defer flood(host, sockets, first)()
 			return a.honest(ctx)
 		}})
 	}
@@ -43,7 +38,8 @@ func (a *attack) listeners(sockets int) (out []try) {
 		"a header of a mebibyte": "GET /health/livez HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("a", 1<<20) + "\r\n\r\n",
 		"a body of 64 MiB":       head + "Content-Length: 67108864\r\n\r\n" + strings.Repeat(" ", 11<<20),
 		"two lengths":            head + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
-		"a length and chunks":    head + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /remote/ HTTP/1.1\r\nHost: x\r\n\r\n",
+		"a length and chunks": head + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n" +
+			"0\r\n\r\nGET /remote/ HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
 		out = append(out, try{"request with " + name, func(ctx context.Context) error {
 			return errors.Join(rejected(host, request), a.honest(ctx))
@@ -52,8 +48,9 @@ func (a *attack) listeners(sockets int) (out []try) {
 	return out
 }
 
-// flood opens connections that say the same.
-func flood(host string, n int, first string) (open []net.Conn) {
+// flood opens connections that say the same; the function returned closes them.
+func flood(host string, n int, first string) (end func()) {
+	var open []net.Conn
 	for range n {
 		c, err := net.DialTimeout("tcp", host, 5*time.Second)
 		if err != nil {
@@ -64,7 +61,11 @@ func flood(host string, n int, first string) (open []net.Conn) {
 			continue
 		}
 	}
-	return open
+	return func() {
+		for _, c := range open {
+			_ = c.Close() // they were never good for anything
+		}
+	}
 }
 
 // honest requires that the operator is answered in time.

@@ -14,8 +14,9 @@ import (
 func (a *attack) routes() (out []try) {
 	name := api.SectorName(a.Sector)
 	list := []string{
-		"/remote/stat/" + string(a.WorkerPath), "/remote/unsealed/" + name + "/allocated/0/128", "/remote/cache/" + name + "/file/p_aux",
-		"/remote/unsealed/" + name + "/../../sealed/" + name, "/remote/unsealed/" + name + "/%2e%2e/%2e%2e/sealed/" + name, "/remote/", "/remote//sealed/" + name,
+		"/remote/stat/" + string(a.WorkerPath), "/remote/unsealed/" + name + "/allocated/0/128",
+		"/remote/cache/" + name + "/file/p_aux", "/remote/", "/remote//sealed/" + name,
+		"/remote/unsealed/" + name + "/../../sealed/" + name, "/remote/unsealed/" + name + "/%2e%2e/%2e%2e/sealed/" + name,
 		"/blobs/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku", "/staged/00000000-0000-4000-8000-000000000000",
 	}
 	for _, k := range api.AllFileTypes {
@@ -29,15 +30,11 @@ func (a *attack) routes() (out []try) {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodOptions} {
 			for _, path := range list {
 				out = append(out, try{fmt.Sprintf("%s %s of the %s", method, path, who), func(ctx context.Context) error {
-					var errs []error
-					for _, token := range append([]string{""}, a.loot...) {
-						errs = append(errs, a.nothing(ctx, method, base+path, token), a.nothing(ctx, method, base+path+"?token="+token, ""))
-					}
-					return errors.Join(errs...)
+					return a.withLoot(ctx, method, base+path)
 				}})
 			}
 		}
-		for _, path := range []string{"/", "/debug/pprof/", "/debug/vars", "/debug/metrics", "/metrics", "/api", "/token", "/config", "/ipfs/x", "/piece/x"} {
+		for _, path := range pages {
 			out = append(out, try{fmt.Sprintf("page %s of the %s", path, who), func(ctx context.Context) error {
 				return a.nothing(ctx, http.MethodGet, base+path, a.token)
 			}})
@@ -45,6 +42,18 @@ func (a *attack) routes() (out []try) {
 	}
 	return out
 }
+
+// withLoot makes a request with each token there is, in the header and in the query.
+func (a *attack) withLoot(ctx context.Context, method, url string) error {
+	var errs []error
+	for _, token := range append([]string{""}, a.loot...) {
+		errs = append(errs, a.nothing(ctx, method, url, token), a.nothing(ctx, method, url+"?token="+token, ""))
+	}
+	return errors.Join(errs...)
+}
+
+// pages are places where servers of other makers tell something.
+var pages = []string{"/", "/debug/pprof/", "/debug/vars", "/debug/metrics", "/metrics", "/api", "/token", "/config", "/ipfs/x", "/piece/x"}
 
 // nothing requires that a request gets no content.
 func (a *attack) nothing(ctx context.Context, method, url, token string) error {

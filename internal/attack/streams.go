@@ -29,11 +29,14 @@ const (
 // and requires that an honest client gets an offer meanwhile.
 func streams(chain *client.ChainAPI, miner address.Address) []try {
 	var out []try
-	for name, first := range map[string][]byte{"nothing": nil, "one byte": {0x58}, "an endless message": {0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}} {
+	for name, first := range map[string][]byte{
+		"nothing":            nil,
+		"one byte":           {0x58},
+		"an endless message": {0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+	} {
 		for _, speaks := range []string{wire.ProtocolAsk, wire.ProtocolDeal121, wire.ProtocolStatus} {
-			out = append(out, try{fmt.Sprintf("%d peers with %d streams %s each, saying %s", floodPeers, floodStreams, speaks, name), func(ctx context.Context) error {
-				return offerDuring(ctx, chain, miner, speaks, first)
-			}})
+			what := fmt.Sprintf("%d peers with %d streams %s each, saying %s", floodPeers, floodStreams, speaks, name)
+			out = append(out, try{what, func(ctx context.Context) error { return offerDuring(ctx, chain, miner, speaks, first) }})
 		}
 	}
 	return out
@@ -53,17 +56,8 @@ func offerDuring(ctx context.Context, chain *client.ChainAPI, miner address.Addr
 		}
 		hosts = append(hosts, h)
 		bad := dealmaker.Client{Chain: chain, Host: h}
-		p, err := bad.Provider(ctx, miner)
-		if err != nil {
-			continue // it gets no connection
-		}
-		for range floodStreams {
-			short, cancel := context.WithTimeout(ctx, 2*time.Second)
-			err := dribble(short, h, p.Peer.ID, speaks, first)
-			cancel()
-			if err != nil {
-				break // it gets no more
-			}
+		if p, err := bad.Provider(ctx, miner); err == nil { // else it gets no connection
+			crowd(ctx, h, p.Peer.ID, speaks, first)
 		}
 	}
 	h, err := newHost()
@@ -92,6 +86,18 @@ func newHost() (host.Host, error) {
 		return nil, err
 	}
 	return mnet.NewHost(mnet.Config{Key: key})
+}
+
+// crowd opens as many streams as it gets.
+func crowd(ctx context.Context, h host.Host, to peer.ID, speaks string, first []byte) {
+	for range floodStreams {
+		short, cancel := context.WithTimeout(ctx, 2*time.Second)
+		err := dribble(short, h, to, speaks, first)
+		cancel()
+		if err != nil {
+			return
+		}
+	}
 }
 
 // dribble opens a stream, says little and leaves it open.

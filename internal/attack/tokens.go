@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
+
+	"quarry/api"
 )
 
 // hmacToken is a token signed with a secret of our own.
@@ -57,7 +60,42 @@ func (a *attack) tokens() (out []try) {
 			}})
 		}
 	}
-	return out
+	return append(out, a.ended()...)
+}
+
+// ended tries tokens that once were worth everything: the judge makes them.
+func (a *attack) ended() []try {
+	return []try{
+		{"token: an admin's, revoked", func(ctx context.Context) error {
+			token, err := a.Judge.AuthCreate(ctx, api.TokenRequest{Name: "to be revoked", Perm: api.PermAdmin})
+			if err != nil {
+				return err
+			}
+			list, err := a.Judge.AuthList(ctx)
+			if err != nil {
+				return err
+			}
+			for _, t := range list {
+				if t.Name == "to be revoked" {
+					err = errors.Join(err, a.Judge.AuthRevoke(ctx, t.ID))
+				}
+			}
+			return errors.Join(err, a.closedToAll(ctx, token))
+		}},
+		{"token: an admin's, expired", func(ctx context.Context) error {
+			end := time.Now().Add(time.Second).Truncate(time.Second).Add(time.Second)
+			token, err := a.Judge.AuthCreate(ctx, api.TokenRequest{Name: "to expire", Perm: api.PermAdmin, Expires: end})
+			if err != nil {
+				return err
+			}
+			select {
+			case <-time.After(time.Until(end)):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			return a.closedToAll(ctx, token)
+		}},
+	}
 }
 
 // closedToAll requires that a token opens nothing at all.

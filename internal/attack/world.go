@@ -114,6 +114,7 @@ const provingPeriod = 2880
 // works requires that the file comes back and that a further window PoSt is
 // accepted, without a fault.
 func (w *world) works(ctx context.Context) error {
+	_ = os.Remove(w.deal.Retrieved) // of an earlier time; a client overwrites nothing
 	if err := w.Retrieve(ctx, w.deal); err != nil {
 		return err
 	}

@@ -43,7 +43,8 @@ type kept struct {
 func newPurse(from Bearers) *purse { return &purse{from: from, kept: map[api.FileUse]*kept{}} }
 
 // fileURL takes the address of a file, or of a part of it, apart.
-var fileURL = regexp.MustCompile(`^(.*/(?:unsealed|sealed|cache|update|update-cache)/s-[tf]0[0-9]+-[0-9]+)(?:/(?:file|allocated)/[^?]*)?(?:\?.*)?$`)
+var fileURL = regexp.MustCompile(`^(.*/(?:unsealed|sealed|cache|update|update-cache)/s-[tf]0[0-9]+-[0-9]+)` +
+	`(?:/(?:file|allocated)/[^?]*)?(?:\?.*)?$`)
 
 func useOf(method, addr string) api.FileUse {
 	if m := fileURL.FindStringSubmatch(addr); m != nil {

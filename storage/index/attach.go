@@ -36,12 +36,23 @@ func (x *Index) StorageAttach(ctx context.Context, p api.PathMeta, base string, 
 			Hint:   "attach the path without a URL; its files are served by the process whose token has role " + string(api.RoleWorker),
 		}
 	case !who.serves && x.shares(who.id, p.ID) >= maxShared:
-		return &api.ErrInvalid{What: "storage path " + string(p.ID), Reason: fmt.Sprintf("this token has attached %d paths already", maxShared), Hint: "detach some"}
+		return &api.ErrInvalid{
+			What:   "storage path " + string(p.ID),
+			Reason: fmt.Sprintf("this token has attached %d paths already", maxShared),
+			Hint:   "detach some",
+		}
 	case base != "":
 		if err := x.own(ctx, who, base); err != nil {
 			return err
 		}
 	}
+	x.keep(who, p, base, stat)
+	x.signal()
+	return nil
+}
+
+// keep notes that a process has a path. The caller holds mu.
+func (x *Index) keep(who caller, p api.PathMeta, base string, stat api.FsStat) {
 	e := x.paths[p.ID]
 	if e == nil {
 		e = &entry{keepers: map[string]*keeper{}}
@@ -60,8 +71,6 @@ func (x *Index) StorageAttach(ctx context.Context, p api.PathMeta, base string, 
 	if base != "" {
 		e.keepers[base].owner = x.owners[base]
 	}
-	x.signal()
-	return nil
 }
 
 // shares counts the paths other than id that a token has attached.

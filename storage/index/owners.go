@@ -105,7 +105,11 @@ func (x *Index) roomFor(ctx context.Context, who caller) error {
 		}
 	}
 	if len(x.owners) == before {
-		return &api.ErrInvalid{What: "another URL", Reason: fmt.Sprintf("this token serves paths under %d URLs already", maxURLs), Hint: "detach some"}
+		return &api.ErrInvalid{
+			What:   "another URL",
+			Reason: fmt.Sprintf("this token serves paths under %d URLs already", maxURLs),
+			Hint:   "detach some",
+		}
 	}
 	return nil
 }

@@ -28,7 +28,8 @@ func single(t api.FileType) error {
 // declarable refuses lists that are too long, and files of no single kind.
 func declarable(files []api.SectorFile) error {
 	if len(files) > api.MaxDeclare {
-		return &api.ErrInvalid{What: "declaration of sector files", Reason: fmt.Sprintf("%d at once are more than %d", len(files), api.MaxDeclare)}
+		reason := fmt.Sprintf("%d at once are more than %d", len(files), api.MaxDeclare)
+		return &api.ErrInvalid{What: "declaration of sector files", Reason: reason}
 	}
 	for _, f := range files {
 		if err := single(f.Type); err != nil {

@@ -90,7 +90,11 @@ func (p *puller) openShared(ref api.DataRef) (io.ReadCloser, error) {
 	}
 	within, ok := strings.CutPrefix(ref.Path, api.SharedDir+"/")
 	if !ok {
-		return nil, &api.ErrInvalid{What: "piece data " + ref.Path, Reason: "it does not lie in the directory " + api.SharedDir + " of the storage path", Hint: "put it there"}
+		return nil, &api.ErrInvalid{
+			What:   "piece data " + ref.Path,
+			Reason: "it does not lie in the directory " + api.SharedDir + " of the storage path",
+			Hint:   "put it there",
+		}
 	}
 	root, err := os.OpenRoot(filepath.Join(dir, api.SharedDir)) // symbolic links must not lead out either
 	if errors.Is(err, fs.ErrNotExist) {
