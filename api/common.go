@@ -70,8 +70,8 @@ type TokenRotation struct {
 
 // Common is served by every miner process and worker.
 type Common interface {
-	Version(ctx context.Context) (VersionInfo, error)                   //perm:read
-	Session(ctx context.Context) (UUID, error)                          //perm:read
+	Version(ctx context.Context) (VersionInfo, error)                   //perm:peer
+	Session(ctx context.Context) (UUID, error)                          //perm:peer
 	RuntimeSubsystems(ctx context.Context) ([]Subsystem, error)         //perm:read
 	AuthVerify(ctx context.Context, token string) ([]Permission, error) //perm:read
 	AuthNew(ctx context.Context, perms []Permission) ([]byte, error)    //perm:admin
@@ -85,7 +85,7 @@ type Common interface {
 	LogSetLevel(ctx context.Context, system, level string) error                  //perm:write
 	Shutdown(ctx context.Context) error                                           //perm:admin
 	NodeStatus(ctx context.Context) (NodeStatus, error)                           //perm:read
-	Handshake(ctx context.Context, me Introduction) (Handshake, error)            //perm:read
+	Handshake(ctx context.Context, me Introduction) (Handshake, error)            //perm:peer
 }
 
 // NodeStatus is the operator's first look at a process.

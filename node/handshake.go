@@ -61,7 +61,7 @@ func (want peerNeeds) compare(got api.Handshake) (warning string, err error) {
 	}
 	var lacks []string
 	for _, p := range want.perms {
-		if !slices.Contains(got.Allow, p) {
+		if !slices.Contains(api.Implied(got.Allow), p) {
 			lacks = append(lacks, string(p))
 		}
 	}

@@ -70,7 +70,7 @@ func (n *Node) runMarkets(ctx context.Context, out senders, now *late[*liveMarke
 		return err
 	}
 	defer func() { _ = h.Close() }() // the connections of strangers
-	reader := fetch.NewReader(fetch.ReaderConfig{Token: n.remoteToken, Holder: "markets"},
+	reader := fetch.NewReader(fetch.ReaderConfig{Holder: "markets"},
 		fetch.ReaderDeps{Local: n.local, Index: n.storage, Log: n.log.With("part", "reader")})
 	defer reader.Close()
 	cfg := n.set.MarketsOpts

@@ -39,7 +39,6 @@ type Node struct {
 	group  *lifecycle.Group
 	srv    *serve.Server
 	base   string // URL of the API as others reach it
-	token  string // role worker: shown to processes that serve sector files
 
 	maddr    address.Address
 	mid      abi.ActorID
@@ -231,7 +230,7 @@ func (n *Node) absent() map[api.Subsystem]string {
 }
 
 func (n *Node) bind(ctx context.Context) (err error) {
-	if n.token, err = dataToken(ctx, n.repo); err != nil {
+	if err := retireDataToken(ctx, n.repo); err != nil {
 		return err
 	}
 	cfg := serve.Config{

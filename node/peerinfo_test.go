@@ -34,7 +34,4 @@ func TestPeersInTheConfig(t *testing.T) {
 			t.Errorf("%q: %q, %v", in, got, err)
 		}
 	}
-	if got := newNode(Settings{SectorIndexInfo: "@" + file}).remoteToken(); got != "a.b.c" {
-		t.Errorf("%q", got)
-	}
 }

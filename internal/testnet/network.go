@@ -62,6 +62,8 @@ type Network struct {
 
 	ports ports
 	links map[string]*slowlink.Link // by the two ends, "worker->miner"
+
+	workers map[string]string // API infos of workers, by their repos
 }
 
 // ports of the processes, all on the loopback address.
@@ -84,7 +86,7 @@ func New(cfg Config) (*Network, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("empty %s: %w", dir, err)
 	}
-	n := &Network{cfg: cfg, dir: dir, logs: filepath.Join(dir, "logs"), links: map[string]*slowlink.Link{}}
+	n := &Network{cfg: cfg, dir: dir, logs: filepath.Join(dir, "logs"), links: map[string]*slowlink.Link{}, workers: map[string]string{}}
 	if err := os.MkdirAll(n.logs, 0o700); err != nil { // tokens and keys lie below
 		return nil, err
 	}

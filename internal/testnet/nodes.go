@@ -238,9 +238,13 @@ func (n *Network) AttachPath(ctx context.Context, dir string, use Use, weight in
 
 // RunWorker starts a worker of a repo under a name and waits for nothing.
 func (n *Network) RunWorker(ctx context.Context, name, repo string) (*Proc, error) {
-	info, err := n.TokenFor(ctx, api.RoleWorker, "worker")
-	if err != nil {
-		return nil, err
+	info, ok := n.workers[repo] // its URL belongs to its token
+	if !ok {
+		var err error
+		if info, err = n.TokenFor(ctx, api.RoleWorker, "worker"); err != nil {
+			return nil, err
+		}
+		n.workers[repo] = info
 	}
 	listen := 0 // any port, for all workers but the first
 	args := []string{"--worker-repo", n.Repo(repo), "run", "--name", name}

@@ -272,7 +272,7 @@ func (t *Tokens) Verify(_ context.Context, token string) ([]api.Permission, erro
 		return nil, fmt.Errorf("%w: expired", errToken)
 	}
 	t.use(c.ID)
-	return slices.Clone(rec.Allow), nil
+	return rights(rec.TokenInfo), nil
 }
 
 // Lasts tells whether a token is valid and will not end because the secret that

@@ -31,16 +31,16 @@ func (s *Server) guard(ctx context.Context, m api.Method, call func(context.Cont
 }
 
 func (s *Server) allowed(ctx context.Context, m api.Method) error {
-	c, _ := ctx.Value(callerKey{}).(caller)
+	perms := Permissions(ctx)
 	// A websocket lives long: a token revoked meanwhile must stop working.
-	if c.token != "" && jsonrpc.GetConnectionType(ctx) == jsonrpc.ConnectionTypeWS {
-		perms, err := s.deps.Verify(ctx, c.token)
+	if token, _ := ctx.Value(tokenKey{}).(string); token != "" && jsonrpc.GetConnectionType(ctx) == jsonrpc.ConnectionTypeWS {
+		now, err := s.deps.Verify(ctx, token)
 		if err != nil {
 			return &api.ErrPermission{Method: m.Name, Need: m.Perm}
 		}
-		c.perms = whole(perms)
+		perms = api.Implied(now)
 	}
-	if !slices.Contains(c.perms, m.Perm) {
+	if !slices.Contains(perms, m.Perm) {
 		return &api.ErrPermission{Method: m.Name, Need: m.Perm}
 	}
 	return nil

@@ -78,6 +78,7 @@ type Route struct {
 	Pattern string
 	Perm    api.Permission // empty for /rpc, where each method has its own
 	Public  bool
+	Bearer  bool // also to bearers that are good for one thing
 }
 
 // New binds the listener, so that Addr is known before anything is served.
@@ -154,6 +155,18 @@ func (s *Server) Handle(pattern string, perm api.Permission, h http.Handler) {
 	s.route(Route{Pattern: pattern, Perm: perm}, needPerm(perm, h))
 }
 
+// Opens tells bearers that open one thing from tokens of the API, and checks them.
+type Opens struct {
+	Is    func(token string) bool
+	Check func(r *http.Request, token string) error // temporary errors of api: it cannot be told now
+}
+
+// HandleBearer serves pattern to who shows a bearer that opens what is asked for,
+// and to tokens of the API with perm.
+func (s *Server) HandleBearer(pattern string, perm api.Permission, o Opens, h http.Handler) {
+	s.route(Route{Pattern: pattern, Perm: perm, Bearer: true}, s.bearer(o, h, s.authenticate(needPerm(perm, h))))
+}
+
 // HandlePublic serves pattern to anybody. Its uses are a short written list,
 // see publicRoutes in the tests.
 func (s *Server) HandlePublic(pattern string, h http.Handler) {
@@ -167,7 +180,7 @@ func (s *Server) route(r Route, h http.Handler) {
 		panic("serve: route " + r.Pattern + " registered after Run")
 	}
 	s.routes = append(s.routes, r)
-	if !r.Public {
+	if !r.Public && !r.Bearer {
 		h = s.authenticate(h)
 	}
 	s.mux.Handle(r.Pattern, h)
