@@ -34,6 +34,7 @@ type Role string
 const (
 	RoleMarketsPeer Role = "markets-peer" // public markets node -> private node
 	RoleWorker      Role = "worker"       // sealing worker -> private node
+	RoleLink        Role = "link"         // private node -> public markets node, in pull mode
 )
 
 // TokenRequest asks for a new token. Exactly one of Role and Perm is set; Perm
@@ -94,6 +95,7 @@ type NodeStatus struct {
 	Miner      string // f0 address, empty on a worker
 	Chain      PeerStatus
 	Peers      []PeerStatus // the other halves of the split
+	Link       *LinkStatus  `json:",omitempty"` // in pull mode
 	Parts      []PartStatus // what runs in the process, in the order of starting
 	StartedAt  time.Time
 	Messages   []MessageStatus `json:",omitempty"` // those that are stuck, by what they are for

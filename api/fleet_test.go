@@ -62,6 +62,7 @@ func TestRolesCarryJustWhatTheyNeed(t *testing.T) {
 	for role, want := range map[Role][]Permission{
 		RoleMarketsPeer: {PermPeer, PermSealingPeer, PermStorageRead},
 		RoleWorker:      {PermRead, PermStorageRead, PermWorker},
+		RoleLink:        {PermLink},
 	} {
 		got, ok := RolePermissions(role)
 		require.True(t, ok)
@@ -74,7 +75,7 @@ func TestRolesCarryJustWhatTheyNeed(t *testing.T) {
 		PermRead:   {"read"},
 		PermWrite:  {"read", "write"},
 		PermSign:   {"read", "write", "sign"},
-		PermAdmin:  {"read", "write", "sign", "admin", "sealing-peer", "storage-read", "worker", "tasks", "prove", "peer"},
+		PermAdmin:  {"read", "write", "sign", "admin", "sealing-peer", "storage-read", "worker", "tasks", "prove", "peer", "link"},
 		PermWorker: nil,
 		"":         nil,
 	} {

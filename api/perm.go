@@ -22,12 +22,13 @@ const (
 	PermWorker      Permission = "worker"       // claim tasks, declare sectors, move sector files
 	PermTasks       Permission = "tasks"        // have work done on sectors, remove them
 	PermProve       Permission = "prove"        // have proofs made over stored sectors
+	PermLink        Permission = "link"         // open the link of pull mode to a markets node, push bytes over it
 )
 
 // AllPermissions lists every permission; an admin token carries them all.
 var AllPermissions = []Permission{
 	PermRead, PermWrite, PermSign, PermAdmin,
-	PermSealingPeer, PermStorageRead, PermWorker, PermTasks, PermProve, PermPeer,
+	PermSealingPeer, PermStorageRead, PermWorker, PermTasks, PermProve, PermPeer, PermLink,
 }
 
 // RolePermissions is what a role's token carries, whenever it was made: a token of
@@ -37,6 +38,8 @@ func RolePermissions(r Role) ([]Permission, bool) {
 	switch r {
 	case RoleMarketsPeer:
 		return []Permission{PermPeer, PermSealingPeer, PermStorageRead}, true
+	case RoleLink:
+		return []Permission{PermLink}, true
 	case RoleWorker:
 		return []Permission{PermRead, PermStorageRead, PermWorker}, true
 	}

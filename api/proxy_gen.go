@@ -3929,3 +3929,36 @@ func (s *MarketsLate) PiecesGet(ctx context.Context, piece cid.Cid) (r PieceReco
 	}
 	return impl.PiecesGet(ctx, piece)
 }
+
+// LinkStruct is Link as function fields, filled by a client.
+type LinkStruct struct {
+	Internal struct {
+		SectorPush func(ctx context.Context, r_ PushRequest) error `perm:"storage-read"`
+	}
+}
+
+var _ Link = (*LinkStruct)(nil)
+
+// SectorPush implements [Link].
+func (s *LinkStruct) SectorPush(ctx context.Context, r_ PushRequest) (err error) {
+	if s.Internal.SectorPush == nil {
+		return notConnected("SectorPush")
+	}
+	return s.Internal.SectorPush(ctx, r_)
+}
+
+// LinkServer serves Link: every call goes through Guard, which may refuse it
+// before Impl (nil where the part is absent) is touched.
+type LinkServer struct {
+	Impl  Link
+	Guard Guard
+}
+
+// SectorPush guards the method of [Link].
+func (s *LinkServer) SectorPush(ctx context.Context, r_ PushRequest) (err error) {
+	err = s.Guard(ctx, Method{"SectorPush", "storage-read"}, func(ctx context.Context) (err error) {
+		err = s.Impl.SectorPush(ctx, r_)
+		return err
+	})
+	return err
+}

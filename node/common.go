@@ -39,6 +39,7 @@ type common struct {
 	stop       context.CancelFunc
 	callers    *holder.Register // markets nodes that introduced themselves
 	parts      func() []lifecycle.Status
+	link       func() api.LinkStatus // nil: not in pull mode
 
 	mu      sync.Mutex
 	self    api.Introduction
@@ -141,6 +142,10 @@ func (c *common) setPeers(list []*peerWatch) {
 // business why a part does not run.
 func (c *common) NodeStatus(ctx context.Context) (api.NodeStatus, error) {
 	s := api.NodeStatus{Subsystems: c.subsystems, Miner: c.identity().Miner, StartedAt: c.started, Parts: c.partStatus(ctx), Messages: c.stuck()}
+	if c.link != nil {
+		link := c.link()
+		s.Link = &link
+	}
 	c.mu.Lock()
 	peers := c.peers
 	c.mu.Unlock()

@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("NODE_TEST_FULL_DISK"); dir != "" {
 		os.Exit(fullDisk(dir, os.Getenv("NODE_TEST_FULL_NODE")))
 	}
+	if dir := os.Getenv("NODE_TEST_PRIVATE"); dir != "" {
+		os.Exit(privateNode(dir, os.Getenv("NODE_TEST_FULL_NODE")))
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
 		goleak.IgnoreTopFunction("github.com/ipfs/go-log/writer.(*MirrorWriter).logRoutine"), // started by an init, for ever
 		goleak.IgnoreTopFunction("github.com/filecoin-project/go-jsonrpc.(*wsConn).nextMessage"))

@@ -54,12 +54,14 @@ func MapConfig(dir string, cfg config.Config) (Settings, error) {
 	sub := cfg.Subsystems
 	sealer, err1 := peerInfo("Subsystems.SealerApiInfo", sub.SealerApiInfo)
 	index, err2 := peerInfo("Subsystems.SectorIndexApiInfo", sub.SectorIndexApiInfo)
-	if err := errors.Join(err1, err2); err != nil {
+	link, err3 := peerInfo("Link.MarketsApiInfo", cfg.Link.MarketsApiInfo)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return Settings{}, err
 	}
 	return Settings{
 		RepoDir: dir, Mining: sub.EnableMining, Sealing: sub.EnableSealing, SectorStorage: sub.EnableSectorStorage, Markets: sub.EnableMarkets,
 		SealerInfo: sealer, SectorIndexInfo: index,
+		LinkAccept: cfg.Link.Accept, LinkInfo: link,
 		Listen: cfg.API.ListenAddress, RemoteURL: remoteURL(cfg.API.RemoteListenAddress), MaxRequestBytes: cfg.API.MaxRequestBytes,
 		Limits: listenLimits(cfg),
 		SealingOpts: SealingOptions{
@@ -165,7 +167,7 @@ func peerInfo(key, s string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("%s: %w", key, err)
 	case info.Token.Empty():
-		return "", &api.ErrInvalid{What: key, Reason: "it has an address and no token before it", Hint: "make one there with: miner auth api-info --role " + string(api.RoleMarketsPeer)}
+		return "", &api.ErrInvalid{What: key, Reason: "it has an address and no token before it", Hint: "make one there with miner auth api-info (of role " + string(api.RoleMarketsPeer) + ", for a link " + string(api.RoleLink) + ")"}
 	case apiinfo.FromFile(s):
 		return s, nil
 	}

@@ -20,6 +20,7 @@ var validTexts = map[string]string{
 	"API.RemoteListenAddress":           "example.net:7",
 	"Subsystems.SealerApiInfo":          "t.o.k:/ip4/127.0.0.1/tcp/7/http",
 	"Subsystems.SectorIndexApiInfo":     "t.o.k:/ip4/127.0.0.1/tcp/7/http",
+	"Link.MarketsApiInfo":               "t.o.k:/ip4/127.0.0.1/tcp/7/http",
 	"Libp2p.ListenAddresses":            "/ip4/127.0.0.1/tcp/7",
 	"Libp2p.AnnounceAddresses":          "/ip4/127.0.0.1/tcp/7",
 	"Dealmaking.PieceCidBlocklist":      "baga6ea4seaqao7s73y24kcutaosvacpdjgfe5pw76ooefnyqw4ynr3d2y6x2mpq",
@@ -101,9 +102,9 @@ func TestEveryConfigKeyIsUsed(t *testing.T) {
 		t.Run(key, func(t *testing.T) {
 			cfg := config.Default()
 			change(t, key, reflect.ValueOf(&cfg).Elem().FieldByIndex(leaf.index))
-			// Switching one subsystem off alone is refused by design; its effect is
-			// looked at all the same.
-			if err := cfg.Validate(); err != nil && !strings.HasPrefix(key, "Subsystems.Enable") {
+			// Switching one subsystem off alone is refused by design, and so is a link
+			// of a process that has both halves; the effect is looked at all the same.
+			if err := cfg.Validate(); err != nil && !strings.HasPrefix(key, "Subsystems.Enable") && !strings.HasPrefix(key, "Link.") {
 				t.Fatalf("the changed value is not valid: %v", err)
 			}
 			got, err := MapConfig("/repo", cfg)
@@ -157,6 +158,9 @@ func TestLoadSettings(t *testing.T) {
 		"markets":         {switches(off, off, off, on) + peers, ""},
 		"no sealer":       {switches(off, off, off, on), "SealerApiInfo is empty"},
 		"no index":        {switches(off, off, off, on) + "SealerApiInfo = \"t.o.k:/ip4/127.0.0.1/tcp/7/http\"\n", "SectorIndexApiInfo is empty"},
+		"markets, pull":   {switches(off, off, off, on) + "[Link]\nAccept = true\n", ""},
+		"private, pull":   {switches(on, on, on, off) + "[Link]\nMarketsApiInfo = \"t.o.k:/ip4/127.0.0.1/tcp/7/http\"\n", ""},
+		"pull both ways":  {switches(off, off, off, on) + peers + "[Link]\nAccept = true\n", "revoke that token there"},
 		"nothing":         {switches(off, off, off, off), "nothing is enabled"},
 		"mining alone":    {switches(on, off, off, off) + peers, "EnableMining without EnableSealing"},
 		"without storage": {switches(on, on, off, off) + peers, "EnableMining without EnableSectorStorage"},

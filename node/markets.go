@@ -16,6 +16,7 @@ import (
 	"quarry/internal/loglimit"
 	"quarry/markets"
 	mnet "quarry/markets/net"
+	"quarry/node/pull"
 	"quarry/node/repo"
 	"quarry/storage/fetch"
 )
@@ -70,23 +71,20 @@ func (n *Node) runMarkets(ctx context.Context, out senders, now *late[*liveMarke
 		return err
 	}
 	defer func() { _ = h.Close() }() // the connections of strangers
-	reader := fetch.NewReader(fetch.ReaderConfig{Holder: "markets"},
-		fetch.ReaderDeps{Local: n.local, Index: n.storage, Log: n.log.With("part", "reader")})
-	defer reader.Close()
+	reader, closeReader := n.pieceReader()
+	defer closeReader()
 	cfg := n.set.MarketsOpts
 	cfg.Miner, cfg.StagingDir, cfg.StagedBaseURL = n.maddr, filepath.Join(n.set.RepoDir, "deal-staging"), n.base
 	m, err := markets.New(ctx, cfg, markets.Deps{
 		Store:   n.repo.Datastore(repo.Markets),
 		Chain:   n.chain,
 		Sealing: n.sealing,
-		Reader: markets.PieceReaderFunc(func(ctx context.Context, s abi.SectorID, off, size abi.PaddedPieceSize) (markets.UnsealedReader, error) {
-			return reader.OpenUnsealed(ctx, s, off, size)
-		}),
-		Host:   h,
-		Heads:  n.heads,
-		Msgs:   out.publish,
-		Escrow: out.escrow,
-		Log:    n.log.With("part", "markets"),
+		Reader:  reader,
+		Host:    h,
+		Heads:   n.heads,
+		Msgs:    out.publish,
+		Escrow:  out.escrow,
+		Log:     n.log.With("part", "markets"),
 	})
 	if err != nil {
 		return err
@@ -94,6 +92,24 @@ func (n *Node) runMarkets(ctx context.Context, out senders, now *late[*liveMarke
 	defer now.is(&liveMarkets{Markets: m, staged: m.StagedHandler(), retrieval: m.RetrievalHandler()})()
 	up()
 	return m.Run(ctx)
+}
+
+// pieceReader reads what is unsealed: where it is reached, or, in pull mode, as the
+// private node pushes it.
+func (n *Node) pieceReader() (r markets.PieceReader, closed func()) {
+	var at fetch.Index = n.storage
+	if n.accepts != nil {
+		at = sharedOnly{n.storage}
+	}
+	reader := fetch.NewReader(fetch.ReaderConfig{Holder: "markets"},
+		fetch.ReaderDeps{Local: n.local, Index: at, Log: n.log.With("part", "reader")})
+	direct := func(ctx context.Context, s abi.SectorID, off, size abi.PaddedPieceSize) (markets.UnsealedReader, error) {
+		return reader.OpenUnsealed(ctx, s, off, size)
+	}
+	if n.accepts == nil {
+		return markets.PieceReaderFunc(direct), reader.Close
+	}
+	return pulledPieces(direct, pull.NewReader(pull.ReaderDeps{Link: n.store, At: n.accepts})), reader.Close
 }
 
 // lateHandler serves what the part's handler is at that moment.

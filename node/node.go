@@ -18,6 +18,7 @@ import (
 	"quarry/chain/heads"
 	"quarry/chain/msgs"
 	"quarry/internal/lifecycle"
+	"quarry/node/pull"
 	"quarry/node/repo"
 	"quarry/node/serve"
 	"quarry/proofs/snark"
@@ -61,8 +62,9 @@ type Node struct {
 	peers    []*peerWatch // full first
 	halvesMu sync.Mutex
 	halves   []*half
-	sealer   *half // nil where sealing runs here
-	store    *half // nil where sector storage runs here
+	sealer   *half          // nil where sealing runs here
+	store    *half          // nil where sector storage runs here
+	accepts  *pull.Acceptor // nil: not in pull mode, or the other end of it
 	common   *common
 	closers  []closer
 }
@@ -133,12 +135,14 @@ func (n *Node) compose(ctx context.Context, stop context.CancelFunc) error {
 		{"bind the API", n.bind},
 		{"connect the full node", n.connectChain},
 		{"learn about the miner", n.learnMiner},
+		{"accept the link", n.acceptLink},
 		{"compare with the other half", n.meetHalves},
 		{"choose the form of proofs", n.chooseForm},
 		{"storage", n.withStorage},
 		{"sealing", n.withSealing},
 		{"mining", n.withMining},
 		{"markets", n.withMarkets},
+		{"open the link", n.openLink},
 	} {
 		if err := step.run(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
@@ -222,6 +226,9 @@ func (n *Node) absent() map[api.Subsystem]string {
 		}
 	}
 	private := "the miner process named by SealerApiInfo in this node's config (set MINER_API_INFO or --miner-repo to it)"
+	if n.set.LinkAccept {
+		private = "the private node, which opens a link to this one and is asked on its own host (there: MINER_API_INFO or --miner-repo)"
+	}
 	add(n.set.Mining, api.SubsystemMining, private)
 	add(n.set.Sealing, api.SubsystemSealing, private)
 	add(n.set.SectorStorage, api.SubsystemSectorStorage, private)

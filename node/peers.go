@@ -213,12 +213,16 @@ type half struct {
 
 // dialHalf makes the client of a half. It may be down now and later.
 func (n *Node) dialHalf(ctx context.Context, name string, sub api.Subsystem, info string) (*half, error) {
-	if info == "" {
+	if info == "" && n.accepts == nil {
 		return nil, fmt.Errorf("%s runs elsewhere but its API info is not in the config", name)
 	}
 	h := &half{watch: newPeerWatch(name+" node", n.set.PeerPoll, n.log, "Handshake", "Version")}
 	h.watch.last.Name = name
-	p, err := client.Miner(ctx, client.Config{Info: info, Name: "the " + name + " node", Gate: h.watch, Log: n.log})
+	cfg := client.Config{Info: info, Name: "the " + name + " node", Gate: h.watch, Log: n.log}
+	if n.accepts != nil {
+		cfg.Carrier = n.accepts
+	}
+	p, err := client.Miner(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +294,7 @@ func (n *Node) meetHalves(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if len(n.halves) == 0 {
+	if len(n.halves) == 0 || n.accepts != nil { // the link is opened to this process, once it serves
 		return nil
 	}
 	early, stop := context.WithCancel(ctx)

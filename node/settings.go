@@ -23,6 +23,8 @@ type Settings struct {
 
 	Mining, Sealing, SectorStorage, Markets bool
 	SealerInfo, SectorIndexInfo             string // peers for what does not run here
+	LinkAccept                              bool   // pull mode: the private node opens the link to this one
+	LinkInfo                                string // pull mode: token:address of the markets node that this one opens a link to
 
 	Listen          string // API, host:port or multiaddr
 	RemoteURL       string // http://host:port others reach the API at; empty: as bound

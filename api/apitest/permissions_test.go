@@ -64,7 +64,14 @@ func TestEveryStorageMethodNeedsItsPermission(t *testing.T) {
 	srv := Serve(t, Parts{Storage: impl})
 	for token, c := range holders(t) {
 		srv.Tokens.Set(token, c.carries...)
-		for way, s := range map[string]api.Storage{"http": srv.Miner(t, token), "websocket": srv.Socket(t, token)} {
+		ways := map[string]api.Storage{
+			"http":      srv.Miner(t, token),
+			"websocket": srv.Socket(t, token),
+		}
+		if token != "o.l.d" { // what is allowed over a link is in no token
+			ways["pull"] = Pulled(t, Parts{Storage: impl}, c.carries...)
+		}
+		for way, s := range ways {
 			for perm, methods := range needs {
 				for _, m := range methods {
 					err := callZero(t, s, m)

@@ -38,6 +38,10 @@ func Ways() []Way {
 			t.Helper()
 			return Serve(t, Parts{Storage: impl}).Socket(t, AdminToken)
 		}},
+		{"pull", func(t *testing.T, impl api.Storage) api.Storage {
+			t.Helper()
+			return Pulled(t, Parts{Storage: impl}, api.AllPermissions...)
+		}},
 	}
 }
 

@@ -26,6 +26,9 @@ type Config struct {
 	// Info is token:address, or @FILE with it; see package apiinfo. The file is read
 	// again when the peer refuses the token, so that a new one is taken up.
 	Info string
+	// Carrier brings calls to the peer instead of HTTP requests to Info, which is
+	// not looked at then. There are no subscriptions over it.
+	Carrier Carrier
 	// Name of the peer in errors, such as "the sealing node"; by default what is
 	// dialled.
 	Name string
@@ -67,6 +70,7 @@ type MinerAPI struct {
 	api.SealingStruct
 	api.MiningStruct
 	api.MarketsStruct
+	api.LinkStruct
 	*conn
 }
 
@@ -118,6 +122,7 @@ func Miner(ctx context.Context, cfg Config) (*MinerAPI, error) {
 		part{&out.SealingStruct.Internal, api.SubsystemSealing},
 		part{&out.MiningStruct.Internal, api.SubsystemMining},
 		part{&out.MarketsStruct.Internal, api.SubsystemMarkets},
+		part{&out.LinkStruct.Internal, api.SubsystemSectorStorage},
 	)
 	return out, err
 }
@@ -144,9 +149,12 @@ func newConn(ctx context.Context, cfg Config, version string) (*conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	info, err := apiinfo.Load(cfg.Info)
-	if err != nil {
-		return nil, err
+	var info apiinfo.Info
+	if cfg.Carrier == nil {
+		var err error
+		if info, err = apiinfo.Load(cfg.Info); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -189,8 +197,12 @@ func (c *conn) Close() {
 // fill connects the function fields of the parts and puts the translation of
 // errors before each.
 func (c *conn) fill(parts ...part) error {
+	send := c.post
+	if c.cfg.Carrier != nil {
+		send = c.carry
+	}
 	for _, p := range parts {
-		closer, err := jsonrpc.NewCustomClient(namespace, []any{p.internal}, c.post, jsonrpc.WithErrors(errorTable()))
+		closer, err := jsonrpc.NewCustomClient(namespace, []any{p.internal}, send, jsonrpc.WithErrors(errorTable()))
 		if err != nil {
 			return fmt.Errorf("client of %s: %w", c.name, err)
 		}

@@ -86,7 +86,7 @@ func tryVersion(ctx context.Context, c *cli.Context) error {
 
 func authCommand() *cli.Command {
 	perm := &cli.StringFlag{Name: "perm", Usage: "read, write, sign or admin"}
-	role := &cli.StringFlag{Name: "role", Usage: "markets-peer or worker: just what that peer needs"}
+	role := &cli.StringFlag{Name: "role", Usage: "markets-peer, worker or link: just what that peer needs"}
 	name := &cli.StringFlag{Name: "name", Usage: "what the token is for; shown in the list"}
 	expires := &cli.DurationFlag{Name: "expires", Usage: "how long it is valid (default: until revoked)"}
 	return &cli.Command{
@@ -111,7 +111,7 @@ func authCommand() *cli.Command {
 
 func createToken(c *cli.Context) (string, error) {
 	if (c.String("perm") == "") == (c.String("role") == "") {
-		return "", errors.New("give either --perm (read, write, sign, admin) or --role (markets-peer, worker)")
+		return "", errors.New("give either --perm (read, write, sign, admin) or --role (markets-peer, worker, link)")
 	}
 	expires, err := expiry(c, time.Now())
 	if err != nil {

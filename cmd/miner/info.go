@@ -120,6 +120,9 @@ func printInfo(w io.Writer, r infoReport) {
 			}
 			fmt.Fprintf(w, "         %s %s\n", peer.Name, state)
 		}
+		if p.Status.Link != nil {
+			fmt.Fprintf(w, "         %s\n", linkLine(*p.Status.Link))
+		}
 		for _, m := range p.Status.Messages {
 			fmt.Fprintf(w, "         message for %s waits (%s, nonce %d of %s): %s\n", m.Key, m.Cid, m.Nonce, m.From, m.Reason)
 		}

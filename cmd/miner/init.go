@@ -40,6 +40,8 @@ func initCommand() *cli.Command {
 				&cli.BoolFlag{Name: "publish-peer-info", Usage: "write peer id and addresses to the chain"},
 				// Not the port of the private node, which may be on the same machine.
 				&cli.StringFlag{Name: listen.Name, Usage: listen.Usage, Value: "127.0.0.1:2346"},
+				&cli.BoolFlag{Name: flagPull, Usage: "pull mode: the private node opens the link to this one, which holds no token; give --actor"},
+				&cli.StringFlag{Name: "actor", Usage: "miner (f0...) that the markets node is for; with --pull, otherwise the sealing node tells"},
 			},
 			Action: initService,
 		}},
@@ -107,19 +109,14 @@ func initService(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	sealer, index, err := peersGiven(c)
+	half, err := otherHalf(c)
 	if err != nil {
 		return err
 	}
-	if sealer == "" {
-		return errors.New("no sealing node is named: give --api-sealer (`miner auth api-info --role markets-peer` on the private node prints it)")
-	}
-	if index == "" {
-		index = sealer
-	}
 	cfg := config.Default()
 	setListen(c, &cfg)
-	cfg.Subsystems = config.Subsystems{EnableMarkets: true, SealerApiInfo: sealer, SectorIndexApiInfo: index}
+	cfg.Subsystems = config.Subsystems{EnableMarkets: true, SealerApiInfo: half.sealer, SectorIndexApiInfo: half.index}
+	cfg.Link.Accept = half.pull
 	cfg.Libp2p.ListenAddresses = c.StringSlice("libp2p-listen")
 	announce := c.StringSlice("announce")
 	if len(announce) > 0 {
@@ -137,15 +134,25 @@ func initService(c *cli.Context) error {
 	}
 	defer chain.Close()
 	log := newLogger(os.Stderr, nil)
-	maddr, err := node.ServicePeers{Sealer: sealer, Index: index, Log: log}.Check(c.Context, chain)
+	maddr, err := half.meet(c.Context, chain, log)
 	if err != nil {
 		return err
 	}
-	in := node.InitMarkets{Dir: dir, Miner: maddr, Config: []byte(config.Render(cfg, true)), PublishPeerInfo: c.Bool("publish-peer-info"),
-		Announce: announce, AllowPrivate: true, Log: log}
+	in := node.InitMarkets{
+		Dir:             dir,
+		Miner:           maddr,
+		Config:          []byte(config.Render(cfg, true)),
+		PublishPeerInfo: c.Bool("publish-peer-info"),
+		Announce:        announce,
+		AllowPrivate:    true,
+		Log:             log,
+	}
 	if err := in.Run(c.Context, chain); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.App.Writer, "markets node of %s is ready in %s; start it with `miner --%s %s run`\n", maddr, dir, flagMinerRepo, dir)
+	if half.pull {
+		return printLink(c, dir, cfg.API.ListenAddress)
+	}
 	return nil
 }

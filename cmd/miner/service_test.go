@@ -35,6 +35,12 @@ func fullNode(t *testing.T) (info, genesis string) {
 		t.Fatal(err)
 	}
 	var chain api.ChainStruct
+	chain.Internal.StateMinerInfo = func(_ context.Context, a address.Address, _ api.TipSetKey) (api.MinerInfo, error) {
+		if a != miner {
+			return api.MinerInfo{}, &api.ErrActorNotFound{Address: a.String()}
+		}
+		return api.MinerInfo{Owner: a, Worker: a, Beneficiary: a}, nil
+	}
 	chain.Internal.StateNetworkName = func(context.Context) (string, error) { return "net", nil }
 	chain.Internal.ChainGetGenesis = func(context.Context) (*api.TipSet, error) { return head, nil }
 	var self api.NodeStruct

@@ -216,8 +216,8 @@ func printRotation(w io.Writer, r api.TokenRotation) {
 	t.Render()
 }
 
-// peersGiven reads what names the private node, empty where nothing does. What is
-// in a file is named from the root, for the config.
+// peersGiven reads the flags that name the private node, empty where they were not
+// given. What is in a file is named from the root, for the config.
 func peersGiven(c *cli.Context) (sealer, index string, err error) {
 	read := func(flag string) string {
 		s, err1 := apiinfo.Given(c.App.ErrWriter, flag, c.String(flag))
@@ -226,12 +226,16 @@ func peersGiven(c *cli.Context) (sealer, index string, err error) {
 		return s
 	}
 	sealer, index = read("api-sealer"), read("api-sector-index")
-	if err == nil && sealer == "" {
-		if sealer, err = apiinfo.Env("MINER_API_INFO"); err == nil {
-			sealer, err = rooted(sealer)
-		}
-	}
 	return sealer, index, err
+}
+
+// sealerInEnv is the private node that the environment names, empty for none.
+func sealerInEnv() (string, error) {
+	s, err := apiinfo.Env("MINER_API_INFO")
+	if err != nil {
+		return "", err
+	}
+	return rooted(s)
 }
 
 func rooted(info string) (string, error) {

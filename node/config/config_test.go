@@ -40,7 +40,7 @@ func TestSampleEqualsDefaults(t *testing.T) {
 }
 
 func TestEveryKeyDocumented(t *testing.T) {
-	for _, k := range append(keys(), "API", "Subsystems", "Libp2p", "Dealmaking", "Sealing", "Storage", "Proving", "Fees", "Addresses") {
+	for _, k := range append(keys(), "API", "Subsystems", "Link", "Libp2p", "Dealmaking", "Sealing", "Storage", "Proving", "Fees", "Addresses") {
 		if len(docs()[k]) < 20 {
 			t.Errorf("%s: documentation is missing", k)
 		}
@@ -190,11 +190,45 @@ func TestCombinations(t *testing.T) {
 		{"mining without sealing", true, false, true, true, "t:a", "t:a", "without EnableSealing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := Subsystems{c.m, c.s, c.i, c.d, c.sealer, c.ix}.validate()
+			err := Subsystems{c.m, c.s, c.i, c.d, c.sealer, c.ix}.validate(false)
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("got %v", err)
 			}
 		})
+	}
+}
+
+// Each half has its own end of the link, and a process with both has none.
+func TestLinkEnds(t *testing.T) {
+	monolith := Subsystems{EnableMining: true, EnableSealing: true, EnableSectorStorage: true, EnableMarkets: true}
+	private, markets := monolith, Subsystems{EnableMarkets: true}
+	private.EnableMarkets = false
+	with := func(s Subsystems, sealer, index string) Subsystems {
+		s.SealerApiInfo, s.SectorIndexApiInfo = sealer, index
+		return s
+	}
+	accepts, opens := Link{Accept: true}, Link{MarketsApiInfo: "t:a"}
+	for name, c := range map[string]struct {
+		subs Subsystems
+		link Link
+		want string
+	}{
+		"markets node accepts":    {markets, accepts, ""},
+		"private node opens":      {private, opens, ""},
+		"no link":                 {with(markets, "t:a", "t:a"), Link{}, ""},
+		"private node accepts":    {private, accepts, "Link.Accept: only a markets node accepts"},
+		"monolith accepts":        {monolith, accepts, "Link.Accept: only a markets node accepts"},
+		"monolith opens":          {monolith, opens, "Link.MarketsApiInfo: the markets run in this process"},
+		"markets node opens":      {markets, opens, "Link.MarketsApiInfo: the markets run in this process"},
+		"both ways to the sealer": {with(markets, "t:a", ""), accepts, "needs no address and no token"},
+		"both ways to the index":  {with(markets, "", "t:a"), accepts, "needs no address and no token"},
+		"no markets, accepts":     {Subsystems{}, accepts, "nothing is enabled"},
+	} {
+		cfg := Default()
+		cfg.Subsystems, cfg.Link = c.subs, c.link
+		if err := cfg.Validate(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -66,7 +66,8 @@ func private(f *os.File, c Config, text []byte) error {
 			Mend:   "chmod o-w " + f.Name(),
 		}
 	}
-	if !secret.In(text) && !holdsToken(c.Subsystems.SealerApiInfo) && !holdsToken(c.Subsystems.SectorIndexApiInfo) {
+	if !secret.In(text) && !holdsToken(c.Subsystems.SealerApiInfo) && !holdsToken(c.Subsystems.SectorIndexApiInfo) &&
+		!holdsToken(c.Link.MarketsApiInfo) {
 		return nil
 	}
 	return secret.CheckFile(f.Name(), st)

@@ -4,6 +4,7 @@ package config
 type Config struct {
 	API        API
 	Subsystems Subsystems
+	Link       Link
 	Libp2p     Libp2p
 	Dealmaking Dealmaking
 	Sealing    Sealing
@@ -51,6 +52,17 @@ type Subsystems struct {
 	// SectorIndexApiInfo is the same of the process with the sector index; needed when
 	// EnableSectorStorage is false. Usually the same process.
 	SectorIndexApiInfo string
+}
+
+// Link joins the halves in pull mode: the private node opens a link to the markets
+// node, which has neither its address nor a token of it.
+type Link struct {
+	// Accept lets the private node open the link to this markets node. SealerApiInfo
+	// and SectorIndexApiInfo stay empty then.
+	Accept bool
+	// MarketsApiInfo is token:address of the markets node that this private node opens
+	// the link to; the token has role link and is made there.
+	MarketsApiInfo string
 }
 
 // Libp2p is the public host of a process with markets.

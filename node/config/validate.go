@@ -21,12 +21,12 @@ const (
 
 // Validate refuses what cannot work, every reason with the line to change.
 func (c Config) Validate() error {
-	return errors.Join(append(c.values(), c.Subsystems.validate())...)
+	return errors.Join(append(c.values(), c.Subsystems.validate(c.Link.Accept), c.Link.validate(c.Subsystems))...)
 }
 
 // validate knows the combinations that are tested; others may be possible but
 // nobody has proved that they are.
-func (s Subsystems) validate() error {
+func (s Subsystems) validate(linked bool) error {
 	private := s.EnableMining && s.EnableSealing && s.EnableSectorStorage
 	none := !s.EnableMining && !s.EnableSealing && !s.EnableSectorStorage
 	switch {
@@ -34,6 +34,8 @@ func (s Subsystems) validate() error {
 		return nil // with markets the monolith, without the private node
 	case none && !s.EnableMarkets:
 		return errors.New("Subsystems: nothing is enabled, so this process would do nothing; set EnableMining, EnableSealing and EnableSectorStorage (private node) or EnableMarkets (markets node) to true")
+	case none && linked:
+		return nil // Link.validate knows the rest
 	case none && s.SealerApiInfo == "":
 		return errors.New("Subsystems.SealerApiInfo is empty, but EnableSealing is false: set it to token:address of the process that seals (there: auth api-info)")
 	case none && s.SectorIndexApiInfo == "":
@@ -51,6 +53,21 @@ func (s Subsystems) validate() error {
 	default:
 		return errors.New("Subsystems: EnableSectorStorage needs EnableMining and EnableSealing in the same process; set both to true, or EnableSectorStorage = false on a markets node")
 	}
+}
+
+// validate lets each half have its end of the link.
+func (l Link) validate(s Subsystems) error {
+	marketsNode := s.EnableMarkets && !s.EnableMining && !s.EnableSealing && !s.EnableSectorStorage
+	switch {
+	case l.Accept && !marketsNode:
+		return errors.New("Link.Accept: only a markets node accepts the link; the private node opens it, with Link.MarketsApiInfo")
+	case l.Accept && (s.SealerApiInfo != "" || s.SectorIndexApiInfo != ""):
+		return errors.New("Link.Accept: the private node opens the link, so this node needs no address and no token of it; " +
+			"empty Subsystems.SealerApiInfo and SectorIndexApiInfo (and revoke that token there), or set Accept = false")
+	case l.MarketsApiInfo != "" && s.EnableMarkets:
+		return errors.New("Link.MarketsApiInfo: the markets run in this process; set EnableMarkets = false on the private node, or empty MarketsApiInfo")
+	}
+	return nil
 }
 
 func (c Config) values() []error {

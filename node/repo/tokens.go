@@ -115,7 +115,7 @@ func (t *Tokens) Create(ctx context.Context, req api.TokenRequest) (string, erro
 	case req.Role != "":
 		var ok bool
 		if allow, ok = api.RolePermissions(req.Role); !ok {
-			return "", refuse(fmt.Sprintf("unknown role %q (want %s or %s)", req.Role, api.RoleMarketsPeer, api.RoleWorker))
+			return "", refuse(fmt.Sprintf("unknown role %q (want %s, %s or %s)", req.Role, api.RoleMarketsPeer, api.RoleWorker, api.RoleLink))
 		}
 	default:
 		if allow = api.ClassicPermissions(req.Perm); allow == nil {

@@ -87,6 +87,9 @@ func (s *Server) RegisterMarkets(i api.Markets) {
 	s.register(&api.MarketsServer{Impl: i, Guard: s.guard}, api.SubsystemMarkets)
 }
 
+// RegisterLink serves what goes over the link of pull mode.
+func (s *Server) RegisterLink(i api.Link) { s.register(&api.LinkServer{Impl: i, Guard: s.guard}) }
+
 // fillAbsent gives every subsystem named in Config.Absent and not registered
 // receivers that say where to go.
 func (s *Server) fillAbsent() {

@@ -86,26 +86,30 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Verify == nil {
 		return nil, errors.New("serve: Deps.Verify is missing")
 	}
+	cfg, deps = withDefaults(cfg, deps)
+	hostport, err := HostPort(cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	ln, err := listen.Open(listen.Config{Address: hostport, Limits: cfg.Limits, Log: deps.Log})
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w (is another process of this kind running? change API.ListenAddress)", cfg.Listen, err)
+	}
+	return assemble(cfg, deps, ln), nil
+}
+
+func withDefaults(cfg Config, deps Deps) (Config, Deps) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
+	deps.Log = loglimit.Logger(deps.Log) // strangers can cause these lines at will
 	if cfg.MaxRequestBytes <= 0 {
 		cfg.MaxRequestBytes = 10 << 20
 	}
 	if cfg.StopBudget <= 0 {
 		cfg.StopBudget = 10 * time.Second
 	}
-	hostport, err := HostPort(cfg.Listen)
-	if err != nil {
-		return nil, err
-	}
-	// Strangers can cause these lines at will.
-	deps.Log = loglimit.Logger(deps.Log)
-	ln, err := listen.Open(listen.Config{Address: hostport, Limits: cfg.Limits, Log: deps.Log})
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w (is another process of this kind running? change API.ListenAddress)", cfg.Listen, err)
-	}
-	return assemble(cfg, deps, ln), nil
+	return cfg, deps
 }
 
 // HostPort turns a multiaddr or host:port into what net.Listen takes.
