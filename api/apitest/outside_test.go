@@ -16,9 +16,7 @@ type troubled struct {
 	err error
 }
 
-func (s *troubled) SectorsSummary(context.Context) (map[api.SectorState]int, error) {
-	return nil, s.err
-}
+func (s *troubled) SectorUnseal(context.Context, api.UnsealTarget) error { return s.err }
 
 // A markets peer, whose host is public, learns what went wrong and not where;
 // who operates the node learns all. The kind of an error crosses whole.
@@ -35,7 +33,7 @@ func TestMarketsPeersLearnNothingOfThisHost(t *testing.T) {
 	} {
 		s.err = err
 		for token, want := range map[string]string{"p.e.er": said, AdminToken: ours} {
-			_, got := srv.Miner(t, token).SectorsSummary(t.Context())
+			got := srv.Miner(t, token).SectorUnseal(t.Context(), api.UnsealTarget{})
 			if got == nil || !strings.Contains(got.Error(), want) {
 				t.Errorf("%s, %s: %v", name, token, got)
 			}
