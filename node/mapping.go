@@ -166,7 +166,11 @@ func peerInfo(key, s string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("%s: %w", key, err)
 	case info.Token.Empty():
-		return "", &api.ErrInvalid{What: key, Reason: "it has an address and no token before it", Hint: "make one there with: miner auth api-info --role " + string(api.RoleMarketsPeer)}
+		return "", &api.ErrInvalid{
+			What:   key,
+			Reason: "it has an address and no token before it",
+			Hint:   "make one there with: miner auth api-info --role " + string(api.RoleMarketsPeer),
+		}
 	case apiinfo.FromFile(s):
 		return s, nil
 	}

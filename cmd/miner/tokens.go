@@ -33,7 +33,8 @@ func expiry(c *cli.Context, now time.Time) (time.Time, error) {
 	}
 	d := c.Duration("expires")
 	if d < time.Second {
-		return time.Time{}, fmt.Errorf("--expires %s: a token lives for a second at least, for example 720h; leave the flag out for one that is valid until it is revoked", d)
+		return time.Time{}, fmt.Errorf("--expires %s: a token lives for a second at least, for example 720h; "+
+			"leave the flag out for one that is valid until it is revoked", d)
 	}
 	return now.Add(d), nil
 }
@@ -149,7 +150,8 @@ func rotate(c *cli.Context) error {
 		return fmt.Errorf("--old-valid-for %s: want whole seconds, from 0 to 2160h", d)
 	}
 	if d == 0 {
-		if err := command.Confirm(c, "would end every token that this node has made at once, those of the other half and of the workers too"); err != nil {
+		const what = "would end every token that this node has made at once, those of the other half and of the workers too"
+		if err := command.Confirm(c, what); err != nil {
 			return err
 		}
 	}
@@ -166,7 +168,8 @@ func rotate(c *cli.Context) error {
 }
 
 func printRotation(w io.Writer, r api.TokenRotation) {
-	fmt.Fprintf(w, "rotated at %s; tokens made before are valid until %s\n", r.Rotated.UTC().Format(time.RFC3339), r.OldValidUntil.UTC().Format(time.RFC3339))
+	fmt.Fprintf(w, "rotated at %s; tokens made before are valid until %s\n",
+		r.Rotated.UTC().Format(time.RFC3339), r.OldValidUntil.UTC().Format(time.RFC3339))
 	if len(r.Outstanding) == 0 {
 		fmt.Fprintln(w, "none is valid any more: make new ones with `miner auth api-info` and give them to the other half and to the workers")
 		return
