@@ -8,7 +8,6 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
-	"quarry/api/client"
 	"quarry/build"
 	"quarry/internal/apiinfo"
 	"quarry/internal/printable"

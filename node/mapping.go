@@ -39,6 +39,7 @@ func LoadSettings(dir string, env []string) (Settings, error) {
 	if err != nil {
 		return Settings{}, err
 	}
+	set.EnvNotes = config.BorrowedListeners(env)
 	if none == nil {
 		err = set.fits(kind)
 	}
@@ -167,7 +168,11 @@ func peerInfo(key, s string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("%s: %w", key, err)
 	case info.Token.Empty():
-		return "", &api.ErrInvalid{What: key, Reason: "it has an address and no token before it", Hint: "make one there with miner auth api-info (of role " + string(api.RoleMarketsPeer) + ", for a link " + string(api.RoleLink) + ")"}
+		return "", &api.ErrInvalid{
+			What:   key,
+			Reason: "it has an address and no token before it",
+			Hint:   "make one there with miner auth api-info (of role " + string(api.RoleMarketsPeer) + ", for a link " + string(api.RoleLink) + ")",
+		}
 	case apiinfo.FromFile(s):
 		return s, nil
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -13,19 +12,16 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"quarry/api"
 	"quarry/api/client"
 	"quarry/internal/apiinfo"
+	"quarry/internal/command"
 	"quarry/internal/durable"
 	"quarry/node/repo"
 )
 
-var (
-	outFlag = &cli.StringFlag{Name: "out", Usage: "write it to this new `FILE`, for its owner only, instead of printing it"}
-	yesFlag = &cli.BoolFlag{Name: "yes", Usage: "do not ask"}
-)
+var outFlag = &cli.StringFlag{Name: "out", Usage: "write it to this new `FILE`, for its owner only, instead of printing it"}
 
 // defaultOldValid is how long old tokens stay valid unless the operator says.
 const defaultOldValid = 24 * time.Hour
@@ -37,7 +33,8 @@ func expiry(c *cli.Context, now time.Time) (time.Time, error) {
 	}
 	d := c.Duration("expires")
 	if d < time.Second {
-		return time.Time{}, fmt.Errorf("--expires %s: a token lives for a second at least, for example 720h; leave the flag out for one that is valid until it is revoked", d)
+		return time.Time{}, fmt.Errorf("--expires %s: a token lives for a second at least, for example 720h; "+
+			"leave the flag out for one that is valid until it is revoked", d)
 	}
 	return now.Add(d), nil
 }
@@ -102,34 +99,24 @@ func revokeToken(c *cli.Context) error {
 		return err
 	}
 	defer n.Close()
-	used, err := inUse(c, n, id, time.Now())
-	if err != nil {
+	if err := command.Confirm(c, "would shut out %s", shutOut(c, n, id, time.Now())); err != nil {
 		return err
-	}
-	if used != "" {
-		if err := confirm(c, used+" Revoke it?"); err != nil {
-			return err
-		}
 	}
 	return n.AuthRevoke(c.Context, id)
 }
 
-// inUse says who would be shut out by revoking a token; empty where nobody is seen
-// to use it.
-func inUse(c *cli.Context, n *client.MinerAPI, id string, now time.Time) (string, error) {
+// shutOut says who would be shut out by revoking a token.
+func shutOut(c *cli.Context, n *client.MinerAPI, id string, now time.Time) string {
 	if id == tokenID(n.Info().Token.Reveal()) {
-		return "This is the token that this command itself uses; commands with it will not work any more (the node makes a new one for local commands when it starts again).", nil
+		return "this command itself, whose token it is, and all others with it (the node makes a new one for local commands when it starts again)"
 	}
-	list, err := n.AuthList(c.Context)
-	if err != nil {
-		return "", err
-	}
+	list, _ := n.AuthList(c.Context) // without it less can be said, and the call that counts tells its own error
 	for _, k := range list {
 		if k.ID == id && !k.Revoked && now.Sub(k.LastUsed) < recentUse {
-			return fmt.Sprintf("Token %q was used %s ago; whoever did will be shut out.", k.Name, max(now.Sub(k.LastUsed), 0).Round(time.Second)), nil
+			return fmt.Sprintf("whoever used token %q %s ago", k.Name, max(now.Sub(k.LastUsed), 0).Round(time.Second))
 		}
 	}
-	return "", nil
+	return "whoever uses token " + id
 }
 
 // tokenID is the ID inside a token, empty where there is none.
@@ -148,33 +135,10 @@ func tokenID(token string) string {
 	return claims.ID
 }
 
-// confirm asks on the terminal, unless --yes was given.
-func confirm(c *cli.Context, question string) error {
-	if c.Bool(yesFlag.Name) {
-		return nil
-	}
-	if f, ok := c.App.Reader.(*os.File); ok && !term.IsTerminal(int(f.Fd())) {
-		return fmt.Errorf("%s Nobody is there to be asked: repeat it with --%s", question, yesFlag.Name)
-	}
-	fmt.Fprintf(c.App.ErrWriter, "%s Type yes to go on: ", question)
-	answer, err := bufio.NewReader(io.LimitReader(c.App.Reader, 100)).ReadString('\n')
-	if strings.TrimSpace(answer) != "yes" {
-		return errors.Join(errors.New("nothing was done"), unlessEnd(err))
-	}
-	return nil
-}
-
-func unlessEnd(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
-}
-
 func rotateCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rotate", Usage: "let a new secret sign tokens; those made before end at a stated time",
-		Flags: []cli.Flag{jsonFlag, yesFlag, &cli.DurationFlag{Name: "old-valid-for", Value: defaultOldValid,
+		Flags: []cli.Flag{jsonFlag, command.YesFlag(), &cli.DurationFlag{Name: "old-valid-for", Value: defaultOldValid,
 			Usage: "how long tokens made before stay valid, 0 to 2160h; 0: they end at once"}},
 		Action: rotate,
 	}
@@ -186,7 +150,8 @@ func rotate(c *cli.Context) error {
 		return fmt.Errorf("--old-valid-for %s: want whole seconds, from 0 to 2160h", d)
 	}
 	if d == 0 {
-		if err := confirm(c, "Every token that this node has made ends at once, those of the other half and of the workers too."); err != nil {
+		const what = "would end every token that this node has made at once, those of the other half and of the workers too"
+		if err := command.Confirm(c, what); err != nil {
 			return err
 		}
 	}
@@ -203,7 +168,8 @@ func rotate(c *cli.Context) error {
 }
 
 func printRotation(w io.Writer, r api.TokenRotation) {
-	fmt.Fprintf(w, "rotated at %s; tokens made before are valid until %s\n", r.Rotated.UTC().Format(time.RFC3339), r.OldValidUntil.UTC().Format(time.RFC3339))
+	fmt.Fprintf(w, "rotated at %s; tokens made before are valid until %s\n",
+		r.Rotated.UTC().Format(time.RFC3339), r.OldValidUntil.UTC().Format(time.RFC3339))
 	if len(r.Outstanding) == 0 {
 		fmt.Fprintln(w, "none is valid any more: make new ones with `miner auth api-info` and give them to the other half and to the workers")
 		return

@@ -75,7 +75,8 @@ func fromMultiaddr(addr string) (*url.URL, error) {
 		}
 		s, ok := afterTCP[c.Protocol().Code]
 		if !ok {
-			return nil, bad("the multiaddr goes on after /tcp/PORT with what is none of /http, /https, /tls, /ws, /wss (a libp2p address is no address of an API)")
+			return nil, bad("the multiaddr goes on after /tcp/PORT with what is none of /http, /https, /tls, /ws, /wss " +
+				"(a libp2p address is no address of an API)")
 		}
 		if s == "https" {
 			scheme = s

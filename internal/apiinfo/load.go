@@ -47,7 +47,11 @@ func read(path string) (string, error) {
 	}
 	st, err := os.Stat(path)
 	if err != nil {
-		return "", &api.ErrInvalid{What: "API info", Reason: "the file after @ cannot be read: " + reason(err), Hint: "name a file that holds TOKEN:ADDRESS"}
+		return "", &api.ErrInvalid{
+			What:   "API info",
+			Reason: "the file after @ cannot be read: " + reason(err),
+			Hint:   "name a file that holds TOKEN:ADDRESS",
+		}
 	}
 	if st.IsDir() {
 		return repo(path)
@@ -60,7 +64,11 @@ func read(path string) (string, error) {
 func repo(dir string) (string, error) {
 	addr, err := os.ReadFile(filepath.Join(dir, fileAPI))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", &api.ErrInvalid{What: "API info", Reason: "no process is running on repo " + dir + " (it has no file api)", Hint: "start it first"}
+		return "", &api.ErrInvalid{
+			What:   "API info",
+			Reason: "no process is running on repo " + dir + " (it has no file api)",
+			Hint:   "start it first",
+		}
 	}
 	if err != nil {
 		return "", fmt.Errorf("API info: %w", err)
@@ -107,7 +115,8 @@ func Given(warn io.Writer, flag, s string) (string, error) {
 		return "", fmt.Errorf("--%s: %w", flag, err)
 	}
 	if !FromFile(s) && !info.Token.Empty() {
-		fmt.Fprintf(warn, "warning: everybody on this host can see the token after --%s (ps does); write it to a file with mode 600 and give --%s @FILE\n", flag, flag)
+		fmt.Fprintf(warn, "warning: everybody on this host can see the token after --%[1]s (ps does); "+
+			"write it to a file with mode 600 and give --%[1]s @FILE\n", flag)
 	}
 	return s, nil
 }

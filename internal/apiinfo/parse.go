@@ -97,7 +97,8 @@ func unname(s string) (string, error) {
 	case !ok || !variable.MatchString(name):
 		return s, nil
 	case !slices.Contains(Variables, name):
-		return "", bad("it begins with " + shortName(name) + "=, which is no variable for an API info (those are " + strings.Join(Variables, ", ") + ")")
+		return "", bad("it begins with " + shortName(name) + "=, which is no variable for an API info (those are " +
+			strings.Join(Variables, ", ") + ")")
 	}
 	return strings.TrimSpace(rest), nil
 }

@@ -59,16 +59,18 @@ func (r *Repo) Warnings() []string { return warnings(r.dir, os.Geteuid()) }
 
 func warnings(dir string, euid int) (out []string) {
 	if st, err := os.Stat(dir); err == nil && st.Mode().Perm()&0o020 != 0 {
-		out = append(out, fmt.Sprintf("its group can replace the files in %s (mode %04o); mend it with: chmod g-w %s", dir, st.Mode().Perm(), dir))
+		out = append(out, fmt.Sprintf("its group can replace the files in %[1]s (mode %04[2]o); mend it with: chmod g-w %[1]s",
+			dir, st.Mode().Perm()))
 	}
 	if uid, foreign := secret.Foreign(dir); foreign {
-		out = append(out, fmt.Sprintf("%s belongs to user %d, and this process runs as user %d; its new files will belong to the latter (run it as that user, or chown -R %d %s)",
-			dir, uid, euid, euid, dir))
+		out = append(out, fmt.Sprintf("%[1]s belongs to user %[2]d, and this process runs as user %[3]d; its new files will belong to the latter "+
+			"(run it as that user, or chown -R %[3]d %[1]s)", dir, uid, euid))
 	}
 	for _, name := range []string{dirKeystore, dirDatastore} {
 		path := filepath.Join(dir, name)
 		if st, err := os.Stat(path); err == nil && st.Mode().Perm()&0o077 != 0 {
-			out = append(out, fmt.Sprintf("others can look into %s (mode %04o), where secrets are kept; mend it with: chmod 700 %s", path, st.Mode().Perm(), path))
+			out = append(out, fmt.Sprintf("others can look into %[1]s (mode %04[2]o), where secrets are kept; mend it with: chmod 700 %[1]s",
+				path, st.Mode().Perm()))
 		}
 	}
 	return append(out, fileWarnings(dir)...)
@@ -90,7 +92,8 @@ func fileWarnings(dir string) (out []string) {
 			out = append(out, fmt.Sprintf("%s is a link to %s; who can change that decides what this process reads", path, target))
 		}
 		if st, holds := holdsSecret(path); holds && st.Mode().Perm()&0o077 != 0 {
-			out = append(out, fmt.Sprintf("others can read the secret in %s (mode %04o); mend it with: chmod 600 %s (and replace the secret)", path, st.Mode().Perm(), path))
+			out = append(out, fmt.Sprintf("others can read the secret in %[1]s (mode %04[2]o); mend it with: chmod 600 %[1]s (and replace the secret)",
+				path, st.Mode().Perm()))
 		}
 	}
 	return out

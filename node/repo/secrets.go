@@ -103,7 +103,12 @@ func (s secrets) rotated(now, until time.Time) (secrets, error) {
 	id := s.identity()
 	out := secrets{Type: keyTypeJWT, PrivateKey: newSecret(), Identity: &id, Former: s.Former}
 	out.forget(now)
-	out.Former = append(out.Former, former{Fingerprint: fingerprint(s.PrivateKey), First: s.Identity == nil, PrivateKey: s.PrivateKey, Until: until})
+	out.Former = append(out.Former, former{
+		Fingerprint: fingerprint(s.PrivateKey),
+		First:       s.Identity == nil,
+		PrivateKey:  s.PrivateKey,
+		Until:       until,
+	})
 	out.forget(now)
 	for len(out.Former) > maxFormer {
 		if out.Former[0].PrivateKey != nil {
