@@ -7,7 +7,7 @@ SEEDS   ?= $(shell seq 1 10)
 GREMLINS := github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0
 export CGO_ENABLED = 0
 
-.PHONY: build bundle demo test long soak soak-real race mutate bench lint install interop generate clean help
+.PHONY: build bundle demo attack test long soak soak-real race mutate bench lint install interop generate clean help
 
 build: bundle ## build every command into bin/
 	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
@@ -18,6 +18,10 @@ bundle: ## fetch and check the official actors (a Go module, pinned by version a
 demo: build ## the whole line on this machine: FILE=path KEEP=1 CHAOS=1 FORM=groth16 SNAP=1
 	@$(GO) build -trimpath -o $(BIN)/demo ./internal/demo
 	@$(BIN)/demo --bin $(BIN) --dir $(DEMO) $(if $(FILE),--file '$(FILE)') $(if $(KEEP),--keep) $(if $(CHAOS),--chaos) $(if $(FORM),--form $(FORM)) $(if $(SNAP),--snap)
+
+attack: build ## own the markets host of a fresh network and try everything with its token; 0 only when nothing gave way and all still works
+	@$(GO) build -trimpath -o $(BIN)/attack ./internal/attack
+	@$(BIN)/attack -bin $(BIN) -dir out/attack
 
 test: bundle ## every test of the main module
 	$(GO) vet ./...
@@ -32,6 +36,8 @@ soak: build ## long: kill -9 everybody, with many seeds (SEEDS="1 2 3"), and the
 	@for seed in $(SEEDS); do for size in 2KiB 8MiB; do echo "== $$size, seed $$seed"; \
 	  $(BIN)/demo --bin $(BIN) --dir $(DEMO)-$$size-$$seed --sector-size $$size --deals 3 --chaos --every 2s --rounds 10 --seed $$seed --budget 15m || exit 1; \
 	  rm -rf $(DEMO)-$$size-$$seed; done; done
+	@$(GO) build -trimpath -o $(BIN)/attack ./internal/attack
+	@$(BIN)/attack -bin $(BIN) -dir out/attack -rounds 3 -sockets 450 -budget 60m
 
 soak-real: build ## long, as root: what happens to nodes where they live, in real time (most of a day; SHORT=1 an hour, ONLY=regexp, SEED=n, SLACK=n on a busy machine)
 	@$(GO) build -trimpath -o $(BIN)/soak ./internal/soak

@@ -55,23 +55,38 @@ type TokenInfo struct {
 	Created time.Time
 	Expires time.Time
 	Revoked bool
+	// Superseded says that the secret which signed it was rotated out; Expires is
+	// when that ends it, if nothing did before.
+	Superseded bool `json:",omitempty"`
+	// LastUsed is when it was shown to this process last, since that started.
+	LastUsed time.Time `json:",omitzero"`
+}
+
+// TokenRotation is what a rotation of the secret that signs tokens has done.
+type TokenRotation struct {
+	Rotated       time.Time
+	OldValidUntil time.Time   // tokens made before end then, or earlier by themselves
+	Outstanding   []TokenInfo // those that are valid until then: to be replaced
 }
 
 // Common is served by every miner process and worker.
 type Common interface {
-	Version(ctx context.Context) (VersionInfo, error)                   //perm:read
-	Session(ctx context.Context) (UUID, error)                          //perm:read
+	Version(ctx context.Context) (VersionInfo, error)                   //perm:peer
+	Session(ctx context.Context) (UUID, error)                          //perm:peer
 	RuntimeSubsystems(ctx context.Context) ([]Subsystem, error)         //perm:read
 	AuthVerify(ctx context.Context, token string) ([]Permission, error) //perm:read
 	AuthNew(ctx context.Context, perms []Permission) ([]byte, error)    //perm:admin
 	AuthCreate(ctx context.Context, req TokenRequest) (string, error)   //perm:admin
 	AuthList(ctx context.Context) ([]TokenInfo, error)                  //perm:admin
 	AuthRevoke(ctx context.Context, id string) error                    //perm:admin
-	LogList(ctx context.Context) ([]string, error)                      //perm:write
-	LogSetLevel(ctx context.Context, system, level string) error        //perm:write
-	Shutdown(ctx context.Context) error                                 //perm:admin
-	NodeStatus(ctx context.Context) (NodeStatus, error)                 //perm:read
-	Handshake(ctx context.Context, me Introduction) (Handshake, error)  //perm:read
+	// AuthRotate makes a new secret sign tokens; old ones are valid for so many
+	// seconds more, at most 90 days.
+	AuthRotate(ctx context.Context, oldValidSeconds int64) (TokenRotation, error) //perm:admin
+	LogList(ctx context.Context) ([]string, error)                                //perm:write
+	LogSetLevel(ctx context.Context, system, level string) error                  //perm:write
+	Shutdown(ctx context.Context) error                                           //perm:admin
+	NodeStatus(ctx context.Context) (NodeStatus, error)                           //perm:read
+	Handshake(ctx context.Context, me Introduction) (Handshake, error)            //perm:peer
 }
 
 // NodeStatus is the operator's first look at a process.

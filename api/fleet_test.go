@@ -60,7 +60,7 @@ func TestFormOfTheFleet(t *testing.T) {
 // What the token of a role carries, and nothing else.
 func TestRolesCarryJustWhatTheyNeed(t *testing.T) {
 	for role, want := range map[Role][]Permission{
-		RoleMarketsPeer: {PermRead, PermSealingPeer, PermStorageRead},
+		RoleMarketsPeer: {PermPeer, PermSealingPeer, PermStorageRead},
 		RoleWorker:      {PermRead, PermStorageRead, PermWorker},
 		RoleLink:        {PermLink},
 	} {
@@ -75,7 +75,7 @@ func TestRolesCarryJustWhatTheyNeed(t *testing.T) {
 		PermRead:   {"read"},
 		PermWrite:  {"read", "write"},
 		PermSign:   {"read", "write", "sign"},
-		PermAdmin:  {"read", "write", "sign", "admin", "sealing-peer", "storage-read", "worker", "tasks", "prove", "link"},
+		PermAdmin:  {"read", "write", "sign", "admin", "sealing-peer", "storage-read", "worker", "tasks", "prove", "peer", "link"},
 		PermWorker: nil,
 		"":         nil,
 	} {
@@ -83,4 +83,34 @@ func TestRolesCarryJustWhatTheyNeed(t *testing.T) {
 	}
 	ClassicPermissions(PermAdmin)[0] = "spoiled"
 	require.Equal(t, PermRead, AllPermissions[0])
+}
+
+// What words stand for: admin for all of them, also those that a token is older
+// than, and read for what the other half may know.
+func TestImpliedPermissions(t *testing.T) {
+	for name, c := range map[string]struct{ have, want []Permission }{
+		"none":   {nil, nil},
+		"admin":  {[]Permission{PermAdmin}, AllPermissions},
+		"read":   {[]Permission{PermRead}, []Permission{PermRead, PermPeer}},
+		"both":   {[]Permission{PermPeer, PermRead}, []Permission{PermPeer, PermRead}},
+		"worker": {[]Permission{PermWorker, PermWrite}, []Permission{PermWorker, PermWrite}},
+	} {
+		require.Equal(t, c.want, Implied(c.have), name)
+	}
+	Implied([]Permission{PermAdmin})[0] = "spoiled"
+	room := append(make([]Permission, 0, 8), PermRead)
+	_ = Implied(room)
+	require.Equal(t, PermRead, AllPermissions[0])
+	require.Empty(t, room[:2][1], "the caller's list is left alone")
+}
+
+func TestCallers(t *testing.T) {
+	_, outside := CallerOf(t.Context())
+	require.False(t, outside)
+	c, outside := CallerOf(WithCaller(t.Context(), Caller{Token: "x", Perms: []Permission{PermRead, PermWorker}}))
+	require.True(t, outside)
+	require.Equal(t, "x", c.Token)
+	require.True(t, c.May(PermAdmin, PermWorker))
+	require.False(t, c.May(PermAdmin))
+	require.False(t, c.May())
 }

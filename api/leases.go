@@ -27,6 +27,9 @@ type LockLease struct {
 // Leases keeps those apart who use the files of one sector outside of tasks; a
 // task has its files for as long as it is claimed.
 type Leases interface {
+	// StorageLock gives files of a sector to the caller for a while. Callers without
+	// permission worker get unsealed files for reading, others are *ErrPermission. A
+	// lease belongs to the token that took it.
 	StorageLock(ctx context.Context, r LockRequest) (LockLease, error)                   //perm:storage-read
 	StorageRenewLock(ctx context.Context, id UUID, ttl time.Duration) (LockLease, error) //perm:storage-read
 	StorageUnlock(ctx context.Context, id UUID) error                                    //perm:storage-read

@@ -1,5 +1,7 @@
 package api
 
+import "slices"
+
 // Permission is a word a token may carry. The four classic words are a set,
 // not a ladder: tokens list every word they hold.
 type Permission string
@@ -14,8 +16,9 @@ const (
 
 // Narrow permissions, for peers that must not hold admin.
 const (
-	PermSealingPeer Permission = "sealing-peer" // add piece, placement, sector status, unseal
-	PermStorageRead Permission = "storage-read" // find sectors, attach shared paths, read unsealed bytes
+	PermPeer        Permission = "peer"         // who the other process is, and how one sector is; part of read
+	PermSealingPeer Permission = "sealing-peer" // add piece, placement, unseal
+	PermStorageRead Permission = "storage-read" // find unsealed files, read them, hold them for reading, share paths
 	PermWorker      Permission = "worker"       // claim tasks, declare sectors, move sector files
 	PermTasks       Permission = "tasks"        // have work done on sectors, remove them
 	PermProve       Permission = "prove"        // have proofs made over stored sectors
@@ -23,13 +26,18 @@ const (
 )
 
 // AllPermissions lists every permission; an admin token carries them all.
-var AllPermissions = []Permission{PermRead, PermWrite, PermSign, PermAdmin, PermSealingPeer, PermStorageRead, PermWorker, PermTasks, PermProve, PermLink}
+var AllPermissions = []Permission{
+	PermRead, PermWrite, PermSign, PermAdmin,
+	PermSealingPeer, PermStorageRead, PermWorker, PermTasks, PermProve, PermPeer, PermLink,
+}
 
-// RolePermissions is what a role's token carries.
+// RolePermissions is what a role's token carries, whenever it was made: a token of
+// a role may do what the role may do now. A markets node does not hold read: what
+// the private node's other parts do is none of a public host's business.
 func RolePermissions(r Role) ([]Permission, bool) {
 	switch r {
 	case RoleMarketsPeer:
-		return []Permission{PermRead, PermSealingPeer, PermStorageRead}, true
+		return []Permission{PermPeer, PermSealingPeer, PermStorageRead}, true
 	case RoleLink:
 		return []Permission{PermLink}, true
 	case RoleWorker:
@@ -52,4 +60,16 @@ func ClassicPermissions(p Permission) []Permission {
 		return append([]Permission(nil), AllPermissions...)
 	}
 	return nil
+}
+
+// Implied adds what permissions stand for: admin is all of them, and read holds
+// peer. Tokens may be older than a word, or come from Lotus, which knows four.
+func Implied(perms []Permission) []Permission {
+	switch {
+	case slices.Contains(perms, PermAdmin):
+		return slices.Clone(AllPermissions)
+	case slices.Contains(perms, PermRead) && !slices.Contains(perms, PermPeer):
+		return append(slices.Clone(perms), PermPeer)
+	}
+	return perms
 }

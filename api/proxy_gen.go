@@ -1916,19 +1916,20 @@ func (s *DevnetServer) DevnetFund(ctx context.Context, to address.Address, amoun
 // CommonStruct is Common as function fields, filled by a client.
 type CommonStruct struct {
 	Internal struct {
-		Version           func(ctx context.Context) (VersionInfo, error)                `perm:"read"`
-		Session           func(ctx context.Context) (UUID, error)                       `perm:"read"`
-		RuntimeSubsystems func(ctx context.Context) ([]Subsystem, error)                `perm:"read"`
-		AuthVerify        func(ctx context.Context, token string) ([]Permission, error) `perm:"read"`
-		AuthNew           func(ctx context.Context, perms []Permission) ([]byte, error) `perm:"admin"`
-		AuthCreate        func(ctx context.Context, req TokenRequest) (string, error)   `perm:"admin"`
-		AuthList          func(ctx context.Context) ([]TokenInfo, error)                `perm:"admin"`
-		AuthRevoke        func(ctx context.Context, id string) error                    `perm:"admin"`
-		LogList           func(ctx context.Context) ([]string, error)                   `perm:"write"`
-		LogSetLevel       func(ctx context.Context, system string, level string) error  `perm:"write"`
-		Shutdown          func(ctx context.Context) error                               `perm:"admin"`
-		NodeStatus        func(ctx context.Context) (NodeStatus, error)                 `perm:"read"`
-		Handshake         func(ctx context.Context, me Introduction) (Handshake, error) `perm:"read"`
+		Version           func(ctx context.Context) (VersionInfo, error)                          `perm:"peer"`
+		Session           func(ctx context.Context) (UUID, error)                                 `perm:"peer"`
+		RuntimeSubsystems func(ctx context.Context) ([]Subsystem, error)                          `perm:"read"`
+		AuthVerify        func(ctx context.Context, token string) ([]Permission, error)           `perm:"read"`
+		AuthNew           func(ctx context.Context, perms []Permission) ([]byte, error)           `perm:"admin"`
+		AuthCreate        func(ctx context.Context, req TokenRequest) (string, error)             `perm:"admin"`
+		AuthList          func(ctx context.Context) ([]TokenInfo, error)                          `perm:"admin"`
+		AuthRevoke        func(ctx context.Context, id string) error                              `perm:"admin"`
+		AuthRotate        func(ctx context.Context, oldValidSeconds int64) (TokenRotation, error) `perm:"admin"`
+		LogList           func(ctx context.Context) ([]string, error)                             `perm:"write"`
+		LogSetLevel       func(ctx context.Context, system string, level string) error            `perm:"write"`
+		Shutdown          func(ctx context.Context) error                                         `perm:"admin"`
+		NodeStatus        func(ctx context.Context) (NodeStatus, error)                           `perm:"read"`
+		Handshake         func(ctx context.Context, me Introduction) (Handshake, error)           `perm:"peer"`
 	}
 }
 
@@ -1998,6 +1999,14 @@ func (s *CommonStruct) AuthRevoke(ctx context.Context, id string) (err error) {
 	return s.Internal.AuthRevoke(ctx, id)
 }
 
+// AuthRotate implements [Common].
+func (s *CommonStruct) AuthRotate(ctx context.Context, oldValidSeconds int64) (r TokenRotation, err error) {
+	if s.Internal.AuthRotate == nil {
+		return r, notConnected("AuthRotate")
+	}
+	return s.Internal.AuthRotate(ctx, oldValidSeconds)
+}
+
 // LogList implements [Common].
 func (s *CommonStruct) LogList(ctx context.Context) (r []string, err error) {
 	if s.Internal.LogList == nil {
@@ -2047,7 +2056,7 @@ type CommonServer struct {
 
 // Version guards the method of [Common].
 func (s *CommonServer) Version(ctx context.Context) (r VersionInfo, err error) {
-	err = s.Guard(ctx, Method{"Version", "read"}, func(ctx context.Context) (err error) {
+	err = s.Guard(ctx, Method{"Version", "peer"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.Version(ctx)
 		return err
 	})
@@ -2059,7 +2068,7 @@ func (s *CommonServer) Version(ctx context.Context) (r VersionInfo, err error) {
 
 // Session guards the method of [Common].
 func (s *CommonServer) Session(ctx context.Context) (r UUID, err error) {
-	err = s.Guard(ctx, Method{"Session", "read"}, func(ctx context.Context) (err error) {
+	err = s.Guard(ctx, Method{"Session", "peer"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.Session(ctx)
 		return err
 	})
@@ -2138,6 +2147,18 @@ func (s *CommonServer) AuthRevoke(ctx context.Context, id string) (err error) {
 	return err
 }
 
+// AuthRotate guards the method of [Common].
+func (s *CommonServer) AuthRotate(ctx context.Context, oldValidSeconds int64) (r TokenRotation, err error) {
+	err = s.Guard(ctx, Method{"AuthRotate", "admin"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.AuthRotate(ctx, oldValidSeconds)
+		return err
+	})
+	if err != nil {
+		r = *new(TokenRotation)
+	}
+	return r, err
+}
+
 // LogList guards the method of [Common].
 func (s *CommonServer) LogList(ctx context.Context) (r []string, err error) {
 	err = s.Guard(ctx, Method{"LogList", "write"}, func(ctx context.Context) (err error) {
@@ -2182,7 +2203,7 @@ func (s *CommonServer) NodeStatus(ctx context.Context) (r NodeStatus, err error)
 
 // Handshake guards the method of [Common].
 func (s *CommonServer) Handshake(ctx context.Context, me Introduction) (r Handshake, err error) {
-	err = s.Guard(ctx, Method{"Handshake", "read"}, func(ctx context.Context) (err error) {
+	err = s.Guard(ctx, Method{"Handshake", "peer"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.Handshake(ctx, me)
 		return err
 	})
@@ -2343,6 +2364,8 @@ type IndexStruct struct {
 		StorageDeclareSectors func(ctx context.Context, files []SectorFile) error                                             `perm:"worker"`
 		StorageDropSectors    func(ctx context.Context, files []SectorFile) error                                             `perm:"worker"`
 		StorageFindSector     func(ctx context.Context, s_ abi.SectorID, t FileType) ([]SectorLocationInfo, error)            `perm:"storage-read"`
+		StorageFileBearer     func(ctx context.Context, use FileUse) (FileBearer, error)                                      `perm:"storage-read"`
+		StorageFileKey        func(ctx context.Context) (FileKey, error)                                                      `perm:"worker"`
 		StorageBestAlloc      func(ctx context.Context, t FileType, size abi.SectorSize, sealing bool) ([]StoragePath, error) `perm:"worker"`
 		StorageAddLocal       func(ctx context.Context, path string) error                                                    `perm:"admin"`
 		StorageDetachLocal    func(ctx context.Context, id StorageID) error                                                   `perm:"admin"`
@@ -2422,6 +2445,22 @@ func (s *IndexStruct) StorageFindSector(ctx context.Context, s_ abi.SectorID, t 
 		return r, notConnected("StorageFindSector")
 	}
 	return s.Internal.StorageFindSector(ctx, s_, t)
+}
+
+// StorageFileBearer implements [Index].
+func (s *IndexStruct) StorageFileBearer(ctx context.Context, use FileUse) (r FileBearer, err error) {
+	if s.Internal.StorageFileBearer == nil {
+		return r, notConnected("StorageFileBearer")
+	}
+	return s.Internal.StorageFileBearer(ctx, use)
+}
+
+// StorageFileKey implements [Index].
+func (s *IndexStruct) StorageFileKey(ctx context.Context) (r FileKey, err error) {
+	if s.Internal.StorageFileKey == nil {
+		return r, notConnected("StorageFileKey")
+	}
+	return s.Internal.StorageFileKey(ctx)
 }
 
 // StorageBestAlloc implements [Index].
@@ -2544,6 +2583,30 @@ func (s *IndexServer) StorageFindSector(ctx context.Context, s_ abi.SectorID, t 
 	})
 	if err != nil {
 		r = *new([]SectorLocationInfo)
+	}
+	return r, err
+}
+
+// StorageFileBearer guards the method of [Index].
+func (s *IndexServer) StorageFileBearer(ctx context.Context, use FileUse) (r FileBearer, err error) {
+	err = s.Guard(ctx, Method{"StorageFileBearer", "storage-read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StorageFileBearer(ctx, use)
+		return err
+	})
+	if err != nil {
+		r = *new(FileBearer)
+	}
+	return r, err
+}
+
+// StorageFileKey guards the method of [Index].
+func (s *IndexServer) StorageFileKey(ctx context.Context) (r FileKey, err error) {
+	err = s.Guard(ctx, Method{"StorageFileKey", "worker"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StorageFileKey(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(FileKey)
 	}
 	return r, err
 }
@@ -3062,13 +3125,13 @@ func (s *ProverServer) ProverState(ctx context.Context) (r ProverState, err erro
 // SealingStruct is Sealing as function fields, filled by a client.
 type SealingStruct struct {
 	Internal struct {
-		ActorAddress         func(ctx context.Context) (string, error)                                           `perm:"read"`
-		ActorSectorSize      func(ctx context.Context) (abi.SectorSize, error)                                   `perm:"read"`
+		ActorAddress         func(ctx context.Context) (string, error)                                           `perm:"peer"`
+		ActorSectorSize      func(ctx context.Context) (abi.SectorSize, error)                                   `perm:"peer"`
 		SectorAddPiece       func(ctx context.Context, r_ AddPieceRequest) (PiecePlacement, error)               `perm:"sealing-peer"`
 		SectorPlacement      func(ctx context.Context, key string) (PiecePlacement, error)                       `perm:"sealing-peer"`
 		SectorsList          func(ctx context.Context, cursor abi.SectorNumber, limit int) ([]SectorInfo, error) `perm:"read"`
 		SectorsQuery         func(ctx context.Context, q SectorQuery) (SectorPage, error)                        `perm:"read"`
-		SectorsStatus        func(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)         `perm:"read"`
+		SectorsStatus        func(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)         `perm:"peer"`
 		SectorsSummary       func(ctx context.Context) (map[SectorState]int, error)                              `perm:"read"`
 		SectorsFaults        func(ctx context.Context) ([]ChainFault, error)                                     `perm:"read"`
 		PledgeSector         func(ctx context.Context) (abi.SectorID, error)                                     `perm:"write"`
@@ -3220,7 +3283,7 @@ type SealingServer struct {
 
 // ActorAddress guards the method of [Sealing].
 func (s *SealingServer) ActorAddress(ctx context.Context) (r string, err error) {
-	err = s.Guard(ctx, Method{"ActorAddress", "read"}, func(ctx context.Context) (err error) {
+	err = s.Guard(ctx, Method{"ActorAddress", "peer"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.ActorAddress(ctx)
 		return err
 	})
@@ -3232,7 +3295,7 @@ func (s *SealingServer) ActorAddress(ctx context.Context) (r string, err error) 
 
 // ActorSectorSize guards the method of [Sealing].
 func (s *SealingServer) ActorSectorSize(ctx context.Context) (r abi.SectorSize, err error) {
-	err = s.Guard(ctx, Method{"ActorSectorSize", "read"}, func(ctx context.Context) (err error) {
+	err = s.Guard(ctx, Method{"ActorSectorSize", "peer"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.ActorSectorSize(ctx)
 		return err
 	})
@@ -3292,7 +3355,7 @@ func (s *SealingServer) SectorsQuery(ctx context.Context, q SectorQuery) (r Sect
 
 // SectorsStatus guards the method of [Sealing].
 func (s *SealingServer) SectorsStatus(ctx context.Context, n abi.SectorNumber, log bool) (r SectorInfo, err error) {
-	err = s.Guard(ctx, Method{"SectorsStatus", "read"}, func(ctx context.Context) (err error) {
+	err = s.Guard(ctx, Method{"SectorsStatus", "peer"}, func(ctx context.Context) (err error) {
 		r, err = s.Impl.SectorsStatus(ctx, n, log)
 		return err
 	})

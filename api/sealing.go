@@ -168,8 +168,8 @@ type UnsealTarget struct {
 
 // Sealing is the sealing subsystem.
 type Sealing interface {
-	ActorAddress(ctx context.Context) (string, error)            //perm:read
-	ActorSectorSize(ctx context.Context) (abi.SectorSize, error) //perm:read
+	ActorAddress(ctx context.Context) (string, error)            //perm:peer
+	ActorSectorSize(ctx context.Context) (abi.SectorSize, error) //perm:peer
 	// SectorAddPiece makes sure the piece ends up in some sector and says where.
 	// The placement is on disk before nil is returned. Errors: ErrGivenUp (offer
 	// it under another key), ErrInvalid (the request is wrong), ErrPieceMismatch
@@ -180,7 +180,7 @@ type Sealing interface {
 	SectorPlacement(ctx context.Context, key string) (PiecePlacement, error)                   //perm:sealing-peer
 	SectorsList(ctx context.Context, cursor abi.SectorNumber, limit int) ([]SectorInfo, error) //perm:read
 	SectorsQuery(ctx context.Context, q SectorQuery) (SectorPage, error)                       //perm:read
-	SectorsStatus(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)       //perm:read
+	SectorsStatus(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)       //perm:peer
 	SectorsSummary(ctx context.Context) (map[SectorState]int, error)                           //perm:read
 	// SectorsFaults lists what the chain counts as faulty, by number, as of the
 	// last look; sectors that sealing does not know are among them.

@@ -71,11 +71,16 @@ func ParseFileType(s string) (FileType, error) {
 	return 0, fmt.Errorf("unknown sector file type %q (want unsealed, sealed, cache, update or update-cache)", s)
 }
 
+// SharedDir is the directory of a storage path in which pieces are handed over by
+// a path that two processes share.
+const SharedDir = "staging"
+
 // DataRef says where the receiving side can pull bytes from. Exactly one of
 // the two ways is set; the receiver checks size and commitment while reading.
 type DataRef struct {
 	// Storage and Path name a file under a storage path that both processes
-	// have attached (same sectorstore.json ID). Path is relative, slash form.
+	// have attached (same sectorstore.json ID). Path is relative, slash form, and
+	// begins with SharedDir/: nothing else on a storage path is piece data.
 	StorageID StorageID `json:",omitempty"`
 	Path      string    `json:",omitempty"`
 	// URL serves the bytes with Range; Token goes into Authorization: Bearer.

@@ -98,13 +98,31 @@ type SectorFile struct {
 // SectorLocationInfo tells a process where it can get a sector file.
 type SectorLocationInfo struct {
 	Storage  StorageID
-	URLs     []string // full URLs of the file, need a token with storage-read
+	URLs     []string // full URLs of the file; each needs a bearer of its own, see StorageFileBearer
 	Weight   uint64
 	CanSeal  bool
 	CanStore bool
 	Primary  bool
 	Groups   []string // of the path
 	AllowTo  []string // groups to whose paths the file may go; empty: to any
+}
+
+// FileUse is what one bearer is for.
+type FileUse struct {
+	URL    string // of a file, as in SectorLocationInfo
+	Delete bool   // to delete the file instead of reading it
+}
+
+// FileBearer opens one file for one use.
+type FileBearer struct {
+	Token string
+	Valid time.Duration // from when it was made
+}
+
+// FileKey checks bearers.
+type FileKey struct {
+	ID     string // named in each bearer made with it
+	Public []byte // Ed25519, 32 bytes
 }
 
 // MaxDeclare bounds one StorageDeclareSectors or StorageDropSectors, in files.
@@ -114,25 +132,38 @@ const MaxDeclare = 1000
 // It is rebuilt from what processes tell it.
 type Index interface {
 	// StorageAttach tells the index of a path and the URL under which the caller
-	// serves it (may be empty); repeating it refreshes.
+	// serves it (may be empty); repeating it refreshes. A URL belongs to the token
+	// that attached it first, for as long as that is valid: *ErrInvalid for others,
+	// and for a URL from a caller that only reads (markets-peer).
 	StorageAttach(ctx context.Context, p PathMeta, url string, stat FsStat) error //perm:storage-read
 	// StorageDetach takes a URL of the caller back; with the last one the path and
-	// what was declared on it are forgotten.
+	// what was declared on it are forgotten. What another token attached stays, with
+	// *ErrInvalid.
 	StorageDetach(ctx context.Context, id StorageID, url string) error //perm:storage-read
-	// StorageReportHealth is the heartbeat of a path. *ErrNotFound asks the caller to
-	// attach the path and to declare everything on it again.
+	// StorageReportHealth is the heartbeat of a path that the caller attached.
+	// *ErrNotFound asks it to attach the path and to declare everything on it again.
 	StorageReportHealth(ctx context.Context, h PathHealth) error                                            //perm:storage-read
 	StorageList(ctx context.Context) ([]StoragePath, error)                                                 //perm:read
 	StorageGet(ctx context.Context, id StorageID) (StoragePath, error)                                      //perm:read
 	StorageFiles(ctx context.Context, id StorageID, cursor string, limit int) ([]SectorFile, string, error) //perm:read
 	// StorageDeclareSectors tells that files are on paths, at most MaxDeclare of
-	// them; repeating it is safe. One unknown path refuses all with *ErrNotFound.
+	// them; repeating it is safe. One path that is unknown, or that the caller has not
+	// attached, refuses all with *ErrNotFound.
 	StorageDeclareSectors(ctx context.Context, files []SectorFile) error //perm:worker
 	// StorageDropSectors tells that files are not on paths any more, at most
 	// MaxDeclare of them; repeating it is safe. No file is deleted.
 	StorageDropSectors(ctx context.Context, files []SectorFile) error //perm:worker
-	// StorageFindSector lists where a file kind is; empty when nowhere.
+	// StorageFindSector lists where a file kind is; empty when nowhere. Callers
+	// without permission worker find unsealed files only, others are *ErrPermission.
 	StorageFindSector(ctx context.Context, s abi.SectorID, t FileType) ([]SectorLocationInfo, error) //perm:storage-read
+	// StorageFileBearer makes a bearer for one file at one address that
+	// StorageFindSector gave: for reading it or for deleting it, for some minutes.
+	// Callers without permission worker get it for reading unsealed files only.
+	// *ErrNotFound for an address of a process that this node does not know.
+	StorageFileBearer(ctx context.Context, use FileUse) (FileBearer, error) //perm:storage-read
+	// StorageFileKey is the public key with which processes that serve sector files
+	// check such bearers.
+	StorageFileKey(ctx context.Context) (FileKey, error) //perm:worker
 	// StorageBestAlloc lists paths that can take new files, best first.
 	StorageBestAlloc(ctx context.Context, t FileType, size abi.SectorSize, sealing bool) ([]StoragePath, error) //perm:worker
 	// StorageAddLocal attaches a directory to the process that is asked.

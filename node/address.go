@@ -7,7 +7,7 @@ import (
 	"net/url"
 
 	"quarry/api"
-	"quarry/api/client"
+	"quarry/internal/apiinfo"
 	"quarry/internal/ownaddr"
 )
 
@@ -51,7 +51,7 @@ func (n *Node) otherHalf() string {
 	if n.set.Sealing || n.set.SealerInfo == "" {
 		return ""
 	}
-	info, err := client.ParseInfo(n.set.SealerInfo)
+	info, err := apiinfo.Load(n.set.SealerInfo)
 	if err != nil {
 		return "" // refused when it is dialled
 	}

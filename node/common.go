@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +26,7 @@ type Tokens interface {
 	New(ctx context.Context, perms []api.Permission) (string, error)
 	List() []api.TokenInfo
 	Revoke(ctx context.Context, id string) error
+	Rotate(ctx context.Context, oldValidFor time.Duration) (api.TokenRotation, error)
 }
 
 // common implements api.Common for a miner process.
@@ -95,6 +98,22 @@ func (c *common) AuthCreate(ctx context.Context, req api.TokenRequest) (string, 
 func (c *common) AuthList(context.Context) ([]api.TokenInfo, error) { return c.tokens.List(), nil }
 
 func (c *common) AuthRevoke(ctx context.Context, id string) error { return c.tokens.Revoke(ctx, id) }
+
+func (c *common) AuthRotate(ctx context.Context, oldValidSeconds int64) (api.TokenRotation, error) {
+	oldValidFor, err := seconds(oldValidSeconds)
+	if err != nil {
+		return api.TokenRotation{}, err
+	}
+	return c.tokens.Rotate(ctx, oldValidFor)
+}
+
+// seconds is a duration that does not overflow.
+func seconds(n int64) (time.Duration, error) {
+	if n < 0 || n > math.MaxInt64/int64(time.Second) {
+		return 0, &api.ErrInvalid{What: "how long old tokens stay valid", Reason: fmt.Sprintf("%d seconds are out of range", n)}
+	}
+	return time.Duration(n) * time.Second, nil
+}
 
 // LogList names what LogSetLevel accepts: one level for the whole process.
 func (c *common) LogList(context.Context) ([]string, error) { return []string{"*"}, nil }

@@ -14,6 +14,7 @@ import (
 	"quarry/api"
 	"quarry/build"
 	"quarry/internal/holder"
+	"quarry/internal/printable"
 	"quarry/node/repo"
 	"quarry/node/serve"
 )
@@ -39,7 +40,7 @@ func wrongf(format string, args ...any) error {
 // compare tells how got is not what is needed: *wrongPeer, or *api.ErrUnreachable
 // where it cannot be told yet. warning is about what works but should not stay.
 func (want peerNeeds) compare(got api.Handshake) (warning string, err error) {
-	shown := func(s string) string { return holder.Printable(s) }
+	shown := func(s string) string { return printable.Brief(s) }
 	version, runs := got.APIVersions[want.sub]
 	switch {
 	case got.Instance == want.me.Instance && want.me.Instance != uuid.Nil:
@@ -60,7 +61,7 @@ func (want peerNeeds) compare(got api.Handshake) (warning string, err error) {
 	}
 	var lacks []string
 	for _, p := range want.perms {
-		if !slices.Contains(got.Allow, p) {
+		if !slices.Contains(api.Implied(got.Allow), p) {
 			lacks = append(lacks, string(p))
 		}
 	}
@@ -79,7 +80,7 @@ func subsystemWords(h api.Handshake) string {
 	}
 	var out []string
 	for s := range h.APIVersions {
-		out = append(out, holder.Printable(string(s)))
+		out = append(out, printable.Brief(string(s)))
 	}
 	slices.Sort(out)
 	return strings.Join(out[:min(len(out), 8)], ", ")
@@ -111,7 +112,7 @@ func (want peerNeeds) meet(ctx context.Context, p handshaker, me api.Introductio
 	case errors.As(err, &absent):
 		if v, verr := p.Version(ctx); verr == nil {
 			return got, "", wrongf("it does not answer as a miner process (it says it is %s %s, API %s: a full node, or another release?); name the private node's address",
-				holder.Printable(v.Agent), holder.Printable(v.Version), versionWords(v.APIVersion))
+				printable.Brief(v.Agent), printable.Brief(v.Version), versionWords(v.APIVersion))
 		}
 		return got, "", wrongf("it does not answer as a miner process of this release: %v", err)
 	}

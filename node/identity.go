@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/filecoin-project/go-address"
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/ipfs/go-datastore"
 	"github.com/libp2p/go-libp2p/core/crypto"
 
@@ -71,29 +72,27 @@ func newLibp2pKey(ks *repo.Keystore) (crypto.PrivKey, error) {
 	return priv, ks.Put(repo.KeyLibp2p, repo.Key{Type: keyTypeLibp2p, PrivateKey: b})
 }
 
-// dataTokenKey holds the token this process shows to whoever serves sector
-// files. Any peer may attach a path with a URL of its own, so what is sent
-// there must be worth no more than the role of a worker.
+// dataTokenKey held a token of role worker that earlier versions showed to whoever
+// served sector files.
 var dataTokenKey = datastore.NewKey("data-token")
 
-// dataToken returns that token, making it at the first start and again when it
-// was revoked.
-func dataToken(ctx context.Context, r *repo.Repo) (string, error) {
+// retireDataToken revokes that token: it may be known to others.
+func retireDataToken(ctx context.Context, r *repo.Repo) error {
 	ds := r.Datastore(repo.Node)
 	b, err := ds.Get(ctx, dataTokenKey)
+	if errors.Is(err, datastore.ErrNotFound) {
+		return nil
+	}
+	var c jwt.RegisteredClaims
 	if err == nil {
-		if _, err := r.Tokens().Verify(ctx, string(b)); err == nil {
-			return string(b), nil
-		}
-	} else if !errors.Is(err, datastore.ErrNotFound) {
-		return "", fmt.Errorf("read the token for sector files: %w", err)
+		_, _, err = jwt.NewParser().ParseUnverified(string(b), &c)
 	}
-	token, err := r.Tokens().Create(ctx, api.TokenRequest{Name: "this node, for sector files", Role: api.RoleWorker})
-	if err != nil {
-		return "", fmt.Errorf("make the token for sector files: %w", err)
+	if err == nil {
+		err = r.Tokens().Revoke(ctx, c.ID)
 	}
-	if err := ds.Put(ctx, dataTokenKey, []byte(token)); err != nil {
-		return "", fmt.Errorf("remember the token for sector files: %w", err)
+	var unknown *api.ErrNotFound
+	if err != nil && !errors.As(err, &unknown) {
+		return fmt.Errorf("revoke the former token for sector files: %w", err)
 	}
-	return token, ds.Sync(ctx, dataTokenKey)
+	return errors.Join(ds.Delete(ctx, dataTokenKey), ds.Sync(ctx, dataTokenKey))
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
-	"quarry/api/client"
 	"quarry/build"
-	"quarry/internal/holder"
+	"quarry/internal/apiinfo"
+	"quarry/internal/printable"
 	"quarry/markets"
 	"quarry/node/pull"
 	"quarry/node/repo"
@@ -41,7 +41,7 @@ func (n *Node) openLink(ctx context.Context) error {
 	if n.set.LinkInfo == "" {
 		return nil
 	}
-	info, err := client.ParseInfo(n.set.LinkInfo)
+	info, err := apiinfo.Load(n.set.LinkInfo)
 	if err != nil {
 		return fmt.Errorf("MarketsApiInfo of [Link]: %w", err)
 	}
@@ -68,8 +68,8 @@ func (n *Node) openLink(ctx context.Context) error {
 
 // servedOverLink is what the markets node finds at this end of the link: what every
 // peer finds, and bytes that go to the host of the config only.
-func (n *Node) servedOverLink(info client.Info) *serve.Detached {
-	reader := fetch.NewReader(fetch.ReaderConfig{Token: n.ownToken, Holder: "markets, over the link"},
+func (n *Node) servedOverLink(info apiinfo.Info) *serve.Detached {
+	reader := fetch.NewReader(fetch.ReaderConfig{Holder: "markets, over the link"},
 		fetch.ReaderDeps{Local: n.local, Index: n.storage, Log: n.log.With("part", "reader")})
 	n.onClose("reader of the link", func() error { reader.Close(); return nil })
 	open := func(ctx context.Context, s abi.SectorID, off, size abi.PaddedPieceSize) (pull.UnsealedReader, error) {
@@ -96,7 +96,7 @@ type linked struct {
 
 // compare says how got is not the other half of this process, nil where it is.
 func (want linked) compare(got api.Identity) error {
-	name, shown := "the "+want.name+" node", holder.Printable
+	name, shown := "the "+want.name+" node", printable.Brief
 	switch {
 	case got.Instance == want.me.Instance:
 		return errors.New("the link leads to this process itself; name the address of the markets node in MarketsApiInfo of the private one")

@@ -11,6 +11,7 @@ import (
 
 	"quarry/api"
 	"quarry/chain/msgs"
+	"quarry/internal/apiinfo"
 	"quarry/markets"
 	mnet "quarry/markets/net"
 	"quarry/node/config"
@@ -52,10 +53,16 @@ func MapConfig(dir string, cfg config.Config) (Settings, error) {
 		return Settings{}, err
 	}
 	sub := cfg.Subsystems
+	sealer, err1 := peerInfo("Subsystems.SealerApiInfo", sub.SealerApiInfo)
+	index, err2 := peerInfo("Subsystems.SectorIndexApiInfo", sub.SectorIndexApiInfo)
+	link, err3 := peerInfo("Link.MarketsApiInfo", cfg.Link.MarketsApiInfo)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return Settings{}, err
+	}
 	return Settings{
 		RepoDir: dir, Mining: sub.EnableMining, Sealing: sub.EnableSealing, SectorStorage: sub.EnableSectorStorage, Markets: sub.EnableMarkets,
-		SealerInfo: sub.SealerApiInfo, SectorIndexInfo: sub.SectorIndexApiInfo,
-		LinkAccept: cfg.Link.Accept, LinkInfo: cfg.Link.MarketsApiInfo,
+		SealerInfo: sealer, SectorIndexInfo: index,
+		LinkAccept: cfg.Link.Accept, LinkInfo: link,
 		Listen: cfg.API.ListenAddress, RemoteURL: remoteURL(cfg.API.RemoteListenAddress), MaxRequestBytes: cfg.API.MaxRequestBytes,
 		Limits: listenLimits(cfg),
 		SealingOpts: SealingOptions{
@@ -145,4 +152,29 @@ func marketsConfig(cfg config.Config) (markets.Config, error) {
 	}
 	m.AllowPrivateIPs, m.UnsealOnRetrieval = d.AllowPrivateIPs, d.UnsealOnRetrieval
 	return m, nil
+}
+
+// peerInfo reads the API info of another process as the config has it. What is in
+// a file stays there: the client reads it, again when its token has changed.
+func peerInfo(key, s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	if at, ok := strings.CutPrefix(s, "@"); ok && !filepath.IsAbs(at) {
+		return "", &api.ErrInvalid{What: key, Reason: "the file after @ is not named from the root", Hint: "write @ and an absolute path"}
+	}
+	info, err := apiinfo.Load(s)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%s: %w", key, err)
+	case info.Token.Empty():
+		return "", &api.ErrInvalid{
+			What:   key,
+			Reason: "it has an address and no token before it",
+			Hint:   "make one there with miner auth api-info (of role " + string(api.RoleMarketsPeer) + ", for a link " + string(api.RoleLink) + ")",
+		}
+	case apiinfo.FromFile(s):
+		return s, nil
+	}
+	return apiinfo.Format(info.Token, info.Address()), nil
 }

@@ -18,9 +18,9 @@ import (
 var validTexts = map[string]string{
 	"API.ListenAddress":                 "127.0.0.1:7",
 	"API.RemoteListenAddress":           "example.net:7",
-	"Subsystems.SealerApiInfo":          "t:/ip4/127.0.0.1/tcp/7/http",
-	"Subsystems.SectorIndexApiInfo":     "t:/ip4/127.0.0.1/tcp/7/http",
-	"Link.MarketsApiInfo":               "t:/ip4/127.0.0.1/tcp/7/http",
+	"Subsystems.SealerApiInfo":          "t.o.k:/ip4/127.0.0.1/tcp/7/http",
+	"Subsystems.SectorIndexApiInfo":     "t.o.k:/ip4/127.0.0.1/tcp/7/http",
+	"Link.MarketsApiInfo":               "t.o.k:/ip4/127.0.0.1/tcp/7/http",
 	"Libp2p.ListenAddresses":            "/ip4/127.0.0.1/tcp/7",
 	"Libp2p.AnnounceAddresses":          "/ip4/127.0.0.1/tcp/7",
 	"Dealmaking.PieceCidBlocklist":      "baga6ea4seaqao7s73y24kcutaosvacpdjgfe5pw76ooefnyqw4ynr3d2y6x2mpq",
@@ -145,7 +145,7 @@ func TestRemoteURL(t *testing.T) {
 // What the file says reaches the settings, and what cannot work is refused
 // with the line or the key to change.
 func TestLoadSettings(t *testing.T) {
-	const peers = "SealerApiInfo = \"t:/ip4/127.0.0.1/tcp/7/http\"\nSectorIndexApiInfo = \"t:/ip4/127.0.0.1/tcp/7/http\"\n"
+	const peers = "SealerApiInfo = \"t.o.k:/ip4/127.0.0.1/tcp/7/http\"\nSectorIndexApiInfo = \"t.o.k:/ip4/127.0.0.1/tcp/7/http\"\n"
 	switches := func(mining, sealing, storage, markets string) string {
 		return "[Subsystems]\nEnableMining = " + mining + "\nEnableSealing = " + sealing +
 			"\nEnableSectorStorage = " + storage + "\nEnableMarkets = " + markets + "\n"
@@ -157,9 +157,9 @@ func TestLoadSettings(t *testing.T) {
 		"private":         {switches(on, on, on, off), ""},
 		"markets":         {switches(off, off, off, on) + peers, ""},
 		"no sealer":       {switches(off, off, off, on), "SealerApiInfo is empty"},
-		"no index":        {switches(off, off, off, on) + "SealerApiInfo = \"t:/ip4/127.0.0.1/tcp/7/http\"\n", "SectorIndexApiInfo is empty"},
+		"no index":        {switches(off, off, off, on) + "SealerApiInfo = \"t.o.k:/ip4/127.0.0.1/tcp/7/http\"\n", "SectorIndexApiInfo is empty"},
 		"markets, pull":   {switches(off, off, off, on) + "[Link]\nAccept = true\n", ""},
-		"private, pull":   {switches(on, on, on, off) + "[Link]\nMarketsApiInfo = \"t:/ip4/127.0.0.1/tcp/7/http\"\n", ""},
+		"private, pull":   {switches(on, on, on, off) + "[Link]\nMarketsApiInfo = \"t.o.k:/ip4/127.0.0.1/tcp/7/http\"\n", ""},
 		"pull both ways":  {switches(off, off, off, on) + peers + "[Link]\nAccept = true\n", "revoke that token there"},
 		"nothing":         {switches(off, off, off, off), "nothing is enabled"},
 		"mining alone":    {switches(on, off, off, off) + peers, "EnableMining without EnableSealing"},

@@ -108,7 +108,7 @@ func (n *Node) pieceReader() (r markets.PieceReader, closed func()) {
 	if n.accepts != nil {
 		at = sharedOnly{n.storage}
 	}
-	reader := fetch.NewReader(fetch.ReaderConfig{Token: n.remoteToken, Holder: "markets"},
+	reader := fetch.NewReader(fetch.ReaderConfig{Holder: "markets"},
 		fetch.ReaderDeps{Local: n.local, Index: at, Log: n.log.With("part", "reader")})
 	direct := func(ctx context.Context, s abi.SectorID, off, size abi.PaddedPieceSize) (markets.UnsealedReader, error) {
 		return reader.OpenUnsealed(ctx, s, off, size)

@@ -9,7 +9,7 @@ import (
 	"github.com/ipfs/go-datastore"
 
 	"quarry/api"
-	"quarry/internal/holder"
+	"quarry/internal/printable"
 	"quarry/node/repo"
 )
 
@@ -83,9 +83,9 @@ func (n *Node) meetFullNode(ctx context.Context) (answer, error) {
 	me := n.common.identity()
 	if me.Genesis != "" && (is.Network != me.Network || is.Genesis != me.Genesis) {
 		return answer{}, wrongf("it is on network %s (genesis %s), but repo %s belongs to %s (genesis %s); set FULLNODE_API_INFO to a full node of that network",
-			holder.Printable(is.Network), is.Genesis, n.repo.Dir(), me.Network, me.Genesis)
+			printable.Brief(is.Network), is.Genesis, n.repo.Dir(), me.Network, me.Genesis)
 	}
-	return answer{version: holder.Printable(v.Version)}, nil
+	return answer{version: printable.Brief(v.Version)}, nil
 }
 
 // belong remembers the network once the miner was found on it.

@@ -41,7 +41,6 @@ type Node struct {
 	group  *lifecycle.Group
 	srv    *serve.Server
 	base   string // URL of the API as others reach it
-	token  string // role worker: shown to processes that serve sector files
 
 	maddr    address.Address
 	mid      abi.ActorID
@@ -178,6 +177,9 @@ func (n *Node) openRepo(context.Context) (err error) {
 		return err
 	}
 	n.onClose("repo", n.closeRepo)
+	for _, w := range n.repo.Warnings() {
+		n.log.Warn("the repo is not private", "what", w)
+	}
 	if n.maddr, err = MinerAddress(n.repo); err != nil {
 		return err
 	}
@@ -240,7 +242,7 @@ func (n *Node) absent() map[api.Subsystem]string {
 }
 
 func (n *Node) bind(ctx context.Context) (err error) {
-	if n.token, err = dataToken(ctx, n.repo); err != nil {
+	if err := retireDataToken(ctx, n.repo); err != nil {
 		return err
 	}
 	cfg := serve.Config{

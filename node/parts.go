@@ -8,15 +8,19 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/namespace"
+
 	"quarry/api"
-	"quarry/api/client"
 	"quarry/internal/breaker"
 	"quarry/internal/holder"
 	"quarry/internal/lifecycle"
 	"quarry/mining"
 	"quarry/node/repo"
+	"quarry/node/serve"
 	"quarry/sealing"
 	"quarry/storage"
+	"quarry/storage/access"
 	"quarry/storage/blobs"
 	"quarry/storage/fetch"
 	"quarry/storage/index"
@@ -97,7 +101,11 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 		return n.keep(ctx, "paths", n.local.Run)
 	}
 	remote := n.base + "/remote"
-	idx := index.New(index.Config{})
+	signer := access.NewSigner(n.repo.Tokens().FileKey)
+	idx, err := n.openIndex(ctx, signer)
+	if err != nil {
+		return err
+	}
 	disks := breaker.New(breaker.Config{Places: n.set.ProvingOpts.ParallelReads, Log: n.log.With("part", "paths")})
 	if n.local, err = n.openPaths(remote, idx, disks); err != nil {
 		return err
@@ -111,7 +119,6 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 		Index:   idx,
 		Local:   n.local,
 		Blobs:   bulk,
-		Token:   n.ownToken,
 		Breaker: disks,
 		Log:     n.log.With("part", "storage"),
 	})
@@ -122,12 +129,36 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 	n.srv.Handle("GET "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
 	n.srv.Handle("PUT "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
 	n.srv.RegisterStorage(m)
-	n.srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(n.local))
-	n.srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(n.local))
+	if err := n.serveFiles(remote, signer); err != nil {
+		return err
+	}
 	if err := n.group.Go("storage", m.Run); err != nil {
 		return err
 	}
 	return n.withWorker(ctx, remote, bulk)
+}
+
+// openIndex makes the index, which knows no path yet, but whose URLs are.
+func (n *Node) openIndex(ctx context.Context, signer *access.Signer) (*index.Index, error) {
+	return index.Open(ctx, index.Config{}, index.Deps{
+		Store:  namespace.Wrap(n.repo.Datastore(repo.Node), datastore.NewKey("urls")),
+		Valid:  n.repo.Tokens().Valid,
+		Signer: signer,
+		Log:    n.log.With("part", "index"),
+	})
+}
+
+// serveFiles serves the sector files of this process to bearers that are good for
+// one of them, and to an admin.
+func (n *Node) serveFiles(remote string, signer *access.Signer) error {
+	check, err := access.NewChecker(remote, signer)
+	if err != nil {
+		return fmt.Errorf("address of this process (API.RemoteListenAddress): %w", err)
+	}
+	opens := serve.Opens{Is: access.Is, Check: check.Check}
+	n.srv.HandleBearer("GET /remote/", api.PermAdmin, opens, fetch.Handler(n.local))
+	n.srv.HandleBearer("DELETE /remote/", api.PermAdmin, opens, fetch.RemoveHandler(n.local))
+	return nil
 }
 
 // holdFile is the lock of a directory of sectors: one private node at a time
@@ -224,7 +255,6 @@ func (n *Node) withWorker(ctx context.Context, remote string, bulk *blobs.Store)
 			Local:   n.local,
 			Blobs:   bulk,
 			Store:   n.repo.Datastore(repo.Worker),
-			Token:   n.ownToken,
 			Snark:   n.workerSnark(),
 			Parents: graphs,
 			Log:     n.log.With("part", "worker"),
@@ -297,7 +327,7 @@ func (n *Node) keepSealing(ctx context.Context, cfg sealing.Config, book sealing
 	}
 	now := newLate[api.Sealing]("sealing")
 	n.sealing = &api.SealingLate{Get: now.get}
-	n.srv.RegisterSealing(n.sealing)
+	n.srv.RegisterSealing(servedSealing{n.sealing})
 	return n.group.Keep(ctx, lifecycle.Keep{Name: "sealing", Run: func(ctx context.Context, up func()) error {
 		s, err := sealing.New(cfg, deps)
 		if err != nil {
@@ -338,19 +368,4 @@ func (n *Node) withMining(ctx context.Context) error {
 		up()
 		return m.Run(ctx)
 	}})
-}
-
-func (n *Node) ownToken() string { return n.token }
-
-// remoteToken is what other processes want for sector files: theirs, when the
-// storage is theirs.
-func (n *Node) remoteToken() string {
-	if n.set.SectorStorage {
-		return n.token
-	}
-	info, err := client.ParseInfo(n.set.SectorIndexInfo)
-	if err != nil { // refused before, when the peer was dialled
-		return ""
-	}
-	return info.Token.Reveal()
 }

@@ -12,7 +12,7 @@ import (
 
 	"quarry/api"
 	"quarry/api/client"
-	"quarry/internal/holder"
+	"quarry/internal/printable"
 )
 
 // Times of asking peers.
@@ -256,7 +256,7 @@ func (n *Node) meetHalf(ctx context.Context, h *half, name string, sub api.Subsy
 	h.repo = got.Repo
 	a := answer{warning: warning, instance: got.Instance.String()}
 	if v, err := h.Version(ctx); err == nil {
-		a.version = holder.Printable(v.Version)
+		a.version = printable.Brief(v.Version)
 	}
 	return a, nil
 }

@@ -358,21 +358,3 @@ func TestStopWhileWaiting(t *testing.T) {
 type onLine func(line string)
 
 func (f onLine) Write(b []byte) (int, error) { f(string(b)); return len(b), nil }
-
-// The token for sector files of another process is what stands before the
-// address, and nothing where none does.
-func TestRemoteToken(t *testing.T) {
-	for info, want := range map[string]string{
-		"a.b.c:/ip4/127.0.0.1/tcp/7/http": "a.b.c", "a.b.c:http://host:7": "a.b.c", "a.b.c:host:7": "a.b.c",
-		"/ip4/127.0.0.1/tcp/7/http": "", "http://host:7": "", "host:7": "",
-	} {
-		if got := newNode(Settings{SectorIndexInfo: info}).remoteToken(); got != want {
-			t.Errorf("%s: %q", info, got)
-		}
-	}
-	own := newNode(Settings{SectorStorage: true, SectorIndexInfo: "a.b.c:host:7"})
-	own.token = "d.e.f"
-	if got := own.remoteToken(); got != "d.e.f" {
-		t.Errorf("own storage: %q", got)
-	}
-}

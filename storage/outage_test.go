@@ -81,6 +81,14 @@ func (l *line) StorageAttach(ctx context.Context, p api.PathMeta, url string, st
 	return over0(l, func(m *storage.Manager) error { return m.StorageAttach(ctx, p, url, stat) })
 }
 
+func (l *line) StorageFileBearer(ctx context.Context, use api.FileUse) (out api.FileBearer, err error) {
+	err = over0(l, func(m *storage.Manager) (err error) {
+		out, err = m.StorageFileBearer(ctx, use)
+		return err
+	})
+	return out, err
+}
+
 func (l *line) StorageDetach(ctx context.Context, id api.StorageID, url string) error {
 	return over0(l, func(m *storage.Manager) error { return m.StorageDetach(ctx, id, url) })
 }

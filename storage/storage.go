@@ -36,8 +36,7 @@ type Deps struct {
 	Store datastore.Batching
 	Index *index.Index // also the index that Local reports to
 	Local *paths.Local
-	Blobs *blobs.Store  // bulk results of the tasks
-	Token func() string // bearer for /remote of other processes
+	Blobs *blobs.Store // bulk results of the tasks
 	// Breaker guards reads by the directory of a local path and by host; nil: one
 	// of the manager's own.
 	Breaker *breaker.Breaker
@@ -70,7 +69,7 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	client := fetch.NewClient(deps.Token)
+	client := fetch.NewClient(deps.Index)
 	prover, err := newProver(cfg, deps, client)
 	if err != nil {
 		return nil, err

@@ -54,6 +54,7 @@ func CheckIndex[I api.Index](t *testing.T, fresh func(t *testing.T) I) {
 		"declare and drop":        checkDeclare,
 		"declarations refused":    checkDeclareRefused,
 		"where files are":         checkFind,
+		"bearers of files":        checkBearers,
 		"pages of files":          checkFiles,
 		"room for new files":      checkAlloc,
 	} {
@@ -209,6 +210,29 @@ func checkFind(t *testing.T, x api.Index) {
 		{Storage: "b", URLs: []string{"https://i:2/remote/update-cache/s-t01000-1"}, Weight: 2, CanStore: true, Primary: true},
 		{Storage: "a", URLs: []string{"http://h:1/remote/update-cache/s-t01000-1"}, Weight: 9, CanSeal: true},
 	}, locs, "the primary copy first")
+}
+
+// checkBearers: for files of processes that are known, other ones for each use, and
+// a key to check them with.
+func checkBearers(t *testing.T, x api.Index) {
+	ctx := t.Context()
+	attach(t, x, api.PathMeta{ID: "a"}, "http://one:1/remote", 1)
+	file := "http://one:1/remote/sealed/" + api.SectorName(sectorMax)
+	read, err := x.StorageFileBearer(ctx, api.FileUse{URL: file})
+	require.NoError(t, err)
+	require.NotEmpty(t, read.Token)
+	require.Positive(t, read.Valid)
+	del, err := x.StorageFileBearer(ctx, api.FileUse{URL: file, Delete: true})
+	require.NoError(t, err)
+	require.NotEqual(t, read.Token, del.Token)
+	_, err = x.StorageFileBearer(ctx, api.FileUse{URL: "http://two:2/remote/sealed/" + api.SectorName(sectorMax)})
+	typed[*api.ErrNotFound](t, err)
+	_, err = x.StorageFileBearer(ctx, api.FileUse{URL: file + "/.."})
+	typed[*api.ErrInvalid](t, err)
+	key, err := x.StorageFileKey(ctx)
+	require.NoError(t, err)
+	require.Len(t, key.Public, 32)
+	require.NotEmpty(t, key.ID)
 }
 
 func checkFiles(t *testing.T, x api.Index) {

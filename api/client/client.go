@@ -2,14 +2,18 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"quarry/api"
+	"quarry/internal/apiinfo"
+	"quarry/internal/printable"
 
 	"github.com/filecoin-project/go-jsonrpc"
 )
@@ -19,7 +23,8 @@ const namespace = "Filecoin"
 
 // Config of a client.
 type Config struct {
-	// Info is token:address, see ParseInfo.
+	// Info is token:address, or @FILE with it; see package apiinfo. The file is read
+	// again when the peer refuses the token, so that a new one is taken up.
 	Info string
 	// Carrier brings calls to the peer instead of HTTP requests to Info, which is
 	// not looked at then. There are no subscriptions over it.
@@ -32,7 +37,10 @@ type Config struct {
 	MaxResponseBytes int64
 	// Gate is asked before each call; nil lets every one pass.
 	Gate Gate
-	Log  *slog.Logger
+	// Terminal says that what comes back is shown to a person: in every text of
+	// results and errors what a terminal would obey is escaped.
+	Terminal bool
+	Log      *slog.Logger
 }
 
 // ChainAPI is a full node, real or embedded.
@@ -128,7 +136,7 @@ type part struct {
 // conn is what all interfaces of one peer share.
 type conn struct {
 	cfg     Config
-	info    Info
+	info    atomic.Pointer[apiinfo.Info]
 	version string
 	name    string
 	http    *http.Client
@@ -141,10 +149,10 @@ func newConn(ctx context.Context, cfg Config, version string) (*conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	var info Info
+	var info apiinfo.Info
 	if cfg.Carrier == nil {
 		var err error
-		if info, err = ParseInfo(cfg.Info); err != nil {
+		if info, err = apiinfo.Load(cfg.Info); err != nil {
 			return nil, err
 		}
 	}
@@ -158,7 +166,8 @@ func newConn(ctx context.Context, cfg Config, version string) (*conn, error) {
 	if name == "" {
 		name = info.String()
 	}
-	c := &conn{cfg: cfg, info: info, version: version, name: name, http: &http.Client{Transport: transport()}}
+	c := &conn{cfg: cfg, version: version, name: name, http: &http.Client{Transport: transport()}}
+	c.info.Store(&info)
 	c.subs.init()
 	return c, nil
 }
@@ -171,7 +180,7 @@ func transport() *http.Transport {
 }
 
 // Info is the parsed address and token this client dials.
-func (c *conn) Info() Info { return c.info }
+func (c *conn) Info() apiinfo.Info { return *c.info.Load() }
 
 // Close ends subscriptions and idle connections. Calls in flight end with their
 // own contexts. It is safe to repeat.
@@ -222,11 +231,26 @@ func (c *conn) wrap(field reflect.Value, sf reflect.StructField, sub api.Subsyst
 			return err
 		})
 		if err != nil {
-			out[last] = reflect.ValueOf(c.translate(ctx, m, sub, err))
+			out[last] = reflect.ValueOf(c.shown(c.translate(ctx, m, sub, err)))
 			for i := range last {
 				out[i] = reflect.Zero(sf.Type.Out(i))
+			}
+			return out
+		}
+		if c.cfg.Terminal {
+			for i := range last {
+				out[i] = printable.Value(out[i])
 			}
 		}
 		return out
 	}))
+}
+
+// shown makes an error fit for a terminal where that is where it goes.
+func (c *conn) shown(err error) error {
+	var remote *RemoteError
+	if c.cfg.Terminal && errors.As(err, &remote) {
+		remote.Text = printable.Line(remote.Text)
+	}
+	return err
 }

@@ -99,7 +99,7 @@ func (c *conn) chainNotify(ctx context.Context) (<-chan []*api.HeadChange, error
 func (c *conn) dialNotify(ctx context.Context) dialled {
 	// The library's handshake takes no context: an unreachable host is found out
 	// with one that does.
-	probe, err := new(net.Dialer).DialContext(ctx, "tcp", c.info.dialAddr())
+	probe, err := new(net.Dialer).DialContext(ctx, "tcp", c.Info().DialAddr())
 	if err != nil {
 		return dialled{err: c.lost(ctx, err)}
 	}
@@ -108,10 +108,8 @@ func (c *conn) dialNotify(ctx context.Context) dialled {
 		ChainNotify func(ctx context.Context) (<-chan []*api.HeadChange, error)
 	}
 	header := http.Header{}
-	if !c.info.Token.Empty() {
-		header.Set("Authorization", "Bearer "+c.info.Token.Reveal())
-	}
-	closer, err := jsonrpc.NewMergeClient(context.WithoutCancel(ctx), c.info.websocket(c.version), namespace, []any{&internal}, header,
+	c.authorize(header)
+	closer, err := jsonrpc.NewMergeClient(context.WithoutCancel(ctx), c.Info().Websocket(c.version), namespace, []any{&internal}, header,
 		jsonrpc.WithErrors(errorTable()), jsonrpc.WithNoReconnect())
 	if err != nil {
 		return dialled{err: c.dialError(ctx, err)}

@@ -10,20 +10,50 @@ import (
 	"strings"
 
 	"quarry/api"
+	"quarry/internal/apiinfo"
+	"quarry/internal/printable"
 )
 
 // post sends one request and reads the whole answer, so that a connection lost
 // half way is an unreachable peer and not a malformed answer.
 func (c *conn) post(ctx context.Context, body []byte) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.info.URL(c.version), bytes.NewReader(body))
+	answer, err := c.ask(ctx, body)
+	var refused *TokenError
+	if errors.As(err, &refused) && c.reload() {
+		return c.ask(ctx, body) // a call that was refused has done nothing
+	}
+	return answer, err
+}
+
+// reload reads the file with the API info again and tells whether there is
+// another token in it. Another address is another peer: that takes a restart.
+func (c *conn) reload() bool {
+	if !apiinfo.FromFile(c.cfg.Info) {
+		return false
+	}
+	old := c.Info()
+	fresh, err := apiinfo.Load(c.cfg.Info)
+	if err != nil || fresh.Base() != old.Base() || fresh.Token.Reveal() == old.Token.Reveal() {
+		return false
+	}
+	c.info.Store(&fresh)
+	return true
+}
+
+func (c *conn) authorize(h http.Header) {
+	if token := c.Info().Token; !token.Empty() {
+		h.Set("Authorization", "Bearer "+token.Reveal())
+	}
+}
+
+func (c *conn) ask(ctx context.Context, body []byte) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Info().URL(c.version), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	pin(req)
-	if !c.info.Token.Empty() {
-		req.Header.Set("Authorization", "Bearer "+c.info.Token.Reveal())
-	}
+	c.authorize(req.Header)
 	if m, _ := ctx.Value(methodKey{}).(api.Method); m.Perm == api.PermRead {
 		// Reading is safe to repeat, which lets net/http replace a connection that
 		// died with the last server process. The empty header is not sent.
@@ -59,23 +89,23 @@ func (c *conn) checkStatus(resp *http.Response, answer []byte) error {
 	isRPC := strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") || bytes.HasPrefix(bytes.TrimSpace(answer), []byte("{"))
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		return &TokenError{Peer: c.name, Reason: firstLine(answer), Missing: c.info.Token.Empty()}
+		return &TokenError{Peer: c.name, Reason: firstLine(answer), Missing: c.Info().Token.Empty()}
 	case code == http.StatusPreconditionFailed && resp.Header.Get(api.HeaderInstance) != "":
 		return &replacedError{peer: c.name}
 	case code == http.StatusRequestEntityTooLarge:
 		return &api.ErrInvalid{What: "request to " + c.name, Reason: firstLine(answer), Hint: "API.MaxRequestBytes of that process bounds it"}
 	case code == http.StatusRequestTimeout || code == http.StatusTooManyRequests ||
 		code == http.StatusBadGateway || code == http.StatusServiceUnavailable || code == http.StatusGatewayTimeout:
-		return &api.ErrUnreachable{Peer: c.name, Reason: "it answered " + resp.Status}
+		return &api.ErrUnreachable{Peer: c.name, Reason: "it answered " + printable.Line(resp.Status)}
 	case code == http.StatusOK || isRPC:
 		return nil
 	}
-	return fmt.Errorf("%s answered %s: %s (is this the address of a node?)", c.name, resp.Status, firstLine(answer))
+	return fmt.Errorf("%s answered %s: %s (is this the address of a node?)", c.name, printable.Line(resp.Status), firstLine(answer))
 }
 
 func firstLine(b []byte) string {
 	s, _, _ := strings.Cut(strings.TrimSpace(string(b[:min(len(b), 300)])), "\n")
-	return s
+	return printable.Line(s)
 }
 
 // TokenError says that the peer did not accept the token as a whole, as opposed

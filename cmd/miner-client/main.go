@@ -14,7 +14,9 @@ import (
 
 	"quarry/api/client"
 	"quarry/build"
+	"quarry/internal/apiinfo"
 	"quarry/internal/command"
+	"quarry/internal/printable"
 	"quarry/markets/dealmaker"
 	mnet "quarry/markets/net"
 )
@@ -31,23 +33,30 @@ var (
 
 func newApp(out io.Writer) *cli.App {
 	return &cli.App{
-		Name:    "miner-client",
-		Usage:   "make storage deals and retrieve content",
-		Version: build.Version,
-		Writer:  out,
-		Flags: []cli.Flag{&cli.StringFlag{Name: "node", EnvVars: []string{"FULLNODE_API_INFO"},
-			Usage: "full node as token:address", DefaultText: "FULLNODE_API_INFO"}},
+		Name:      "miner-client",
+		Usage:     "make storage deals and retrieve content",
+		Version:   build.Version,
+		Writer:    printable.NewWriter(out), // strangers wrote parts of what is shown
+		ErrWriter: printable.NewWriter(os.Stderr),
+		Flags: []cli.Flag{&cli.StringFlag{Name: "node",
+			Usage: "full node as token:address, or @FILE with it", DefaultText: "FULLNODE_API_INFO"}},
 		Commands: []*cli.Command{walletCommand(), carCommand(), commpCommand(), askCommand(), dealCommand(), statusCommand(), retrieveCommand()},
 	}
 }
 
 // dialNode connects to the full node.
 func dialNode(c *cli.Context) (*client.ChainAPI, error) {
-	info := c.String("node")
+	info, err := apiinfo.Given(c.App.ErrWriter, "node", c.String("node"))
+	if err == nil && info == "" {
+		info, err = apiinfo.Env("FULLNODE_API_INFO")
+	}
+	if err != nil {
+		return nil, err
+	}
 	if info == "" {
 		return nil, errors.New("no full node is named: set FULLNODE_API_INFO=token:address (miner-devnet prints that line when it starts)")
 	}
-	return client.Chain(c.Context, client.Config{Info: info})
+	return client.Chain(c.Context, client.Config{Info: info, Terminal: !c.Bool(jsonFlag.Name)})
 }
 
 // dialer is a full node and a libp2p host that only dials.

@@ -9,11 +9,15 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"quarry/internal/printable"
 )
 
-// show prints v as JSON when asked, else calls text.
+// show prints v as JSON when asked, else calls text, which prints what v points to
+// as it is fit for a terminal.
 func show(c *cli.Context, v any, text func(w io.Writer)) error {
 	if !c.Bool("json") {
+		printable.Clean(v) // a provider wrote it
 		text(c.App.Writer)
 		return nil
 	}
@@ -24,7 +28,7 @@ func show(c *cli.Context, v any, text func(w io.Writer)) error {
 
 // say prints one line of progress to stderr, so that stdout stays clean.
 func say(c *cli.Context, format string, args ...any) {
-	fmt.Fprintf(os.Stderr, format+"\n", args...)
+	fmt.Fprintln(c.App.ErrWriter, printable.Line(fmt.Sprintf(format, args...)))
 }
 
 // bar is a progress bar on a terminal and nothing elsewhere.

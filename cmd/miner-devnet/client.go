@@ -18,6 +18,7 @@ import (
 
 	"quarry/api"
 	"quarry/api/client"
+	"quarry/internal/apiinfo"
 	"quarry/internal/command"
 	"quarry/internal/inputfile"
 	"quarry/node/repo"
@@ -26,7 +27,10 @@ import (
 // dial connects to the node of the repo, or to FULLNODE_API_INFO when the repo
 // flag was not given and the variable is set.
 func dial(c *cli.Context) (*client.ChainAPI, error) {
-	info := os.Getenv("FULLNODE_API_INFO")
+	info, err := apiinfo.Env("FULLNODE_API_INFO")
+	if err != nil && !command.Typed(c, "repo") {
+		return nil, err
+	}
 	if info == "" || command.Typed(c, "repo") {
 		dir, err := repo.Expand(c.String("repo"))
 		if err != nil {
@@ -36,7 +40,7 @@ func dial(c *cli.Context) (*client.ChainAPI, error) {
 			return nil, err
 		}
 	}
-	return client.Chain(c.Context, client.Config{Info: info})
+	return client.Chain(c.Context, client.Config{Info: info, Terminal: !c.Bool("json")})
 }
 
 // show prints v as JSON when asked, else as text.

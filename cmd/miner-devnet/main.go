@@ -7,6 +7,7 @@ import (
 
 	"quarry/build"
 	"quarry/internal/command"
+	"quarry/internal/printable"
 )
 
 func main() {
@@ -16,6 +17,8 @@ func main() {
 func app() *cli.App {
 	return &cli.App{
 		Name: "miner-devnet", Usage: "an embedded Filecoin full node for development", Version: build.UserVersion(),
+		Writer:    printable.NewWriter(os.Stdout),
+		ErrWriter: printable.NewWriter(os.Stderr),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "repo", EnvVars: []string{"DEVNET_PATH"}, Value: "~/.miner-devnet", Usage: "repo directory"},
 		},

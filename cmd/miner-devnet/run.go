@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -24,6 +25,7 @@ import (
 	"quarry/internal/command"
 	"quarry/internal/ownaddr"
 	"quarry/internal/paramcache"
+	"quarry/internal/printable"
 	"quarry/node/repo"
 	"quarry/node/serve"
 )
@@ -85,7 +87,7 @@ func runAction(c *cli.Context) error {
 	if err := checkFlags(c); err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	log := slog.New(slog.NewTextHandler(printable.NewWriter(os.Stderr), &slog.HandlerOptions{Level: level}))
 	dir, err := repo.Expand(c.String("repo"))
 	if err != nil {
 		return err
@@ -148,11 +150,9 @@ func serveNode(ctx context.Context, stop func(), c *cli.Context, r *repo.Repo, n
 	if err := r.WriteAPI(s.Multiaddr()); err != nil {
 		return err
 	}
-	info, err := repo.APIInfo(r.Dir())
-	if err != nil {
+	if err := announce(c.App.Writer, os.Stdout, r.Dir()); err != nil {
 		return err
 	}
-	fmt.Println("FULLNODE_API_INFO=" + info)
 	if at := ownaddr.ForOthers(ctx, ownaddr.Config{Bound: s.Addr()}); at.Guessed {
 		log.Info("the API listens on every address; on other hosts put this one into FULLNODE_API_INFO, behind the token",
 			"address", "http://"+at.HostPort)
@@ -160,6 +160,24 @@ func serveNode(ctx context.Context, stop func(), c *cli.Context, r *repo.Repo, n
 	log.Info("devnet runs; every proof is verified in full", "accepts", strings.Join(n.ProofKinds(), ", "),
 		"network", n.Params().NetworkName, "epoch", n.Epoch(), "pace", c.Duration("pace"))
 	return runBoth(ctx, stop, n, s)
+}
+
+// announce prints the line that others find this node by. Where it goes into a file
+// or to the system's log, which keep it for others to read, it names the repo
+// instead of the token in it; every command of ours takes that too.
+func announce(w io.Writer, out *os.File, dir string) error {
+	st, err := out.Stat()
+	if err != nil {
+		return fmt.Errorf("standard output: %w", err)
+	}
+	info := "@" + dir
+	if !st.Mode().IsRegular() && st.Mode()&fs.ModeSocket == 0 {
+		if info, err = repo.APIInfo(dir); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintln(w, "FULLNODE_API_INFO="+info)
+	return err
 }
 
 func runBoth(ctx context.Context, stop func(), n *devnet.Node, s *serve.Server) error {

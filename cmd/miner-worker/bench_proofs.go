@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/urfave/cli/v2"
@@ -54,7 +53,7 @@ func sealRoom(c *cli.Context) (size abi.SectorSize, dir string, remove func(), e
 	if dir, remove, err = workDir(c.String(flagOut)); err != nil {
 		return 0, "", nil, err
 	}
-	fmt.Fprintf(os.Stderr, "sealing takes %s of memory and %s of disk in %s\n", bench.Bytes(need.Memory), bench.Bytes(need.Disk), dir)
+	fmt.Fprintf(c.App.ErrWriter, "sealing takes %s of memory and %s of disk in %s\n", bench.Bytes(need.Memory), bench.Bytes(need.Disk), dir)
 	if err := need.Check(bench.ThisMachine(), dir); err != nil {
 		remove()
 		return 0, "", nil, err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -132,7 +131,7 @@ func runBenchSeal(c *cli.Context) error {
 	}
 	defer remove()
 	m := bench.ThisMachine()
-	fmt.Fprintf(os.Stderr, "sealing takes %s of memory and %s of disk in %s\n", bench.Bytes(need.Memory), bench.Bytes(need.Disk), dir)
+	fmt.Fprintf(c.App.ErrWriter, "sealing takes %s of memory and %s of disk in %s\n", bench.Bytes(need.Memory), bench.Bytes(need.Disk), dir)
 	if err := need.Check(m, dir); err != nil {
 		return err
 	}

@@ -18,9 +18,11 @@ import (
 	"quarry/internal/command"
 	"quarry/internal/holder"
 	"quarry/internal/paramcache"
+	"quarry/internal/printable"
 	"quarry/node/repo"
 	"quarry/node/serve"
 	"quarry/proofs/snark"
+	"quarry/storage/access"
 	"quarry/storage/blobs"
 	"quarry/storage/fetch"
 	"quarry/storage/parents"
@@ -100,7 +102,7 @@ func newLog(c *cli.Context) (*slog.Logger, error) {
 	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
 		return nil, fmt.Errorf("--log-level: %w (want debug, info, warn or error)", err)
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), nil
+	return slog.New(slog.NewTextHandler(printable.NewWriter(os.Stderr), &slog.HandlerOptions{Level: level})), nil
 }
 
 func run(c *cli.Context) (err error) {
@@ -196,7 +198,7 @@ func (p *process) run(ctx context.Context, listen, url string) (err error) {
 	if err := waitMiner(ctx, p.miner, p.gate, p.log); err != nil {
 		return err
 	}
-	srv, err := serve.New(serve.Config{Listen: listen}, serve.Deps{Verify: newVerifier(p.repo.Tokens(), p.miner).Verify, Log: p.log})
+	srv, err := serve.New(serve.Config{Listen: listen}, serve.Deps{Verify: p.repo.Tokens().Verify, Log: p.log})
 	if err != nil {
 		return err
 	}
@@ -205,18 +207,9 @@ func (p *process) run(ctx context.Context, listen, url string) (err error) {
 			err = errors.Join(err, srv.Close())
 		}
 	}()
-	if url == "" {
-		if url, err = ownURL(ctx, srv.Addr(), p.miner.Info().Base()); err != nil {
-			return err
-		}
-	}
-	p.cfg.URL = strings.TrimRight(url, "/") + "/remote"
-	local, err := paths.Open(paths.Config{File: p.repo.Path(repo.FileStorage), URL: p.cfg.URL}, paths.Deps{Index: p.miner, Log: p.log.With("part", "paths")})
+	local, err := p.openPaths(ctx, srv.Addr(), url)
 	if err != nil {
 		return err
-	}
-	if len(local.Paths()) == 0 {
-		p.log.Warn("this worker has no storage path and gets no tasks; add one with: miner-worker storage attach --init --seal DIRECTORY")
 	}
 	w, closeParts, err := p.worker(ctx, local)
 	if err != nil {
@@ -226,8 +219,9 @@ func (p *process) run(ctx context.Context, listen, url string) (err error) {
 	self := &self{worker: w, local: local, stop: p.stop, tokens: p.repo.Tokens(), repo: p.repo.ID(), started: time.Now()}
 	srv.RegisterCommon(self)
 	srv.RegisterStorage(&ownStorage{self: self})
-	srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(local))
-	srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(local))
+	if err := p.serveFiles(srv, local); err != nil {
+		return err
+	}
 	if err := p.repo.WriteAPI(srv.Multiaddr()); err != nil {
 		return err
 	}
@@ -238,6 +232,36 @@ func (p *process) run(ctx context.Context, listen, url string) (err error) {
 	g.Go(func() error { return local.Run(ctx) })
 	g.Go(func() error { return w.Run(ctx) })
 	return g.Wait()
+}
+
+// openPaths finds out the URL of this worker and opens its storage paths.
+func (p *process) openPaths(ctx context.Context, bound, url string) (*paths.Local, error) {
+	if url == "" {
+		var err error
+		if url, err = ownURL(ctx, bound, p.miner.Info().Base()); err != nil {
+			return nil, err
+		}
+	}
+	p.cfg.URL = strings.TrimRight(url, "/") + "/remote"
+	cfg := paths.Config{File: p.repo.Path(repo.FileStorage), URL: p.cfg.URL}
+	local, err := paths.Open(cfg, paths.Deps{Index: p.miner, Log: p.log.With("part", "paths")})
+	if err == nil && len(local.Paths()) == 0 {
+		p.log.Warn("this worker has no storage path and gets no tasks; add one with: miner-worker storage attach --init --seal DIRECTORY")
+	}
+	return local, err
+}
+
+// serveFiles serves the sector files of this worker to bearers of the private node
+// that are good for one of them. No token of that node opens anything here.
+func (p *process) serveFiles(srv *serve.Server, local *paths.Local) error {
+	check, err := access.NewChecker(p.cfg.URL, access.NewRemoteKeys(p.miner))
+	if err != nil {
+		return fmt.Errorf("--url: %w", err)
+	}
+	opens := serve.Opens{Is: access.Is, Check: check.Check}
+	srv.HandleBearer("GET /remote/", api.PermAdmin, opens, fetch.Handler(local))
+	srv.HandleBearer("DELETE /remote/", api.PermAdmin, opens, fetch.RemoveHandler(local))
+	return nil
 }
 
 // worker makes the worker with what it computes with; the function returned
@@ -269,7 +293,6 @@ func (p *process) worker(ctx context.Context, local *paths.Local) (w *worker.Wor
 		Store:     p.repo.Datastore(repo.Worker),
 		Blobs:     own,
 		NodeBlobs: node,
-		Token:     p.miner.Info().Token.Reveal,
 		Snark:     snark.Prover{Keys: params},
 		Parents:   graphs,
 		Log:       p.log.With("part", "worker"),

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"time"
 
 	"quarry/api"
@@ -50,6 +52,13 @@ func (s *self) AuthCreate(ctx context.Context, req api.TokenRequest) (string, er
 func (s *self) AuthList(context.Context) ([]api.TokenInfo, error) { return s.tokens.List(), nil }
 
 func (s *self) AuthRevoke(ctx context.Context, id string) error { return s.tokens.Revoke(ctx, id) }
+
+func (s *self) AuthRotate(ctx context.Context, oldValidSeconds int64) (api.TokenRotation, error) {
+	if oldValidSeconds < 0 || oldValidSeconds > math.MaxInt64/int64(time.Second) {
+		return api.TokenRotation{}, &api.ErrInvalid{What: "how long old tokens stay valid", Reason: fmt.Sprintf("%d seconds are out of range", oldValidSeconds)}
+	}
+	return s.tokens.Rotate(ctx, time.Duration(oldValidSeconds)*time.Second)
+}
 
 func (s *self) LogList(context.Context) ([]string, error) { return []string{"worker"}, nil }
 

@@ -10,13 +10,17 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/api/client"
+	"quarry/internal/apiinfo"
 	"quarry/node/repo"
 )
 
 // minerInfo finds the private node: flag or environment, then a repo.
 func minerInfo(c *cli.Context) (string, error) {
-	if s := c.String(flagMinerInfo); s != "" {
-		return s, nil
+	if s, err := apiinfo.Given(c.App.ErrWriter, flagMinerInfo, c.String(flagMinerInfo)); err != nil || s != "" {
+		return s, err
+	}
+	if s, err := apiinfo.Env("MINER_API_INFO"); err != nil || s != "" {
+		return s, err
 	}
 	if dir := c.String(flagMinerRepo); dir != "" {
 		dir, err := repo.Expand(dir)
@@ -33,7 +37,7 @@ func dialMiner(c *cli.Context) (*client.MinerAPI, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.Miner(c.Context, client.Config{Info: info, Name: "the private node"})
+	return client.Miner(c.Context, client.Config{Info: info, Name: "the private node", Terminal: !c.Bool(flagJSON)})
 }
 
 // dialSelf connects to the worker that runs on the repo.
@@ -46,7 +50,7 @@ func dialSelf(c *cli.Context) (*client.MinerAPI, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no worker is running in %s: %w (start it with `miner-worker run`)", dir, err)
 	}
-	return client.Miner(c.Context, client.Config{Info: info, Name: "this worker"})
+	return client.Miner(c.Context, client.Config{Info: info, Name: "this worker", Terminal: !c.Bool(flagJSON)})
 }
 
 // ownURL is the base address that other processes reach this worker under. A

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,6 +25,7 @@ import (
 	"quarry/node/serve"
 	"quarry/proofs/commp"
 	"quarry/storage"
+	"quarry/storage/access"
 	"quarry/storage/blobs"
 	"quarry/storage/fetch"
 	"quarry/storage/index"
@@ -39,7 +41,6 @@ type private struct {
 	local   *paths.Local
 	blobs   *blobs.Store
 	addr    string
-	token   string // what the private node itself presents
 }
 
 func (p *private) Version(context.Context) (api.VersionInfo, error) {
@@ -89,11 +90,12 @@ func newPrivate(t *testing.T) *private {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = r.Close() })
 	p := &private{tokens: r.Tokens()}
-	p.token = p.newToken(t, api.RoleWorker)
 	srv, err := serve.New(serve.Config{Listen: "127.0.0.1:0"}, serve.Deps{Verify: r.Tokens().Verify})
 	require.NoError(t, err)
 	p.addr = srv.Addr()
-	idx := index.New(index.Config{})
+	signer := access.NewSigner(r.Tokens().FileKey)
+	idx, err := index.Open(t.Context(), index.Config{}, index.Deps{Signer: signer})
+	require.NoError(t, err)
 	p.local, err = paths.Open(paths.Config{URL: "http://" + p.addr + "/remote"}, paths.Deps{Index: idx})
 	require.NoError(t, err)
 	keep := filepath.Join(t.TempDir(), "keep")
@@ -103,14 +105,17 @@ func newPrivate(t *testing.T) *private {
 	require.NoError(t, err)
 	p.blobs = bulk
 	p.manager, err = storage.New(storage.Config{Tasks: sched.Config{ClaimWait: time.Second}}, storage.Deps{
-		Store: dssync.MutexWrap(datastore.NewMapDatastore()), Index: idx, Local: p.local, Blobs: bulk, Token: func() string { return p.token }})
+		Store: dssync.MutexWrap(datastore.NewMapDatastore()), Index: idx, Local: p.local, Blobs: bulk})
 	require.NoError(t, err)
 	srv.RegisterCommon(p)
 	srv.RegisterStorage(p.manager)
 	srv.Handle("GET "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
 	srv.Handle("PUT "+blobs.Route, api.PermWorker, blobs.Handler(bulk))
-	srv.Handle("GET /remote/", api.PermStorageRead, fetch.Handler(p.local))
-	srv.Handle("DELETE /remote/", api.PermWorker, fetch.RemoveHandler(p.local))
+	check, err := access.NewChecker("http://"+p.addr+"/remote", signer)
+	require.NoError(t, err)
+	opens := serve.Opens{Is: access.Is, Check: check.Check}
+	srv.HandleBearer("GET /remote/", api.PermAdmin, opens, fetch.Handler(p.local))
+	srv.HandleBearer("DELETE /remote/", api.PermAdmin, opens, fetch.RemoveHandler(p.local))
 	background(t, srv.Run)
 	background(t, p.manager.Run)
 	return p
@@ -179,6 +184,7 @@ func TestRemoteWorker(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, res.Faults)
 
+	p.keepsItsFiles(t, ref.ID)
 	out, err := workerCommand(context.Background(), dir, info, "info")
 	require.NoError(t, err)
 	require.Contains(t, out, "heard of us")
@@ -195,21 +201,66 @@ func TestRemoteWorker(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestVerifier: tokens of the private node open sector files and nothing more.
-func TestVerifier(t *testing.T) {
-	p := newPrivate(t)
-	admin, err := p.tokens.Create(context.Background(), api.TokenRequest{Name: "a", Perm: api.PermAdmin})
+// keepsItsFiles: no token of the private node opens anything at a worker, a bearer
+// opens one file for one use.
+func (p *private) keepsItsFiles(t *testing.T, sector abi.SectorID) {
+	t.Helper()
+	addresses := map[api.FileType]string{}
+	for _, kind := range []api.FileType{api.FileSealed, api.FileCache} {
+		locs, err := p.manager.StorageFindSector(t.Context(), sector, kind)
+		require.NoError(t, err)
+		require.Len(t, locs, 1)
+		addresses[kind] = locs[0].URLs[0]
+	}
+	sealed, cache := addresses[api.FileSealed], addresses[api.FileCache]
+	base := strings.TrimSuffix(sealed, "/remote/sealed/"+api.SectorName(sector))
+	admin, err := p.tokens.Create(t.Context(), api.TokenRequest{Name: "a", Perm: api.PermAdmin})
 	require.NoError(t, err)
-	dir := filepath.Join(t.TempDir(), "w")
-	r, err := openRepo(dir)
-	require.NoError(t, err)
-	defer r.Close() //nolint:errcheck // test
-	v := newVerifier(r.Tokens(), p)
-	perms, err := v.Verify(context.Background(), admin)
-	require.NoError(t, err)
-	require.ElementsMatch(t, []api.Permission{api.PermStorageRead, api.PermWorker}, perms)
-	_, err = v.Verify(context.Background(), "a.b.c")
-	require.Error(t, err)
+	bearer := func(address string, del bool) string {
+		b, err := p.manager.StorageFileBearer(t.Context(), api.FileUse{URL: address, Delete: del})
+		require.NoError(t, err)
+		return b.Token
+	}
+	p.asked(t, []opening{
+		{"no token", http.MethodGet, sealed, "", 401},
+		{"an admin of the node", http.MethodGet, sealed, admin, 401},
+		{"a worker's token", http.MethodGet, sealed, p.newToken(t, api.RoleWorker), 401},
+		{"a peer's token", http.MethodGet, sealed, p.newToken(t, api.RoleMarketsPeer), 401},
+		{"deleting with a worker's token", http.MethodDelete, sealed, p.newToken(t, api.RoleWorker), 401},
+		{"the bearer of another file", http.MethodGet, sealed, bearer(cache, false), 401},
+		{"deleting with a bearer for reading", http.MethodDelete, sealed, bearer(sealed, false), 401},
+		{"reading with a bearer for deleting", http.MethodGet, sealed, bearer(sealed, true), 401},
+		{"the API with a bearer", http.MethodPost, base + "/rpc/v1", bearer(sealed, false), 401},
+		{"the API of the node with a bearer", http.MethodPost, "http://" + p.addr + "/rpc/v1", bearer(sealed, false), 401},
+		{"blobs with a bearer", http.MethodGet, "http://" + p.addr + blobs.Route + "x", bearer(sealed, false), 401},
+		{"this file at another process", http.MethodGet, "http://" + p.addr + strings.TrimPrefix(sealed, base), bearer(sealed, false), 401},
+		{"the state of a path", http.MethodGet, base + "/remote/stat/keep", bearer(sealed, false), 401},
+		{"the file", http.MethodGet, sealed, bearer(sealed, false), 200},
+		{"the length of the file", http.MethodHead, sealed, bearer(sealed, false), 200},
+		{"a file of the cache", http.MethodGet, cache + "/file/p_aux", bearer(cache, false), 200},
+	})
+}
+
+// opening is a request with what it is to be answered.
+type opening struct {
+	what, method, url, token string
+	want                     int
+}
+
+func (p *private) asked(t *testing.T, list []opening) {
+	t.Helper()
+	for _, c := range list {
+		req, err := http.NewRequestWithContext(t.Context(), c.method, c.url, nil)
+		require.NoError(t, err)
+		if c.token != "" {
+			req.Header.Set("Authorization", "Bearer "+c.token)
+		}
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, c.want, res.StatusCode, c.what)
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
 
 func TestRefusals(t *testing.T) {

@@ -12,7 +12,9 @@ import (
 
 	"quarry/api"
 	"quarry/build"
+	"quarry/internal/apiinfo"
 	"quarry/internal/command"
+	"quarry/internal/secret"
 )
 
 func stopCommand() *cli.Command {
@@ -92,32 +94,19 @@ func authCommand() *cli.Command {
 	return &cli.Command{
 		Name: "auth", Usage: "tokens",
 		Subcommands: []*cli.Command{
-			{Name: "create-token", Usage: "print a new token", Flags: []cli.Flag{perm, role, name, expires},
+			{Name: "create-token", Usage: "print a new token", Flags: []cli.Flag{perm, role, name, expires, outFlag},
 				Action: func(c *cli.Context) error {
 					token, err := createToken(c)
 					if err != nil {
 						return err
 					}
-					fmt.Fprintln(c.App.Writer, token)
-					return nil
+					return handOut(c, token)
 				}},
-			{Name: "api-info", Usage: "print the environment line for reaching this node with a new token", Flags: []cli.Flag{perm, role, name, expires},
+			{Name: "api-info", Usage: "print the environment line for reaching this node with a new token", Flags: []cli.Flag{perm, role, name, expires, outFlag},
 				Action: apiInfo},
 			{Name: "list", Usage: "list issued tokens", Flags: []cli.Flag{jsonFlag}, Action: listTokens},
-			{Name: "revoke", Usage: "make a token invalid", ArgsUsage: "ID", Flags: []cli.Flag{command.YesFlag()}, Action: func(c *cli.Context) error {
-				if c.NArg() != 1 {
-					return errors.New("name one token id; `miner auth list` prints them")
-				}
-				if err := command.Confirm(c, "would shut out whoever uses token %s", c.Args().First()); err != nil {
-					return err
-				}
-				n, err := dialCommon(c)
-				if err != nil {
-					return err
-				}
-				defer n.Close()
-				return n.AuthRevoke(c.Context, c.Args().First())
-			}},
+			{Name: "revoke", Usage: "make a token invalid", ArgsUsage: "ID", Flags: []cli.Flag{command.YesFlag()}, Action: revokeToken},
+			rotateCommand(),
 		},
 	}
 }
@@ -126,14 +115,23 @@ func createToken(c *cli.Context) (string, error) {
 	if (c.String("perm") == "") == (c.String("role") == "") {
 		return "", errors.New("give either --perm (read, write, sign, admin) or --role (markets-peer, worker, link)")
 	}
+	expires, err := expiry(c, time.Now())
+	if err != nil {
+		return "", err
+	}
+	if err := freeFile(c); err != nil {
+		return "", err
+	}
 	n, err := dialCommon(c)
 	if err != nil {
 		return "", err
 	}
 	defer n.Close()
-	req := api.TokenRequest{Name: c.String("name"), Role: api.Role(c.String("role")), Perm: api.Permission(c.String("perm"))}
-	if d := c.Duration("expires"); d > 0 {
-		req.Expires = time.Now().Add(d)
+	req := api.TokenRequest{
+		Name:    c.String("name"),
+		Role:    api.Role(c.String("role")),
+		Perm:    api.Permission(c.String("perm")),
+		Expires: expires,
 	}
 	return n.AuthCreate(c.Context, req)
 }
@@ -151,8 +149,7 @@ func apiInfo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "%s=%s:%s\n", variable, token, addr)
-	return nil
+	return handOut(c, variable+"="+apiinfo.Format(secret.New(token), addr))
 }
 
 // advertised is the address under which others reach the node: what it says of
@@ -191,16 +188,21 @@ func listTokens(c *cli.Context) error {
 		return err
 	}
 	return show(c, list, func(w io.Writer) {
-		t := newTable(w, "ID", "Name", "Role", "Allow", "Created", "State")
+		t := newTable(w, "ID", "Name", "Role", "Allow", "Created", "Used", "State")
 		for _, k := range list {
-			state := "valid"
-			switch {
-			case k.Revoked:
-				state = "revoked"
-			case !k.Expires.IsZero() && k.Expires.Before(time.Now()):
-				state = "expired"
+			used := ""
+			if !k.LastUsed.IsZero() {
+				used = k.LastUsed.UTC().Format(time.RFC3339)
 			}
-			t.AppendRow([]any{k.ID, k.Name, k.Role, k.Allow, k.Created.Format(time.RFC3339), state})
+			t.AppendRow([]any{
+				k.ID,
+				k.Name,
+				k.Role,
+				k.Allow,
+				k.Created.Format(time.RFC3339),
+				used,
+				tokenState(k, time.Now()),
+			})
 		}
 		t.Render()
 	})

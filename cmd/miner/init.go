@@ -37,8 +37,8 @@ func initCommand() *cli.Command {
 			Name: "service", Usage: "make the repo of a process that runs one part of a miner",
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "type", Value: "markets", Usage: "markets"},
-				&cli.StringFlag{Name: "api-sealer", Usage: "token:address of the node that seals"},
-				&cli.StringFlag{Name: "api-sector-index", Usage: "token:address of the node that stores (default: the sealer)"},
+				&cli.StringFlag{Name: "api-sealer", Usage: "token:address of the node that seals, or @FILE with it (default: MINER_API_INFO)"},
+				&cli.StringFlag{Name: "api-sector-index", Usage: "token:address of the node that stores, or @FILE with it (default: the sealer)"},
 				&cli.StringSliceFlag{Name: "libp2p-listen", Usage: "multiaddr of the libp2p host", Value: cli.NewStringSlice("/ip4/0.0.0.0/tcp/24001")},
 				&cli.StringSliceFlag{Name: "announce", Usage: "multiaddr by which clients reach the libp2p host (default: as it listens)"},
 				&cli.StringFlag{Name: "retrieval-listen", Value: "0.0.0.0:7777", Usage: "host:port of the public HTTP server"},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/urfave/cli/v2"
@@ -28,7 +27,9 @@ type half struct {
 
 // otherHalf reads what `init service` is told of the private node.
 func otherHalf(c *cli.Context) (h half, err error) {
-	h.sealer, h.index = c.String("api-sealer"), c.String("api-sector-index")
+	if h.sealer, h.index, err = peersGiven(c); err != nil {
+		return half{}, err
+	}
 	if h.pull = c.Bool(flagPull); h.pull {
 		switch h.actor, err = optionalAddress(c, "actor"); {
 		case err != nil:
@@ -45,7 +46,10 @@ func otherHalf(c *cli.Context) (h half, err error) {
 		return half{}, errors.New("--actor: the sealing node tells which miner it is; the flag is for --pull")
 	}
 	if h.sealer == "" {
-		h.sealer = os.Getenv("MINER_API_INFO")
+		h.sealer, err = sealerInEnv()
+	}
+	if err != nil {
+		return half{}, err
 	}
 	if h.sealer == "" {
 		return half{}, errors.New("no sealing node is named: give --api-sealer " +

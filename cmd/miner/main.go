@@ -8,6 +8,7 @@ import (
 
 	"quarry/build"
 	"quarry/internal/command"
+	"quarry/internal/printable"
 )
 
 func main() {
@@ -24,10 +25,11 @@ const (
 
 func newApp(out io.Writer) *cli.App {
 	return &cli.App{
-		Name:    "miner",
-		Usage:   "a Filecoin storage provider: mining, sealing, sector storage, markets",
-		Version: build.Version,
-		Writer:  out,
+		Name:      "miner",
+		Usage:     "a Filecoin storage provider: mining, sealing, sector storage, markets",
+		Version:   build.Version,
+		Writer:    printable.NewWriter(out), // strangers wrote parts of what is shown
+		ErrWriter: printable.NewWriter(os.Stderr),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: flagMinerRepo, EnvVars: []string{"MINER_PATH", "LOTUS_MINER_PATH"}, Value: "~/.miner",
 				Usage: "repo of the miner process"},

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/internal/interrupt"
+	"quarry/internal/printable"
 	"quarry/node"
 	"quarry/node/config"
 	"quarry/node/repo"
@@ -47,7 +48,7 @@ func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	if level == nil {
 		level = slog.LevelInfo
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewTextHandler(printable.NewWriter(w), &slog.HandlerOptions{Level: level}))
 }
 
 func configCommand() *cli.Command {

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/api/client"
+	"quarry/internal/apiinfo"
 	"quarry/internal/command"
 	"quarry/node/repo"
 )
@@ -24,8 +25,8 @@ func infoFromRepo(dir string) (string, error) {
 // minerInfo finds the private node: flag, then MINER_API_INFO, then the
 // default repo. A flag beats the environment only where it was written.
 func minerInfo(c *cli.Context) (string, error) {
-	if env := os.Getenv("MINER_API_INFO"); env != "" && !command.Typed(c, flagMinerRepo) {
-		return env, nil
+	if env, err := apiinfo.Env("MINER_API_INFO"); !command.Typed(c, flagMinerRepo) && (err != nil || env != "") {
+		return env, err
 	}
 	return infoFromRepo(c.String(flagMinerRepo))
 }
@@ -36,8 +37,8 @@ func marketsInfo(c *cli.Context) (string, error) {
 	if command.Typed(c, flagMarketsRepo) {
 		return infoFromRepo(c.String(flagMarketsRepo))
 	}
-	if env := os.Getenv("MARKETS_API_INFO"); env != "" {
-		return env, nil
+	if env, err := apiinfo.Env("MARKETS_API_INFO"); err != nil || env != "" {
+		return env, err
 	}
 	if repo := c.String(flagMarketsRepo); repo != "" {
 		return infoFromRepo(repo)
@@ -64,13 +65,13 @@ func dialWith(c *cli.Context, find func(*cli.Context) (string, error)) (*client.
 	if err != nil {
 		return nil, err
 	}
-	return client.Miner(c.Context, client.Config{Info: info})
+	return client.Miner(c.Context, client.Config{Info: info, Terminal: !c.Bool(flagJSON)})
 }
 
 // fullNodeInfo finds the full node.
 func fullNodeInfo() (string, error) {
-	if env := os.Getenv("FULLNODE_API_INFO"); env != "" {
-		return env, nil
+	if env, err := apiinfo.Env("FULLNODE_API_INFO"); err != nil || env != "" {
+		return env, err
 	}
 	return "", errors.New("no full node is named: set FULLNODE_API_INFO=token:address (miner-devnet prints that line when it starts)")
 }

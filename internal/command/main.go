@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/internal/interrupt"
+	"quarry/internal/printable"
 )
 
 // Exit codes of every command.
@@ -25,7 +26,7 @@ const (
 func Main(app *cli.App) int {
 	ctx, stop := interrupt.Context(context.Background())
 	defer stop()
-	return Report(os.Stderr, Run(ctx, app, os.Args))
+	return Report(printable.NewWriter(os.Stderr), Run(ctx, app, os.Args))
 }
 
 // Report prints an error, with the usage where the line was not understood, and

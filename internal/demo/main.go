@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"quarry/internal/interrupt"
+	"quarry/internal/printable"
 )
 
 // options are the command line.
@@ -52,7 +53,7 @@ func main() {
 	ctx, stop := interrupt.Context(context.Background())
 	defer stop()
 	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "\ndemo failed:", err)
+		fmt.Fprintln(printable.NewWriter(os.Stderr), "\ndemo failed:", err)
 		fmt.Fprintln(os.Stderr, "logs are in", filepath.Join(o.dir, "logs"))
 		os.Exit(1)
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"quarry/internal/printable"
 )
 
 // stage is one line of the screen.
@@ -65,7 +67,7 @@ func (s *screen) note(format string, args ...any) {
 	if len(s.stages) == 0 {
 		return
 	}
-	text := fmt.Sprintf(format, args...)
+	text := printable.Line(fmt.Sprintf(format, args...)) // parts of it come from deals
 	cur := s.stages[len(s.stages)-1]
 	if cur.note == text {
 		return

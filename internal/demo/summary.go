@@ -30,14 +30,11 @@ func (d *demo) summary(w io.Writer) {
 	row("total", "%.1f s", time.Since(d.started).Seconds())
 }
 
-// printEnvironment lets a person join the running network.
+// printEnvironment lets a person of this user join the running network. It names
+// the files with the tokens: what is printed here ends in logs.
 func (d *demo) printEnvironment(w io.Writer) {
-	full, err := d.FullNode("operator")
-	if err != nil {
-		fmt.Fprintln(w, "read the devnet's API info:", err)
-	}
-	fmt.Fprintf(w, "\nStill running (Ctrl-C ends it). To join:\n  export %s\n  export MINER_PATH=%s MARKETS_PATH=%s\n",
-		full, d.Repo("miner"), d.Repo("markets"))
+	fmt.Fprintf(w, "\nStill running (Ctrl-C ends it). To join:\n  export FULLNODE_API_INFO=@%s\n  export MINER_PATH=%s MARKETS_PATH=%s\n",
+		d.Repo("devnet"), d.Repo("miner"), d.Repo("markets"))
 }
 
 func (d *demo) dealRows(row func(k, format string, args ...any), one *testnet.Deal) {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"quarry/internal/printable"
 )
 
 // ErrNoLocks says that a place cannot be locked: its file system knows no locks,
@@ -36,8 +38,8 @@ func Take(path string, who Holder) (*Lock, error) {
 		}
 		if err := tryLock(f); err != nil {
 			said := "another process"
-			if b, rerr := io.ReadAll(io.LimitReader(f, 4*maxText)); rerr == nil && len(Printable(string(b))) > 0 {
-				said = Printable(string(b))
+			if b, rerr := io.ReadAll(io.LimitReader(f, 4*maxText)); rerr == nil && len(printable.Brief(string(b))) > 0 {
+				said = printable.Brief(string(b))
 			}
 			_ = f.Close() // nothing was written
 			if errors.Is(err, errTaken) {

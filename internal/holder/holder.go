@@ -5,9 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"strings"
 	"time"
-	"unicode"
+
+	"quarry/internal/printable"
 )
 
 // maxText bounds each text that is shown of a holder, bytes.
@@ -29,23 +29,11 @@ func Self(what string) Holder {
 
 // String names the process: "process 12 on host since 2024-01-02T03:04:05Z (repo /x)".
 func (h Holder) String() string {
-	s := fmt.Sprintf("process %d on %s since %s", h.PID, Printable(h.Host), h.Since.UTC().Format(time.RFC3339))
-	if what := Printable(h.What); what != "" {
+	s := fmt.Sprintf("process %d on %s since %s", h.PID, printable.Brief(h.Host), h.Since.UTC().Format(time.RFC3339))
+	if what := printable.Brief(h.What); what != "" {
 		s += " (" + what + ")"
 	}
 	return s
-}
-
-// Printable makes a text of somebody else fit for one line of a log or a
-// terminal: without control characters, and not longer than 200 bytes.
-func Printable(s string) string {
-	clean := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return -1
-		}
-		return r
-	}, s[:min(len(s), maxText)])
-	return strings.TrimSpace(clean)
 }
 
 // ErrHeld says who holds what was to be taken.

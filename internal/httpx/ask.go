@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"quarry/internal/printable"
 )
 
 // Source is where bytes come from.
@@ -36,7 +38,7 @@ func CheckURL(raw string) error {
 		return refuse("URL: %w", err)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return refuse("URL %s is not http(s)://host/...", Quote(u.Redacted()))
+		return refuse("URL %s is not http(s)://host/...", printable.Quote(u.Redacted()))
 	}
 	return nil
 }
@@ -55,7 +57,7 @@ func (s Source) check() error {
 	}
 	for k, vs := range s.Header {
 		if !isToken(k) {
-			return refuse("header name %s", Quote(k))
+			return refuse("header name %s", printable.Quote(k))
 		}
 		for _, v := range vs {
 			if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
@@ -64,7 +66,7 @@ func (s Source) check() error {
 		}
 	}
 	if h := s.Header.Get("Host"); strings.ContainsAny(h, " /\\@?#\t") {
-		return refuse("header Host %s", Quote(h))
+		return refuse("header Host %s", printable.Quote(h))
 	}
 	return nil
 }
@@ -113,12 +115,12 @@ func (c *Client) ask(ctx context.Context, method string, s Source, extra http.He
 		_ = res.Body.Close()
 		place := res.Header.Get("Location")
 		if hops >= c.cfg.Redirects {
-			err := fmt.Errorf("more than %d redirects; the next goes to %s", c.cfg.Redirects, Quote(place))
+			err := fmt.Errorf("more than %d redirects; the next goes to %s", c.cfg.Redirects, printable.Quote(place))
 			return nil, verdict(to.Host, "redirects", err)
 		}
 		next, err := to.Parse(place)
 		if err != nil || next.Hostname() == "" || next.Scheme != "http" && next.Scheme != "https" {
-			err := fmt.Errorf("a redirect to scheme other than http(s), or to no host: %s", Quote(place))
+			err := fmt.Errorf("a redirect to scheme other than http(s), or to no host: %s", printable.Quote(place))
 			return nil, verdict(to.Host, "redirect", err)
 		}
 		from, to = to, next

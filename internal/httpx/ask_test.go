@@ -349,22 +349,3 @@ func TestServersTextIsEscaped(t *testing.T) {
 		})
 	}
 }
-
-func TestEscape(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain text, é and 日本":   "plain text, é and 日本",
-		"a\tb\nc\r\x00\x7f":      `a\tb\nc\r\x00\x7f`,
-		"\u202eevil\u2066\u200f": `\u202eevil\u2066\u200f`,
-		"\xff\xfe\ufffd":         `\xff\xfe` + "\ufffd",
-		`quote " and \`:          `quote " and \`,
-		"\U000e0001":             `\U000e0001`,
-	} {
-		require.Equal(t, want, Escape(in, 100))
-	}
-	require.Equal(t, "12345", Escape("12345", 5))
-	require.Equal(t, "12345...", Escape("123456", 5))
-	require.Equal(t, "1234...", Escape("1234\x1b", 5))
-	require.Equal(t, "...", Escape("é", 1))
-	require.Equal(t, `"it's 'so' \x1b"`, Quote("it's \"so\" \x1b"))
-	require.Equal(t, `"`+strings.Repeat("a", 100)+`..."`, Quote(strings.Repeat("a", 101)))
-}

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
+
+	"quarry/internal/printable"
 )
 
 // Fault says whose trouble an error is, and so what to do about it.
@@ -58,7 +58,7 @@ func (e *Error) Error() string {
 	if e.Offset > 0 {
 		where += " at byte " + strconv.FormatInt(e.Offset, 10)
 	}
-	return Escape(fmt.Sprintf("%s: %s (fault: %s)", where, e.Err, e.Fault), maxText)
+	return printable.Escape(fmt.Sprintf("%s: %s (fault: %s)", where, e.Err, e.Fault), maxText)
 }
 
 // Unwrap gives the reason.
@@ -70,27 +70,4 @@ func stopped(ctx context.Context, err error) error {
 		return fmt.Errorf("%w (%w): %w", ctx.Err(), cause, err)
 	}
 	return fmt.Errorf("%w: %w", ctx.Err(), err)
-}
-
-// Quote shows text of a stranger in quotes, escaped, and cut to about 100 bytes.
-func Quote(s string) string { return `"` + Escape(strings.ReplaceAll(s, `"`, `'`), 100) + `"` }
-
-// Escape shows control characters, bidi overrides, other invisible runes and bytes
-// that are no UTF-8 as escapes, and cuts the result after limit bytes.
-func Escape(s string, limit int) string {
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		part := s[i : i+n]
-		if r == utf8.RuneError && n <= 1 || !strconv.IsPrint(r) {
-			q := strconv.Quote(part)
-			part = q[1 : len(q)-1]
-		}
-		if b.Len()+len(part) > limit {
-			return b.String() + "..."
-		}
-		b.WriteString(part)
-		i += n
-	}
-	return b.String()
 }

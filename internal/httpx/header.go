@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"quarry/internal/printable"
 )
 
 const (
@@ -25,7 +27,7 @@ type Span struct{ Start, End, Total int64 }
 // parseContentRange reads "bytes 0-9/10", "bytes 0-9/*" and "bytes */10". The unit
 // has no case; "=" instead of the space is written by some servers.
 func parseContentRange(h string) (contentRange, error) {
-	bad := fmt.Errorf("Content-Range %s is not understood", Quote(h)) //nolint:staticcheck // the header's name
+	bad := fmt.Errorf("Content-Range %s is not understood", printable.Quote(h)) //nolint:staticcheck // the header's name
 	h = strings.TrimSpace(h)
 	if len(h) < 6 || !strings.EqualFold(h[:5], "bytes") || !strings.ContainsRune(" \t=", rune(h[5])) {
 		return contentRange{}, bad
@@ -62,7 +64,7 @@ func SpanOf(res *http.Response) (Span, error) {
 	if res.StatusCode == http.StatusPartialContent {
 		cr, err := parseContentRange(res.Header.Get("Content-Range"))
 		if err == nil && (cr.total == unknown || cr.start == unknown) {
-			err = fmt.Errorf("%w: Content-Range %s", ErrLength, Quote(res.Header.Get("Content-Range"))) //nolint:staticcheck // the header's name
+			err = fmt.Errorf("%w: Content-Range %s", ErrLength, printable.Quote(res.Header.Get("Content-Range"))) //nolint:staticcheck // the header's name
 		}
 		return Span{Start: cr.start, End: cr.end, Total: cr.total}, err
 	}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"quarry/internal/printable"
 )
 
 // question is what was asked for: bytes from an offset on.
@@ -53,7 +55,7 @@ func judge(res *http.Response, q question, now time.Time) (*answer, *Error) {
 	case res.StatusCode != http.StatusOK && res.StatusCode != http.StatusPartialContent:
 		e = notContent(res, q, now)
 	case enc != "" && !strings.EqualFold(enc, "identity"):
-		e = verdict(a.host, "encoding", fmt.Errorf("Content-Encoding %s was not asked for", Quote(enc))) //nolint:staticcheck // the header's name
+		e = verdict(a.host, "encoding", fmt.Errorf("Content-Encoding %s was not asked for", printable.Quote(enc))) //nolint:staticcheck // the header's name
 	case res.StatusCode == http.StatusOK:
 		e = a.all(res, q)
 	default:
@@ -81,13 +83,13 @@ func (a *answer) all(res *http.Response, q question) *Error {
 // part takes an answer to a range.
 func (a *answer) part(res *http.Response, q question) *Error {
 	if ct := res.Header.Get("Content-Type"); len(ct) >= 10 && strings.EqualFold(ct[:10], "multipart/") {
-		return badRange(a.host, q, fmt.Errorf("a multipart answer (Content-Type %s)", Quote(ct)))
+		return badRange(a.host, q, fmt.Errorf("a multipart answer (Content-Type %s)", printable.Quote(ct)))
 	}
 	cr, err := parseContentRange(res.Header.Get("Content-Range"))
 	if err != nil {
 		return badRange(a.host, q, err)
 	}
-	told := fmt.Errorf("asked for bytes from %d, server answered Content-Range %s", q.off, Quote(res.Header.Get("Content-Range")))
+	told := fmt.Errorf("asked for bytes from %d, server answered Content-Range %s", q.off, printable.Quote(res.Header.Get("Content-Range")))
 	if cr.start != q.off || q.size == 0 && cr.total == unknown || res.ContentLength >= 0 && res.ContentLength != cr.end-cr.start {
 		return badRange(a.host, q, told)
 	}
@@ -136,20 +138,20 @@ func notContent(res *http.Response, q question, now time.Time) *Error {
 	if q.off > 0 && (err != nil || cr.total <= q.off || q.size > 0 && cr.total != q.size) {
 		return changed(res.Request.URL.Host, "it ends before")
 	}
-	return badRange(res.Request.URL.Host, q, fmt.Errorf("server answered %s to a range", Quote(res.Status)))
+	return badRange(res.Request.URL.Host, q, fmt.Errorf("server answered %s to a range", printable.Quote(res.Status)))
 }
 
 // judgeStatus sorts statuses without content into those that pass and refusals.
 func judgeStatus(res *http.Response, now time.Time) *Error {
 	text := ""
 	if b, _ := io.ReadAll(io.LimitReader(res.Body, 200)); len(b) > 0 && res.StatusCode >= 300 {
-		text = ": " + Quote(strings.TrimSpace(string(b)))
+		text = ": " + printable.Quote(strings.TrimSpace(string(b)))
 	}
 	e := &Error{
 		Fault:  FaultServer,
 		Host:   res.Request.URL.Host,
 		Status: res.StatusCode,
-		Err:    fmt.Errorf("server answered %s%s", Quote(res.Status), text),
+		Err:    fmt.Errorf("server answered %s%s", printable.Quote(res.Status), text),
 		after:  retryAfter(res.Header, now),
 	}
 	switch c := res.StatusCode; c {

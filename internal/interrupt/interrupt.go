@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"quarry/internal/printable"
 )
 
 // Main runs a command under a context that ends with the first signal, prints
@@ -14,7 +16,7 @@ func Main(run func(ctx context.Context) error) int {
 	ctx, stop := Context(context.Background())
 	defer stop()
 	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "error:", err)
+		fmt.Fprintln(printable.NewWriter(os.Stderr), "error:", err)
 		return 1
 	}
 	return 0

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"quarry/internal/printable"
 )
 
 // How often a line is drawn.
@@ -71,6 +73,7 @@ func (p *Printer) Done() {
 }
 
 func (p *Printer) draw(s string) {
+	s = printable.Line(s)
 	if p.terminal {
 		fmt.Fprintf(p.w, "\r\x1b[K%s", s)
 		p.dirty = true

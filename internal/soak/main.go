@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"quarry/internal/interrupt"
+	"quarry/internal/printable"
 )
 
 // options are the command line.
@@ -50,8 +51,8 @@ func main() {
 	}
 	ctx, stop := interrupt.Context(context.Background())
 	defer stop()
-	if err := runAll(ctx, os.Stdout, o); err != nil {
-		fmt.Fprintln(os.Stderr, "\nsoak failed:", err)
+	if err := runAll(ctx, printable.NewWriter(os.Stdout), o); err != nil {
+		fmt.Fprintln(printable.NewWriter(os.Stderr), "\nsoak failed:", err)
 		os.Exit(1)
 	}
 }

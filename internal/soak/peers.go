@@ -12,6 +12,8 @@ import (
 
 	"quarry/api"
 	"quarry/api/client"
+	"quarry/internal/apiinfo"
+	"quarry/internal/secret"
 	"quarry/internal/testnet"
 )
 
@@ -87,7 +89,10 @@ func (r *run) wrongInfos(ctx context.Context, other *client.MinerAPI) ([]namedIn
 	if err != nil {
 		return nil, err
 	}
-	_, addr, _ := strings.Cut(theirs, ":")
+	stranger, err := apiinfo.Parse(theirs)
+	if err != nil {
+		return nil, err
+	}
 	worker, err := r.TokenFor(ctx, api.RoleWorker, "markets")
 	if err != nil {
 		return nil, err
@@ -98,7 +103,7 @@ func (r *run) wrongInfos(ctx context.Context, other *client.MinerAPI) ([]namedIn
 	}
 	self, err := r.APIInfo("markets")
 	return []namedInfo{
-		{"another miner's private node", token + ":" + addr},
+		{"another miner's private node", apiinfo.Format(secret.New(token), stranger.Address())},
 		{"the right one with a worker's token", worker},
 		{"a full node", full},
 		{"itself", self},

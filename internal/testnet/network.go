@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"quarry/api/client"
+	"quarry/internal/apiinfo"
 	"quarry/internal/slowlink"
 )
 
@@ -61,6 +62,8 @@ type Network struct {
 
 	ports ports
 	links map[string]*slowlink.Link // by the two ends, "worker->miner"
+
+	workers map[string]string // API infos of workers, by their repos
 }
 
 // ports of the processes, all on the loopback address.
@@ -83,8 +86,8 @@ func New(cfg Config) (*Network, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("empty %s: %w", dir, err)
 	}
-	n := &Network{cfg: cfg, dir: dir, logs: filepath.Join(dir, "logs"), links: map[string]*slowlink.Link{}}
-	if err := os.MkdirAll(n.logs, 0o755); err != nil {
+	n := &Network{cfg: cfg, dir: dir, logs: filepath.Join(dir, "logs"), links: map[string]*slowlink.Link{}, workers: map[string]string{}}
+	if err := os.MkdirAll(n.logs, 0o700); err != nil { // tokens and keys lie below
 		return nil, err
 	}
 	n.Procs = NewSupervisor(n.logs)
@@ -173,15 +176,11 @@ func (n *Network) DevnetPort() int { return n.ports.devnet }
 // APIInfo reads token and address of a running node from its repo; the token may
 // do all.
 func (n *Network) APIInfo(repo string) (string, error) {
-	token, err := os.ReadFile(filepath.Join(n.Repo(repo), "token"))
+	info, err := apiinfo.Load("@" + n.Repo(repo))
 	if err != nil {
 		return "", err
 	}
-	addr, err := os.ReadFile(filepath.Join(n.Repo(repo), "api"))
-	if err != nil {
-		return "", err
-	}
-	return strings.TrimSpace(string(token)) + ":" + strings.TrimSpace(string(addr)), nil
+	return apiinfo.Format(info.Token, info.Address()), nil
 }
 
 // FullNode is what the environment of a process needs to reach the devnet.

@@ -1,10 +1,8 @@
 package testnet
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,6 +13,8 @@ import (
 
 	"quarry/api"
 	"quarry/api/client"
+	"quarry/internal/apiinfo"
+	"quarry/internal/secret"
 )
 
 // StartDevnet makes the chain and waits until it grows.
@@ -172,8 +172,7 @@ func (n *Network) InitMarkets(ctx context.Context, peer string) error {
 	if err != nil {
 		return err
 	}
-	_, err = n.Cmd(ctx, "miner", []string{full}, "--markets-repo", n.Repo("markets"), "init", "service", "--type=markets",
-		"--api-sealer", peer, "--api-sector-index", peer,
+	_, err = n.Cmd(ctx, "miner", []string{full, "MINER_API_INFO=" + peer}, "--markets-repo", n.Repo("markets"), "init", "service", "--type=markets",
 		"--listen", fmt.Sprintf("127.0.0.1:%d", n.ports.markets),
 		"--libp2p-listen", fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", n.ports.libp2p),
 		"--announce", fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", public),
@@ -239,9 +238,13 @@ func (n *Network) AttachPath(ctx context.Context, dir string, use Use, weight in
 
 // RunWorker starts a worker of a repo under a name and waits for nothing.
 func (n *Network) RunWorker(ctx context.Context, name, repo string) (*Proc, error) {
-	info, err := n.TokenFor(ctx, api.RoleWorker, "worker")
-	if err != nil {
-		return nil, err
+	info, ok := n.workers[repo] // its URL belongs to its token
+	if !ok {
+		var err error
+		if info, err = n.TokenFor(ctx, api.RoleWorker, "worker"); err != nil {
+			return nil, err
+		}
+		n.workers[repo] = info
 	}
 	listen := 0 // any port, for all workers but the first
 	args := []string{"--worker-repo", n.Repo(repo), "run", "--name", name}
@@ -288,9 +291,9 @@ func (n *Network) TokenFor(ctx context.Context, role api.Role, from string) (str
 	if err != nil {
 		return "", fmt.Errorf("token for %s: %w", role, err)
 	}
-	addr, err := os.ReadFile(filepath.Join(n.Repo("miner"), "api"))
+	admin, err := apiinfo.Load("@" + n.Repo("miner"))
 	if err != nil {
 		return "", err
 	}
-	return n.linked(token+":"+string(bytes.TrimSpace(addr)), from, "miner", n.ports.miner)
+	return n.linked(apiinfo.Format(secret.New(token), admin.Address()), from, "miner", n.ports.miner)
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"quarry/internal/secret"
 )
 
 // Proc is one long-running process; it can be killed and started again with
@@ -45,6 +47,9 @@ func NewSupervisor(logs string) *Supervisor { return &Supervisor{logs: logs} }
 
 // Start starts a process under a name of its own.
 func (s *Supervisor) Start(name, path string, args, env []string) (*Proc, error) {
+	if err := noSecret(args); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
 	p := &Proc{Name: name, path: path, args: args, env: env, log: filepath.Join(s.logs, name+".log")}
 	if err := p.Start(); err != nil {
 		return nil, err
@@ -59,7 +64,7 @@ func (s *Supervisor) Start(name, path string, args, env []string) (*Proc, error)
 func (p *Proc) Start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open log of %s: %w", p.Name, err)
 	}
@@ -224,9 +229,12 @@ func (s *Supervisor) StopAll(budget time.Duration) error {
 
 // Command runs a short-lived command and returns its standard output.
 func Command(ctx context.Context, logs, path string, env []string, args ...string) ([]byte, error) {
+	if err := noSecret(args); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
+	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), env...)
-	errLog, err := os.OpenFile(filepath.Join(logs, "commands.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	errLog, err := os.OpenFile(filepath.Join(logs, "commands.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -241,6 +249,19 @@ func Command(ctx context.Context, logs, path string, env []string, args ...strin
 		return out, fmt.Errorf("%s %v: %w\n%s", filepath.Base(path), args, err, tail.b)
 	}
 	return out, nil
+}
+
+// errSecret is a bug of whoever starts a process: everybody on the host sees its
+// arguments.
+var errSecret = errors.New("there is a token in its arguments; it belongs into the environment or a file")
+
+func noSecret(args []string) error {
+	for _, a := range args {
+		if secret.In([]byte(a)) {
+			return errSecret
+		}
+	}
+	return nil
 }
 
 // tailWriter keeps the last 4 KiB, enough for an error message.

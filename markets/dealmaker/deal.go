@@ -20,6 +20,7 @@ import (
 
 	"quarry/api"
 	"quarry/internal/filcrypto"
+	"quarry/internal/printable"
 	mnet "quarry/markets/net"
 	"quarry/markets/wire"
 )
@@ -217,6 +218,7 @@ func (c *Client) Propose(ctx context.Context, p *Provider, params *wire.DealPara
 	if err := mnet.Ask(ctx, c.Host, p.Peer.ID, []string{wire.ProtocolDeal121, wire.ProtocolDeal120}, params, &resp, wire.MaxMessage); err != nil {
 		return err
 	}
+	printable.Clean(&resp)
 	if !resp.Accepted {
 		return &ErrRejected{resp.Message}
 	}
@@ -251,6 +253,7 @@ func (c *Client) Status(ctx context.Context, p *Provider, wallet address.Address
 	if err := mnet.Ask(ctx, c.Host, p.Peer.ID, []string{wire.ProtocolStatus}, &wire.DealStatusRequest{DealUUID: id, Signature: *sig}, &resp, wire.MaxMessage); err != nil {
 		return nil, err
 	}
+	printable.Clean(&resp)
 	if resp.Error != "" {
 		return &resp, errors.New(resp.Error)
 	}

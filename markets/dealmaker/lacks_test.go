@@ -64,7 +64,7 @@ func TestRetrieveSaysWhatIsLacking(t *testing.T) {
 		"too many":               {refuse(429, "Fri, 31 Dec 2027 23:59:59 GMT", ""), []string{"too much to do; it asks to try again after Fri, 31 Dec 2027 23:59:59 GMT (429"}, false},
 		"no CARs":                {refuse(406, "", "raw only"), []string{"serves no CARs (406: raw only)"}, false},
 		"another":                {refuse(500, "", "oh"), []string{"the provider answers Internal Server Error (500: oh)"}, false},
-		"escapes for a terminal": {refuse(404, "", "\x1b[2Jgone\u202e\nnext"), []string{"(404: [2Jgone  next)"}, false},
+		"escapes for a terminal": {refuse(404, "", "\x1b[2Jgone\u202e\nnext"), []string{"(404: \\x1b[2Jgone\\u202e\\nnext)"}, false},
 		"long words":             {refuse(404, "", strings.Repeat("x", 9000)), []string{"(404: " + strings.Repeat("x", maxSaid) + ")"}, false},
 	}
 	for name, tt := range tests {

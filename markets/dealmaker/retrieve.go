@@ -7,10 +7,11 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"unicode"
 
 	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
+
+	"quarry/internal/printable"
 )
 
 // maxSaid bounds what is read of an error that a provider sends, in bytes.
@@ -54,14 +55,14 @@ func Retrieve(ctx context.Context, client *http.Client, base string, root cid.Ci
 		return 0, fmt.Errorf("retrieve %s from %s: %w", root, base, refusal(resp))
 	}
 	if kind := resp.Header.Get("Content-Type"); strings.HasPrefix(kind, "text/") {
-		return 0, fmt.Errorf("retrieve %s from %s: %w but %s", root, base, errNoCAR, printable(kind))
+		return 0, fmt.Errorf("retrieve %s from %s: %w but %s", root, base, errNoCAR, said(kind))
 	}
 	return Unpack(ctx, resp.Body, root, out, progress)
 }
 
 // refusal says in words why a provider does not answer.
 func refusal(resp *http.Response) error {
-	said, _ := io.ReadAll(io.LimitReader(resp.Body, maxSaid)) // what came of it will do
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxSaid)) // what came of it will do
 	words := map[int]string{
 		http.StatusNotFound:           "the provider lacks the root block",
 		http.StatusServiceUnavailable: "the provider holds it and cannot read it now",
@@ -73,25 +74,17 @@ func refusal(resp *http.Response) error {
 		text = "the provider answers " + http.StatusText(resp.StatusCode)
 	}
 	if after := resp.Header.Get("Retry-After"); after != "" {
-		text += "; it asks to try again after " + printable(after)
+		text += "; it asks to try again after " + said(after)
 		if strings.Trim(after, "0123456789") == "" {
 			text += " s"
 		}
 	}
-	return fmt.Errorf("%s (%d: %s)", text, resp.StatusCode, printable(string(said)))
+	return fmt.Errorf("%s (%d: %s)", text, resp.StatusCode, said(string(body)))
 }
 
-// printable is one line of what a stranger said, without anything a terminal
-// would obey.
-func printable(s string) string {
-	s = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s))
-	return s[:min(len(s), maxSaid)]
-}
+// said is one line of what a stranger said, without anything a terminal would
+// obey.
+func said(s string) string { return printable.Escape(strings.TrimSpace(s), maxSaid) }
 
 // lacking makes an error of reading a DAG a *LacksError where that is what it
 // means: the stream ended in the middle, or was well-formed up to a place.

@@ -15,6 +15,7 @@ import (
 
 	"quarry/api"
 	"quarry/internal/httpx"
+	"quarry/internal/printable"
 	"quarry/markets/publish"
 	"quarry/markets/transfer"
 	"quarry/proofs/commp"
@@ -176,7 +177,7 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 var errQueued = errors.New("waits for one of the places that transfers have")
 
 // shown is a client's URL as it may reach a terminal.
-func shown(url string) string { return httpx.Escape(withoutSecrets(url), 300) }
+func shown(url string) string { return printable.Escape(withoutSecrets(url), 300) }
 
 // pull fetches the payload, as one of a limited number.
 func (p *Provider) pull(ctx context.Context, rec *Record) error {

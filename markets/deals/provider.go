@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"quarry/api"
 	"quarry/internal/filcrypto"
 	"quarry/internal/lifecycle"
+	"quarry/internal/redact"
 	"quarry/markets/transfer"
 	"quarry/markets/wire"
 )
@@ -151,7 +153,7 @@ func (p *Provider) StagedPath(id api.UUID) string {
 func (p *Provider) Propose(ctx context.Context, params *wire.DealParams, from string) wire.DealResponse {
 	if err := p.propose(ctx, params, from); err != nil {
 		p.deps.Log.Info("deal refused", "deal", params.DealUUID, "peer", from, "reason", err)
-		return wire.DealResponse{Message: err.Error()}
+		return wire.DealResponse{Message: redact.Text(err.Error())}
 	}
 	p.deps.Log.Info("deal accepted", "deal", params.DealUUID, "peer", from)
 	p.start(ctx, params.DealUUID)
@@ -256,7 +258,17 @@ func (p *Provider) Status(ctx context.Context, req *wire.DealStatusRequest) wire
 		ChainDealID:       rec.ChainDealID,
 	}
 	withNote(resp.DealStatus, rec)
+	resp.DealStatus.Error = redact.Text(resp.DealStatus.Error, clientHost(rec))
 	return resp
+}
+
+// clientHost is the host that the client itself named, empty for none.
+func clientHost(rec *Record) string {
+	u, err := url.Parse(rec.TransferURL)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // Run executes deals, those left by earlier runs first, until ctx ends; it

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"quarry/internal/redact"
 )
 
 // holdBytes is how much of a stream is kept back before its header goes out: a
@@ -95,6 +97,7 @@ func (a *answer) begin(whole bool) error {
 	if a.code >= http.StatusBadRequest {
 		a.snap.Set("Cache-Control", "no-store")
 		a.snap.Del("Etag")
+		a.buf = []byte(redact.Text(string(a.buf))) // whoever made the error may have named a path
 	} else if a.streamed() && (!whole || a.t.unread) {
 		a.snap.Set("Cache-Control", "no-store")
 	}
@@ -161,7 +164,7 @@ func (a *answer) Flush() {}
 // say answers with an error of one line that no cache may keep.
 func say(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Cache-Control", "no-store")
-	http.Error(w, text, code)
+	http.Error(w, redact.Text(text), code)
 }
 
 func sayUnavailable(w http.ResponseWriter, text string) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"quarry/internal/httpx"
+	"quarry/internal/printable"
 )
 
 // Config tunes a Fetcher; zero values take the defaults of Boost.
@@ -86,7 +87,7 @@ func CheckURL(raw string) error {
 	case "libp2p":
 		return errors.New("transfers from libp2p urls are not built yet; use http or https")
 	default:
-		return fmt.Errorf("unknown transfer url scheme %s", httpx.Quote(u.Scheme))
+		return fmt.Errorf("unknown transfer url scheme %s", printable.Quote(u.Scheme))
 	}
 	if u.Hostname() == "" {
 		return errors.New("transfer url has no host")

@@ -10,6 +10,15 @@ import (
 	"testing"
 )
 
+// parse reads a text as Load reads a file.
+func parse(path string, src []byte, env []string) (Config, error) {
+	c, err := decode(path, src)
+	if err == nil {
+		err = applyEnv(&c, env)
+	}
+	return c, err
+}
+
 func TestSampleEqualsDefaults(t *testing.T) {
 	sample := Sample()
 	for name, src := range map[string]string{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"quarry/internal/apiinfo"
 	"quarry/internal/inputfile"
+	"quarry/internal/secret"
 )
 
 // maxFile bounds a config file in bytes.
@@ -22,17 +25,62 @@ const maxFile = 1 << 20
 // The result is not validated, see [Config.Validate]; every error names the file
 // and line or the variable.
 func Load(path string, env []string) (Config, error) {
-	b, err := inputfile.Read(path, maxFile)
-	var large *inputfile.TooLarge
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	f, _, err := inputfile.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return Config{}, missing(path)
-	case errors.As(err, &large):
-		return Config{}, fmt.Errorf("config %s is bigger than %d bytes", path, maxFile)
-	case err != nil:
+	}
+	if err != nil {
 		return Config{}, fmt.Errorf("read config: %w", err)
 	}
-	return parse(path, b, env)
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return Config{}, fmt.Errorf("read config: %w", err)
+	}
+	if len(b) > maxFile {
+		return Config{}, fmt.Errorf("config %s is bigger than %d bytes", path, maxFile)
+	}
+	c, err := decode(path, b)
+	if err != nil {
+		return Config{}, err
+	}
+	if err := private(f, c, b); err != nil {
+		return Config{}, fmt.Errorf("config: %w", err)
+	}
+	if err := applyEnv(&c, env); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// private refuses a file that anybody may change, and one with a token in it that
+// others may read: *secret.ErrExposed.
+func private(f *os.File, c Config, text []byte) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if st.Mode().Perm()&0o002 != 0 {
+		return &secret.ErrExposed{
+			Path:   f.Name(),
+			Reason: fmt.Sprintf("it has mode %04o, so everybody on this host decides what this process does", st.Mode().Perm()),
+			Mend:   "chmod o-w " + f.Name(),
+		}
+	}
+	if !secret.In(text) && !holdsToken(c.Subsystems.SealerApiInfo) && !holdsToken(c.Subsystems.SectorIndexApiInfo) &&
+		!holdsToken(c.Link.MarketsApiInfo) {
+		return nil
+	}
+	return secret.CheckFile(f.Name(), st)
+}
+
+// holdsToken is true of what cannot be read, too.
+func holdsToken(info string) bool {
+	if info == "" || apiinfo.FromFile(info) {
+		return false
+	}
+	i, err := apiinfo.Parse(info)
+	return err != nil || !i.Token.Empty()
 }
 
 // ErrMissing says that a repo has no config.
@@ -57,14 +105,11 @@ func missing(path string) error {
 	return &ErrMissing{Path: path, Target: target}
 }
 
-func parse(path string, src []byte, env []string) (Config, error) {
+func decode(path string, src []byte) (Config, error) {
 	c := Default()
 	dec := toml.NewDecoder(bytes.NewReader(src)).DisallowUnknownFields()
 	if err := dec.Decode(&c); err != nil {
 		return Config{}, explain(path, err)
-	}
-	if err := applyEnv(&c, env); err != nil {
-		return Config{}, err
 	}
 	return c, nil
 }

@@ -46,11 +46,11 @@ type Subsystems struct {
 	EnableSectorStorage bool
 	// EnableMarkets runs deal making and retrieval.
 	EnableMarkets bool
-	// SealerApiInfo is token:address of the process that seals; needed when
-	// EnableSealing is false.
+	// SealerApiInfo is token:address of the process that seals, or @ and the absolute
+	// path of a file that holds it; needed when EnableSealing is false.
 	SealerApiInfo string
-	// SectorIndexApiInfo is token:address of the process with the sector index;
-	// needed when EnableSectorStorage is false. Usually the same process.
+	// SectorIndexApiInfo is the same of the process with the sector index; needed when
+	// EnableSectorStorage is false. Usually the same process.
 	SectorIndexApiInfo string
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"quarry/api"
-	"quarry/internal/holder"
+	"quarry/internal/printable"
 	"quarry/internal/secret"
 )
 
@@ -213,7 +213,7 @@ func refused(resp *http.Response, err error) error {
 	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // what there is of it is only shown
 	line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
-	said := holder.Printable(line)
+	said := printable.Brief(line)
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("the markets node refused the token of the link: %s; %s", said, hintToken)

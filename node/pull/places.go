@@ -16,7 +16,7 @@ import (
 	"golang.org/x/crypto/blake2b"
 
 	"quarry/api"
-	"quarry/internal/holder"
+	"quarry/internal/printable"
 )
 
 // Headers of a push: how many bytes come, and, as trailer, the hex BLAKE2b-256 of
@@ -93,7 +93,7 @@ func (p *places) receive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if got := r.Header.Get(headerLength); got != strconv.FormatInt(at.length, 10) {
-		http.Error(w, fmt.Sprintf("%d bytes are waited for, not %q", at.length, holder.Printable(got)), http.StatusBadRequest)
+		http.Error(w, fmt.Sprintf("%d bytes are waited for, not %q", at.length, printable.Brief(got)), http.StatusBadRequest)
 		return
 	}
 	d := newDelivery(r, at.length)

@@ -16,7 +16,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
-	"quarry/internal/holder"
+	"quarry/internal/printable"
 	"quarry/internal/secret"
 )
 
@@ -183,7 +183,7 @@ func (p *Pusher) put(ctx context.Context, r api.PushRequest, src io.ReadCloser) 
 	}
 	if resp.StatusCode != http.StatusOK {
 		return &api.ErrUnreachable{Peer: "the markets node, for unsealed bytes",
-			Reason: fmt.Sprintf("it answered %s: %s", resp.Status, holder.Printable(string(text)))}
+			Reason: fmt.Sprintf("it answered %s: %s", resp.Status, printable.Brief(string(text)))}
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ import (
 )
 
 // ID tells repos apart; copies of one repo have the same. It is made from the
-// secret of the tokens, which a copy shares and nothing else does, and does not
-// tell that secret.
+// first secret of the tokens, which a copy shares and nothing else does, and does
+// not tell that secret; a rotation keeps it.
 func (r *Repo) ID() uuid.UUID { return r.id }
 
 func repoID(secret []byte) uuid.UUID {
@@ -30,11 +30,11 @@ func repoID(secret []byte) uuid.UUID {
 // machine: two copies would sign, seal and answer as one. Copies in use elsewhere
 // are found by the processes that both talk to.
 func (r *Repo) hold() error {
-	secret, err := jwtSecret(r.keys)
+	s, err := readSecrets(r.keys)
 	if err != nil {
 		return err
 	}
-	r.id = repoID(secret)
+	r.id = s.identity()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil // a user without a home

@@ -21,6 +21,9 @@ func copied(t *testing.T, r *Repo) string {
 	if err := os.CopyFS(dir, os.DirFS(r.Dir())); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(filepath.Join(dir, FileToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, e := range must(os.ReadDir(filepath.Join(dir, dirKeystore))) {
 		if err := os.Chmod(filepath.Join(dir, dirKeystore, e.Name()), 0o600); err != nil {
 			t.Fatal(err)

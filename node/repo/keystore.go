@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"quarry/internal/durable"
+	"quarry/internal/secret"
 )
 
 // Names of keys every repo may hold (lotus node/modules/core.go).
@@ -75,29 +76,44 @@ func (k *Keystore) List() ([]string, error) {
 // Get reads a key; ErrNoKey when there is none. A key that others can read is
 // refused.
 func (k *Keystore) Get(name string) (Key, error) {
+	var key Key
+	return key, k.read(name, &key)
+}
+
+// maxKey bounds the file of a key, bytes.
+const maxKey = 64 << 10
+
+// read decodes the file of a key.
+func (k *Keystore) read(name string, into any) error {
 	path, err := k.path(name)
 	if err != nil {
-		return Key{}, err
+		return err
 	}
-	st, err := os.Stat(path)
+	b, err := secret.ReadOwn(path, maxKey)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Key{}, &ErrNoKey{Name: name}
+		return &ErrNoKey{Name: name}
 	}
 	if err != nil {
-		return Key{}, fmt.Errorf("key %q: %w", name, err)
+		return fmt.Errorf("key %q: %w", name, err)
 	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return Key{}, fmt.Errorf("key %q: file %s has mode %04o, others can read it; chmod 600 it and consider the key known", name, path, st.Mode().Perm())
+	if err := json.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("key %q: file %s is damaged; restore it from a backup", name, path)
 	}
-	b, err := os.ReadFile(path)
+	return nil
+}
+
+// replace writes the file of a key in one step: after a crash it is the old one
+// or the new one.
+func (k *Keystore) replace(name string, content any) error {
+	path, err := k.path(name)
 	if err != nil {
-		return Key{}, fmt.Errorf("key %q: %w", name, err)
+		return err
 	}
-	var key Key
-	if err := json.Unmarshal(b, &key); err != nil {
-		return Key{}, fmt.Errorf("key %q: file %s is damaged; restore it from a backup", name, path)
+	b, err := json.Marshal(content)
+	if err != nil {
+		return err
 	}
-	return key, nil
+	return durable.WriteFile(path, b, 0o600)
 }
 
 // Put stores a key durably. It never replaces one.
@@ -109,11 +125,7 @@ func (k *Keystore) Put(name string, key Key) error {
 	if _, err := os.Stat(path); err == nil {
 		return fmt.Errorf("key %q exists already; delete it first", name)
 	}
-	b, err := json.Marshal(key)
-	if err != nil {
-		return err
-	}
-	return durable.WriteFile(path, b, 0o600)
+	return k.replace(name, key)
 }
 
 // Delete moves a key out of the way; the file stays under a trash- name until

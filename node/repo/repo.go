@@ -11,8 +11,10 @@ import (
 	"strings"
 	"sync"
 
+	"quarry/internal/apiinfo"
 	"quarry/internal/durable"
 	"quarry/internal/holder"
+	"quarry/internal/secret"
 
 	"github.com/google/uuid"
 	fslock "github.com/ipfs/go-fs-lock"
@@ -183,6 +185,9 @@ func Open(dir string) (*Repo, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkPrivate(dir); err != nil {
+		return nil, err
+	}
 	lock, err := acquire(dir)
 	if err != nil {
 		return nil, err
@@ -297,9 +302,9 @@ func APIInfo(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the API address: %w", err)
 	}
-	token, err := os.ReadFile(filepath.Join(dir, FileToken))
+	token, err := secret.ReadOwn(filepath.Join(dir, FileToken), maxToken)
 	if err != nil {
 		return "", fmt.Errorf("read the API token: %w", err)
 	}
-	return strings.TrimSpace(string(token)) + ":" + strings.TrimSpace(string(addr)), nil
+	return apiinfo.Format(secret.New(strings.TrimSpace(string(token))), strings.TrimSpace(string(addr))), nil
 }

@@ -255,16 +255,16 @@ func TestPlainLotusToken(t *testing.T) {
 		}
 		return s
 	}
-	good := sign(jwt.SigningMethodHS256, r.tokens.secret, jwt.MapClaims{"Allow": []string{"read", "write", "junk"}})
+	good := sign(jwt.SigningMethodHS256, r.tokens.secrets.PrivateKey, jwt.MapClaims{"Allow": []string{"read", "write", "junk"}})
 	if p, err := r.Tokens().Verify(context.Background(), good); err != nil || len(p) != 2 {
 		t.Fatalf("%v, %v", p, err)
 	}
 	for name, tok := range map[string]string{
 		"other secret": sign(jwt.SigningMethodHS256, make([]byte, 32), jwt.MapClaims{"Allow": []string{"read"}}),
-		"other method": sign(jwt.SigningMethodHS512, r.tokens.secret, jwt.MapClaims{"Allow": []string{"read"}}),
+		"other method": sign(jwt.SigningMethodHS512, r.tokens.secrets.PrivateKey, jwt.MapClaims{"Allow": []string{"read"}}),
 		"none":         sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, jwt.MapClaims{"Allow": []string{"admin"}}),
-		"expired":      sign(jwt.SigningMethodHS256, r.tokens.secret, jwt.MapClaims{"Allow": []string{"read"}, "exp": 1}),
-		"unknown id":   sign(jwt.SigningMethodHS256, r.tokens.secret, jwt.MapClaims{"Allow": []string{"read"}, "jti": "x"}),
+		"expired":      sign(jwt.SigningMethodHS256, r.tokens.secrets.PrivateKey, jwt.MapClaims{"Allow": []string{"read"}, "exp": 1}),
+		"unknown id":   sign(jwt.SigningMethodHS256, r.tokens.secrets.PrivateKey, jwt.MapClaims{"Allow": []string{"read"}, "jti": "x"}),
 		"long":         strings.Repeat("a", maxToken+1),
 		"empty":        "",
 	} {

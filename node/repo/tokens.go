@@ -2,11 +2,10 @@ package repo
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"quarry/api"
 	"quarry/internal/durable"
+	"quarry/internal/secret"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
@@ -24,20 +24,30 @@ import (
 // maxToken bounds a token in bytes.
 const maxToken = 8 << 10
 
-// keyTypeJWT is the keystore type of the signing secret (lotus
-// node/impl/common/common.go).
-const keyTypeJWT = "jwt-hmac-secret"
-
 // Tokens issues, lists, revokes and verifies the API tokens of a repo. Issued
 // tokens have a record; their permissions are those of the record. A token that
 // was signed with the same secret elsewhere and has no ID (one made by Lotus)
-// holds what it says, for ever: only replacing the secret voids it.
+// holds what it says, for ever: only rotating the secret voids it.
 type Tokens struct {
-	secret []byte
-	ds     datastore.Batching
+	keys      *Keystore
+	ds        datastore.Batching
+	adminFile string
+	now       func() time.Time
 
 	mu      sync.RWMutex
-	records map[string]api.TokenInfo
+	secrets secrets
+	records map[string]record
+
+	usedMu sync.Mutex
+	used   map[string]time.Time // when a token was last shown here, by its ID
+}
+
+// record is what is kept of a token.
+type record struct {
+	api.TokenInfo
+	// Secret tells which secret signed the token; empty in records of releases
+	// that could not rotate it: the first.
+	Secret string `json:",omitempty"`
 }
 
 // claims is Lotus's payload with the registered claims of RFC 7519.
@@ -47,33 +57,15 @@ type claims struct {
 }
 
 func openTokens(keys *Keystore, ds datastore.Batching, adminFile string) (*Tokens, error) {
-	secret, err := jwtSecret(keys)
-	if err != nil {
+	t := &Tokens{keys: keys, ds: ds, adminFile: adminFile, now: time.Now, records: map[string]record{}, used: map[string]time.Time{}}
+	ctx := context.Background() // local disk, before anything runs
+	if err := t.secrets.open(keys, t.now()); err != nil {
 		return nil, err
 	}
-	t := &Tokens{secret: secret, ds: ds, records: map[string]api.TokenInfo{}}
-	ctx := context.Background() // local disk, before anything runs
 	if err := t.load(ctx); err != nil {
 		return nil, err
 	}
-	return t, t.ensureAdmin(ctx, adminFile)
-}
-
-func jwtSecret(keys *Keystore) ([]byte, error) {
-	key, err := keys.Get(KeyJWTSecret)
-	var none *ErrNoKey
-	if errors.As(err, &none) {
-		key = Key{Type: keyTypeJWT, PrivateKey: make([]byte, 32)}
-		_, _ = rand.Read(key.PrivateKey) // never fails (crypto/rand)
-		err = keys.Put(KeyJWTSecret, key)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("token secret: %w", err)
-	}
-	if key.Type != keyTypeJWT || len(key.PrivateKey) < 32 {
-		return nil, fmt.Errorf("token secret: key %q is not of type %s with 32 bytes; delete it to get a new one (voids every token)", KeyJWTSecret, keyTypeJWT)
-	}
-	return key.PrivateKey, nil
+	return t, t.ensureAdmin(ctx)
 }
 
 // load reads the records. One that cannot be read voids its own token only: a
@@ -85,7 +77,7 @@ func (t *Tokens) load(ctx context.Context) error {
 	}
 	defer func() { _ = res.Close() }()
 	for e := range res.Next() {
-		var rec api.TokenInfo
+		var rec record
 		if e.Error != nil {
 			return fmt.Errorf("load tokens: %w", e.Error)
 		}
@@ -98,19 +90,20 @@ func (t *Tokens) load(ctx context.Context) error {
 }
 
 // ensureAdmin writes the token file commands on this host use, when it is
-// missing or its token no longer works.
-func (t *Tokens) ensureAdmin(ctx context.Context, path string) error {
-	b, err := os.ReadFile(path)
-	if err == nil {
-		if _, err := t.Verify(ctx, strings.TrimSpace(string(b))); err == nil {
-			return nil
-		}
+// missing, its token no longer works, or a former secret signed it.
+func (t *Tokens) ensureAdmin(ctx context.Context) error {
+	b, err := secret.ReadOwn(t.adminFile, maxToken)
+	switch {
+	case err == nil && t.Lasts(ctx, strings.TrimSpace(string(b))):
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("token file: %w", err)
 	}
 	token, err := t.Create(ctx, api.TokenRequest{Name: "local commands (file " + FileToken + ")", Perm: api.PermAdmin})
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(path, []byte(token), 0o600)
+	return durable.WriteFile(t.adminFile, []byte(token), 0o600)
 }
 
 // Create issues a token. Errors are *api.ErrInvalid.
@@ -147,30 +140,40 @@ func (t *Tokens) New(ctx context.Context, perms []api.Permission) (string, error
 
 func refuse(reason string) error { return &api.ErrInvalid{What: "token request", Reason: reason} }
 
+// minLife is the shortest life of a token: its times are seconds.
+const minLife = time.Second
+
 func (t *Tokens) issue(ctx context.Context, req api.TokenRequest, allow []api.Permission) (string, error) {
-	now := time.Now().UTC().Truncate(time.Second) // JWT times are seconds
+	now := t.now().UTC().Truncate(time.Second) // JWT times are seconds
 	if len(req.Name) > 200 {
 		return "", refuse("the name is longer than 200 bytes")
 	}
-	if !req.Expires.IsZero() && !req.Expires.After(now) {
+	if !req.Expires.IsZero() && req.Expires.Before(now.Add(minLife)) {
 		return "", refuse("it would have expired already")
 	}
-	rec := api.TokenInfo{ID: uuid.NewString(), Name: req.Name, Role: req.Role, Allow: allow, Created: now, Expires: req.Expires}
-	c := claims{Allow: allow, RegisteredClaims: jwt.RegisteredClaims{ID: rec.ID, IssuedAt: jwt.NewNumericDate(now)}}
+	info := api.TokenInfo{
+		ID:      uuid.NewString(),
+		Name:    req.Name,
+		Role:    req.Role,
+		Allow:   allow,
+		Created: now,
+		Expires: req.Expires,
+	}
+	c := claims{Allow: allow, RegisteredClaims: jwt.RegisteredClaims{ID: info.ID, IssuedAt: jwt.NewNumericDate(now)}}
 	if !req.Expires.IsZero() {
 		c.ExpiresAt = jwt.NewNumericDate(req.Expires)
 	}
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(t.secret)
+	t.mu.Lock() // the secret that signs is the one in the record
+	defer t.mu.Unlock()
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(t.secrets.PrivateKey)
 	if err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return token, t.save(ctx, rec)
+	return token, t.save(ctx, record{TokenInfo: info, Secret: fingerprint(t.secrets.PrivateKey)})
 }
 
 // save writes the record before the token can be used. t.mu is held.
-func (t *Tokens) save(ctx context.Context, rec api.TokenInfo) error {
+func (t *Tokens) save(ctx context.Context, rec record) error {
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return err
@@ -186,14 +189,26 @@ func (t *Tokens) save(ctx context.Context, rec api.TokenInfo) error {
 	return nil
 }
 
-// List returns every issued token, oldest first, revoked ones included.
+// List returns every issued token, oldest first, revoked ones included. One that
+// a former secret signed expires no later than that.
 func (t *Tokens) List() []api.TokenInfo {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	out := make([]api.TokenInfo, 0, len(t.records))
 	for _, r := range t.records {
-		r.Allow = slices.Clone(r.Allow)
-		out = append(out, r)
+		info := r.TokenInfo
+		info.Allow = slices.Clone(r.Allow)
+		info.LastUsed = t.lastUsed(r.ID)
+		if until, former := t.secrets.until(r.Secret); former {
+			info.Superseded = true
+			if until.IsZero() {
+				until = info.Created // it ended, and when is forgotten
+			}
+			if info.Expires.IsZero() || until.Before(info.Expires) {
+				info.Expires = until
+			}
+		}
+		out = append(out, info)
 	}
 	slices.SortFunc(out, func(a, b api.TokenInfo) int {
 		if c := a.Created.Compare(b.Created); c != 0 {
@@ -202,6 +217,18 @@ func (t *Tokens) List() []api.TokenInfo {
 		return strings.Compare(a.ID, b.ID)
 	})
 	return out
+}
+
+func (t *Tokens) lastUsed(id string) time.Time {
+	t.usedMu.Lock()
+	defer t.usedMu.Unlock()
+	return t.used[id]
+}
+
+func (t *Tokens) use(id string) {
+	t.usedMu.Lock()
+	defer t.usedMu.Unlock()
+	t.used[id] = t.now().UTC().Truncate(time.Second)
 }
 
 // Revoke makes the token with this ID invalid at once and for good; repeating
@@ -226,26 +253,38 @@ func (t *Tokens) Verify(_ context.Context, token string) ([]api.Permission, erro
 	if len(token) > maxToken {
 		return nil, fmt.Errorf("%w: longer than %d bytes", errToken, maxToken)
 	}
-	var c claims
-	_, err := jwt.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return t.secret, nil }, jwt.WithValidMethods([]string{"HS256"}))
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	c, err := t.secrets.parse(token, t.now())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errToken, err)
 	}
 	if c.ID == "" {
 		return known(c.Allow), nil
 	}
-	t.mu.RLock()
-	defer t.mu.RUnlock()
 	rec, ok := t.records[c.ID]
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("%w: it has no record here (restored from an older backup?)", errToken)
 	case rec.Revoked:
 		return nil, fmt.Errorf("%w: revoked", errToken)
-	case !rec.Expires.IsZero() && !time.Now().Before(rec.Expires):
+	case !rec.Expires.IsZero() && !t.now().Before(rec.Expires):
 		return nil, fmt.Errorf("%w: expired", errToken)
 	}
-	return slices.Clone(rec.Allow), nil
+	t.use(c.ID)
+	return rights(rec.TokenInfo), nil
+}
+
+// Lasts tells whether a token is valid and will not end because the secret that
+// signed it was rotated out.
+func (t *Tokens) Lasts(ctx context.Context, token string) bool {
+	if _, err := t.Verify(ctx, token); err != nil {
+		return false
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	_, err := parseWith(t.secrets.PrivateKey, token, t.now())
+	return err == nil
 }
 
 // known drops words that mean nothing here. A plain admin token of Lotus lists

@@ -2,6 +2,8 @@ package serve
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -11,26 +13,33 @@ import (
 
 	"quarry/api"
 	"quarry/internal/listen"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
-type callerKey struct{}
-
-// caller is who sent a request.
-type caller struct {
-	token string // empty: DefaultPerms
-	perms []api.Permission
-}
+type tokenKey struct{}
 
 // WithPermissions marks ctx as coming from a caller with perms, as the listener
 // does for a request with a token.
 func WithPermissions(ctx context.Context, perms []api.Permission) context.Context {
-	return context.WithValue(ctx, callerKey{}, caller{perms: perms})
+	return api.WithCaller(ctx, api.Caller{Perms: perms})
 }
 
 // Permissions tells what the caller of a served request may do.
 func Permissions(ctx context.Context) []api.Permission {
-	c, _ := ctx.Value(callerKey{}).(caller)
-	return slices.Clone(c.perms)
+	c, _ := api.CallerOf(ctx)
+	return slices.Clone(c.Perms)
+}
+
+// identity is what stays the same of a token that was verified: the ID it was
+// issued with, or a hash of one that has none.
+func identity(token string) string {
+	var c jwt.RegisteredClaims
+	if _, _, err := jwt.NewParser().ParseUnverified(token, &c); err == nil && c.ID != "" {
+		return c.ID
+	}
+	sum := sha256.Sum256([]byte(token))
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // authenticate lets in who has a valid token, and who has none only when
@@ -42,29 +51,46 @@ func (s *Server) authenticate(next http.Handler) http.Handler {
 			refuse(w, err.Error())
 			return
 		}
-		c := caller{token: token, perms: s.cfg.DefaultPerms}
+		c := api.Caller{Perms: api.Implied(s.cfg.DefaultPerms)}
 		switch {
 		case token != "":
-			if c.perms, err = s.deps.Verify(r.Context(), token); err != nil {
+			perms, err := s.deps.Verify(r.Context(), token)
+			if err != nil {
 				s.deps.Log.Warn("token refused", "remote", r.RemoteAddr, "path", r.URL.Path, "err", err)
 				refuse(w, "the token is not valid here")
 				return
 			}
-			c.perms = whole(c.perms)
+			c = api.Caller{Token: identity(token), Perms: api.Implied(perms)}
 		case len(s.cfg.DefaultPerms) == 0:
 			refuse(w, "a token is needed (header Authorization: Bearer <token>)")
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+		ctx := context.WithValue(r.Context(), tokenKey{}, token)
+		next.ServeHTTP(w, r.WithContext(api.WithCaller(ctx, c)))
 	})
 }
 
-// whole gives an admin token the words that did not exist when it was made.
-func whole(perms []api.Permission) []api.Permission {
-	if slices.Contains(perms, api.PermAdmin) {
-		return api.ClassicPermissions(api.PermAdmin)
-	}
-	return perms
+// bearer lets in whose token opens exactly what the request asks for; what it is
+// for is its maker's business. Tokens of the API go on to next.
+func (s *Server) bearer(o Opens, h, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, err := tokenOf(r)
+		if err != nil || token == "" || !o.Is(token) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		switch err := o.Check(r, token); {
+		case api.IsTemporary(err):
+			s.deps.Log.Warn("the bearer of a file cannot be checked now", "remote", r.RemoteAddr, "path", r.URL.Path, "err", err)
+			w.Header().Set("Retry-After", "10")
+			http.Error(w, "the bearer cannot be checked now", http.StatusServiceUnavailable)
+		case err != nil:
+			s.deps.Log.Warn("bearer of a file refused", "remote", r.RemoteAddr, "path", r.URL.Path, "err", err)
+			refuse(w, "the bearer does not open this")
+		default:
+			h.ServeHTTP(w, r)
+		}
+	})
 }
 
 func refuse(w http.ResponseWriter, why string) {

@@ -27,9 +27,9 @@ func (s *Server) RunEarly(ctx context.Context, common api.Common, missing error)
 	early.RegisterCommon(common)
 	later := func(ctx context.Context, m api.Method, _ func(context.Context) error) error {
 		if err := early.allowed(ctx, m); err != nil {
-			return wire(err)
+			return wire(ctx, err)
 		}
-		return wire(fmt.Errorf("%s is not served yet: %w", m.Name, missing))
+		return wire(ctx, fmt.Errorf("%s is not served yet: %w", m.Name, missing))
 	}
 	early.registerStorage(nil, later)
 	for _, receiver := range []any{&api.NetServer{Guard: later}, &api.SealingServer{Guard: later}, &api.MiningServer{Guard: later},

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"quarry/api"
+	"quarry/internal/redact"
 
 	"github.com/filecoin-project/go-jsonrpc"
 )
@@ -18,28 +19,28 @@ import (
 // errors into the form that crosses the wire.
 func (s *Server) guard(ctx context.Context, m api.Method, call func(context.Context) error) (err error) {
 	if err := s.allowed(ctx, m); err != nil {
-		return wire(err)
+		return wire(ctx, err)
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			s.deps.Log.Error("panic in a method", "method", m.Name, "panic", p, "stack", string(debug.Stack()))
-			err = wire(fmt.Errorf("%s failed with an internal error (a bug; the log of this process has the details)", m.Name))
+			err = wire(ctx, fmt.Errorf("%s failed with an internal error (a bug; the log of this process has the details)", m.Name))
 		}
 	}()
-	return wire(call(ctx))
+	return wire(ctx, call(ctx))
 }
 
 func (s *Server) allowed(ctx context.Context, m api.Method) error {
-	c, _ := ctx.Value(callerKey{}).(caller)
+	perms := Permissions(ctx)
 	// A websocket lives long: a token revoked meanwhile must stop working.
-	if c.token != "" && jsonrpc.GetConnectionType(ctx) == jsonrpc.ConnectionTypeWS {
-		perms, err := s.deps.Verify(ctx, c.token)
+	if token, _ := ctx.Value(tokenKey{}).(string); token != "" && jsonrpc.GetConnectionType(ctx) == jsonrpc.ConnectionTypeWS {
+		now, err := s.deps.Verify(ctx, token)
 		if err != nil {
 			return &api.ErrPermission{Method: m.Name, Need: m.Perm}
 		}
-		c.perms = whole(perms)
+		perms = api.Implied(now)
 	}
-	if !slices.Contains(c.perms, m.Perm) {
+	if !slices.Contains(perms, m.Perm) {
 		return &api.ErrPermission{Method: m.Name, Need: m.Perm}
 	}
 	return nil
@@ -50,9 +51,9 @@ func (s *Server) allowed(ctx context.Context, m api.Method) error {
 func (s *Server) absentGuard(sub api.Subsystem, servedBy string) api.Guard {
 	return func(ctx context.Context, m api.Method, _ func(context.Context) error) error {
 		if err := s.allowed(ctx, m); err != nil {
-			return wire(err)
+			return wire(ctx, err)
 		}
-		return wire(&api.ErrNotServedHere{Subsystem: sub, Method: m.Name, ServedBy: servedBy})
+		return wire(ctx, &api.ErrNotServedHere{Subsystem: sub, Method: m.Name, ServedBy: servedBy})
 	}
 }
 
@@ -62,6 +63,9 @@ type wireError struct {
 	code  int
 	typed error
 	text  string
+	// public says that the caller is no operator of this process: nothing of ours
+	// that he has not named himself crosses.
+	public bool
 }
 
 func (e *wireError) Error() string { return e.text }
@@ -72,6 +76,9 @@ func (e *wireError) ToJSONRPCError() (jsonrpc.JSONRPCError, error) {
 	if err != nil {
 		return jsonrpc.JSONRPCError{}, err
 	}
+	if e.public {
+		meta = redact.JSON(meta)
+	}
 	return jsonrpc.JSONRPCError{Code: jsonrpc.ErrorCode(e.code), Message: e.text, Meta: meta}, nil
 }
 
@@ -81,14 +88,25 @@ func (e *wireError) FromJSONRPCError(jsonrpc.JSONRPCError) error {
 }
 
 // wire finds the outermost error of package api in the chain.
-func wire(err error) error {
+func wire(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if code, typed := api.Typed(err); typed != nil {
-		return &wireError{code: code, typed: typed, text: err.Error()}
+	text, public := err.Error(), outside(ctx)
+	if public {
+		text = redact.Text(text)
 	}
-	return errors.New(err.Error()) // nothing but text crosses: no foreign MarshalJSON decides what is sent
+	if code, typed := api.Typed(err); typed != nil {
+		return &wireError{code: code, typed: typed, text: text, public: public}
+	}
+	return errors.New(text) // nothing but text crosses: no foreign MarshalJSON decides what is sent
+}
+
+// outside tells a markets peer, whose host is public: it learns what went wrong and
+// not where.
+func outside(ctx context.Context) bool {
+	perms := Permissions(ctx)
+	return slices.Contains(perms, api.PermSealingPeer) && !slices.Contains(perms, api.PermWrite)
 }
 
 // errorTable satisfies the library; wireError carries its own code.

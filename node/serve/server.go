@@ -16,6 +16,7 @@ import (
 	"quarry/internal/listen"
 	"quarry/internal/loglimit"
 	"quarry/internal/ownaddr"
+	"quarry/internal/redact"
 
 	"github.com/filecoin-project/go-jsonrpc"
 	"github.com/multiformats/go-multiaddr"
@@ -80,6 +81,7 @@ type Route struct {
 	Pattern string
 	Perm    api.Permission // empty for /rpc, where each method has its own
 	Public  bool
+	Bearer  bool // also to bearers that are good for one thing
 }
 
 // New binds the listener, so that Addr is known before anything is served.
@@ -165,6 +167,18 @@ func (s *Server) Handle(pattern string, perm api.Permission, h http.Handler) {
 	s.route(Route{Pattern: pattern, Perm: perm}, needPerm(perm, h))
 }
 
+// Opens tells bearers that open one thing from tokens of the API, and checks them.
+type Opens struct {
+	Is    func(token string) bool
+	Check func(r *http.Request, token string) error // temporary errors of api: it cannot be told now
+}
+
+// HandleBearer serves pattern to who shows a bearer that opens what is asked for,
+// and to tokens of the API with perm.
+func (s *Server) HandleBearer(pattern string, perm api.Permission, o Opens, h http.Handler) {
+	s.route(Route{Pattern: pattern, Perm: perm, Bearer: true}, s.bearer(o, h, s.authenticate(needPerm(perm, h))))
+}
+
 // HandlePublic serves pattern to anybody. Its uses are a short written list,
 // see publicRoutes in the tests.
 func (s *Server) HandlePublic(pattern string, h http.Handler) {
@@ -178,7 +192,7 @@ func (s *Server) route(r Route, h http.Handler) {
 		panic("serve: route " + r.Pattern + " registered after Run")
 	}
 	s.routes = append(s.routes, r)
-	if !r.Public {
+	if !r.Public && !r.Bearer {
 		h = s.authenticate(h)
 	}
 	s.mux.Handle(r.Pattern, h)
@@ -187,7 +201,7 @@ func (s *Server) route(r Route, h http.Handler) {
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if s.deps.Ready != nil {
 		if err := s.deps.Ready(r.Context()); err != nil {
-			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+			http.Error(w, "not ready: "+redact.Text(err.Error()), http.StatusServiceUnavailable) // anybody may ask
 			return
 		}
 	}

@@ -34,16 +34,16 @@ var ErrChecksum = httpx.ErrDigest
 // Client fetches from handlers of other processes.
 type Client struct {
 	http  *httpx.Client
-	token func() string
+	purse *purse
 }
 
-// NewClient makes a client that presents token() to every server; nil = no
-// token. It follows no redirects, and believes a refusal at once: its servers are
-// ours, and there may be other copies.
-func NewClient(token func() string) *Client { return newClient(token, 200*time.Millisecond) }
+// NewClient makes a client that shows to every server a bearer for the one file
+// that it asks for; nil = none. It follows no redirects, and believes a refusal at
+// once: its servers are ours, and there may be other copies.
+func NewClient(from Bearers) *Client { return newClient(from, 200*time.Millisecond) }
 
-func newClient(token func() string, pause time.Duration) *Client {
-	return &Client{token: token, http: httpx.New(httpx.Config{
+func newClient(from Bearers, pause time.Duration) *Client {
+	return &Client{purse: newPurse(from), http: httpx.New(httpx.Config{
 		Dial:     15 * time.Second,
 		Header:   30 * time.Second,
 		Whole:    24 * time.Hour,
@@ -59,9 +59,13 @@ func (c *Client) Close() { c.http.Close() }
 
 // do makes one request; other answers than those of the 2xx kind are errors.
 func (c *Client) do(ctx context.Context, method, addr string, header http.Header) (*http.Response, error) {
-	res, err := c.http.Do(ctx, method, httpx.Source{URL: addr, Bearer: c.token}, header)
+	src, err := c.purse.source(ctx, method, addr)
 	if err != nil {
-		return nil, typed(addr, err)
+		return nil, err
+	}
+	res, err := c.http.Do(ctx, method, src, header)
+	if err != nil {
+		return nil, typed(addr, c.purse.refused(method, addr, err))
 	}
 	return res, nil
 }
@@ -190,18 +194,18 @@ func (c *Client) File(ctx context.Context, addr, dst string, p func(done, total 
 }
 
 func (c *Client) file(ctx context.Context, addr, dst string, p func(done, total int64)) error {
-	err := c.http.Fetch(ctx, httpx.Source{
-		URL:     addr,
-		Bearer:  c.token,
-		Segment: segment,
-		Digest: &httpx.Digest{
-			Ask:     http.Header{wantDigest: {"blake2b-256"}},
-			Trailer: digestTrailer,
-			New:     newSum,
-		},
-	}, httpx.File{Path: dst, Perm: 0o644, Progress: p})
+	src, err := c.purse.source(ctx, http.MethodGet, addr)
 	if err != nil {
-		return fmt.Errorf("fetch %s: %w", addr, typed(addr, err))
+		return fmt.Errorf("fetch %s: %w", addr, err)
+	}
+	src.Segment = segment
+	src.Digest = &httpx.Digest{
+		Ask:     http.Header{wantDigest: {"blake2b-256"}},
+		Trailer: digestTrailer,
+		New:     newSum,
+	}
+	if err := c.http.Fetch(ctx, src, httpx.File{Path: dst, Perm: 0o644, Progress: p}); err != nil {
+		return fmt.Errorf("fetch %s: %w", addr, typed(addr, c.purse.refused(http.MethodGet, addr, err)))
 	}
 	return nil
 }

@@ -8,7 +8,9 @@
 // listing and one request per file. Unsealed ranges are served only when they
 // were written.
 //
-// The package checks no tokens when serving (whoever mounts the handlers does),
+// A server is shown a bearer that opens the one file that it is asked for, for some
+// minutes (package access), and never another token: addresses come from others.
+// The package checks no bearers when serving (whoever mounts the handlers does),
 // follows no redirects when fetching, and limits size and silence of whatever
 // it reads.
 package fetch

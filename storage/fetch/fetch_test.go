@@ -73,9 +73,16 @@ func randomBytes(n int) []byte {
 	return b
 }
 
+// oneBearer is the same for all files.
+type oneBearer struct{}
+
+func (oneBearer) StorageFileBearer(context.Context, api.FileUse) (api.FileBearer, error) {
+	return api.FileBearer{Token: "tok", Valid: time.Minute}, nil
+}
+
 func quick(t *testing.T) *Client {
 	t.Helper()
-	c := newClient(func() string { return "tok" }, time.Millisecond)
+	c := newClient(oneBearer{}, time.Millisecond)
 	t.Cleanup(c.Close)
 	return c
 }

@@ -47,7 +47,7 @@ type handler struct{ local *paths.Local }
 //	GET /remote/unsealed/{sector}/allocated/{offset}/{size}
 //	                                                 200 if that padded range was written, 416 if not
 //
-// The caller protects it with the permission storage-read.
+// The caller protects it: with a bearer that opens the one file, see package access.
 func Handler(local *paths.Local) http.Handler {
 	h := &handler{local}
 	m := http.NewServeMux()
@@ -60,7 +60,7 @@ func Handler(local *paths.Local) http.Handler {
 
 // RemoveHandler serves DELETE /remote/{type}/{sector}: it deletes the file from
 // every path of this process, except those with IDs in the query value keep
-// (joined by dots). The caller protects it with the permission worker.
+// (joined by dots). The caller protects it as [Handler], with a bearer for deleting.
 func RemoveHandler(local *paths.Local) http.Handler {
 	h := &handler{local}
 	m := http.NewServeMux()

@@ -19,6 +19,7 @@ import (
 // Index is what reading needs of the index; a subset of api.Storage.
 type Index interface {
 	StorageFindSector(ctx context.Context, s abi.SectorID, t api.FileType) ([]api.SectorLocationInfo, error)
+	Bearers
 	index.Locker
 }
 
@@ -32,8 +33,7 @@ type UnsealedReader interface {
 
 // ReaderConfig of a Reader.
 type ReaderConfig struct {
-	Token  func() string // bearer for /remote of other processes
-	Holder string        // printed where a lock is in somebody's way
+	Holder string // printed where a lock is in somebody's way
 }
 
 // ReaderDeps of a Reader.
@@ -60,7 +60,7 @@ func NewReader(cfg ReaderConfig, deps ReaderDeps) *Reader {
 	if cfg.Holder == "" {
 		cfg.Holder = "reader of unsealed data"
 	}
-	return &Reader{cfg: cfg, local: deps.Local, idx: deps.Index, log: deps.Log, client: NewClient(cfg.Token)}
+	return &Reader{cfg: cfg, local: deps.Local, idx: deps.Index, log: deps.Log, client: NewClient(deps.Index)}
 }
 
 // Close drops idle connections; open readers stay usable.

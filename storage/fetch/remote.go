@@ -42,12 +42,16 @@ var errReadOnly = errors.New("remote sector files are read only")
 // one gives *api.ErrNotFound. Size and validator come with its first byte.
 func (c *Client) Open(ctx context.Context, addr string) (*RemoteFile, error) {
 	f := &RemoteFile{ctx: ctx, c: c, addr: addr, blocks: map[int64][]byte{}}
-	res, err := c.http.Do(ctx, http.MethodGet, httpx.Source{URL: addr, Bearer: c.token}, http.Header{"Range": {"bytes=0-0"}})
+	src, err := c.purse.source(ctx, http.MethodGet, addr)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.http.Do(ctx, http.MethodGet, src, http.Header{"Range": {"bytes=0-0"}})
 	if e := new(httpx.Error); errors.As(err, &e) && e.Status == http.StatusRequestedRangeNotSatisfiable {
 		return f, nil // an empty file has no first byte
 	}
 	if err != nil {
-		return nil, typed(addr, err)
+		return nil, typed(addr, c.purse.refused(http.MethodGet, addr, err))
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
 	span, err := httpx.SpanOf(res)

@@ -159,7 +159,7 @@ func TestNamesOfHoldersAreCut(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		string(long[:200]): string(long[:200]),
-		string(long):       string(long[:200]),
+		string(long):       string(long[:200]) + "...",
 		"":                 "somebody who gave no name",
 	} {
 		x := New(Config{})

@@ -2,17 +2,20 @@ package index
 
 import (
 	"context"
-	"maps"
-	"net/url"
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
 	"slices"
 	"sort"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/ipfs/go-datastore"
 
 	"quarry/api"
+	"quarry/storage/access"
 )
 
 // Config of an Index.
@@ -25,14 +28,28 @@ type Config struct {
 	Forget time.Duration
 }
 
+// Deps of an Index.
+type Deps struct {
+	// Store remembers whose URLs are; nil: as long as the process lives.
+	Store datastore.Datastore
+	// Valid tells whether a token can be used still, by its identity: what belonged
+	// to one that cannot is free. nil: all can.
+	Valid func(token string) bool
+	// Signer makes bearers for files; nil: one with a key of its own.
+	Signer *access.Signer
+	Log    *slog.Logger
+}
+
 // Index implements api.Index, less what concerns the directories of a process,
 // and api.Leases. Its methods may be called from several goroutines at once.
 type Index struct {
-	cfg Config
+	cfg  Config
+	deps Deps
 
 	mu      sync.Mutex
 	paths   map[api.StorageID]*entry
 	sectors map[fileKey]map[api.StorageID]bool // value: primary
+	owners  map[string]string                  // by URL: the identity of the token that it belongs to
 	locks   lockTable
 	changed chan struct{} // one signal at most: something came, or was given back
 }
@@ -40,11 +57,14 @@ type Index struct {
 // entry is a path with the processes that have it.
 type entry struct {
 	meta    api.PathMeta
-	keepers map[string]*keeper // by the URL under which each serves it, "" for all that serve none
+	keepers map[string]*keeper // by the URL under which each serves it, or by its token where it serves none
 }
 
 // keeper is a process that attached a path.
 type keeper struct {
+	url   string
+	owner string // token; see caller.id
+	reads bool   // it does nothing else, and counts for nothing
 	stat  api.FsStat
 	beat  time.Time
 	fault string
@@ -55,21 +75,40 @@ type fileKey struct {
 	kind   api.FileType
 }
 
-// New makes an empty index.
+// New makes an empty index that remembers nothing for later.
 func New(cfg Config) *Index {
+	x, _ := Open(context.Background(), cfg, Deps{}) // only a store can fail
+	return x
+}
+
+// Open makes an index that knows no path yet, but whose URLs are.
+func Open(ctx context.Context, cfg Config, deps Deps) (*Index, error) {
 	if cfg.Silence <= 0 {
 		cfg.Silence = 50 * time.Second
 	}
 	if cfg.Forget <= 0 {
 		cfg.Forget = 10 * time.Minute
 	}
-	return &Index{
+	if deps.Signer == nil {
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return nil, fmt.Errorf("key for the bearers of files: %w", err)
+		}
+		deps.Signer = access.NewSigner(func() ed25519.PrivateKey { return key })
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	x := &Index{
 		cfg:     cfg,
+		deps:    deps,
+		owners:  map[string]string{},
 		paths:   map[api.StorageID]*entry{},
 		sectors: map[fileKey]map[api.StorageID]bool{},
 		locks:   newLockTable(),
 		changed: make(chan struct{}, 1),
 	}
+	return x, x.loadOwners(ctx)
 }
 
 // Changed gives a signal, one for many, after a path or a file has come or files
@@ -81,90 +120,6 @@ func (x *Index) signal() {
 	case x.changed <- struct{}{}:
 	default:
 	}
-}
-
-// StorageAttach tells of a path and of a URL that serves it; repeating it
-// refreshes. Several processes may attach one path, each with its own URL.
-func (x *Index) StorageAttach(_ context.Context, p api.PathMeta, base string, stat api.FsStat) error {
-	if p.ID == "" || len(p.ID) > 128 {
-		return &api.ErrInvalid{What: "storage path", Reason: "its ID is empty or too long", Hint: "see ID in sectorstore.json"}
-	}
-	base, err := servedAt(p.ID, base)
-	if err != nil {
-		return err
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	e := x.paths[p.ID]
-	if e == nil {
-		e = &entry{keepers: map[string]*keeper{}}
-		x.paths[p.ID] = e
-	}
-	e.meta = copyMeta(p)
-	e.keepers[base] = &keeper{stat: stat, beat: time.Now()}
-	x.signal()
-	return nil
-}
-
-// servedAt checks a URL under which a path is served; empty is none.
-func servedAt(id api.StorageID, base string) (string, error) {
-	if base == "" {
-		return "", nil
-	}
-	u, err := url.Parse(base)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return "", &api.ErrInvalid{What: "storage path " + string(id), Reason: "URL " + base + " is not http(s)://host/remote"}
-	}
-	return strings.TrimRight(base, "/"), nil
-}
-
-// StorageDetach forgets a URL of a path; with the last one the path and what
-// was declared on it are forgotten. An unknown path is no error.
-func (x *Index) StorageDetach(_ context.Context, id api.StorageID, base string) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if e := x.paths[id]; e != nil {
-		delete(e.keepers, strings.TrimRight(base, "/"))
-		x.tidy(id)
-	}
-	return nil
-}
-
-// tidy forgets a path that nobody has any more.
-func (x *Index) tidy(id api.StorageID) {
-	if len(x.paths[id].keepers) > 0 {
-		return
-	}
-	delete(x.paths, id)
-	for k, holders := range x.sectors {
-		delete(holders, id)
-		if len(holders) == 0 {
-			delete(x.sectors, k)
-		}
-	}
-}
-
-// StorageReportHealth implements [api.Index]. It is also where processes that
-// have not been heard of for long are forgotten, as long as another one has the
-// path.
-func (x *Index) StorageReportHealth(_ context.Context, r api.PathHealth) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	e := x.paths[r.Storage]
-	if e == nil {
-		return unknownPath(r.Storage)
-	}
-	h := e.keepers[strings.TrimRight(r.URL, "/")]
-	if h == nil {
-		return unknownPath(r.Storage)
-	}
-	better := !x.healthy(h) || r.Stat.Available > h.stat.Available || h.stat.Unwritable != "" && r.Stat.Unwritable == ""
-	h.stat, h.beat, h.fault = r.Stat, time.Now(), r.Err
-	maps.DeleteFunc(e.keepers, func(_ string, o *keeper) bool { return o != h && time.Since(o.beat) > x.cfg.Forget })
-	if better && r.Err == "" {
-		x.signal() // it is back, or has more room
-	}
-	return nil
 }
 
 // StorageList lists all paths, by ID.
@@ -200,17 +155,26 @@ func (x *Index) view(e *entry) api.StoragePath {
 	out := api.StoragePath{PathMeta: copyMeta(e.meta), URLs: x.urls(e)}
 	best := x.best(e)
 	out.Stat, out.LastHeartbeat, out.HeartbeatErr = best.stat, best.beat, best.fault
-	if silent := time.Since(best.beat); out.HeartbeatErr == "" && silent > x.cfg.Silence {
+	silent := time.Since(best.beat)
+	switch {
+	case out.HeartbeatErr != "":
+	case silent > x.cfg.Silence:
 		out.HeartbeatErr = "nothing was heard of it for " + silent.Round(time.Second).String()
+	case best.reads:
+		out.HeartbeatErr = "only a process that reads it has it"
 	}
 	return out
 }
 
+// best is a reader only where there is nobody else.
 func (x *Index) best(e *entry) *keeper {
 	var best *keeper
 	for _, h := range e.keepers {
 		switch {
-		case best == nil, x.healthy(h) && !x.healthy(best):
+		case best == nil, best.reads && !h.reads:
+			best = h
+		case h.reads && !best.reads:
+		case x.healthy(h) && !x.healthy(best):
 			best = h
 		case x.healthy(h) == x.healthy(best) && h.beat.After(best.beat):
 			best = h
@@ -219,12 +183,18 @@ func (x *Index) best(e *entry) *keeper {
 	return best
 }
 
+// usable tells whether somebody who does more than read has the path and is well.
+func (x *Index) usable(e *entry) bool {
+	best := x.best(e)
+	return !best.reads && x.healthy(best)
+}
+
 // urls are those of the holders that are well, in order.
 func (x *Index) urls(e *entry) []string {
 	out := []string{}
-	for u, h := range e.keepers {
-		if u != "" && x.healthy(h) {
-			out = append(out, u)
+	for _, h := range e.keepers {
+		if h.url != "" && x.healthy(h) {
+			out = append(out, h.url)
 		}
 	}
 	slices.Sort(out)

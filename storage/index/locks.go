@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"quarry/api"
+	"quarry/internal/printable"
 )
 
 const (
@@ -16,6 +17,7 @@ const (
 	maxTTL     = 10 * time.Minute
 	maxWait    = 10 * time.Minute
 	maxWaiting = 4096 // waiters in all; more is a caller gone wild
+	maxHeld    = 4096 // leases of a caller that only reads
 )
 
 // lockTable holds leases and the queue of those who wait, oldest first. Index.mu
@@ -30,6 +32,7 @@ type lockTable struct {
 type lease struct {
 	api.LockRequest
 	id      api.UUID
+	owner   caller
 	expires time.Time // zero: of a claimed task, ends with the claim
 }
 
@@ -38,6 +41,7 @@ func (l *lease) over(now time.Time) bool { return !l.expires.IsZero() && now.Aft
 
 type waiter struct {
 	req   api.LockRequest
+	owner caller
 	wake  chan struct{} // buffered: something changed, look again
 	since time.Time
 }
@@ -65,11 +69,17 @@ func (x *Index) StorageLock(ctx context.Context, r api.LockRequest) (api.LockLea
 	if r.Read|r.Write == 0 {
 		return api.LockLease{}, &api.ErrInvalid{What: "lock of sector " + api.SectorName(r.Sector), Reason: "it names no file kind"}
 	}
-	if len(r.Holder) > 200 {
-		r.Holder = r.Holder[:200]
+	who := callerOf(ctx)
+	if err := who.may("StorageLock", r.Read|r.Write, r.Write); err != nil {
+		return api.LockLease{}, err
 	}
+	r.Holder = printable.Brief(r.Holder)
 	x.mu.Lock()
-	w := &waiter{req: r, wake: make(chan struct{}, 1), since: time.Now()}
+	if !who.serves && x.held(who.id) >= maxHeld {
+		defer x.mu.Unlock()
+		return api.LockLease{}, &api.ErrBusy{What: "the index of sector files", Reason: fmt.Sprintf("this token holds %d leases", maxHeld)}
+	}
+	w := &waiter{req: r, owner: who, wake: make(chan struct{}, 1), since: time.Now()}
 	if granted, ok := x.tryLock(w); ok {
 		x.mu.Unlock()
 		return granted, nil
@@ -117,6 +127,17 @@ func (x *Index) waitLock(ctx context.Context, w *waiter) (api.LockLease, error) 
 	}
 }
 
+// held counts the leases of a token.
+func (x *Index) held(id string) (n int) {
+	now := time.Now()
+	for _, l := range x.locks.byID {
+		if l.owner.id == id && !l.over(now) {
+			n++
+		}
+	}
+	return n
+}
+
 // tryLock grants the lease unless a living lease or an older waiter is in the
 // way. It drops leases of the sector that ran out.
 func (x *Index) tryLock(w *waiter) (api.LockLease, bool) {
@@ -124,7 +145,7 @@ func (x *Index) tryLock(w *waiter) (api.LockLease, bool) {
 	if x.blocker(w) != "" {
 		return api.LockLease{}, false
 	}
-	l := &lease{LockRequest: w.req, id: uuid.New(), expires: time.Now().Add(ttl(w.req.TTL))}
+	l := &lease{LockRequest: w.req, id: uuid.New(), owner: w.owner, expires: time.Now().Add(ttl(w.req.TTL))}
 	x.grant(l)
 	return api.LockLease{ID: l.id, Expires: l.expires}, true
 }
@@ -217,10 +238,13 @@ func (x *Index) release(l *lease) {
 
 // StorageRenewLock extends a lease from now; *api.ErrLeaseLost when it ran out
 // or was released.
-func (x *Index) StorageRenewLock(_ context.Context, id api.UUID, d time.Duration) (api.LockLease, error) {
+func (x *Index) StorageRenewLock(ctx context.Context, id api.UUID, d time.Duration) (api.LockLease, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	l := x.locks.byID[id]
+	if l != nil && !callerOf(ctx).is(l.owner.id) {
+		l = nil // whose it is, nobody else is told
+	}
 	if l == nil || l.expires.IsZero() || l.over(time.Now()) {
 		if l != nil && !l.expires.IsZero() {
 			x.release(l)
@@ -232,10 +256,10 @@ func (x *Index) StorageRenewLock(_ context.Context, id api.UUID, d time.Duration
 }
 
 // StorageUnlock releases a lease; one that is gone is no error.
-func (x *Index) StorageUnlock(_ context.Context, id api.UUID) error {
+func (x *Index) StorageUnlock(ctx context.Context, id api.UUID) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if l := x.locks.byID[id]; l != nil && !l.expires.IsZero() {
+	if l := x.locks.byID[id]; l != nil && !l.expires.IsZero() && callerOf(ctx).is(l.owner.id) {
 		x.release(l)
 	}
 	return nil

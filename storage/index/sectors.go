@@ -28,7 +28,8 @@ func single(t api.FileType) error {
 // declarable refuses lists that are too long, and files of no single kind.
 func declarable(files []api.SectorFile) error {
 	if len(files) > api.MaxDeclare {
-		return &api.ErrInvalid{What: "declaration of sector files", Reason: fmt.Sprintf("%d at once are more than %d", len(files), api.MaxDeclare)}
+		reason := fmt.Sprintf("%d at once are more than %d", len(files), api.MaxDeclare)
+		return &api.ErrInvalid{What: "declaration of sector files", Reason: reason}
 	}
 	for _, f := range files {
 		if err := single(f.Type); err != nil {
@@ -39,15 +40,17 @@ func declarable(files []api.SectorFile) error {
 }
 
 // StorageDeclareSectors tells that files are on paths. Repeating it is safe; an
-// unknown path refuses all of them with *api.ErrNotFound.
-func (x *Index) StorageDeclareSectors(_ context.Context, files []api.SectorFile) error {
+// path that is unknown, or not the caller's, refuses all of them with
+// *api.ErrNotFound.
+func (x *Index) StorageDeclareSectors(ctx context.Context, files []api.SectorFile) error {
 	if err := declarable(files); err != nil {
 		return err
 	}
+	who := callerOf(ctx)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, f := range files {
-		if x.paths[f.Storage] == nil {
+		if !x.has(who, f.Storage) {
 			return unknownPath(f.Storage)
 		}
 	}
@@ -60,6 +63,21 @@ func (x *Index) StorageDeclareSectors(_ context.Context, files []api.SectorFile)
 	}
 	x.signal()
 	return nil
+}
+
+// has tells whether the caller may speak of what lies on a path: it has attached
+// it, and does more than read it.
+func (x *Index) has(who caller, id api.StorageID) bool {
+	e := x.paths[id]
+	if e == nil {
+		return false
+	}
+	for _, h := range e.keepers {
+		if !h.reads && who.is(h.owner) {
+			return true
+		}
+	}
+	return false
 }
 
 // StorageDropSectors tells that files are not on paths any more. Repeating it is
@@ -82,8 +100,11 @@ func (x *Index) StorageDropSectors(_ context.Context, files []api.SectorFile) er
 
 // StorageFindSector lists the healthy paths that hold the file, primary copies
 // and heavy paths first; empty when there are none.
-func (x *Index) StorageFindSector(_ context.Context, s abi.SectorID, t api.FileType) ([]api.SectorLocationInfo, error) {
+func (x *Index) StorageFindSector(ctx context.Context, s abi.SectorID, t api.FileType) ([]api.SectorLocationInfo, error) {
 	if err := single(t); err != nil {
+		return nil, err
+	}
+	if err := callerOf(ctx).may("StorageFindSector", t, 0); err != nil {
 		return nil, err
 	}
 	x.mu.Lock()
@@ -91,7 +112,7 @@ func (x *Index) StorageFindSector(_ context.Context, s abi.SectorID, t api.FileT
 	out := []api.SectorLocationInfo{}
 	for id, primary := range x.sectors[fileKey{s, t}] {
 		e := x.paths[id]
-		if e == nil || !x.healthy(x.best(e)) {
+		if e == nil || !x.usable(e) {
 			continue
 		}
 		info := api.SectorLocationInfo{
@@ -208,7 +229,7 @@ func (x *Index) StorageBestAlloc(_ context.Context, t api.FileType, size abi.Sec
 			use = e.meta.CanSeal
 		}
 		h := x.best(e)
-		if use && e.meta.Weight > 0 && x.healthy(h) && h.stat.Unwritable == "" && h.stat.Available >= need && takes(e.meta, t) {
+		if use && e.meta.Weight > 0 && x.usable(e) && h.stat.Unwritable == "" && h.stat.Available >= need && takes(e.meta, t) {
 			out = append(out, x.view(e))
 		}
 	}

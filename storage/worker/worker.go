@@ -53,7 +53,6 @@ type Deps struct {
 	Store     datastore.Batching
 	Blobs     *blobs.Store  // bulk results of this process
 	NodeBlobs *blobs.Client // those of the private node; nil: they are the same
-	Token     func() string // bearer for /remote of other processes
 	Snark     Snark         // nil: Groth16 tasks are not offered
 	Parents   tasks.Parents // nil: the parents of a graph are computed each time
 	Log       *slog.Logger
@@ -70,7 +69,6 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Worker, error) {
 	}, tasks.Deps{
 		Node:    deps.Storage,
 		Local:   deps.Local,
-		Token:   deps.Token,
 		Snark:   deps.Snark,
 		Parents: deps.Parents,
 		Log:     deps.Log,

@@ -13,7 +13,7 @@ import (
 	"github.com/ipfs/go-datastore"
 
 	"quarry/api"
-	"quarry/internal/holder"
+	"quarry/internal/printable"
 )
 
 // Limits of asking a node who it is.
@@ -179,7 +179,7 @@ func (g *Gate) judge(ctx context.Context, got api.Handshake) error {
 // its full node cannot tell its network: its miner is enough for a worker that it
 // knows.
 func (want pin) compare(got api.Handshake) *WrongNodeError {
-	shown := holder.Printable
+	shown := printable.Brief
 	_, stores := got.APIVersions[api.SubsystemSectorStorage]
 	switch {
 	case got.Miner == "":

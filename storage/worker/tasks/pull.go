@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -76,6 +77,9 @@ func (p *puller) openURL(ctx context.Context, ref api.DataRef, host string) (io.
 	return &remote{s, host}, nil
 }
 
+// openShared opens a file of a storage path that two processes share. Nothing of the
+// path outside of api.SharedDir can be named: the file is sealed, and whoever named
+// it reads it back out of the sector.
 func (p *puller) openShared(ref api.DataRef) (io.ReadCloser, error) {
 	dir, ok := p.local.Dir(ref.StorageID)
 	if !ok {
@@ -84,12 +88,23 @@ func (p *puller) openShared(ref api.DataRef) (io.ReadCloser, error) {
 	if !filepath.IsLocal(filepath.FromSlash(ref.Path)) || path.Clean(ref.Path) != ref.Path {
 		return nil, &api.ErrInvalid{What: "piece data " + ref.Path, Reason: "the path does not stay inside the storage path"}
 	}
-	root, err := os.OpenRoot(dir) // symbolic links must not lead out either
+	within, ok := strings.CutPrefix(ref.Path, api.SharedDir+"/")
+	if !ok {
+		return nil, &api.ErrInvalid{
+			What:   "piece data " + ref.Path,
+			Reason: "it does not lie in the directory " + api.SharedDir + " of the storage path",
+			Hint:   "put it there",
+		}
+	}
+	root, err := os.OpenRoot(filepath.Join(dir, api.SharedDir)) // symbolic links must not lead out either
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &api.ErrNotFound{What: "directory " + api.SharedDir + " of storage path " + string(ref.StorageID)}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open storage path: %w", ofDisk(err))
 	}
 	defer root.Close() //nolint:errcheck // read only
-	f, err := root.Open(filepath.FromSlash(ref.Path))
+	f, err := root.Open(filepath.FromSlash(within))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &api.ErrNotFound{What: "piece data " + ref.Path + " on storage path " + string(ref.StorageID)}
 	}

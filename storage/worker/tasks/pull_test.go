@@ -196,12 +196,17 @@ func TestPullFromADisk(t *testing.T) {
 	require.NoError(t, local.Add(t.Context(), dir))
 	p := newPuller(local, time.Millisecond)
 	defer p.close()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "data"), pieceBytes, 0o600))
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "dir"), 0o700))
-	require.NoError(t, os.Symlink("/etc/hostname", filepath.Join(dir, "out")))
+	_, err = p.open(t.Context(), api.DataRef{StorageID: "p", Path: "staging/data", Size: 1})
+	require.IsType(t, &api.ErrNotFound{}, err, "there is no such directory")
+	staging := filepath.Join(dir, "staging")
+	require.NoError(t, os.MkdirAll(filepath.Join(staging, "dir"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(staging, "data"), pieceBytes, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "sealed", "s-t01000-1"), pieceBytes, 0o600))
+	require.NoError(t, os.Symlink("/etc/hostname", filepath.Join(staging, "out")))
+	require.NoError(t, os.Symlink("../sealed/s-t01000-1", filepath.Join(staging, "in")))
 
 	read := func(name string, size int) ([]byte, error) {
-		src, err := p.open(t.Context(), api.DataRef{StorageID: "p", Path: name, Size: uint64(size)})
+		src, err := p.open(t.Context(), api.DataRef{StorageID: "p", Path: "staging/" + name, Size: uint64(size)})
 		if err != nil {
 			return nil, err
 		}
@@ -223,11 +228,17 @@ func TestPullFromADisk(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EISDIR)
 	_, err = read("data/x", 1)
 	require.ErrorIs(t, err, errTransient)
-	_, err = read("out", 1)
-	require.Error(t, err)
-	require.NotErrorIs(t, err, errTransient)
+	for _, link := range []string{"out", "in"} {
+		_, err = read(link, 1)
+		require.Error(t, err)
+		require.NotErrorIs(t, err, errTransient)
+	}
 	for _, bad := range []string{"../p/data", "/etc/hostname", "dir/../data", ""} {
 		_, err = read(bad, 1)
+		require.IsType(t, &api.ErrInvalid{}, err, bad)
+	}
+	for _, bad := range []string{"sealed/s-t01000-1", "sectorstore.json", "staging", "stagings/data", "Staging/data", "staging/../sealed/s-t01000-1"} {
+		_, err = p.open(t.Context(), api.DataRef{StorageID: "p", Path: bad, Size: 1})
 		require.IsType(t, &api.ErrInvalid{}, err, bad)
 	}
 	_, err = p.open(t.Context(), api.DataRef{StorageID: "q", Path: "data", Size: 1})

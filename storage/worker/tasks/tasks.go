@@ -22,6 +22,7 @@ import (
 // Node is what tasks ask of the private node; a subset of api.Storage.
 type Node interface {
 	StorageFindSector(ctx context.Context, s abi.SectorID, t api.FileType) ([]api.SectorLocationInfo, error)
+	StorageFileBearer(ctx context.Context, use api.FileUse) (api.FileBearer, error)
 	TaskGet(ctx context.Context, id api.UUID) (api.TaskStatus, error)
 }
 
@@ -77,9 +78,8 @@ type Config struct {
 type Deps struct {
 	Node    Node
 	Local   *paths.Local
-	Token   func() string // bearer for /remote of other processes
-	Snark   Snark         // nil: none of snarkTasks
-	Parents Parents       // nil: the parents of a graph are computed each time
+	Snark   Snark   // nil: none of snarkTasks
+	Parents Parents // nil: the parents of a graph are computed each time
 	Log     *slog.Logger
 }
 
@@ -113,7 +113,7 @@ func New(cfg Config, deps Deps) *Tasks {
 		snark:   deps.Snark,
 		parents: deps.Parents,
 		log:     deps.Log,
-		client:  fetch.NewClient(deps.Token),
+		client:  fetch.NewClient(deps.Node),
 		pull:    newPuller(deps.Local, cfg.PullPause),
 	}
 }
