@@ -213,7 +213,7 @@ type InvocResult struct {
 	Msg            *Message
 	MsgRct         *MessageReceipt
 	GasCost        MsgGasCost
-	ExecutionTrace json.RawMessage
+	ExecutionTrace ExecutionTrace
 	Error          string
 	Duration       int64 // nanoseconds
 }

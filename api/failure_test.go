@@ -14,6 +14,7 @@ import (
 func every(t *testing.T) map[int]error {
 	t.Helper()
 	out := map[int]error{
+		4:   &ErrF3Disabled{},
 		11:  &ErrActorNotFound{Address: "f01000"},
 		101: &ErrNotServedHere{Subsystem: SubsystemMining, Method: "M", ServedBy: "b"},
 		102: &ErrNotFound{What: "w", Hint: "h"},

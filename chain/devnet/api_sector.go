@@ -8,6 +8,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/builtin"
+	"github.com/filecoin-project/go-state-types/builtin/v18/market"
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 
 	"quarry/api"
@@ -63,6 +64,41 @@ func (n *Node) StateMinerInitialPledgeForSector(ctx context.Context, duration ab
 	}
 	weight := big.Mul(big.NewIntUnsigned(verified), big.NewInt(int64(duration)))
 	p, err := n.pledge(ctx, miner.QAPowerForWeight(size, duration, weight), tsk)
+	if err != nil {
+		return big.Zero(), err
+	}
+	return margin(p), nil
+}
+
+// StateMinerInitialPledgeCollateral implements api.ChainTools: the pledge of a
+// sector with the deals that its pre-commitment names.
+func (n *Node) StateMinerInitialPledgeCollateral(
+	ctx context.Context, a address.Address, pci miner.SectorPreCommitInfo, tsk api.TipSetKey,
+) (abi.TokenAmount, error) {
+	size, err := pci.SealProof.SectorSize()
+	if err != nil {
+		return big.Zero(), &api.ErrInvalid{What: "pre-commit", Reason: err.Error()}
+	}
+	v, ts, err := n.at(ctx, tsk)
+	if err != nil {
+		return big.Zero(), err
+	}
+	if pci.Expiration <= ts.Height {
+		return big.Zero(), &api.ErrInvalid{What: "pre-commit", Reason: fmt.Sprintf("it expires at %d, the state is of %d", pci.Expiration, ts.Height)}
+	}
+	st, err := v.market(ctx)
+	if err != nil {
+		return big.Zero(), err
+	}
+	id, err := v.lookupID(ctx, a)
+	if err != nil {
+		return big.Zero(), err
+	}
+	_, verified, _, err := market.ValidateDealsForActivation(st, v.store, pci.DealIDs, id, pci.Expiration, ts.Height)
+	if err != nil {
+		return big.Zero(), &api.ErrInvalid{What: "deals of the pre-commit", Reason: err.Error()}
+	}
+	p, err := n.pledge(ctx, miner.QAPowerForWeight(size, pci.Expiration-ts.Height, verified), ts.Key())
 	if err != nil {
 		return big.Zero(), err
 	}

@@ -27,6 +27,7 @@ const (
 	recUUID   = "/uuid/"  // + MsgUuid: signed message
 	recPool   = "/pool/"  // + message CID: pending signed message
 	recSigned = "/sig/"   // + message CID: BLS message with its signature
+	recFunds  = "/funds/" // + ID address: reserved escrow
 	recParams = "/params" // JSON of Params
 )
 

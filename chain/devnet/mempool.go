@@ -2,9 +2,11 @@ package devnet
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -74,10 +76,24 @@ type pool struct {
 	l       *ledger
 	mu      sync.Mutex
 	pending map[address.Address]map[uint64]*api.SignedMessage
+	changes *feed[api.MpoolUpdate]
 }
 
-func newPool(l *ledger) *pool {
-	return &pool{l: l, pending: map[address.Address]map[uint64]*api.SignedMessage{}}
+func newPool(l *ledger, log *slog.Logger) *pool {
+	return &pool{
+		l:       l,
+		pending: map[address.Address]map[uint64]*api.SignedMessage{},
+		changes: newFeed[api.MpoolUpdate]("message pool", poolBuffer, log),
+	}
+}
+
+// size counts the pending messages; the caller holds the lock.
+func (p *pool) size() int {
+	n := 0
+	for _, m := range p.pending {
+		n += len(m)
+	}
+	return n
 }
 
 func (p *pool) load(ctx context.Context, key func(address.Address) (address.Address, error)) error {
@@ -149,10 +165,13 @@ func (p *pool) add(ctx context.Context, s *api.SignedMessage, from sender, more 
 		}
 		least := big.Add(big.Div(big.Mul(old.Message.GasPremium, big.NewInt(replaceByFeePct)), big.NewInt(100)), big.NewInt(1))
 		if m.GasPremium.LessThan(least) {
-			return fmt.Errorf("message from %s with nonce %d: replace by fee has too low GasPremium: needs %s, has %s", m.From, m.Nonce, least, m.GasPremium)
+			return fmt.Errorf("message from %s with nonce %d: replace by fee has too low GasPremium: needs %s, has %s",
+				m.From, m.Nonce, least, m.GasPremium)
 		}
 	} else if len(mine) >= maxPerSender {
 		return &api.ErrBusy{What: "message pool", Reason: fmt.Sprintf("too many pending messages for actor %s", m.From)}
+	} else if p.size() >= poolSizeLimit {
+		return &api.ErrBusy{What: "message pool", Reason: fmt.Sprintf("it holds %d messages", poolSizeLimit)}
 	}
 	need := big.Mul(m.GasFeeCap, big.NewInt(m.GasLimit))
 	for n, o := range mine {
@@ -182,6 +201,10 @@ func (p *pool) add(ctx context.Context, s *api.SignedMessage, from sender, more 
 		return err
 	}
 	p.put(from.key, s)
+	if old != nil {
+		p.changes.send(api.MpoolUpdate{Type: api.MpoolRemove, Message: old})
+	}
+	p.changes.send(api.MpoolUpdate{Type: api.MpoolAdd, Message: s})
 	return nil
 }
 
@@ -216,12 +239,7 @@ func (p *pool) all() []*api.SignedMessage {
 			out = append(out, s)
 		}
 	}
-	slices.SortFunc(out, func(a, b *api.SignedMessage) int {
-		if d := bytes.Compare(a.Message.From.Bytes(), b.Message.From.Bytes()); d != 0 {
-			return d
-		}
-		return int(int64(a.Message.Nonce) - int64(b.Message.Nonce))
-	})
+	slices.SortFunc(out, bySender)
 	return out
 }
 
@@ -251,19 +269,55 @@ func (p *pool) drop(key address.Address, below uint64, recs map[string][]byte) {
 	}
 }
 
-// snapshot remembers what is pending; undo puts it back.
-func (p *pool) snapshot() (undo func()) {
+// snapshot remembers what is pending; undo puts it back, tell tells subscribers
+// what has changed since.
+func (p *pool) snapshot() (undo, tell func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	was := make(map[address.Address]map[uint64]*api.SignedMessage, len(p.pending))
 	for k, m := range p.pending {
 		was[k] = maps.Clone(m)
 	}
-	return func() {
+	undo = func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.pending = was
 	}
+	return undo, func() { p.tell(was) }
+}
+
+// tell tells subscribers what has left the pool since it was as it was, then what
+// has come.
+func (p *pool) tell(was map[address.Address]map[uint64]*api.SignedMessage) {
+	if !p.changes.heard() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range missing(was, p.pending) {
+		p.changes.send(api.MpoolUpdate{Type: api.MpoolRemove, Message: s})
+	}
+	for _, s := range missing(p.pending, was) {
+		p.changes.send(api.MpoolUpdate{Type: api.MpoolAdd, Message: s})
+	}
+}
+
+// missing lists the messages of a that b has not, by sender and nonce.
+func missing(a, b map[address.Address]map[uint64]*api.SignedMessage) []*api.SignedMessage {
+	var out []*api.SignedMessage
+	for key, ms := range a {
+		for nonce, s := range ms {
+			if b[key][nonce] != s {
+				out = append(out, s)
+			}
+		}
+	}
+	slices.SortFunc(out, bySender)
+	return out
+}
+
+func bySender(a, b *api.SignedMessage) int {
+	return cmp.Or(bytes.Compare(a.Message.From.Bytes(), b.Message.From.Bytes()), cmp.Compare(a.Message.Nonce, b.Message.Nonce))
 }
 
 // at is the pending message of a sender with a nonce, nil when there is none.

@@ -111,6 +111,7 @@ func runNode(c *cli.Context, r *repo.Repo, log *slog.Logger) error {
 		return err
 	}
 	s.RegisterChain(n)
+	s.RegisterChainTools(n)
 	s.RegisterNode(n)
 	s.RegisterDevnet(n)
 	if err := r.WriteAPI(s.Multiaddr()); err != nil {
