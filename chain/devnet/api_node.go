@@ -83,6 +83,9 @@ func (n *Node) WalletValidateAddress(_ context.Context, text string) (address.Ad
 	if err != nil {
 		return address.Undef, &api.ErrInvalid{What: "address", Reason: err.Error()}
 	}
+	if a == address.Undef {
+		return address.Undef, &api.ErrInvalid{What: "address", Reason: "it is empty"}
+	}
 	return a, nil
 }
 

@@ -80,7 +80,7 @@ func (v *view) newParams(ctx context.Context, code cid.Cid, method abi.MethodNum
 		}
 		p, ok := reflect.New(reflect.TypeOf(meta.Method).In(0).Elem()).Interface().(cborValue)
 		if !ok {
-			return nil, fmt.Errorf("parameters of method %d of the %s actor have no encoding", method, e.Name)
+			return nil, &api.ErrInvalid{What: "parameters", Reason: fmt.Sprintf("those of method %d of the %s actor are not built yet", method, e.Name)}
 		}
 		return p, nil
 	}
