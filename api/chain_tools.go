@@ -100,7 +100,7 @@ type MpoolConfig struct {
 	PriorityAddrs          []address.Address // senders whose messages go first; null: none
 	SizeLimitHigh          int               // messages that the pool holds at most
 	SizeLimitLow           int               // messages that are left after the pool was made smaller
-	ReplaceByFeeRatio      int               // percent of the old premium to offer when a message is replaced
+	ReplaceByFeeRatio      float64           // factor on the old premium to offer when a message is replaced
 	PruneCooldown          int64             // nanoseconds between two such clearings; 0: the pool refuses instead
 	GasLimitOverestimation float64           // factor on the gas that a trial used
 }

@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/gorilla/websocket"
+	"go.uber.org/goleak"
 
 	"quarry/api"
 )
@@ -182,4 +184,47 @@ func TestFullNodeMethodsAreListed(t *testing.T) {
 	for name := range want {
 		t.Errorf("%s is not there", name)
 	}
+}
+
+// subscribed is a pool that tells of one message and notes when its listener goes.
+type subscribed struct {
+	api.ChainToolsStruct
+	ended chan struct{}
+}
+
+func (s *subscribed) MpoolSub(ctx context.Context) (<-chan api.MpoolUpdate, error) {
+	out := make(chan api.MpoolUpdate, 1)
+	out <- api.MpoolUpdate{Type: api.MpoolRemove}
+	context.AfterFunc(ctx, func() { close(out); close(s.ended) })
+	return out, nil
+}
+
+// A subscription to the pool ends with its connection, and nothing of it is left.
+func TestPoolSubscriptionEndsWithItsConnection(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	pool := &subscribed{ended: make(chan struct{})}
+	s := Serve(t, Parts{Tools: pool})
+	conn, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.Addr+"/rpc/v1", http.Header{"Authorization": {"Bearer " + AdminToken}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if err := conn.WriteJSON(map[string]any{"jsonrpc": "2.0", "id": 1, "method": "Filecoin.MpoolSub", "params": []any{}}); err != nil {
+		t.Fatal(err)
+	}
+	var opened struct{ Result int }
+	if err := conn.ReadJSON(&opened); err != nil {
+		t.Fatal(err)
+	}
+	var told struct {
+		Method string
+		Params []json.RawMessage
+	}
+	if err := conn.ReadJSON(&told); err != nil || told.Method != "xrpc.ch.val" || len(told.Params) != 2 || string(told.Params[1]) != `{"Type":1,"Message":null}` {
+		t.Fatalf("told %+v, %v", told, err)
+	}
+	_ = conn.Close()
+	<-pool.ended
+	s.Stop()
+	goleak.VerifyNone(t, before)
 }

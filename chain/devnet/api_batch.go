@@ -22,10 +22,9 @@ const poolBuffer = 256
 // throwing out what it has acknowledged.
 const poolSizeLimit = 30_000
 
-// replaceByFeeAdvice is the percentage of the old premium that tools should offer
-// for a replacement (lotus chain/messagepool); the pool takes less, see
-// replaceByFeePct.
-const replaceByFeeAdvice = 125
+// replaceByFeeAdvice is the factor on the old premium that tools should offer for a
+// replacement (lotus chain/messagepool); the pool takes less, see replaceByFeePct.
+const replaceByFeeAdvice = 1.25
 
 func checkBatch(n int) error {
 	if n > maxBatch {

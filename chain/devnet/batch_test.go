@@ -197,7 +197,7 @@ func TestWhatIsMissing(t *testing.T) {
 func TestPoolConfig(t *testing.T) {
 	n := newFixture(t, "batch").open(t)
 	c := must[*api.MpoolConfig](t)(n.MpoolGetConfig(t.Context()))
-	if c.SizeLimitHigh != 30_000 || c.SizeLimitLow != 30_000 || c.GasLimitOverestimation != 1.25 || c.ReplaceByFeeRatio != 125 || c.PruneCooldown != 0 {
+	if c.SizeLimitHigh != 30_000 || c.SizeLimitLow != 30_000 || c.GasLimitOverestimation != 1.25 || c.ReplaceByFeeRatio != 1.25 || c.PruneCooldown != 0 {
 		t.Errorf("%+v", c)
 	}
 	m := map[uint64]*api.SignedMessage{}
