@@ -378,9 +378,14 @@ func dealPart(t *testing.T, s *session) {
 		Params: params.Bytes(),
 	}, nil)
 	s.same(t, sm, err)
+	l := s.wait(t, sm.Cid())
 	var ret market18.PublishStorageDealsReturn
-	if err := ret.UnmarshalCBOR(bytes.NewReader(s.wait(t, sm.Cid()).Receipt.Return)); err != nil || len(ret.IDs) != 1 {
+	if err := ret.UnmarshalCBOR(bytes.NewReader(l.Receipt.Return)); err != nil || len(ret.IDs) != 1 {
 		t.Fatalf("published %+v, %v", ret, err)
+	}
+	dec, err := json.Marshal(l.ReturnDec)
+	if want, _ := json.Marshal(ret); err != nil || !bytes.Equal(plainly(t, want), plainly(t, dec)) {
+		t.Errorf("decoded %s, want %s", dec, want)
 	}
 	s.deal = ret.IDs[0]
 	if s.prop, err = p.Cid(); err != nil {
@@ -711,8 +716,11 @@ func networkPart(t *testing.T, s *session) {
 		t.Errorf("version %d", version)
 	}
 	params, err := s.f.StateGetNetworkParams(s.ctx)
-	if err != nil || string(params.NetworkName) != string(name) || params.BlockDelaySecs != 1 {
-		t.Errorf("network %+v, %v", params, err)
+	if s.same(t, params, err); string(params.NetworkName) != string(name) || params.BlockDelaySecs != 1 {
+		t.Errorf("network %+v", params)
+	}
+	if f := params.ForkUpgradeParams; f.UpgradeSmokeHeight >= 0 || f.UpgradeFireHorseHeight >= 0 || f.UpgradeXxHeight < 1<<40 {
+		t.Errorf("upgrades %+v", f)
 	}
 	supply, err := s.f.StateCirculatingSupply(s.ctx, types.EmptyTSK)
 	s.same(t, supply, err)

@@ -20,7 +20,7 @@ import (
 )
 
 // finality is the lookback after which expected consensus holds a tipset for final,
-// in epochs.
+// in epochs (lotus policy.ChainFinality).
 const finality = 900
 
 // ChainGetFinalizedTipSet implements api.ChainTools: without fast finality it is

@@ -60,6 +60,16 @@ type cborValue interface {
 
 // newParams makes the parameters of a method, empty.
 func (v *view) newParams(ctx context.Context, code cid.Cid, method abi.MethodNum) (cborValue, error) {
+	return v.newValue(ctx, code, method, func(f reflect.Type) reflect.Type { return f.In(0) })
+}
+
+// newReturn makes what a method gives back, empty.
+func (v *view) newReturn(ctx context.Context, code cid.Cid, method abi.MethodNum) (cborValue, error) {
+	return v.newValue(ctx, code, method, func(f reflect.Type) reflect.Type { return f.Out(0) })
+}
+
+// newValue makes a value of the type that pick finds in the signature of a method.
+func (v *view) newValue(ctx context.Context, code cid.Cid, method abi.MethodNum, pick func(reflect.Type) reflect.Type) (cborValue, error) {
 	if method == builtin.MethodSend {
 		return new(abi.EmptyValue), nil
 	}
@@ -78,7 +88,7 @@ func (v *view) newParams(ctx context.Context, code cid.Cid, method abi.MethodNum
 		if !ok || meta.Method == nil {
 			return nil, &api.ErrInvalid{What: "parameters", Reason: fmt.Sprintf("the %s actor has no method %d", e.Name, method)}
 		}
-		p, ok := reflect.New(reflect.TypeOf(meta.Method).In(0).Elem()).Interface().(cborValue)
+		p, ok := reflect.New(pick(reflect.TypeOf(meta.Method)).Elem()).Interface().(cborValue)
 		if !ok {
 			return nil, &api.ErrInvalid{What: "parameters", Reason: fmt.Sprintf("those of method %d of the %s actor are not built yet", method, e.Name)}
 		}
@@ -170,4 +180,33 @@ func (n *Node) StateEncodeParams(ctx context.Context, code cid.Cid, method abi.M
 		return nil, tooLong(out.Len())
 	}
 	return out.Bytes(), nil
+}
+
+// decodeReturn is the return value of a message as JSON: of its type where the
+// message succeeded and the method is known, else its bytes.
+func (n *Node) decodeReturn(ctx context.Context, c cid.Cid, r *api.MessageReceipt, child *api.TipSet) (json.RawMessage, error) {
+	raw, err := json.Marshal(r.Return)
+	if err != nil || r.ExitCode != 0 || len(r.Return) == 0 {
+		return raw, err
+	}
+	msg, _, err := n.ledger.loadMessage(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	v, err := n.ledger.view(ctx, child.ParentState())
+	if err != nil {
+		return nil, err
+	}
+	act, ok, err := v.tree.GetActor(ctx, msg.To)
+	if err != nil || !ok { // it may have deleted itself
+		return raw, err
+	}
+	out, err := v.newReturn(ctx, act.Code, msg.Method)
+	if err != nil {
+		return raw, nil // nobody here knows its type
+	}
+	if err := out.UnmarshalCBOR(bytes.NewReader(r.Return)); err != nil {
+		return raw, nil // an actor of another kind answered
+	}
+	return json.Marshal(out)
 }

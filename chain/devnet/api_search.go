@@ -13,8 +13,8 @@ import (
 	"quarry/api"
 )
 
-// maxConfidence is the finality (lotus policy.ChainFinality).
-const maxConfidence = 900
+// maxConfidence is the deepest that StateWaitMsg waits for.
+const maxConfidence = finality
 
 // errReplaced says that another message took the place of the one looked for.
 var errReplaced = errors.New("message was replaced")
@@ -70,7 +70,7 @@ func (n *Node) search(ctx context.Context, from *api.TipSet, c cid.Cid, lookback
 		return nil, fmt.Errorf("receipt %d of message %s is missing", loc.Index, c)
 	}
 	r := rs[loc.Index]
-	ret, err := json.Marshal(r.Return)
+	ret, err := n.decodeReturn(ctx, c, r, child)
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,7 @@ func (n *Node) StateGetNetworkParams(context.Context) (*api.NetworkParams, error
 		BlockDelaySecs:          1,
 		ConsensusMinerMinPower:  big.NewInt(consensusMinPower),
 		PreCommitChallengeDelay: challengeDelay,
+		ForkUpgradeParams:       upgrades(),
 		Eip155ChainID:           genesis.ChainID,
 		GenesisTimestamp:        n.params.Timestamp,
 	}, nil

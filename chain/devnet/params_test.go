@@ -12,6 +12,7 @@ import (
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/builtin"
 	"github.com/filecoin-project/go-state-types/builtin/v18/market"
+	"github.com/filecoin-project/go-state-types/builtin/v18/power"
 	"github.com/filecoin-project/go-state-types/builtin/v18/verifreg"
 	"github.com/ipfs/go-cid"
 	cbg "github.com/whyrusleeping/cbor-gen"
@@ -92,6 +93,40 @@ func TestParamsRefused(t *testing.T) {
 	var unknown *api.ErrActorNotFound
 	if err := decode(idAddr(t, 77_777), 2, good); !errors.As(err, &unknown) {
 		t.Errorf("no actor: %v", err)
+	}
+}
+
+// What a message returned is shown as the method's type has it; what has no known
+// type, or failed, is shown as bytes.
+func TestReturnsAreDecoded(t *testing.T) {
+	n := newFixture(t, "params").open(t)
+	step(t, n, 1)
+	from := funded(t, n)
+	step(t, n, 3)
+	head := n.ledger.Head()
+	ids := must[[]byte](t)(encodeParams(&power.CreateMinerReturn{IDAddress: idAddr(t, 1001), RobustAddress: from}))
+	for name, c := range map[string]struct {
+		method  abi.MethodNum
+		to      address.Address
+		receipt api.MessageReceipt
+		want    string
+	}{
+		"a type":    {2, builtin.StoragePowerActorAddr, api.MessageReceipt{Return: ids}, `{"IDAddress":"` + idAddr(t, 1001).String() + `","RobustAddress":"` + from.String() + `"}`},
+		"failed":    {2, builtin.StoragePowerActorAddr, api.MessageReceipt{Return: []byte{1}, ExitCode: 16}, `"AQ=="`},
+		"nothing":   {2, builtin.StoragePowerActorAddr, api.MessageReceipt{}, `null`},
+		"no method": {999, builtin.StoragePowerActorAddr, api.MessageReceipt{Return: []byte{1}}, `"AQ=="`},
+		"not it":    {2, builtin.StoragePowerActorAddr, api.MessageReceipt{Return: []byte{1}}, `"AQ=="`},
+		"nobody":    {2, idAddr(t, 88_888), api.MessageReceipt{Return: []byte{1}}, `"AQ=="`},
+	} {
+		m := pay(from, c.to, 0)
+		m.Method = c.method
+		s := must[*api.SignedMessage](t)(n.WalletSignMessage(t.Context(), from, m))
+		if err := n.ledger.storeMessage(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if got := must[json.RawMessage](t)(n.decodeReturn(t.Context(), s.Cid(), &c.receipt, head)); string(got) != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
 	}
 }
 
