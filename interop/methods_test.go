@@ -510,7 +510,8 @@ func actorPart(t *testing.T, s *session) {
 	}
 	for _, a := range []address.Address{s.miner, builtin.StorageMarketActorAddr, list[0]} {
 		act, err := s.f.StateGetActor(s.ctx, a, head.Key())
-		if s.same(t, act, err); *act != *want[a] && !(act.Code == want[a].Code && act.Head == want[a].Head && act.Balance.Equals(want[a].Balance)) {
+		w := want[a]
+		if s.same(t, act, err); act.Code != w.Code || act.Head != w.Head || act.Nonce != w.Nonce || !act.Balance.Equals(w.Balance) {
 			t.Errorf("%s is %+v, Lotus reads %+v", a, act, want[a])
 		}
 		st, err := s.f.StateReadState(s.ctx, a, head.Key())
@@ -542,7 +543,13 @@ func callPart(t *testing.T, s *session) {
 	}).MarshalCBOR(&params); err != nil {
 		t.Fatal(err)
 	}
-	msg := &types.Message{From: s.client, To: builtin.StoragePowerActorAddr, Value: types.BigMul(deposit, types.NewInt(2)), Method: 2, Params: params.Bytes()}
+	msg := &types.Message{
+		From:   s.client,
+		To:     builtin.StoragePowerActorAddr,
+		Value:  types.BigMul(deposit, types.NewInt(2)),
+		Method: builtin.MethodsPower.CreateMiner,
+		Params: params.Bytes(),
+	}
 	res, err := s.f.StateCall(s.ctx, msg, types.EmptyTSK)
 	s.same(t, res, err)
 	if res.MsgRct.ExitCode != 0 || res.Error != "" || res.MsgCid != res.Msg.Cid() || res.Duration <= 0 {
@@ -578,7 +585,8 @@ func paramPart(t *testing.T, s *session) {
 	if err := p.MarshalCBOR(&raw); err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.f.StateDecodeParams(s.ctx, builtin.StorageMarketActorAddr, builtin.MethodsMarket.WithdrawBalance, raw.Bytes(), types.EmptyTSK)
+	method := builtin.MethodsMarket.WithdrawBalance
+	got, err := s.f.StateDecodeParams(s.ctx, builtin.StorageMarketActorAddr, method, raw.Bytes(), types.EmptyTSK)
 	s.same(t, got, err)
 	text, err := json.Marshal(got)
 	if want, _ := json.Marshal(p); err != nil || !bytes.Equal(plainly(t, want), plainly(t, text)) {
@@ -586,7 +594,7 @@ func paramPart(t *testing.T, s *session) {
 	}
 	codes, err := s.f.StateActorCodeCIDs(s.ctx, network.Version28)
 	s.same(t, codes, err)
-	back, err := s.f.StateEncodeParams(s.ctx, codes["storagemarket"], builtin.MethodsMarket.WithdrawBalance, text)
+	back, err := s.f.StateEncodeParams(s.ctx, codes["storagemarket"], method, text)
 	if s.same(t, back, err); !bytes.Equal(back, raw.Bytes()) {
 		t.Errorf("encoded %x, want %x", back, raw.Bytes())
 	}

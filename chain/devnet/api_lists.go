@@ -103,12 +103,23 @@ func (n *Node) StateMarketDeals(ctx context.Context, tsk api.TipSetKey) (map[str
 		return nil, err
 	}
 	out := map[string]*api.MarketDeal{}
-	props, err := market.AsDealProposalArray(v.store, st.Proposals)
-	if err != nil {
+	if err := v.proposals(ctx, st, out); err != nil {
 		return nil, fmt.Errorf("deal proposals: %w", err)
 	}
+	if err := v.dealStates(ctx, st, out); err != nil {
+		return nil, fmt.Errorf("deal states: %w", err)
+	}
+	return out, nil
+}
+
+// proposals adds every deal, as one that no sector holds.
+func (v *view) proposals(ctx context.Context, st *market.State, out map[string]*api.MarketDeal) error {
+	props, err := market.AsDealProposalArray(v.store, st.Proposals)
+	if err != nil {
+		return err
+	}
 	var p market.DealProposal
-	err = props.ForEach(&p, func(id int64) error {
+	return props.ForEach(&p, func(id int64) error {
 		if len(out) >= maxRows {
 			return errTooMany("list of deals", "ask for single ones with StateMarketStorageDeal")
 		}
@@ -116,24 +127,21 @@ func (n *Node) StateMarketDeals(ctx context.Context, tsk api.TipSetKey) (map[str
 		out[strconv.FormatInt(id, 10)] = &api.MarketDeal{Proposal: p, State: dealState(&none)}
 		return ctx.Err()
 	})
-	if err != nil {
-		return nil, fmt.Errorf("deal proposals: %w", err)
-	}
+}
+
+// dealStates sets the states of the deals that have one.
+func (v *view) dealStates(ctx context.Context, st *market.State, out map[string]*api.MarketDeal) error {
 	states, err := adt.AsArray(v.store, st.States, market.StatesAmtBitwidth)
 	if err != nil {
-		return nil, fmt.Errorf("deal states: %w", err)
+		return err
 	}
 	var ds market.DealState
-	err = states.ForEach(&ds, func(id int64) error {
+	return states.ForEach(&ds, func(id int64) error {
 		if d := out[strconv.FormatInt(id, 10)]; d != nil {
 			d.State = dealState(&ds)
 		}
 		return ctx.Err()
 	})
-	if err != nil {
-		return nil, fmt.Errorf("deal states: %w", err)
-	}
-	return out, nil
 }
 
 // StateMarketProposalPending implements api.ChainTools: the proposal is published

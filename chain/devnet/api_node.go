@@ -92,12 +92,12 @@ func (n *Node) WalletValidateAddress(_ context.Context, text string) (address.Ad
 // StateMinerAllocated implements api.ChainTools: every sector number that was ever
 // taken.
 func (n *Node) StateMinerAllocated(ctx context.Context, a address.Address, tsk api.TipSetKey) (*bitfield.BitField, error) {
-	v, _, st, err := n.minerAt(ctx, a, tsk)
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return nil, err
 	}
 	var out bitfield.BitField
-	if err := v.store.Get(ctx, st.AllocatedSectors, &out); err != nil {
+	if err := m.store.Get(ctx, m.st.AllocatedSectors, &out); err != nil {
 		return nil, fmt.Errorf("sector numbers of %s: %w", a, err)
 	}
 	return &out, nil

@@ -90,7 +90,8 @@ func (v *view) newValue(ctx context.Context, code cid.Cid, method abi.MethodNum,
 		}
 		p, ok := reflect.New(pick(reflect.TypeOf(meta.Method)).Elem()).Interface().(cborValue)
 		if !ok {
-			return nil, &api.ErrInvalid{What: "parameters", Reason: fmt.Sprintf("those of method %d of the %s actor are not built yet", method, e.Name)}
+			reason := fmt.Sprintf("those of method %d of the %s actor are not built yet", method, e.Name)
+			return nil, &api.ErrInvalid{What: "parameters", Reason: reason}
 		}
 		return p, nil
 	}

@@ -245,7 +245,9 @@ func margin(a abi.TokenAmount) abi.TokenAmount {
 }
 
 // StateDealProviderCollateralBounds implements api.Chain.
-func (n *Node) StateDealProviderCollateralBounds(ctx context.Context, size abi.PaddedPieceSize, verified bool, tsk api.TipSetKey) (api.DealCollateralBounds, error) {
+func (n *Node) StateDealProviderCollateralBounds(
+	ctx context.Context, size abi.PaddedPieceSize, verified bool, tsk api.TipSetKey,
+) (api.DealCollateralBounds, error) {
 	v, ts, err := n.at(ctx, tsk)
 	if err != nil {
 		return api.DealCollateralBounds{}, err
@@ -262,7 +264,8 @@ func (n *Node) StateDealProviderCollateralBounds(ctx context.Context, size abi.P
 	if err != nil {
 		return api.DealCollateralBounds{}, err
 	}
-	lo, hi := market.DealProviderCollateralBounds(size, verified, ps.TotalRawBytePower, ps.TotalQualityAdjPower, rs.ThisEpochBaselinePower, sup.FilCirculating)
+	lo, hi := market.DealProviderCollateralBounds(size, verified, ps.TotalRawBytePower, ps.TotalQualityAdjPower,
+		rs.ThisEpochBaselinePower, sup.FilCirculating)
 	return api.DealCollateralBounds{Min: margin(lo), Max: hi}, nil
 }
 

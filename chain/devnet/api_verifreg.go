@@ -20,36 +20,47 @@ func (v *view) verifreg(ctx context.Context) (*verifreg.State, error) {
 	return &st, err
 }
 
-// registry reads the verified registry for a call with key tsk, together with the
-// ID address of a; address.Undef has none.
-func (n *Node) registry(ctx context.Context, a address.Address, tsk api.TipSetKey) (*view, *verifreg.State, address.Address, error) {
+// registryView is the verified registry with the tree that it lies in, and the ID
+// address of whom a call is about.
+type registryView struct {
+	*view
+	st *verifreg.State
+	id address.Address
+}
+
+// registryAt reads the registry for a call with key tsk about a; address.Undef is
+// nobody.
+func (n *Node) registryAt(ctx context.Context, a address.Address, tsk api.TipSetKey) (*registryView, error) {
 	v, _, err := n.at(ctx, tsk)
 	if err != nil {
-		return nil, nil, a, err
+		return nil, err
 	}
 	id := a
 	if a != address.Undef {
 		if id, err = v.lookupID(ctx, a); err != nil {
-			return nil, nil, a, err
+			return nil, err
 		}
 	}
 	st, err := v.verifreg(ctx)
-	return v, st, id, err
+	if err != nil {
+		return nil, err
+	}
+	return &registryView{view: v, st: st, id: id}, nil
 }
 
 // StateVerifierStatus implements api.ChainTools: the bytes of datacap a verifier
 // may still hand out; nil for who is none.
 func (n *Node) StateVerifierStatus(ctx context.Context, a address.Address, tsk api.TipSetKey) (*abi.StoragePower, error) {
-	v, st, id, err := n.registry(ctx, a, tsk)
+	r, err := n.registryAt(ctx, a, tsk)
 	if err != nil {
 		return nil, err
 	}
-	m, err := adt.AsMap(v.store, st.Verifiers, builtin.DefaultHamtBitwidth)
+	m, err := adt.AsMap(r.store, r.st.Verifiers, builtin.DefaultHamtBitwidth)
 	if err != nil {
 		return nil, fmt.Errorf("verifiers: %w", err)
 	}
 	var left abi.StoragePower
-	found, err := m.Get(abi.AddrKey(id), &left)
+	found, err := m.Get(abi.AddrKey(r.id), &left)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -60,11 +71,11 @@ func (n *Node) StateVerifierStatus(ctx context.Context, a address.Address, tsk a
 func (n *Node) StateGetAllocation(
 	ctx context.Context, client address.Address, id verifreg.AllocationId, tsk api.TipSetKey,
 ) (*verifreg.Allocation, error) {
-	v, st, client, err := n.registry(ctx, client, tsk)
+	r, err := n.registryAt(ctx, client, tsk)
 	if err != nil {
 		return nil, err
 	}
-	out, found, err := st.FindAllocation(v.store, client, id)
+	out, found, err := r.st.FindAllocation(r.store, r.id, id)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -75,31 +86,31 @@ func (n *Node) StateGetAllocation(
 func (n *Node) StateGetAllocations(
 	ctx context.Context, client address.Address, tsk api.TipSetKey,
 ) (map[verifreg.AllocationId]verifreg.Allocation, error) {
-	v, st, client, err := n.registry(ctx, client, tsk)
+	r, err := n.registryAt(ctx, client, tsk)
 	if err != nil {
 		return nil, err
 	}
-	return listed[verifreg.AllocationId, verifreg.Allocation](ctx, n, v, st.Allocations, client)
+	return listed[verifreg.AllocationId, verifreg.Allocation](ctx, n, r.view, r.st.Allocations, r.id)
 }
 
 // StateGetAllAllocations implements api.ChainTools.
 func (n *Node) StateGetAllAllocations(ctx context.Context, tsk api.TipSetKey) (map[verifreg.AllocationId]verifreg.Allocation, error) {
-	v, st, all, err := n.registry(ctx, address.Undef, tsk)
+	r, err := n.registryAt(ctx, address.Undef, tsk)
 	if err != nil {
 		return nil, err
 	}
-	return listed[verifreg.AllocationId, verifreg.Allocation](ctx, n, v, st.Allocations, all)
+	return listed[verifreg.AllocationId, verifreg.Allocation](ctx, n, r.view, r.st.Allocations, r.id)
 }
 
 // StateGetClaim implements api.ChainTools; nil when there is none.
 func (n *Node) StateGetClaim(
 	ctx context.Context, provider address.Address, id verifreg.ClaimId, tsk api.TipSetKey,
 ) (*verifreg.Claim, error) {
-	v, st, provider, err := n.registry(ctx, provider, tsk)
+	r, err := n.registryAt(ctx, provider, tsk)
 	if err != nil {
 		return nil, err
 	}
-	out, found, err := st.FindClaim(v.store, provider, id)
+	out, found, err := r.st.FindClaim(r.store, r.id, id)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -110,20 +121,20 @@ func (n *Node) StateGetClaim(
 func (n *Node) StateGetClaims(
 	ctx context.Context, provider address.Address, tsk api.TipSetKey,
 ) (map[verifreg.ClaimId]verifreg.Claim, error) {
-	v, st, provider, err := n.registry(ctx, provider, tsk)
+	r, err := n.registryAt(ctx, provider, tsk)
 	if err != nil {
 		return nil, err
 	}
-	return listed[verifreg.ClaimId, verifreg.Claim](ctx, n, v, st.Claims, provider)
+	return listed[verifreg.ClaimId, verifreg.Claim](ctx, n, r.view, r.st.Claims, r.id)
 }
 
 // StateGetAllClaims implements api.ChainTools.
 func (n *Node) StateGetAllClaims(ctx context.Context, tsk api.TipSetKey) (map[verifreg.ClaimId]verifreg.Claim, error) {
-	v, st, all, err := n.registry(ctx, address.Undef, tsk)
+	r, err := n.registryAt(ctx, address.Undef, tsk)
 	if err != nil {
 		return nil, err
 	}
-	return listed[verifreg.ClaimId, verifreg.Claim](ctx, n, v, st.Claims, all)
+	return listed[verifreg.ClaimId, verifreg.Claim](ctx, n, r.view, r.st.Claims, r.id)
 }
 
 // StateGetAllocationIdForPendingDeal implements api.ChainTools; 0 for a deal that

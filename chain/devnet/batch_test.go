@@ -73,7 +73,8 @@ func TestBatchPushSigned(t *testing.T) {
 	a, b := sign(0), sign(1)
 	var invalid *api.ErrInvalid
 	for name, bad := range map[string]*api.SignedMessage{"missing": nil, "incomplete": {}} {
-		if _, err := n.MpoolBatchPush(t.Context(), []*api.SignedMessage{a, bad}); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "message 2") {
+		_, err := n.MpoolBatchPush(t.Context(), []*api.SignedMessage{a, bad})
+		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), "message 2") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := n.MpoolBatchPushMessage(t.Context(), []*api.Message{&a.Message, nil}, nil); !errors.As(err, &invalid) {
@@ -92,11 +93,12 @@ func TestBatchPushSigned(t *testing.T) {
 			t.Errorf("a batch of %d: %v", size, err)
 		}
 	}
-	if _, err := n.MpoolBatchPush(t.Context(), make([]*api.SignedMessage, maxBatch+1)); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "1001 messages") {
-		t.Errorf("too many: %v", err)
-	}
-	if _, err := n.MpoolBatchPushMessage(t.Context(), make([]*api.Message, maxBatch+1), nil); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "1001 messages") {
-		t.Errorf("too many: %v", err)
+	_, signed := n.MpoolBatchPush(t.Context(), make([]*api.SignedMessage, maxBatch+1))
+	_, plain := n.MpoolBatchPushMessage(t.Context(), make([]*api.Message, maxBatch+1), nil)
+	for _, err := range []error{signed, plain} {
+		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), "1001 messages") {
+			t.Errorf("too many: %v", err)
+		}
 	}
 }
 
@@ -197,7 +199,8 @@ func TestWhatIsMissing(t *testing.T) {
 func TestPoolConfig(t *testing.T) {
 	n := newFixture(t, "batch").open(t)
 	c := must[*api.MpoolConfig](t)(n.MpoolGetConfig(t.Context()))
-	if c.SizeLimitHigh != 30_000 || c.SizeLimitLow != 30_000 || c.GasLimitOverestimation != 1.25 || c.ReplaceByFeeRatio != 1.25 || c.PruneCooldown != 0 {
+	if c.SizeLimitHigh != 30_000 || c.SizeLimitLow != 30_000 || c.PruneCooldown != 0 ||
+		c.GasLimitOverestimation != 1.25 || c.ReplaceByFeeRatio != 1.25 {
 		t.Errorf("%+v", c)
 	}
 	m := map[uint64]*api.SignedMessage{}

@@ -44,18 +44,25 @@ func TestCallHasATree(t *testing.T) {
 		WindowPoStProofType: abi.RegisteredPoStProof_StackedDrgWindow2KiBV1_1,
 	}))
 	deposit := must[abi.TokenAmount](t)(n.StateMinerCreationDeposit(t.Context(), nil))
-	msg := &api.Message{To: builtin.StoragePowerActorAddr, From: from, Value: deposit, Method: builtin.MethodsPower.CreateMiner, Params: params}
+	msg := &api.Message{
+		To:     builtin.StoragePowerActorAddr,
+		From:   from,
+		Value:  deposit,
+		Method: builtin.MethodsPower.CreateMiner,
+		Params: params,
+	}
 	res := must[*api.InvocResult](t)(n.StateCall(t.Context(), msg, nil))
 	if res.MsgRct.ExitCode != 0 || res.Error != "" || len(res.MsgRct.Return) == 0 {
 		t.Fatalf("receipt %+v, %q", res.MsgRct, res.Error)
 	}
 	root := &res.ExecutionTrace
 	id := must[address.Address](t)(n.StateLookupID(t.Context(), from, nil))
-	if root.Msg.From != id || root.Msg.To != builtin.StoragePowerActorAddr || !root.Msg.Value.Equals(deposit) || root.Msg.GasLimit != blockGasLimit ||
-		!slices.Equal(root.Msg.Params, params) || root.Msg.ParamsCodec != 0x51 || root.Msg.Method != 2 || root.Msg.ReadOnly {
+	if root.Msg.From != id || root.Msg.To != builtin.StoragePowerActorAddr || !root.Msg.Value.Equals(deposit) ||
+		root.Msg.GasLimit != blockGasLimit || !slices.Equal(root.Msg.Params, params) || root.Msg.ParamsCodec != 0x51 || root.Msg.Method != 2 || root.Msg.ReadOnly {
 		t.Errorf("root %+v", root.Msg)
 	}
-	if !slices.Equal(root.MsgRct.Return, res.MsgRct.Return) || root.MsgRct.ReturnCodec != 0x51 || root.InvokedActor == nil || root.InvokedActor.Id != 4 {
+	if !slices.Equal(root.MsgRct.Return, res.MsgRct.Return) || root.MsgRct.ReturnCodec != 0x51 ||
+		root.InvokedActor == nil || root.InvokedActor.Id != 4 {
 		t.Errorf("root ended with %+v, ran %+v", root.MsgRct, root.InvokedActor)
 	}
 	gas, calls := sum(root)
@@ -108,7 +115,8 @@ func TestCallFails(t *testing.T) {
 		}
 	}
 	for _, limit := range []int64{1, blockGasLimit} {
-		if res, err := n.StateCall(t.Context(), &api.Message{To: from, From: from, GasLimit: limit}, nil); err != nil || res.Msg.GasLimit != limit {
+		res, err := n.StateCall(t.Context(), &api.Message{To: from, From: from, GasLimit: limit}, nil)
+		if err != nil || res.Msg.GasLimit != limit {
 			t.Errorf("gas limit %d: %v", limit, err)
 		}
 	}
@@ -167,8 +175,8 @@ func TestCallInJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"Msg":{"From":"` + idAddr(t, 100).String() + `","To":"` + builtin.SystemActorAddr.String() + `","Value":"3","Method":2,"Params":"AQ==",` +
-		`"ParamsCodec":81,"GasLimit":9,"ReadOnly":true},"MsgRct":{"ExitCode":16,"Return":"Ag==","ReturnCodec":85},` +
+	want := `{"Msg":{"From":"` + idAddr(t, 100).String() + `","To":"` + builtin.SystemActorAddr.String() +
+		`","Value":"3","Method":2,"Params":"AQ==","ParamsCodec":81,"GasLimit":9,"ReadOnly":true},"MsgRct":{"ExitCode":16,"Return":"Ag==","ReturnCodec":85},` +
 		`"GasCharges":[{"Name":"OwnGas","tg":8,"cg":8,"sg":0,"tt":0}],"Subcalls":null}`
 	if raw := must[[]byte](t)(json.Marshal(&got)); string(raw) != want {
 		t.Errorf("got\n%s, want\n%s", raw, want)

@@ -47,7 +47,9 @@ func (b *bank) StateMarketBalance(_ context.Context, a address.Address, _ api.Ti
 	return api.MarketBalance{Escrow: big.NewInt(b.escrow[a]), Locked: big.NewInt(b.locked)}, nil
 }
 
-func (b *bank) StateWaitMsg(ctx context.Context, c cid.Cid, confidence uint64, lookback abi.ChainEpoch, replaced bool) (*api.MsgLookup, error) {
+func (b *bank) StateWaitMsg(
+	ctx context.Context, c cid.Cid, confidence uint64, lookback abi.ChainEpoch, replaced bool,
+) (*api.MsgLookup, error) {
 	if confidence != fundsConfidence || lookback != -1 || !replaced {
 		b.t.Errorf("waits with confidence %d, lookback %d, replaced %v", confidence, lookback, replaced)
 	}
@@ -299,7 +301,8 @@ func TestFundsRefuseNonsense(t *testing.T) {
 	n := newFixture(t, "funds").open(t)
 	ctx, a := t.Context(), n.params.Miner
 	var invalid *api.ErrInvalid
-	for name, amt := range map[string]abi.TokenAmount{"negative": big.NewInt(-1), "missing": {}, "too much": big.Add(maxValue, big.NewInt(1))} {
+	more := big.Add(maxValue, big.NewInt(1))
+	for name, amt := range map[string]abi.TokenAmount{"negative": big.NewInt(-1), "missing": {}, "too much": more} {
 		if _, err := n.MarketReserveFunds(ctx, n.params.Faucet, a, amt); !errors.As(err, &invalid) {
 			t.Errorf("reserve %s: %v", name, err)
 		}

@@ -74,7 +74,8 @@ func TestListsOfTenThousand(t *testing.T) {
 		deals(t, v, count)
 		code := must[*state.Actor](t)(v.actor(t.Context(), builtin.BurntFundsActorAddr)).Code
 		for i := range count {
-			if err := v.tree.SetActor(abi.ActorID(50_000+i), &state.Actor{Code: code, Head: state.EmptyArrayHead, Balance: big.NewInt(1)}); err != nil {
+			act := &state.Actor{Code: code, Head: state.EmptyArrayHead, Balance: big.NewInt(1)}
+			if err := v.tree.SetActor(abi.ActorID(50_000+i), act); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -105,13 +105,14 @@ func TestReturnsAreDecoded(t *testing.T) {
 	step(t, n, 3)
 	head := n.ledger.Head()
 	ids := must[[]byte](t)(encodeParams(&power.CreateMinerReturn{IDAddress: idAddr(t, 1001), RobustAddress: from}))
+	typed := `{"IDAddress":"` + idAddr(t, 1001).String() + `","RobustAddress":"` + from.String() + `"}`
 	for name, c := range map[string]struct {
 		method  abi.MethodNum
 		to      address.Address
 		receipt api.MessageReceipt
 		want    string
 	}{
-		"a type":    {2, builtin.StoragePowerActorAddr, api.MessageReceipt{Return: ids}, `{"IDAddress":"` + idAddr(t, 1001).String() + `","RobustAddress":"` + from.String() + `"}`},
+		"a type":    {2, builtin.StoragePowerActorAddr, api.MessageReceipt{Return: ids}, typed},
 		"failed":    {2, builtin.StoragePowerActorAddr, api.MessageReceipt{Return: []byte{1}, ExitCode: 16}, `"AQ=="`},
 		"nothing":   {2, builtin.StoragePowerActorAddr, api.MessageReceipt{}, `null`},
 		"no method": {999, builtin.StoragePowerActorAddr, api.MessageReceipt{Return: []byte{1}}, `"AQ=="`},

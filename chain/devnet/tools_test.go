@@ -153,7 +153,8 @@ func TestPledgeOfAPreCommit(t *testing.T) {
 	}
 	pci.DealIDs = nil
 	plain := must[abi.TokenAmount](t)(n.StateMinerInitialPledgeCollateral(ctx, n.params.Miner, pci, key))
-	if same := must[abi.TokenAmount](t)(n.StateMinerInitialPledgeForSector(ctx, duration, 2048, 0, key)); !plain.Equals(same) || plain.IsZero() {
+	same := must[abi.TokenAmount](t)(n.StateMinerInitialPledgeForSector(ctx, duration, 2048, 0, key))
+	if !plain.Equals(same) || plain.IsZero() {
 		t.Errorf("without deals %s, want %s", plain, same)
 	}
 	var invalid *api.ErrInvalid

@@ -48,7 +48,9 @@ func delegatedNamespace(a address.Address) uint64 {
 	return ns
 }
 
-func (cm *callManager) createFromSend(ctx context.Context, addr address.Address, kind string, delegated *address.Address) (abi.ActorID, error) {
+func (cm *callManager) createFromSend(
+	ctx context.Context, addr address.Address, kind string, delegated *address.Address,
+) (abi.ActorID, error) {
 	code, ok := cm.m.actors.code[kind]
 	if !ok {
 		return 0, fmt.Errorf("create %s: the actors manifest has no %s", addr, kind)

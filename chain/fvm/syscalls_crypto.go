@@ -13,7 +13,7 @@ import (
 	"github.com/filecoin-project/go-state-types/crypto"
 	cbg "github.com/whyrusleeping/cbor-gen"
 	"golang.org/x/crypto/blake2b"
-	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // a hash that actors may ask for
+	"golang.org/x/crypto/ripemd160" // a hash that actors may ask for
 	"golang.org/x/crypto/sha3"
 
 	"quarry/chain/fvm/gas"

@@ -34,7 +34,8 @@ func TestTraceIsBounded(t *testing.T) {
 		t.Errorf("below it %+v", tr.Calls[1])
 	}
 	full := tracer{size: maxTraceBytes - 1}
-	if full.keep([]byte{1, 2}) != nil || full.MissingBytes != 2 || len(full.keep([]byte{3})) != 1 || full.keep([]byte{4}) != nil || full.MissingBytes != 3 {
+	if full.keep([]byte{1, 2}) != nil || full.MissingBytes != 2 || len(full.keep([]byte{3})) != 1 ||
+		full.keep([]byte{4}) != nil || full.MissingBytes != 3 {
 		t.Errorf("%d bytes missing", full.MissingBytes)
 	}
 }
