@@ -59,7 +59,13 @@ func (b *bench) compute(spec api.TaskSpec) (any, error) {
 		if err := json.Unmarshal(spec.Params, &p); err != nil {
 			return nil, err
 		}
-		return porep.PreCommit1(ctx, id, p.Ticket, p.Pieces, bytes.NewReader(sec.unsealed), sec.cache, nil)
+		return porep.PreCommit1(ctx, porep.PreCommit1Task{
+			Sector:   id,
+			Ticket:   p.Ticket,
+			Pieces:   p.Pieces,
+			Unsealed: bytes.NewReader(sec.unsealed),
+			Cache:    sec.cache,
+		}, porep.LabelOptions{}, nil)
 	case api.TaskPreCommit2:
 		var p api.PreCommit2Params
 		var pc1 porep.PreCommit1Out
@@ -69,12 +75,25 @@ func (b *bench) compute(spec api.TaskSpec) (any, error) {
 		if err := json.Unmarshal(p.PreCommit1Out.RawMessage, &pc1); err != nil {
 			return nil, err
 		}
-		c, err := porep.PreCommit2(ctx, id, pc1, bytes.NewReader(sec.unsealed), sec.sealed, sec.cache, nil)
+		c, err := porep.PreCommit2(ctx, porep.PreCommit2Task{
+			Sector:   id,
+			PC1:      pc1,
+			Unsealed: bytes.NewReader(sec.unsealed),
+			Sealed:   sec.sealed,
+			Cache:    sec.cache,
+		}, nil)
 		if err != nil {
 			return nil, err
 		}
 		if porep.Synthetic(id.Proof) {
-			if err := errors.Join(porep.Synthesize(ctx, id, pc1.Ticket[:], c, sec.sealed, sec.cache, nil), porep.ClearCache(sec.cache, id.Proof)); err != nil {
+			err := porep.Synthesize(ctx, porep.SynthesizeTask{
+				Sector:      id,
+				Ticket:      pc1.Ticket[:],
+				Commitments: c,
+				Sealed:      sec.sealed,
+				Cache:       sec.cache,
+			}, nil)
+			if err := errors.Join(err, porep.ClearCache(sec.cache, id.Proof)); err != nil {
 				return nil, err
 			}
 		}

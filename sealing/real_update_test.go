@@ -30,7 +30,13 @@ func (s *benchSector) update(ctx context.Context, spec api.TaskSpec) (any, error
 			return nil, err
 		}
 		s.updated, s.updateCache = poreptest.NewFile(int64(len(s.unsealed))), poreptest.NewFiles()
-		c, err := update.Encode(ctx, typ, old, bytes.NewReader(s.unsealed), p.Pieces, s.updated, s.updateCache, nil)
+		c, err := update.Encode(ctx, typ, update.EncodeTask{
+			Old:    old,
+			Data:   bytes.NewReader(s.unsealed),
+			Pieces: p.Pieces,
+			Sealed: s.updated,
+			Cache:  s.updateCache,
+		}, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -180,7 +180,8 @@ func sealSector(ctx context.Context, cfg InitConfig, num abi.SectorNumber, log *
 	}
 	s := porep.Sector{Proof: cfg.SealProof, Miner: genesis.MinerID, Number: num}
 	cache := dirFiles(filepath.Join(dir, cacheName))
-	pc1, err := porep.PreCommit1(ctx, s, preSealTicket[:], nil, zeros(size), cache, nil)
+	first := porep.PreCommit1Task{Sector: s, Ticket: preSealTicket[:], Unsealed: zeros(size), Cache: cache}
+	pc1, err := porep.PreCommit1(ctx, first, porep.LabelOptions{}, nil)
 	if err != nil {
 		return cid.Undef, err
 	}
@@ -188,7 +189,13 @@ func sealSector(ctx context.Context, cfg InitConfig, num abi.SectorNumber, log *
 	if err != nil {
 		return cid.Undef, err
 	}
-	out, err := porep.PreCommit2(ctx, s, pc1, zeros(size), sealed, cache, nil)
+	out, err := porep.PreCommit2(ctx, porep.PreCommit2Task{
+		Sector:   s,
+		PC1:      pc1,
+		Unsealed: zeros(size),
+		Sealed:   sealed,
+		Cache:    cache,
+	}, nil)
 	if cerr := sealed.Close(); err == nil {
 		err = cerr
 	}

@@ -85,7 +85,8 @@ func vmExit(_ context.Context, k *kernel, a args) ([]byte, error) {
 		msg = append(msg, fmt.Sprintf(" (actor chose reserved exit code %d)", code)...)
 		code = exitcode.SysErrIllegalExitCode
 	}
-	k.exited, k.exitCode, k.exitBlock, k.exitMessage = true, code, a.u32(1), string(msg)
+	k.exited = true
+	k.exitCode, k.exitBlock, k.exitMessage = code, a.u32(1), string(msg)
 	return nil, nil
 }
 

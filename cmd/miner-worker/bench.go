@@ -52,7 +52,7 @@ func workDir(out string) (dir string, remove func(), err error) {
 		dir, err = os.MkdirTemp("", "bench-")
 		return dir, func() { _ = os.RemoveAll(dir) }, err
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil { //nolint:gosec // as sector directories are
+	if err := os.MkdirAll(out, 0o755); err != nil { // as sector directories are
 		return "", nil, err
 	}
 	names, err := os.ReadDir(out)

@@ -79,7 +79,7 @@ func runBenchPoSt(c *cli.Context) error {
 				from = "files from the disk"
 			}
 			say(w, "%s proof of %d sectors of %s, %s: %d bytes", run.Kind, run.Sectors, bench.SizeName(size), from, run.Proof)
-			say(w, "%d reads, %s", run.Reads, bench.Bytes(uint64(run.Bytes))) //nolint:gosec // a count
+			say(w, "%d reads, %s", run.Reads, bench.Bytes(uint64(run.Bytes)))
 			printPhases(w, run.Phases)
 			say(w, "")
 		}

@@ -163,7 +163,7 @@ func TestNeedIsWhatIsUsed(t *testing.T) {
 		require.NoError(t, filepath.Walk(dir, func(p string, st os.FileInfo, err error) error {
 			name := filepath.Base(p)
 			if err == nil && st.Mode().IsRegular() && name != FileProof && name != FileStatement && name != "p_aux" && name != "t_aux" {
-				used += uint64(st.Size()) //nolint:gosec // not negative
+				used += uint64(st.Size())
 			}
 			return err
 		}))

@@ -46,7 +46,7 @@ func CommP(ctx context.Context, open func() (io.ReadCloser, error), size int64, 
 		if i > 0 && cid != r.PieceCID {
 			return r, fmt.Errorf("the commitment is %s on %d cores and was %s on one; the payload changed meanwhile", cid, cores, r.PieceCID)
 		}
-		r.PieceCID, r.Payload, r.Padded = cid, int64(piece.PayloadSize), uint64(piece.PaddedSize) //nolint:gosec // a file's size
+		r.PieceCID, r.Payload, r.Padded = cid, int64(piece.PayloadSize), uint64(piece.PaddedSize) // a file's size
 		r.Speeds = append(r.Speeds, speed)
 	}
 	return r, nil
@@ -125,7 +125,7 @@ func Poseidon(ctx context.Context, arity int) (s PoseidonSpeed, err error) {
 	}
 	src, dst := make([]poseidon.Element, poseidonRow*arity), make([]poseidon.Element, poseidonRow)
 	for i := range src {
-		src[i].SetUint64(uint64(i) * 0x9e3779b97f4a7c15) //nolint:gosec // any numbers do
+		src[i].SetUint64(uint64(i) * 0x9e3779b97f4a7c15) // any numbers do
 	}
 	row, err := best(ctx, poseidonRounds, func() { h.HashRow(dst, src) })
 	if err != nil {

@@ -30,11 +30,11 @@ func needOf(s porep.Sector, limit int64) (Need, error) {
 	if err != nil {
 		return Need{}, err
 	}
-	bases, leaves := uint64(d.Shape.Bases()), d.Shape.BaseLeaves() //nolint:gosec // positive
-	disk := 2*size +                                               // unsealed, sealed
-		merkle.RowsSize(d.Shape.Nodes, 2, 0) + uint64(d.Layers)*size + //nolint:gosec // positive
+	bases, leaves := uint64(d.Shape.Bases()), d.Shape.BaseLeaves()
+	disk := 2*size + // unsealed, sealed
+		merkle.RowsSize(d.Shape.Nodes, 2, 0) + uint64(d.Layers)*size +
 		bases*(merkle.RowsSize(leaves, merkle.BaseArity, 0)+merkle.RowsSize(leaves, merkle.BaseArity, d.Shape.DefaultDiscard()+1)) +
-		uint64(synth) //nolint:gosec // positive
+		uint64(synth)
 	labels := sdr.MemoryNeed(d.Shape.Nodes, 1)
 	if limit > 0 {
 		labels = min(labels, limit)
@@ -50,7 +50,7 @@ func needOf(s porep.Sector, limit int64) (Need, error) {
 	if err != nil {
 		return Need{}, err
 	}
-	return Need{Memory: max(uint64(labels), second) + processMemory, Disk: disk}, nil //nolint:gosec // positive
+	return Need{Memory: max(uint64(labels), second) + processMemory, Disk: disk}, nil
 }
 
 // processMemory is about what the program takes beside what a phase reserves: a

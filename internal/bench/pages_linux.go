@@ -15,6 +15,6 @@ func dropPages(f porep.File) error {
 	if !ok {
 		return errKept
 	}
-	fd := int(d.Fd()) //nolint:gosec // file descriptors are small
+	fd := int(d.Fd()) // file descriptors are small
 	return errors.Join(unix.Fdatasync(fd), unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED))
 }

@@ -114,7 +114,7 @@ func (in *SealInput) Check() error {
 		return errors.New("the seed is all zero, which no proof may have")
 	}
 	if least := porep.LeastPreCommit1Memory(1); in.Memory != 0 && in.Memory < least {
-		return fmt.Errorf("a memory limit of %d bytes is too low; labels take %s at least", in.Memory, Bytes(uint64(least))) //nolint:gosec // positive
+		return fmt.Errorf("a memory limit of %d bytes is too low; labels take %s at least", in.Memory, Bytes(uint64(least)))
 	}
 	_, err := in.sector().Dimensions()
 	return err
@@ -182,7 +182,7 @@ const rw = os.O_RDWR | os.O_CREATE | os.O_EXCL
 
 func (s *sealing) addPiece(ctx context.Context) (err error) {
 	dir := filepath.Join(s.dir, DirCache)
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // as sector directories are
+	if err := os.Mkdir(dir, 0o755); err != nil { // as sector directories are
 		return err
 	}
 	s.cache = s.deps.Cache(dir)
@@ -195,8 +195,8 @@ func (s *sealing) addPiece(ctx context.Context) (err error) {
 	}
 	size := uint64(s.in.Way.Size)
 	w := commp.NewWriter()
-	in := &ticking{r: io.TeeReader(io.LimitReader(payload, int64(fr32.UnpaddedLen(size))), w), ctx: ctx, //nolint:gosec // a sector's size
-		done: func(n int64) { s.deps.step(PhaseAP, n, int64(size)) }} //nolint:gosec // same
+	in := &ticking{r: io.TeeReader(io.LimitReader(payload, int64(fr32.UnpaddedLen(size))), w), ctx: ctx,
+		done: func(n int64) { s.deps.step(PhaseAP, n, int64(size)) }}
 	out := bufio.NewWriterSize(io.NewOffsetWriter(s.data, 0), 1<<20)
 	if _, err := io.CopyBuffer(struct{ io.Writer }{out}, fr32.NewPadReader(bufio.NewReaderSize(in, 127<<13)), make([]byte, 1<<20)); err != nil {
 		return err
@@ -209,9 +209,12 @@ func (s *sealing) addPiece(ctx context.Context) (err error) {
 }
 
 func (s *sealing) preCommit1(ctx context.Context) (err error) {
-	s.pc1, err = porep.PreCommit1With(ctx, porep.PreCommit1Task{
-		Sector: s.sector, Ticket: s.req.Ticket, Unsealed: s.data, Cache: s.cache,
-		Pieces: []abi.PieceInfo{{Size: s.piece.PaddedSize, PieceCID: s.piece.CID}},
+	s.pc1, err = porep.PreCommit1(ctx, porep.PreCommit1Task{
+		Sector:   s.sector,
+		Ticket:   s.req.Ticket,
+		Pieces:   []abi.PieceInfo{{Size: s.piece.PaddedSize, PieceCID: s.piece.CID}},
+		Unsealed: s.data,
+		Cache:    s.cache,
 	}, porep.LabelOptions{Memory: s.in.Memory}, s.deps.step)
 	return err
 }
@@ -220,12 +223,24 @@ func (s *sealing) preCommit2(ctx context.Context) (err error) {
 	if s.sealed, err = s.deps.Open(filepath.Join(s.dir, FileSealed), rw); err != nil {
 		return err
 	}
-	s.req.Commitments, err = porep.PreCommit2(ctx, s.sector, s.pc1, s.data, s.sealed, s.cache, s.deps.step)
+	s.req.Commitments, err = porep.PreCommit2(ctx, porep.PreCommit2Task{
+		Sector:   s.sector,
+		PC1:      s.pc1,
+		Unsealed: s.data,
+		Sealed:   s.sealed,
+		Cache:    s.cache,
+	}, s.deps.step)
 	return err
 }
 
 func (s *sealing) synthesize(ctx context.Context) error {
-	return porep.Synthesize(ctx, s.sector, s.req.Ticket, s.req.Commitments, s.sealed, s.cache, s.deps.step)
+	return porep.Synthesize(ctx, porep.SynthesizeTask{
+		Sector:      s.sector,
+		Ticket:      s.req.Ticket,
+		Commitments: s.req.Commitments,
+		Sealed:      s.sealed,
+		Cache:       s.cache,
+	}, s.deps.step)
 }
 
 func (s *sealing) commit1(ctx context.Context) (err error) {
@@ -245,19 +260,26 @@ func (s *sealing) unseal(ctx context.Context) error {
 	var scratch porep.Files
 	if s.in.Memory > 0 {
 		dir := filepath.Join(s.dir, DirScratch)
-		if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // as sector directories are
+		if err := os.Mkdir(dir, 0o755); err != nil { // as sector directories are
 			return err
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 		scratch = s.deps.Cache(dir)
 	}
 	size := abi.PaddedPieceSize(s.in.Way.Size)
-	same := &comparing{want: bufio.NewReaderSize(io.NewSectionReader(s.data, 0, int64(size)), 1<<20)} //nolint:gosec // a sector's size
-	if err := porep.UnsealWith(ctx, s.sector, s.req.Ticket, s.req.UnsealedCID(), s.sealed, same, 0, size,
-		scratch, porep.LabelOptions{Memory: s.in.Memory}, s.deps.step); err != nil {
+	same := &comparing{want: bufio.NewReaderSize(io.NewSectionReader(s.data, 0, int64(size)), 1<<20)}
+	if err := porep.Unseal(ctx, porep.UnsealTask{
+		Sector:  s.sector,
+		Ticket:  s.req.Ticket,
+		CommD:   s.req.UnsealedCID(),
+		Sealed:  s.sealed,
+		Out:     same,
+		Size:    size,
+		Scratch: scratch,
+	}, porep.LabelOptions{Memory: s.in.Memory}, s.deps.step); err != nil {
 		return err
 	}
-	if same.n != int64(size) { //nolint:gosec // same
+	if same.n != int64(size) {
 		return fmt.Errorf("unsealing gave %d bytes of %d", same.n, size)
 	}
 	return nil
@@ -277,7 +299,7 @@ func (s *sealing) report(ctx context.Context) (r SealReport, err error) {
 		}
 	}
 	sum := sha256.New()
-	if _, err := io.Copy(sum, &ticking{r: io.NewSectionReader(s.sealed, 0, int64(s.in.Way.Size)), ctx: ctx}); err != nil { //nolint:gosec // a sector's size
+	if _, err := io.Copy(sum, &ticking{r: io.NewSectionReader(s.sealed, 0, int64(s.in.Way.Size)), ctx: ctx}); err != nil {
 		return r, err
 	}
 	r = s.describe()
@@ -285,7 +307,7 @@ func (s *sealing) report(ctx context.Context) (r SealReport, err error) {
 	if r.Challenges, err = s.sector.Challenges(s.req); err != nil {
 		return r, err
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, FileProof), s.blob, 0o644); err != nil { //nolint:gosec // proofs are public
+	if err := os.WriteFile(filepath.Join(s.dir, FileProof), s.blob, 0o644); err != nil { // proofs are public
 		return r, err
 	}
 	return r, s.writeStatement()
@@ -316,7 +338,7 @@ func hex32(b [32]byte) string { return hex.EncodeToString(b[:]) }
 // ticking counts what goes through and stops when ctx ends.
 type ticking struct {
 	r    io.Reader
-	ctx  context.Context //nolint:containedctx // lives as long as the call that it belongs to
+	ctx  context.Context // lives as long as the call that it belongs to
 	n    int64
 	done func(n int64)
 }

@@ -35,7 +35,7 @@ func sealReady(ctx context.Context, size abi.SectorSize, dir string, deps Deps) 
 	}
 	in := SealInput{Way: way, Number: 1, Ticket: fill(0x11), Seed: fill(0x22), Data: Stream(1)}
 	dir = filepath.Join(dir, "sector")
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // as sector directories are
+	if err := os.Mkdir(dir, 0o755); err != nil { // as sector directories are
 		return nil, err
 	}
 	s, err := seal(ctx, in, dir, deps)
@@ -74,7 +74,7 @@ func (r *ready) access(n int, sealed reader, cache porep.Files) []post.SectorAcc
 	out := make([]post.SectorAccess, n)
 	for i := range out {
 		out[i] = post.SectorAccess{
-			Info:   proof.SectorInfo{SealProof: r.proof, SectorNumber: abi.SectorNumber(i + 1), SealedCID: r.req.SealedCID()}, //nolint:gosec // positive
+			Info:   proof.SectorInfo{SealProof: r.proof, SectorNumber: abi.SectorNumber(i + 1), SealedCID: r.req.SealedCID()},
 			Sealed: sealed, Cache: cache,
 		}
 	}
@@ -107,7 +107,7 @@ func (r *ready) updated(ctx context.Context) (info proof.ReplicaUpdateInfo, vani
 		return info, nil, err
 	}
 	dir := filepath.Join(r.dir, "update-cache")
-	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // as sector directories are
+	if err := os.Mkdir(dir, 0o755); err != nil { // as sector directories are
 		return info, nil, err
 	}
 	sealed, err := r.deps.Open(filepath.Join(r.dir, "update"), rw)
@@ -116,8 +116,13 @@ func (r *ready) updated(ctx context.Context) (info proof.ReplicaUpdateInfo, vani
 	}
 	defer func() { _ = sealed.Close() }()
 	old, cache := update.Replica{Sealed: r.sealed, Cache: r.cache}, r.deps.Cache(dir)
-	pieces := []abi.PieceInfo{{Size: r.piece.PaddedSize, PieceCID: r.piece.CID}}
-	c, err := update.Encode(ctx, p, old, r.data, pieces, sealed, cache, r.deps.step)
+	c, err := update.Encode(ctx, p, update.EncodeTask{
+		Old:    old,
+		Data:   r.data,
+		Pieces: []abi.PieceInfo{{Size: r.piece.PaddedSize, PieceCID: r.piece.CID}},
+		Sealed: sealed,
+		Cache:  cache,
+	}, r.deps.step)
 	if err != nil {
 		return info, nil, fmt.Errorf("updating the sector: %w", err)
 	}

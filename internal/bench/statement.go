@@ -221,7 +221,7 @@ func (s Statement) writeTo(path string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(raw, '\n'), 0o644) //nolint:gosec // proofs are public
+	return os.WriteFile(path, append(raw, '\n'), 0o644) // proofs are public
 }
 
 // info is the public side of the seal, where the sector is of a registered kind.

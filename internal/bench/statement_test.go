@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/stretchr/testify/require"
 
 	"quarry/proofs/groth16"
@@ -56,7 +55,7 @@ func vanillas(t testing.TB) map[string]Statement {
 // wellFormed is a Groth16 proof that can be read.
 func wellFormed(t *testing.T) []byte {
 	t.Helper()
-	_, _, g1, g2 := bls.Generators()
+	g1, g2 := groth16.Generators()
 	b, err := groth16.Proof{A: g1, B: g2, C: g1}.MarshalBinary()
 	require.NoError(t, err)
 	return b

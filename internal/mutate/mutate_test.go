@@ -59,6 +59,9 @@ func TestVerdict(t *testing.T) {
 		"nothing":                 {0, 0, 0, 0, 0, 0, "nothing was tried"},
 		"no test runs through it": {0, 0, 5, 0, 0, 0, "nothing was tried"},
 		"a few endless loops":     {90, 0, 0, 10, 100, 100, ""},
+		"a few of a small room":   {20, 0, 0, 5, 100, 100, ""},
+		"one more": {20, 0, 0, 6, 100, 100,
+			"too many ran out of time: the machine is busy, or its tests wait on the clock"},
 		"a busy machine": {89, 0, 0, 11, 100, 100,
 			"too many ran out of time: the machine is busy, or its tests wait on the clock"},
 	} {

@@ -32,10 +32,13 @@ const (
 	notViable  = "NOT VIABLE"  // it does not compile
 )
 
-// mostTimedOut is the share of changes whose tests may run out of time, in
-// percent. A few make endless loops; more say that the machine is too busy for
-// the rest to mean anything.
-const mostTimedOut = 10
+// A few changes make endless loops or waits that no clock of a test ends, whatever
+// the size of the package. More than these, as a number and as a share in percent,
+// say that the machine is too busy for the rest to mean anything.
+const (
+	fewTimedOut  = 5
+	mostTimedOut = 10
+)
 
 // score is what came out for one package.
 type score struct {
@@ -97,7 +100,7 @@ func (s score) verdict() string {
 	switch {
 	case ran == 0:
 		return "nothing was tried"
-	case percent(s.count[timedOut], ran) > mostTimedOut:
+	case s.count[timedOut] > fewTimedOut && percent(s.count[timedOut], ran) > mostTimedOut:
 		return "too many ran out of time: the machine is busy, or its tests wait on the clock"
 	case s.efficacy() < s.Efficacy:
 		return fmt.Sprintf("tests notice less than %.0f %%", s.Efficacy)

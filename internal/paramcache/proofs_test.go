@@ -194,7 +194,8 @@ func TestUpdateProof(t *testing.T) {
 	info.Proof = timed(t, func() ([]byte, error) { return snark.ProveUpdate(t.Context(), keys, info, vanilla, snark.Options{}) })
 	flips(t, 1000, info.Proof, []cid.Cid{info.OldSealedSectorCID, info.NewSealedSectorCID, info.NewUnsealedSectorCID}, func(p []byte, c []cid.Cid) (bool, error) {
 		other := info
-		other.Proof, other.OldSealedSectorCID, other.NewSealedSectorCID, other.NewUnsealedSectorCID = p, c[0], c[1], c[2]
+		other.Proof = p
+		other.OldSealedSectorCID, other.NewSealedSectorCID, other.NewUnsealedSectorCID = c[0], c[1], c[2]
 		return snark.VerifyUpdate(t.Context(), keys, other)
 	})
 }
@@ -217,7 +218,13 @@ func updated(ctx context.Context, t *testing.T, kind abi.RegisteredUpdateProof) 
 	must(err)
 	file, cache := poreptest.NewFile(int64(len(data))), poreptest.NewFiles()
 	before := update.Replica{Sealed: old.Sealed, Cache: old.Cache}
-	com, err := update.Encode(ctx, kind, before, bytes.NewReader(data), []abi.PieceInfo{{Size: piece.PaddedSize, PieceCID: piece.CID}}, file, cache, nil)
+	com, err := update.Encode(ctx, kind, update.EncodeTask{
+		Old:    before,
+		Data:   bytes.NewReader(data),
+		Pieces: []abi.PieceInfo{{Size: piece.PaddedSize, PieceCID: piece.CID}},
+		Sealed: file,
+		Cache:  cache,
+	}, nil)
 	must(err)
 	vanilla, err := update.Prove(ctx, kind, com, before, update.Replica{Sealed: file, Cache: cache})
 	must(err)

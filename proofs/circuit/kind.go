@@ -147,4 +147,4 @@ func UpdateName(p abi.RegisteredUpdateProof) (string, error) {
 		"empty_sector_update::PublicParams{ sector_nodes: %d }", d.Shape.Nodes)), nil
 }
 
-func log2(n int) int { return bits.Len(uint(n)) - 1 } //nolint:gosec // sizes are positive
+func log2(n int) int { return bits.Len(uint(n)) - 1 } // sizes are positive

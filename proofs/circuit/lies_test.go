@@ -191,9 +191,9 @@ func TestUpdateCircuitNotices(t *testing.T) {
 func FuzzVanilla(f *testing.F) {
 	all := statements(f)
 	for k := range all {
-		f.Add(uint8(k), uint32(0), []byte{1, 0, 0, 0, 0, 0, 0, 0})  //nolint:gosec // four kinds
-		f.Add(uint8(k), uint32(1000), []byte{0xff, 0xff, 0xff})     //nolint:gosec // four kinds
-		f.Add(uint8(k), uint32(1<<30), []byte("longer or shorter")) //nolint:gosec // four kinds
+		f.Add(uint8(k), uint32(0), []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		f.Add(uint8(k), uint32(1000), []byte{0xff, 0xff, 0xff})
+		f.Add(uint8(k), uint32(1<<30), []byte("longer or shorter"))
 	}
 	var shapes [4][]string
 	for k, s := range all {

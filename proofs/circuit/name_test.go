@@ -78,7 +78,7 @@ func TestPartitionAndH(t *testing.T) {
 		for k := range d.Partitions {
 			v := partitionAndH(&d, k)
 			choice := bits.TrailingZeros64(v >> log2(d.Partitions))
-			if v&uint64(d.Partitions-1) != uint64(k) || v>>log2(d.Partitions) != 1<<choice || hChoices(d.Log2)[choice] != d.H { //nolint:gosec // partitions are few
+			if v&uint64(d.Partitions-1) != uint64(k) || v>>log2(d.Partitions) != 1<<choice || hChoices(d.Log2)[choice] != d.H {
 				t.Errorf("update proof %d, partition %d: %b", p, k, v)
 			}
 		}

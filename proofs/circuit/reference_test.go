@@ -190,7 +190,8 @@ func shapeFor(nodes uint64) merkle.Shape {
 
 func porepSize(nodes uint64) int {
 	s := shapeFor(nodes)
-	path, layers, challenges, column := pathSize(s), 2, 2, sizePair
+	path := pathSize(s)
+	layers, challenges, column := 2, 2, sizePair
 	if nodes >= 1<<30 {
 		layers, challenges, column = 11, 18, sizeColumn
 	}
@@ -207,7 +208,8 @@ func windowSize(nodes uint64) int {
 }
 
 func updateSize(nodes uint64) int {
-	log, pb, apexBits, challenges := bits.Len64(nodes)-1, 4, 7, 86
+	log := bits.Len64(nodes) - 1
+	pb, apexBits, challenges := 4, 7, 86
 	switch {
 	case log <= 8:
 		pb, apexBits, challenges = 0, 3, 10

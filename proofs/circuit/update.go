@@ -35,7 +35,7 @@ func partitionAndH(d *update.Dimensions, k int) uint64 {
 			break
 		}
 	}
-	return uint64(k) | 1<<(choice+log2(d.Partitions)) //nolint:gosec // partitions are few
+	return uint64(k) | 1<<(choice+log2(d.Partitions))
 }
 
 // updateCircuit shows that challenged nodes of the new replica are those of the
@@ -117,7 +117,7 @@ func (w *updateWalk) draw(k, commRNew gadget.Num) [][]gadget.Bit {
 	draws := (w.Challenges + perDraw - 1) / perDraw
 	out := make([][]gadget.Bit, 0, w.Challenges)
 	for j := range draws {
-		index := w.b.Offset(k, uint64(draws), uint64(j)) //nolint:gosec // small counts
+		index := w.b.Offset(k, uint64(draws), uint64(j))
 		bits := w.b.BoundBits(w.b.PoseidonPair(commRNew, index), gadget.FieldBits)
 		for g := 0; g < perDraw && len(out) < w.Challenges; g++ {
 			low := bits[g*width : (g+1)*width]

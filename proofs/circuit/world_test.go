@@ -127,8 +127,13 @@ func updateStatement(t testing.TB, p abi.RegisteredUpdateProof) *statement {
 	piece := must[commp.Piece](t)(commp.Sum(ctx, bytes.NewReader(raw)))
 	file, cache := poreptest.NewFile(int64(len(data))), poreptest.NewFiles()
 	before := update.Replica{Sealed: old.Sealed, Cache: old.Cache}
-	com := must[update.Commitments](t)(update.Encode(ctx, p, before, bytes.NewReader(data),
-		[]abi.PieceInfo{{Size: piece.PaddedSize, PieceCID: piece.CID}}, file, cache, nil))
+	com := must[update.Commitments](t)(update.Encode(ctx, p, update.EncodeTask{
+		Old:    before,
+		Data:   bytes.NewReader(data),
+		Pieces: []abi.PieceInfo{{Size: piece.PaddedSize, PieceCID: piece.CID}},
+		Sealed: file,
+		Cache:  cache,
+	}, nil))
 	blob := must[[]byte](t)(update.Prove(ctx, p, com, before, update.Replica{Sealed: file, Cache: cache}))
 	info := proof.ReplicaUpdateInfo{UpdateProofType: p, OldSealedSectorCID: old.Request.SealedCID(),
 		NewSealedSectorCID: com.SealedCID(), NewUnsealedSectorCID: com.UnsealedCID()}

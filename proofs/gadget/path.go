@@ -74,4 +74,4 @@ func (b *Builder) hash(t Tree, children []Num) Num {
 	return b.Poseidon(children...)
 }
 
-func log2(n int) int { return bits.Len(uint(n)) - 1 } //nolint:gosec // numbers of children
+func log2(n int) int { return bits.Len(uint(n)) - 1 } // the numbers of children are positive

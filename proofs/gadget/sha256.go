@@ -34,7 +34,7 @@ func (b *Builder) SHA256(message []Bit) (out [256]Bit) {
 		m = append(m, Const(false))
 	}
 	for i := 63; i >= 0; i-- {
-		m = append(m, Const(uint64(len(message))>>i&1 == 1)) //nolint:gosec // a length is not negative
+		m = append(m, Const(uint64(len(message))>>i&1 == 1)) // a length is not negative
 	}
 	b.message = m
 	var state [8]word

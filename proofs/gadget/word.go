@@ -95,7 +95,7 @@ func (m *multiEq) addMany(ops ...*word) (out word) {
 		}
 	}
 	if all {
-		return constWord(uint32(total)) //nolint:gosec // modulo 2^32 is meant
+		return constWord(uint32(total)) // modulo 2^32 is meant
 	}
 	width := bits.Len64(uint64(len(ops)) * (1<<32 - 1))
 	var sum [40]Bit

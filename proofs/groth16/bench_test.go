@@ -66,7 +66,7 @@ func BenchmarkVerify(b *testing.B) {
 
 // BenchmarkVerifyWindow has as many inputs as a window PoSt of 32 GiB sectors.
 func BenchmarkVerifyWindow(b *testing.B) {
-	_, _, g1, g2 := bls.Generators()
+	g1, g2 := Generators()
 	const n = 25_840
 	vk := &VerifyingKey{AlphaG1: g1, BetaG1: g1, BetaG2: g2, GammaG2: g2, DeltaG1: g1, DeltaG2: g2, IC: make([]bls.G1Affine, n)}
 	k := make([]fr.Element, n)

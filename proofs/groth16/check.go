@@ -35,7 +35,7 @@ func (p *Params) sections() []section { return []section{p.h, p.l, p.a, p.b1, p.
 // checking is one run of Check.
 type checking struct {
 	params      *Params
-	ctx         context.Context //nolint:containedctx // lives as long as the call
+	ctx         context.Context // a check lives as long as its call
 	workers     int
 	progress    func(done, total int64)
 	done, total int64

@@ -175,7 +175,7 @@ func (vk *VerifyingKey) encode() []byte {
 	g2(&vk.GammaG2)
 	g1(&vk.DeltaG1)
 	g2(&vk.DeltaG2)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(vk.IC))) //nolint:gosec // at most MaxInputs
+	b = binary.BigEndian.AppendUint32(b, uint32(len(vk.IC))) // at most MaxInputs
 	for i := range vk.IC {
 		g1(&vk.IC[i])
 	}

@@ -28,12 +28,17 @@ func domainSize(n int) int {
 	return 1 << bits.Len(uint(n-1))
 }
 
-// quotient makes of the rows of A, B and C (each domain long) the coefficients of
-// (A·B - C)/Z, in a; the last one is zero for a true statement. b and c are
-// spoiled.
-func quotient(ctx context.Context, on kernel.Transforms, a, b, c []fr.Element, workers func() int, tick func(int)) error {
+// rows are the values of A, B and C in the rows of a circuit, each as long as the
+// evaluation domain.
+type rows struct{ a, b, c []fr.Element }
+
+// quotient makes of the rows the coefficients of (A·B - C)/Z, in a; the last one
+// is zero for a true statement. b and c are spoiled. tick is told how many of the
+// four transforms are done.
+func (r *rows) quotient(ctx context.Context, on kernel.Transforms, workers func() int, tick func(int)) error {
 	var seven fr.Element
 	seven.SetUint64(cosetShift)
+	a, b, c := r.a, r.b, r.c
 	for i, v := range [][]fr.Element{a, b, c} {
 		if err := on.Extend(ctx, v, seven, workers()); err != nil {
 			return fmt.Errorf("groth16: transforming %d rows: %w", len(v), err)

@@ -61,7 +61,8 @@ func TestQuotient(t *testing.T) {
 					vb.Add(&vb, x.Mul(n, &b[i]))
 					vc.Add(&vc, x.Mul(n, &c[i]))
 				}
-				require.NoError(t, quotient(context.Background(), CPU{}, a, b, c, func() int { return workers }, func(int) {}))
+				r := rows{a, b, c}
+				require.NoError(t, r.quotient(context.Background(), CPU{}, func() int { return workers }, func(int) {}))
 				require.True(t, a[m-1].IsZero(), "degree of H is below m-1")
 				h := at(a, tau)
 				va.Mul(&va, &vb).Sub(&va, &vc)

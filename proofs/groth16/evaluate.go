@@ -14,12 +14,12 @@ type counter struct{ shape }
 
 func (c *counter) Input(r1cs.Element) r1cs.Variable {
 	c.Inputs++
-	return r1cs.Input(int(c.Inputs) - 1) //nolint:gosec // limited by the circuit's size
+	return r1cs.Input(int(c.Inputs) - 1) // limited by the circuit's size
 }
 
 func (c *counter) Aux(r1cs.Element) r1cs.Variable {
 	c.shape.Aux++
-	return r1cs.Aux(int(c.shape.Aux) - 1) //nolint:gosec // limited by the circuit's size
+	return r1cs.Aux(int(c.shape.Aux) - 1) // limited by the circuit's size
 }
 
 func (c *counter) Enforce(_, _, _ r1cs.LC) { c.Constraints++ }
@@ -42,7 +42,7 @@ func count(ctx context.Context, c r1cs.Circuit) (shape, error) {
 }
 
 // rows is the number of constraints with the one added for each input.
-func (s shape) rows() int { return int(s.Constraints + s.Inputs) } //nolint:gosec // count has limited them
+func (s shape) rows() int { return int(s.Constraints + s.Inputs) } // count has limited the size
 
 func (s shape) domain() int { return domainSize(s.rows()) }
 
@@ -70,13 +70,13 @@ func evaluate(ctx context.Context, c r1cs.Circuit, size shape, tau fr.Element, t
 	if err := c.Synthesize(ctx, e); err != nil {
 		return nil, fmt.Errorf("groth16: walking the circuit: %w", err)
 	}
-	if e.err == nil && (e.inputs != int(size.Inputs) || e.aux != int(size.Aux) || e.rows != int(size.Constraints)) { //nolint:gosec // count has limited them
+	if e.err == nil && (e.inputs != int(size.Inputs) || e.aux != int(size.Aux) || e.rows != int(size.Constraints)) {
 		e.fail()
 	}
 	if e.err != nil {
 		return nil, e.err
 	}
-	for i := range int(size.Inputs) { //nolint:gosec // at most MaxInputs
+	for i := range int(size.Inputs) { // at most MaxInputs
 		e.a[i].Add(&e.a[i], l.next())
 	}
 	return e, nil
@@ -100,7 +100,7 @@ func (e *evaluation) Aux(r1cs.Element) r1cs.Variable {
 
 // Enforce adds the row's Lagrange polynomial to the variables in it.
 func (e *evaluation) Enforce(a, b, c r1cs.LC) {
-	if e.inputs > int(e.want.Inputs) || e.aux > int(e.want.Aux) || e.rows >= int(e.want.Constraints) { //nolint:gosec // count has limited them
+	if e.inputs > int(e.want.Inputs) || e.aux > int(e.want.Aux) || e.rows >= int(e.want.Constraints) {
 		e.fail()
 		return
 	}
@@ -124,7 +124,7 @@ func (e *evaluation) add(to []fr.Element, lc r1cs.LC, l *fr.Element) {
 			return
 		}
 		if lc[i].V.IsAux() {
-			at += int(e.want.Inputs) //nolint:gosec // at most MaxInputs
+			at += int(e.want.Inputs) // at most MaxInputs
 		}
 		if lc[i].C.IsOne() {
 			to[at].Add(&to[at], l)

@@ -136,7 +136,7 @@ func proveStatement(t *testing.T, st statement) {
 	ctx := context.Background()
 	f, err := os.Create(filepath.Join(t.TempDir(), "params"))
 	require.NoError(t, err)
-	defer f.Close() //nolint:errcheck // a test's file
+	defer f.Close()
 	res, err := groth16.Generate(ctx, st.blank, f, groth16.GenerateOptions{Progress: stopwatch(t)})
 	require.NoError(t, err)
 	require.Equal(t, st.size, res.Size)

@@ -105,7 +105,7 @@ func (t *fixedBase[F, P]) digits(k *fr.Element, out []int16) {
 			if bit%64+t.width > 64 && i+1 < len(limbs) {
 				x |= limbs[i+1] << (64 - bit%64)
 			}
-			d = int(x & (1<<t.width - 1)) //nolint:gosec // at most 14 bits
+			d = int(x & (1<<t.width - 1)) // at most 14 bits
 		}
 		d += carry
 		carry = 0
@@ -113,7 +113,7 @@ func (t *fixedBase[F, P]) digits(k *fr.Element, out []int16) {
 			d -= 2 * half
 			carry = 1
 		}
-		out[w] = int16(d) //nolint:gosec // within ±2^13
+		out[w] = int16(d) // within ±2^13
 	}
 }
 

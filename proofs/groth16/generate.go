@@ -76,11 +76,12 @@ func Generate(ctx context.Context, c r1cs.Circuit, out Sink, opts GenerateOption
 	if err := g.begin(ctx, size, opts); err != nil {
 		return nil, err
 	}
-	e, err := evaluate(ctx, c, size, g.state.toxic.Tau, func(n int) { g.report("evaluate", n, int(size.Constraints)) }) //nolint:gosec // count has limited it
+	rows := int(size.Constraints) // count has limited the size
+	e, err := evaluate(ctx, c, size, g.state.toxic.Tau, func(n int) { g.report("evaluate", n, rows) })
 	if err != nil {
 		return nil, err
 	}
-	g.report("evaluate", int(size.Constraints), int(size.Constraints)) //nolint:gosec // count has limited it
+	g.report("evaluate", rows, rows)
 	res, err := g.write(ctx, e)
 	if err != nil {
 		return nil, errors.Join(err, g.checkpoint())
@@ -190,7 +191,7 @@ func withoutZeros(v []fr.Element) []fr.Element {
 
 // verifyingKey are the points at the head of the file.
 func (g *generation) verifyingKey(ctx context.Context, ic []fr.Element) (*VerifyingKey, error) {
-	_, _, g1, g2 := bls.Generators()
+	g1, g2 := Generators()
 	vk, t := new(VerifyingKey), &g.state.toxic
 	vk.AlphaG1.ScalarMultiplication(&g1, bigOf(t.Alpha))
 	vk.BetaG1.ScalarMultiplication(&g1, bigOf(t.Beta))

@@ -11,22 +11,21 @@ import (
 // BenchmarkQuotient is the transforms of a proof of benchSize rows, on one thread.
 func BenchmarkQuotient(b *testing.B) {
 	n := benchSize(b)
-	rows := [3][]fr.Element{}
-	for i := range rows {
-		rows[i] = make([]fr.Element, n)
-		for k := range rows[i] {
-			rows[i][k].SetUint64(uint64(i*n + k + 2)) //nolint:gosec // small
+	r := rows{make([]fr.Element, n), make([]fr.Element, n), make([]fr.Element, n)}
+	for i, v := range [][]fr.Element{r.a, r.b, r.c} {
+		for k := range v {
+			v[k].SetUint64(uint64(i*n + k + 2))
 		}
 	}
 	for b.Loop() {
-		require.NoError(b, quotient(b.Context(), CPU{}, rows[0], rows[1], rows[2], func() int { return 1 }, func(int) {}))
+		require.NoError(b, r.quotient(b.Context(), CPU{}, func() int { return 1 }, func(int) {}))
 	}
 }
 
 // BenchmarkSum is benchSize points of G1 with large scalars, on one thread.
 func BenchmarkSum(b *testing.B) {
 	n := benchSize(b)
-	_, _, g1, _ := bls.Generators()
+	g1, _ := Generators()
 	scalars, points := make([]fr.Element, n), make([]pointG1, n)
 	for i := range scalars {
 		scalars[i].SetInt64(-int64(i) - 2)

@@ -25,7 +25,7 @@ type lagrange struct {
 const lagrangePiece = 1024
 
 func newLagrange(m int, tau fr.Element) (*lagrange, error) {
-	omega, err := fft.Generator(uint64(m)) //nolint:gosec // positive
+	omega, err := fft.Generator(uint64(m))
 	if err != nil {
 		return nil, err
 	}

@@ -49,6 +49,13 @@ func decodeG2(p *bls.G2Affine, b []byte) error {
 	return nil
 }
 
+// Generators are the standard generators of G1 and G2.
+func Generators() (bls.G1Affine, bls.G2Affine) { return affineOf(bls.Generators()) }
+
+func affineOf(_ bls.G1Jac, _ bls.G2Jac, g1 bls.G1Affine, g2 bls.G2Affine) (bls.G1Affine, bls.G2Affine) {
+	return g1, g2
+}
+
 func encodeG1(b []byte, p *bls.G1Affine) {
 	fp.BigEndian.PutElement((*[fp.Bytes]byte)(b), p.X)
 	fp.BigEndian.PutElement((*[fp.Bytes]byte)(b[fp.Bytes:]), p.Y)
@@ -90,5 +97,5 @@ var inG2 = group[bls.G2Affine, bls.G2Jac]{
 
 // putCount is the big-endian u32 before a vector of points.
 func putCount(n int) []byte {
-	return binary.BigEndian.AppendUint32(nil, uint32(n)) //nolint:gosec // counts are below 2^32, the domain is at most that
+	return binary.BigEndian.AppendUint32(nil, uint32(n)) // the domain has at most 2^32 elements
 }

@@ -183,12 +183,13 @@ type sums struct {
 // lets go of what it no longer needs on the way.
 func (p *prover) multiply(ctx context.Context, w *assignment) (*sums, error) {
 	_, _, domain := p.params.Shape()
-	h, b, c := w.a[:domain], w.b[:domain], w.c[:domain] // room was made for them, zero
+	r := rows{w.a[:domain], w.b[:domain], w.c[:domain]} // room was made for them, zero
 	w.a, w.b, w.c = nil, nil, nil
-	if err := quotient(ctx, p.transforms, h, b, c, p.workers, func(n int) { p.report("transform", n, 4) }); err != nil {
+	if err := r.quotient(ctx, p.transforms, p.workers, func(n int) { p.report("transform", n, 4) }); err != nil {
 		return nil, err
 	}
-	b, c = nil, nil //nolint:ineffassign,wastedassign // lets go of two thirds of the rows
+	h := r.a
+	r = rows{} // lets go of two thirds of them
 	var out sums
 	for _, m := range []struct {
 		to  *bls.G1Jac

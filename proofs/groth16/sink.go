@@ -9,6 +9,7 @@ import (
 	"io"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
+	"github.com/consensys/gnark-crypto/ecc/bls12-381/fp"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 	"golang.org/x/crypto/blake2b"
 )
@@ -106,7 +107,7 @@ func (g *generation) bytes(b []byte) error {
 	if _, err := g.out.WriteAt(b, g.written); err != nil {
 		return fmt.Errorf("groth16: writing parameters at byte %d: %w", g.written, err)
 	}
-	g.hash.Write(b) //nolint:errcheck // hash.Hash never fails
+	g.hash.Write(b) // a hash takes all
 	g.written += int64(len(b))
 	if g.written-g.state.done >= g.every {
 		return g.checkpoint()
@@ -140,64 +141,85 @@ func (g *generation) write(ctx context.Context, e *evaluation) (*Generated, erro
 }
 
 func (g *generation) sections(ctx context.Context, s *scalars) error {
-	_, _, g1, g2 := bls.Generators()
-	base1 := newBaseG1(g1, s.h+len(s.l)+len(s.a)+len(s.b))
-	base2 := newBaseG2(g2, len(s.b))
-	powers := make([]fr.Element, min(writePoints, s.h))
-	points1, points2 := make([]pointG1, writePoints), make([]pointG2, min(writePoints, len(s.b)))
+	g1, g2 := Generators()
 	in := func(v []fr.Element) func(i, n int) []fr.Element {
 		return func(i, n int) []fr.Element { return v[i : i+n] }
 	}
+	powers := make([]fr.Element, min(writePoints, s.h))
 	h := func(i, n int) []fr.Element { s.powers(powers[:n], i); return powers[:n] }
-	write1 := func(name string, n int, k func(i, n int) []fr.Element) error {
-		return writeVector(ctx, g, base1, name, n, k, points1, g1Uncompressed, func(b []byte, p *pointG1) {
-			q := bls.G1Affine(*p)
-			encodeG1(b, &q)
-		})
+	on1 := pointWriter[fp.Element, *fp.Element]{
+		base:   newBaseG1(g1, s.h+len(s.l)+len(s.a)+len(s.b)),
+		room:   make([]pointG1, writePoints),
+		size:   g1Uncompressed,
+		encode: func(b []byte, p *pointG1) { q := bls.G1Affine(*p); encodeG1(b, &q) },
 	}
-	if err := write1("h", s.h, h); err != nil {
-		return err
+	for _, v := range []pointVector{
+		{"h", s.h, h},
+		{"l", len(s.l), in(s.l)},
+		{"a", len(s.a), in(s.a)},
+		{"b_g1", len(s.b), in(s.b)},
+	} {
+		if err := on1.write(ctx, g, v); err != nil {
+			return err
+		}
 	}
-	if err := write1("l", len(s.l), in(s.l)); err != nil {
-		return err
+	on2 := pointWriter[bls.E2, *bls.E2]{
+		base:   newBaseG2(g2, len(s.b)),
+		room:   make([]pointG2, min(writePoints, len(s.b))),
+		size:   g2Uncompressed,
+		encode: func(b []byte, p *pointG2) { q := bls.G2Affine(*p); encodeG2(b, &q) },
 	}
-	if err := write1("a", len(s.a), in(s.a)); err != nil {
-		return err
-	}
-	if err := write1("b_g1", len(s.b), in(s.b)); err != nil {
-		return err
-	}
-	return writeVector(ctx, g, base2, "b_g2", len(s.b), in(s.b), points2, g2Uncompressed, func(b []byte, p *pointG2) {
-		q := bls.G2Affine(*p)
-		encodeG2(b, &q)
-	})
+	return on2.write(ctx, g, pointVector{"b_g2", len(s.b), in(s.b)})
 }
 
-// writeVector writes a count and n points, computing those that are not written.
-func writeVector[F any, P field[F]](ctx context.Context, g *generation, base *fixedBase[F, P], name string, n int,
-	scalars func(i, n int) []fr.Element, points []point[F], size int, encode func([]byte, *point[F])) error {
-	if err := g.bytes(putCount(n)); err != nil {
+// pointVector is a section of the parameters: a base times each of n scalars.
+type pointVector struct {
+	name    string
+	n       int
+	scalars func(i, n int) []fr.Element // those of the points i … i+n-1
+}
+
+// pointWriter is how points of G1 or G2 are computed and written.
+type pointWriter[F any, P field[F]] struct {
+	base   *fixedBase[F, P]
+	room   []point[F] // for as many as are computed together
+	size   int        // bytes of a written point
+	encode func([]byte, *point[F])
+}
+
+// write writes a count and the points of v, computing those that are not written.
+func (o *pointWriter[F, P]) write(ctx context.Context, g *generation, v pointVector) error {
+	if err := g.bytes(putCount(v.n)); err != nil {
 		return err
 	}
-	step := int(max(1, min(writePoints, g.every/int64(size))))
-	buf := make([]byte, min(n, step)*size)
-	for i := 0; i < n; i += step {
-		k := min(step, n-i)
-		b := buf[:k*size]
+	step := int(max(1, min(writePoints, g.every/int64(o.size))))
+	buf := make([]byte, min(v.n, step)*o.size)
+	for i := 0; i < v.n; i += step {
+		k := min(step, v.n-i)
+		b := buf[:k*o.size]
 		if g.at+int64(len(b)) > g.written {
-			if err := base.multiply(ctx, points[:k], scalars(i, k), g.workers); err != nil {
-				return fmt.Errorf("groth16: generating section %s of parameters: %w", name, err)
+			if err := o.compute(ctx, b, v.scalars(i, k), g.workers); err != nil {
+				return fmt.Errorf("groth16: generating section %s of parameters: %w", v.name, err)
 			}
-			parallel(k, g.workers, func(from, to int) {
-				for j := from; j < to; j++ {
-					encode(b[j*size:][:size], &points[j])
-				}
-			})
 		}
 		if err := g.bytes(b); err != nil {
 			return err
 		}
-		g.report(name, i+k, n)
+		g.report(v.name, i+k, v.n)
 	}
+	return nil
+}
+
+// compute puts the points of scalars into b.
+func (o *pointWriter[F, P]) compute(ctx context.Context, b []byte, scalars []fr.Element, workers int) error {
+	points := o.room[:len(scalars)]
+	if err := o.base.multiply(ctx, points, scalars, workers); err != nil {
+		return err
+	}
+	parallel(len(points), workers, func(from, to int) {
+		for i := from; i < to; i++ {
+			o.encode(b[i*o.size:][:o.size], &points[i])
+		}
+	})
 	return nil
 }

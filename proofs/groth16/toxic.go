@@ -68,7 +68,7 @@ func (s *state) encode() []byte {
 		v := x.Bytes()
 		b = append(b, v[:]...)
 	}
-	for _, n := range []uint64{s.shape.Inputs, s.shape.Aux, s.shape.Constraints, uint64(s.done)} { //nolint:gosec // never negative
+	for _, n := range []uint64{s.shape.Inputs, s.shape.Aux, s.shape.Constraints, uint64(s.done)} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	b = append(b, s.digest[:]...)
@@ -95,7 +95,7 @@ func decodeState(b []byte) (*state, error) {
 	for i := range n {
 		n[i], b = binary.BigEndian.Uint64(b), b[8:]
 	}
-	if s.shape, s.done = (shape{n[0], n[1], n[2]}), int64(n[3]); s.done < 0 { //nolint:gosec // checked
+	if s.shape, s.done = (shape{n[0], n[1], n[2]}), int64(n[3]); s.done < 0 { // more than 2^63 - 1
 		return nil, errState
 	}
 	copy(s.digest[:], b)

@@ -72,7 +72,7 @@ func TestVerifyRefuses(t *testing.T) {
 
 // TestVerifyInfinity: the inputs may cancel the points of IC.
 func TestVerifyInfinity(t *testing.T) {
-	_, _, g1, g2 := bls.Generators()
+	g1, g2 := Generators()
 	var minus, two bls.G1Affine
 	minus.Neg(&g1)
 	two.Double(&g1)
@@ -87,7 +87,7 @@ func TestVerifyInfinity(t *testing.T) {
 }
 
 func TestPrepareRefuses(t *testing.T) {
-	_, _, g1, g2 := bls.Generators()
+	g1, g2 := Generators()
 	good := VerifyingKey{AlphaG1: g1, BetaG1: g1, BetaG2: g2, GammaG2: g2, DeltaG1: g1, DeltaG2: g2, IC: []bls.G1Affine{g1}}
 	_, err := Prepare(&good)
 	require.NoError(t, err)

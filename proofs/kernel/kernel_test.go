@@ -30,12 +30,12 @@ func (b backend) HashPoseidon(context.Context, [][]fr.Element) error            
 func (b backend) HashColumns(context.Context, int, []fr.Element, []fr.Element) error { return b.did() }
 
 func (b backend) SumG1(context.Context, []bls.G1Affine, []fr.Element, int) (s bls.G1Jac, err error) {
-	s.X.SetUint64(uint64(b.size)) //nolint:gosec // small
+	s.X.SetUint64(uint64(b.size))
 	return s, b.did()
 }
 
 func (b backend) SumG2(context.Context, []bls.G2Affine, []fr.Element, int) (s bls.G2Jac, err error) {
-	s.X.A0.SetUint64(uint64(b.size)) //nolint:gosec // small
+	s.X.A0.SetUint64(uint64(b.size))
 	return s, b.did()
 }
 
@@ -51,7 +51,7 @@ func all(set kernel.Set, from int) []error {
 	var one fr.Element
 	s1, err1 := set.Points.SumG1(ctx, nil, nil, 1)
 	s2, err2 := set.Points.SumG2(ctx, nil, nil, 1)
-	if want := uint64(from); s1.X.Uint64() != want || s2.X.A0.Uint64() != want { //nolint:gosec // small
+	if want := uint64(from); s1.X.Uint64() != want || s2.X.A0.Uint64() != want {
 		err1 = fmt.Errorf("sums %v, %v are of another backend", s1.X, s2.X.A0)
 	}
 	return []error{

@@ -16,27 +16,50 @@ import (
 // mean that a tree could not be read to its end.
 var ErrDamaged = errors.New("the stored tree is damaged or not complete")
 
-// VerifyPoseidon hashes a stored base tree of leaves leaves again and compares
-// every byte; file starts with row first. src are the leaves that it should be
-// of, or nil to trust row first. It costs what BuildPoseidon does, without the
-// rows below first when src is nil; done counts leaves, or nodes of row first
-// then. The error wraps ErrDamaged when the rows do not belong together or do
-// not end in root, and io.ErrUnexpectedEOF when the file is too short.
-func VerifyPoseidon(ctx context.Context, leaves uint64, file io.ReaderAt, first int, src Leaves, root Node, done Done) error {
-	if err := checkLeaves(leaves, BaseArity); err != nil {
+// StoredTree is a base tree of Poseidon hashes in a file, to be compared with
+// what it should be.
+type StoredTree struct {
+	// Leaves is how many the tree has, also where they are not stored.
+	Leaves uint64
+	// File has the rows one after another, from row First on.
+	File io.ReaderAt
+	// First is the first row in the file; row 0 is the leaves.
+	First int
+	// Root is what the tree should end in.
+	Root Node
+}
+
+// rows is how many rows the tree has, those counted that are not stored.
+func (t *StoredTree) rows() (int, error) {
+	if err := checkLeaves(t.Leaves, BaseArity); err != nil {
+		return 0, err
+	}
+	rows := Rows(t.Leaves, BaseArity)
+	if t.First < 0 || t.First >= rows {
+		return 0, fmt.Errorf("merkle: no tree of %d rows is stored from row %d on", rows, t.First)
+	}
+	return rows, nil
+}
+
+// VerifyPoseidon hashes a stored tree again and compares every byte. src are the
+// leaves that it should be of, or nil to trust its first row. It costs what
+// BuildPoseidon does, without the rows below the first when src is nil; done
+// counts leaves, or nodes of the first row then. The error wraps ErrDamaged when
+// the rows do not belong together or do not end in the root, and
+// io.ErrUnexpectedEOF when the file is too short.
+func VerifyPoseidon(ctx context.Context, t StoredTree, src Leaves, done Done) error {
+	if _, err := t.rows(); err != nil {
 		return err
 	}
-	if rows := Rows(leaves, BaseArity); first < 0 || first >= rows {
-		return fmt.Errorf("merkle: no tree of %d rows is stored from row %d on", rows, first)
-	}
-	cmp := &comparer{file: file}
+	leaves, first := t.Leaves, t.First
+	cmp := &comparer{file: t.File}
 	if src == nil {
 		// Row first is taken for the leaves of a smaller tree, of which the rows
 		// above are compared.
 		for range first {
 			leaves /= BaseArity
 		}
-		src, first = storedRow(file), 1
+		src, first = storedRow(t.File), 1
 		cmp.skip = int64(leaves * NodeSize)
 		if leaves == 1 {
 			first = 0
@@ -47,7 +70,7 @@ func VerifyPoseidon(ctx context.Context, leaves uint64, file io.ReaderAt, first 
 	if err != nil {
 		return fmt.Errorf("merkle: checking a stored tree: %w", err)
 	}
-	return sameRoot(got, root)
+	return sameRoot(got, t.Root)
 }
 
 // VerifyBinary is VerifyPoseidon for a stored tree-d. The leaves are those in
@@ -115,59 +138,85 @@ func (c *comparer) WriteAt(b []byte, off int64) (int, error) {
 const maxSamples = 1 << 12
 
 // SamplePoseidon is a cheap VerifyPoseidon: it compares the root and hashes the
-// paths of samples nodes of row first, drawn at random, upwards through the
+// paths of samples nodes of the first row, drawn at random, upwards through the
 // stored rows. A file that was cut short or left with holes is found unless its
 // damage is in few nodes; for certainty use VerifyPoseidon.
-func SamplePoseidon(ctx context.Context, leaves uint64, file io.ReaderAt, first int, root Node, samples int) error {
-	if err := checkLeaves(leaves, BaseArity); err != nil {
+func SamplePoseidon(ctx context.Context, t StoredTree, samples int) error {
+	rows, err := t.rows()
+	if err != nil {
 		return err
-	}
-	rows := Rows(leaves, BaseArity)
-	if first < 0 || first >= rows {
-		return fmt.Errorf("merkle: no tree of %d rows is stored from row %d on", rows, first)
 	}
 	if samples < 1 || samples > maxSamples {
 		return fmt.Errorf("merkle: %d paths to sample are not 1 to %d", samples, maxSamples)
 	}
 	var top Node
-	if err := ReadFullAt(file, top[:], int64(RowOffset(leaves, BaseArity, first, rows-1))); err != nil {
-		return fmt.Errorf("merkle: reading the root of a stored tree: %w", err)
-	}
-	if err := sameRoot(top, root); err != nil {
+	if err := t.read(top[:], rows-1, 0); err != nil {
 		return err
 	}
-	at, err := draw(samples, leaves, first)
+	if err := sameRoot(top, t.Root); err != nil {
+		return err
+	}
+	at, err := draw(samples, t.Leaves, t.First)
 	if err != nil {
 		return err
 	}
-	h := poseidon.MustNew(BaseArity)
-	els, raw := make([]poseidon.Element, samples*BaseArity), make([]byte, samples*BaseArity*NodeSize)
-	for row := first; row < rows-1; row++ {
+	s := sampler{
+		tree: &t,
+		at:   at,
+		raw:  make([]byte, samples*BaseArity*NodeSize),
+		els:  make([]poseidon.Element, samples*BaseArity),
+	}
+	for row := t.First; row < rows-1; row++ {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("merkle: checking a stored tree: %w", err)
 		}
-		const group = BaseArity * NodeSize
-		for i := range at {
-			at[i] /= BaseArity
-			off := int64(RowOffset(leaves, BaseArity, first, row) + at[i]*group)
-			if err := ReadFullAt(file, raw[i*group:(i+1)*group], off); err != nil {
-				return fmt.Errorf("merkle: reading row %d of a stored tree at byte %d: %w", row, off, err)
-			}
+		if err := s.step(row); err != nil {
+			return err
 		}
-		if err := poseidon.DecodeRow(els, raw); err != nil {
-			return fmt.Errorf("merkle: %w: row %d: %w", ErrDamaged, row, err)
+	}
+	return nil
+}
+
+// read fills b with stored nodes of a row, from node on.
+func (t *StoredTree) read(b []byte, row int, node uint64) error {
+	off := int64(RowOffset(t.Leaves, BaseArity, t.First, row) + node*NodeSize)
+	if err := ReadFullAt(t.File, b, off); err != nil {
+		return fmt.Errorf("merkle: reading row %d of a stored tree at byte %d: %w", row, off, err)
+	}
+	return nil
+}
+
+// sampler follows paths upwards through a stored tree.
+type sampler struct {
+	tree *StoredTree
+	at   []uint64           // nodes of the row that the paths have reached
+	raw  []byte             // room for the children of one parent of each path
+	els  []poseidon.Element // the same
+}
+
+// step hashes the groups that the nodes in row are of, and compares with their
+// parents in the row above.
+func (s *sampler) step(row int) error {
+	const group = BaseArity * NodeSize
+	for i := range s.at {
+		s.at[i] /= BaseArity
+		if err := s.tree.read(s.raw[i*group:(i+1)*group], row, s.at[i]*BaseArity); err != nil {
+			return err
 		}
-		h.HashRow(els[:samples], els)
-		poseidon.EncodeRow(raw[:samples*NodeSize], els[:samples])
-		for i := range at {
-			var parent Node
-			off := int64(RowOffset(leaves, BaseArity, first, row+1) + at[i]*NodeSize)
-			if err := ReadFullAt(file, parent[:], off); err != nil {
-				return fmt.Errorf("merkle: reading row %d of a stored tree at byte %d: %w", row+1, off, err)
-			}
-			if parent != Node(raw[i*NodeSize:(i+1)*NodeSize]) {
-				return fmt.Errorf("merkle: %w: node %d of row %d is not the hash of its children", ErrDamaged, at[i], row+1)
-			}
+	}
+	if err := poseidon.DecodeRow(s.els, s.raw); err != nil {
+		return fmt.Errorf("merkle: %w: row %d: %w", ErrDamaged, row, err)
+	}
+	n := len(s.at)
+	poseidon.MustNew(BaseArity).HashRow(s.els[:n], s.els)
+	poseidon.EncodeRow(s.raw[:n*NodeSize], s.els[:n])
+	for i := range s.at {
+		var parent Node
+		if err := s.tree.read(parent[:], row+1, s.at[i]); err != nil {
+			return err
+		}
+		if parent != Node(s.raw[i*NodeSize:(i+1)*NodeSize]) {
+			return fmt.Errorf("merkle: %w: node %d of row %d is not the hash of its children", ErrDamaged, s.at[i], row+1)
 		}
 	}
 	return nil

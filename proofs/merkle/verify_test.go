@@ -31,49 +31,51 @@ func TestVerifyPoseidon(t *testing.T) {
 		leaves := leavesOf(byte(n+1), n)
 		for first := range Rows(n, BaseArity) {
 			file, root := stored(t, leaves, first)
-			both := func(root Node) [2]error {
+			tree := StoredTree{Leaves: n, File: file, First: first, Root: root}
+			both := func(tree StoredTree) [2]error {
 				return [2]error{
-					VerifyPoseidon(ctx, n, file, first, nil, root, nil),
-					VerifyPoseidon(ctx, n, file, first, source(leaves), root, nil),
+					VerifyPoseidon(ctx, tree, nil, nil),
+					VerifyPoseidon(ctx, tree, source(leaves), nil),
 				}
 			}
-			if err := both(root); err != [2]error{} {
+			if err := both(tree); err != [2]error{} {
 				t.Errorf("%d leaves from row %d: %v", n, first, err)
 			}
-			if err := SamplePoseidon(ctx, n, file, first, root, 8); err != nil {
+			if err := SamplePoseidon(ctx, tree, 8); err != nil {
 				t.Errorf("%d leaves from row %d: %v", n, first, err)
 			}
-			other := root
-			other[3] ^= 1
+			other := tree
+			other.Root[3] ^= 1
 			if err := both(other); !errors.Is(err[0], ErrDamaged) || !errors.Is(err[1], ErrDamaged) {
 				t.Errorf("another root: %v", err)
 			}
-			if err := SamplePoseidon(ctx, n, file, first, other, 8); !errors.Is(err, ErrDamaged) {
+			if err := SamplePoseidon(ctx, other, 8); !errors.Is(err, ErrDamaged) {
 				t.Errorf("another root: %v", err)
 			}
 			for range 3 {
 				at, bit := r.IntN(len(file.b)), byte(1)<<r.IntN(8)
 				file.b[at] ^= bit
-				if err := both(root); !errors.Is(err[0], ErrDamaged) || !errors.Is(err[1], ErrDamaged) {
+				if err := both(tree); !errors.Is(err[0], ErrDamaged) || !errors.Is(err[1], ErrDamaged) {
 					t.Errorf("%d leaves from row %d, byte %d changed: %v", n, first, at, err)
 				}
 				// So many paths of so few nodes go through every one of them.
-				if err := SamplePoseidon(ctx, n, file, first, root, 1024); !errors.Is(err, ErrDamaged) {
+				if err := SamplePoseidon(ctx, tree, 1024); !errors.Is(err, ErrDamaged) {
 					t.Errorf("%d leaves from row %d, byte %d changed: sampling says %v", n, first, at, err)
 				}
 				file.b[at] ^= bit
 			}
 			if n > 1 {
 				leaves[5] ^= 1
-				if err := VerifyPoseidon(ctx, n, file, first, source(leaves), root, nil); !errors.Is(err, ErrDamaged) {
+				if err := VerifyPoseidon(ctx, tree, source(leaves), nil); !errors.Is(err, ErrDamaged) {
 					t.Errorf("%d other leaves from row %d: %v", n, first, err)
 				}
 				leaves[5] ^= 1
 			}
-			short := &mem{file.b[:len(file.b)-NodeSize]}
+			short := tree
+			short.File = &mem{file.b[:len(file.b)-NodeSize]}
 			for _, err := range []error{
-				VerifyPoseidon(ctx, n, short, first, nil, root, nil),
-				SamplePoseidon(ctx, n, short, first, root, 1),
+				VerifyPoseidon(ctx, short, nil, nil),
+				SamplePoseidon(ctx, short, 1),
 			} {
 				if !errors.Is(err, io.ErrUnexpectedEOF) {
 					t.Errorf("%d leaves from row %d, cut short: %v", n, first, err)
@@ -88,7 +90,7 @@ func TestVerifyPoseidon(t *testing.T) {
 func TestSampleFindsATailOfZeros(t *testing.T) {
 	file, root := stored(t, leavesOf(4, 512), 0)
 	clear(file.b[500*NodeSize : 512*NodeSize])
-	if err := SamplePoseidon(context.Background(), 512, file, 0, root, 1); !errors.Is(err, ErrDamaged) {
+	if err := SamplePoseidon(context.Background(), StoredTree{Leaves: 512, File: file, Root: root}, 1); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a tail of zeros: %v", err)
 	}
 }
@@ -126,7 +128,8 @@ func TestTreeOfSeveralChunks(t *testing.T) {
 	const n, topRow = 8 * poseidonChunk, 5
 	leaves := leavesOf(6, n)
 	file, root := stored(t, leaves, 3)
-	if err := errors.Join(VerifyPoseidon(ctx, n, file, 3, nil, root, nil), SamplePoseidon(ctx, n, file, 3, root, 100)); err != nil {
+	tree := StoredTree{Leaves: n, File: file, First: 3, Root: root}
+	if err := errors.Join(VerifyPoseidon(ctx, tree, nil, nil), SamplePoseidon(ctx, tree, 100)); err != nil {
 		t.Error(err)
 	}
 	tops := file.b[RowOffset(n, BaseArity, 3, topRow):][:8*NodeSize]
@@ -139,10 +142,10 @@ func TestTreeOfSeveralChunks(t *testing.T) {
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := VerifyPoseidon(gone, n, file, 3, source(leaves), root, nil); !errors.Is(err, context.Canceled) {
+	if err := VerifyPoseidon(gone, tree, source(leaves), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if err := SamplePoseidon(gone, n, file, 3, root, 1); !errors.Is(err, context.Canceled) {
+	if err := SamplePoseidon(gone, tree, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -150,8 +153,9 @@ func TestTreeOfSeveralChunks(t *testing.T) {
 func TestWrongShapesAreRefused(t *testing.T) {
 	ctx, none := context.Background(), bytes.NewReader(nil)
 	for _, n := range []uint64{0, 2, 7, 9, 16, 8 * 8 * 3, maxLeaves * 8, 1 << 63} {
+		tree := StoredTree{Leaves: n, File: none}
 		_, err := BuildPoseidon(ctx, n, nil, nil, 0, nil)
-		for _, err := range []error{err, VerifyPoseidon(ctx, n, none, 0, nil, Node{}, nil), SamplePoseidon(ctx, n, none, 0, Node{}, 1)} {
+		for _, err := range []error{err, VerifyPoseidon(ctx, tree, nil, nil), SamplePoseidon(ctx, tree, 1)} {
 			if err == nil || !strings.Contains(err.Error(), "no full tree") {
 				t.Errorf("%d leaves: %v", n, err)
 			}
@@ -166,15 +170,16 @@ func TestWrongShapesAreRefused(t *testing.T) {
 		}
 	}
 	for _, first := range []int{-1, 3, 4} {
+		tree := StoredTree{Leaves: 64, File: none, First: first}
 		_, err := BuildPoseidon(ctx, 64, nil, nil, first, nil)
-		for _, err := range []error{err, VerifyPoseidon(ctx, 64, none, first, nil, Node{}, nil), SamplePoseidon(ctx, 64, none, first, Node{}, 1)} {
+		for _, err := range []error{err, VerifyPoseidon(ctx, tree, nil, nil), SamplePoseidon(ctx, tree, 1)} {
 			if err == nil || !strings.Contains(err.Error(), "from row") {
 				t.Errorf("stored from row %d: %v", first, err)
 			}
 		}
 	}
 	for _, n := range []int{-1, 0, maxSamples + 1} {
-		if err := SamplePoseidon(ctx, 64, none, 0, Node{}, n); err == nil || !strings.Contains(err.Error(), "to sample") {
+		if err := SamplePoseidon(ctx, StoredTree{Leaves: 64, File: none}, n); err == nil || !strings.Contains(err.Error(), "to sample") {
 			t.Errorf("%d samples: %v", n, err)
 		}
 	}
@@ -190,7 +195,7 @@ func FuzzVerifyPoseidon(f *testing.F) {
 		bad := bytes.Clone(file.b)
 		copy(bad[int(at)%len(bad):], patch)
 		same := bytes.Equal(bad, file.b)
-		err := VerifyPoseidon(context.Background(), 64, &mem{bad}, 0, nil, root, nil)
+		err := VerifyPoseidon(context.Background(), StoredTree{Leaves: 64, File: &mem{bad}, Root: root}, nil, nil)
 		if same != (err == nil) || !same && !errors.Is(err, ErrDamaged) {
 			t.Errorf("patched at %d with %x: %v", at, patch, err)
 		}

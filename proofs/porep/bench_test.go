@@ -1,7 +1,6 @@
 package porep
 
 import (
-	"bytes"
 	"context"
 	"testing"
 )
@@ -22,7 +21,7 @@ func BenchmarkPreCommit2_8MiB(b *testing.B) {
 	s := sector8MiB(b)
 	b.SetBytes(8 << 20)
 	for b.Loop() {
-		if _, err := s.par.preCommit2(context.Background(), &PreCommit2Task{PC1: s.pc1, Unsealed: bytes.NewReader(s.data), Sealed: s.sealed, Cache: s.cache}, nil); err != nil {
+		if _, err := s.par.preCommit2(context.Background(), s.task2(), nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -40,7 +39,7 @@ func BenchmarkProve8MiB(b *testing.B) {
 func BenchmarkSynthesize2KiB(b *testing.B) {
 	s, _ := synthesized(b)
 	for b.Loop() {
-		if err := Synthesize(context.Background(), s.s, s.req.Ticket, s.req.Commitments, s.sealed, s.cache, nil); err != nil {
+		if err := s.synthesize(context.Background(), nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -31,7 +31,7 @@ func CustomOf(p abi.RegisteredSealProof, miner abi.ActorID) (Custom, error) {
 	if err != nil {
 		return Custom{}, err
 	}
-	return Custom{PorepID: par.porepID, ProverID: sdr.ProverID(uint64(miner)), Size: abi.SectorSize(par.size()), //nolint:gosec // positive
+	return Custom{PorepID: par.porepID, ProverID: sdr.ProverID(uint64(miner)), Size: abi.SectorSize(par.size()),
 		Legacy: par.legacy, Synthetic: par.feature == synthetic, NonInteractive: par.feature == nonInteractive}, nil
 }
 
@@ -66,6 +66,24 @@ func (s Sector) params() (params, error) {
 	return paramsFor(s.Proof)
 }
 
+// paramsWith is how s is sealed with a ticket, which must have 32 bytes.
+func (s Sector) paramsWith(ticket abi.SealRandomness) (params, error) {
+	par, err := s.params()
+	if err == nil && len(ticket) != 32 {
+		err = fmt.Errorf("porep: %s: the ticket has %d bytes, not 32", s, len(ticket))
+	}
+	return par, err
+}
+
+// paramsFor is how s is sealed, if r has all that a proof of it takes.
+func (r *ProveRequest) paramsFor(s Sector) (params, error) {
+	par, err := s.paramsWith(r.Ticket)
+	if err == nil && len(r.Seed) != 32 {
+		err = fmt.Errorf("porep: %s: the seed has %d bytes, not 32", s, len(r.Seed))
+	}
+	return par, err
+}
+
 func (s Sector) proverID() [32]byte {
 	if s.Custom != nil {
 		return s.Custom.ProverID
@@ -94,12 +112,9 @@ func (s Sector) SyntheticSize() (int64, error) {
 
 // Challenges are the nodes that a proof of s opens, by partition.
 func (s Sector) Challenges(req ProveRequest) ([][]uint64, error) {
-	par, err := s.params()
+	par, err := req.paramsFor(s)
 	if err != nil {
 		return nil, err
-	}
-	if len(req.Ticket) != 32 || len(req.Seed) != 32 {
-		return nil, fmt.Errorf("porep: %s: ticket of %d and seed of %d bytes, both must be 32", s, len(req.Ticket), len(req.Seed))
 	}
 	id := par.replicaID(s, [32]byte(req.Ticket), req.CommD)
 	out := make([][]uint64, par.partitions)
@@ -119,7 +134,7 @@ func VerifySector(ctx context.Context, s Sector, req ProveRequest, blob []byte) 
 	if len(req.Ticket) != 32 || len(req.Seed) != 32 {
 		return false, nil
 	}
-	return par.verify(ctx, s, [32]byte(req.Ticket), [32]byte(req.Seed), req.CommD, req.CommR, blob)
+	return par.verify(ctx, par.publicOf(s, &req), blob)
 }
 
 // describe names the way of sealing in errors.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -31,11 +32,11 @@ func TestCustomVectors(t *testing.T) {
 			}
 			pieces := []abi.PieceInfo{{Size: abi.PaddedPieceSize(v.Size), PieceCID: d}}
 			data, cache, sealed := bytes.NewReader(vectorData(v.Size)), newMemFiles(), &memFile{make([]byte, v.Size)}
-			pc1, err := PreCommit1(ctx, s, ticket[:], pieces, data, cache, nil)
+			pc1, err := PreCommit1(ctx, PreCommit1Task{Sector: s, Ticket: ticket[:], Pieces: pieces, Unsealed: data, Cache: cache}, LabelOptions{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			com, err := PreCommit2(ctx, s, pc1, data, sealed, cache, nil)
+			com, err := PreCommit2(ctx, PreCommit2Task{Sector: s, PC1: pc1, Unsealed: data, Sealed: sealed, Cache: cache}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -49,7 +50,8 @@ func TestCustomVectors(t *testing.T) {
 			}
 			checkCustomProof(t, s, req, sealed, cache)
 			var out bytes.Buffer
-			if err := Unseal(ctx, s, ticket[:], d, sealed, &out, 0, abi.PaddedPieceSize(v.Size)); err != nil || !bytes.Equal(out.Bytes(), vectorData(v.Size)) {
+			back := UnsealTask{Sector: s, Ticket: ticket[:], CommD: d, Sealed: sealed, Out: &out, Size: abi.PaddedPieceSize(v.Size)}
+			if err := Unseal(ctx, back, LabelOptions{}, nil); err != nil || !bytes.Equal(out.Bytes(), vectorData(v.Size)) {
 				t.Errorf("the data does not come back: %v", err)
 			}
 		})
@@ -103,3 +105,38 @@ func TestCustomOfRegistered(t *testing.T) {
 		}
 	}
 }
+
+// A ticket and a seed have 32 bytes, and what lacks them is said by name.
+func TestTicketAndSeedHave32Bytes(t *testing.T) {
+	ctx, s := context.Background(), Sector{Proof: synth2KiB, Miner: 1000, Number: 7}
+	whole := make([]byte, 32)
+	for _, n := range []int{0, 31, 33} {
+		bad := make([]byte, n)
+		ticket := fmt.Sprintf("porep: sector s-t01000-7 (seal proof 10): the ticket has %d bytes, not 32", n)
+		seed := fmt.Sprintf("porep: sector s-t01000-7 (seal proof 10): the seed has %d bytes, not 32", n)
+		badTicket, badSeed := ProveRequest{Ticket: bad, Seed: whole}, ProveRequest{Ticket: whole, Seed: bad}
+		for want, got := range map[string][]error{
+			ticket: {
+				second(PreCommit1(ctx, PreCommit1Task{Sector: s, Ticket: bad}, LabelOptions{}, nil)),
+				Synthesize(ctx, SynthesizeTask{Sector: s, Ticket: bad}, nil),
+				Unseal(ctx, UnsealTask{Sector: s, Ticket: bad}, LabelOptions{}, nil),
+				second(Prove(ctx, s, badTicket, nil, nil)),
+				second(s.Challenges(badTicket)),
+			},
+			seed: {second(Prove(ctx, s, badSeed, nil, nil)), second(s.Challenges(badSeed))},
+		} {
+			for i, err := range got {
+				if err == nil || err.Error() != want {
+					t.Errorf("call %d: %v, want %s", i, err, want)
+				}
+			}
+		}
+		for _, req := range []ProveRequest{badTicket, badSeed} {
+			if ok, err := VerifySector(ctx, s, req, nil); ok || err != nil {
+				t.Errorf("verification with %d bytes: %v, %v", n, ok, err)
+			}
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

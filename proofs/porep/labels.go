@@ -16,8 +16,8 @@ import (
 	"quarry/proofs/sdr"
 )
 
-// LabelOptions says how PreCommit1With, PreCommit1Batch and UnsealWith compute
-// labels, and tree-d. The zero value does for sectors up to 512 MiB.
+// LabelOptions says how PreCommit1, PreCommit1Batch and Unseal compute labels,
+// and tree-d. The zero value does for sectors up to 512 MiB.
 type LabelOptions struct {
 	// Parents gives the graph's parents, as an opened parent cache file does
 	// (sdr.OpenParentFile over Graph(proof)). Nil computes them, which for 32
@@ -42,7 +42,7 @@ func PreCommit1Memory(proof abi.RegisteredSealProof, sectors int) (uint64, error
 	if sectors < 1 || sectors > sdr.MaxBatch {
 		return 0, fmt.Errorf("porep: a batch of %d sectors; want 1 to %d", sectors, sdr.MaxBatch)
 	}
-	return uint64(sdr.MemoryNeed(par.nodes, sectors)), nil //nolint:gosec // positive
+	return uint64(sdr.MemoryNeed(par.nodes, sectors)), nil
 }
 
 // LeastPreCommit1Memory is the smallest LabelOptions.Memory for a batch.

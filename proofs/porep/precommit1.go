@@ -14,29 +14,29 @@ import (
 	"quarry/proofs/sdr"
 )
 
-// PreCommit1 builds tree-d over the fr32-padded unsealed bytes, checks it
-// against the pieces (gaps between and after them are zero), and computes all
-// layers of labels. It writes tree-d and the layer files to cache. It may be
-// repeated; files are replaced, except that after an interruption the layers
-// that were whole are read, checked and kept. The unsealed reader must hold the
-// whole sector and allow concurrent ReadAt. PreCommit1Memory says what it takes.
-func PreCommit1(ctx context.Context, s Sector, ticket abi.SealRandomness, pieces []abi.PieceInfo, unsealed io.ReaderAt, cache Files, p Progress) (PreCommit1Out, error) {
-	return PreCommit1With(ctx, PreCommit1Task{s, ticket, pieces, unsealed, cache}, LabelOptions{}, p)
-}
-
-// PreCommit1Task is a sector to take through the first pre-commit phase: the
-// arguments of PreCommit1.
+// PreCommit1Task is a sector to take through the first pre-commit phase.
 type PreCommit1Task struct {
-	Sector   Sector
-	Ticket   abi.SealRandomness
-	Pieces   []abi.PieceInfo
+	Sector Sector
+	// Ticket is the chain's randomness of 32 bytes that the replica id holds.
+	Ticket abi.SealRandomness
+	// Pieces are what the sector holds, in order; gaps between and after them are
+	// zero.
+	Pieces []abi.PieceInfo
+	// Unsealed has the fr32-padded bytes of the whole sector. It must allow
+	// concurrent ReadAt.
 	Unsealed io.ReaderAt
-	Cache    Files
+	// Cache takes tree-d and the layer files.
+	Cache Files
 }
 
-// PreCommit1With is PreCommit1 with options.
-func PreCommit1With(ctx context.Context, task PreCommit1Task, o LabelOptions, p Progress) (PreCommit1Out, error) {
-	out, err := PreCommit1Batch(ctx, []PreCommit1Task{task}, o, p)
+// PreCommit1 builds tree-d over the unsealed bytes, checks it against the
+// pieces, and computes all layers of labels. It writes tree-d and the layer
+// files to the cache. It may be repeated; files are replaced, except that after
+// an interruption the layers that were whole are read, checked and kept. The
+// error wraps ErrPieces when the data is not that of the pieces.
+// PreCommit1Memory says what it takes.
+func PreCommit1(ctx context.Context, t PreCommit1Task, o LabelOptions, p Progress) (PreCommit1Out, error) {
+	out, err := PreCommit1Batch(ctx, []PreCommit1Task{t}, o, p)
 	if err != nil {
 		return PreCommit1Out{}, err
 	}
@@ -57,11 +57,11 @@ func PreCommit1Batch(ctx context.Context, tasks []PreCommit1Task, o LabelOptions
 	}
 	wants := make([][32]byte, len(tasks))
 	for i, t := range tasks {
-		if other, err := t.Sector.params(); err != nil || other != par {
+		switch other, err := t.Sector.paramsWith(t.Ticket); {
+		case err != nil:
+			return nil, err
+		case other != par:
 			return nil, fmt.Errorf("porep: %s is not of the seal proof of %s; a batch has one", t.Sector, tasks[0].Sector)
-		}
-		if len(t.Ticket) != 32 {
-			return nil, fmt.Errorf("porep: %s: the ticket has %d bytes, not 32", t.Sector, len(t.Ticket))
 		}
 		if wants[i], err = commp.Aggregate(abi.PaddedPieceSize(par.size()), t.Pieces); err != nil {
 			return nil, fmt.Errorf("porep: %s: %w", t.Sector, err)
@@ -107,16 +107,6 @@ func (par *params) dataPhase(ctx context.Context, t PreCommit1Task, want [32]byt
 	ticket := [32]byte(t.Ticket)
 	id := par.replicaID(t.Sector, ticket, commD)
 	return PreCommit1Out{CommD: commD, ReplicaID: id, Ticket: ticket, Layers: par.layers}, nil
-}
-
-// preCommit1 is the phase for one sector with parameters that need not be those
-// of a registered proof.
-func (par *params) preCommit1(ctx context.Context, s Sector, ticket, want [32]byte, unsealed io.ReaderAt, cache Files, p Progress) (PreCommit1Out, error) {
-	outs, err := par.preCommit1Batch(ctx, []PreCommit1Task{{Sector: s, Ticket: ticket[:], Unsealed: unsealed, Cache: cache}}, [][32]byte{want}, LabelOptions{}, p)
-	if err != nil {
-		return PreCommit1Out{}, err
-	}
-	return outs[0], nil
 }
 
 func (par *params) buildTreeD(ctx context.Context, unsealed io.ReaderAt, cache Files, on kernel.Trees, p Progress) (root [32]byte, err error) {

@@ -12,33 +12,30 @@ import (
 	"quarry/proofs/poseidon"
 )
 
-// PreCommit2 hashes the label columns into tree-c, writes the replica (label of
-// the last layer plus data) to sealed, builds tree-r-last over it, and leaves
-// p_aux and t_aux in cache. It may be repeated as long as the layer files are
-// there; after an interruption it goes on behind the trees that are complete
-// (tree-c and tree-r-last are 1, 8 or 16 files each), provided that files and
-// replica still are as they were left. sealed must already have the size of the
-// sector or grow on writing; for going on it must keep its bytes. Memory needed:
-// PreCommit2Memory.
-func PreCommit2(ctx context.Context, s Sector, pc1 PreCommit1Out, unsealed io.ReaderAt, sealed File, cache Files, p Progress) (Commitments, error) {
-	return PreCommit2With(ctx, PreCommit2Task{Sector: s, PC1: pc1, Unsealed: unsealed, Sealed: sealed, Cache: cache}, p)
-}
-
-// PreCommit2Task is a sector to take through the second pre-commit phase: the
-// arguments of PreCommit2, and what hashes.
+// PreCommit2Task is a sector to take through the second pre-commit phase.
 type PreCommit2Task struct {
-	Sector   Sector
-	PC1      PreCommit1Out
+	Sector Sector
+	// PC1 is what PreCommit1 gave.
+	PC1 PreCommit1Out
+	// Unsealed has the same bytes as in the first phase.
 	Unsealed io.ReaderAt
-	Sealed   File
-	Cache    Files
+	// Sealed takes the replica. It must already have the size of the sector or grow
+	// on writing; for going on after an interruption it must keep its bytes.
+	Sealed File
+	// Cache has the layer files, and takes both trees, p_aux and t_aux.
+	Cache Files
 	// Kernel hashes columns and trees; what it refuses is done on the CPU. Nil is
 	// the CPU. Memory needed: PreCommit2MemoryOn.
 	Kernel kernel.Trees
 }
 
-// PreCommit2With is PreCommit2 of a task.
-func PreCommit2With(ctx context.Context, t PreCommit2Task, p Progress) (Commitments, error) {
+// PreCommit2 hashes the label columns into tree-c, writes the replica (label of
+// the last layer plus data), builds tree-r-last over it, and leaves p_aux and
+// t_aux in the cache. It may be repeated as long as the layer files are there;
+// after an interruption it goes on behind the trees that are complete (tree-c
+// and tree-r-last are 1, 8 or 16 files each), provided that files and replica
+// still are as they were left. Memory needed: PreCommit2Memory.
+func PreCommit2(ctx context.Context, t PreCommit2Task, p Progress) (Commitments, error) {
 	par, err := t.Sector.params()
 	if err != nil {
 		return Commitments{}, err
@@ -170,7 +167,7 @@ func newRooms(nodes, labels int) *sync.Pool {
 // columnsAtOnce is how many columns are hashed in one call, of chunks of leaves.
 func columnsAtOnce(on kernel.Trees, chunk uint64) int {
 	if n := on.Sizes().Columns; n > 0 {
-		return min(n, kernel.MaxColumns, max(batchNodes, int(chunk))) //nolint:gosec // at most MaxLeaves
+		return min(n, kernel.MaxColumns, max(batchNodes, int(chunk))) // at most MaxLeaves
 	}
 	return batchNodes
 }

@@ -42,8 +42,24 @@ type challengeProof struct {
 
 // vanilla is the reference's SealCommitPhase1Output.
 type vanilla struct {
-	Partitions                            [][]challengeProof
-	CommR, CommD, ReplicaID, Seed, Ticket [32]byte
+	Partitions [][]challengeProof
+	public
+}
+
+// public are the public values of a seal, which its proof carries along and is
+// checked against.
+type public struct{ CommR, CommD, ReplicaID, Seed, Ticket [32]byte }
+
+// publicOf are the values of a request whose ticket and seed have 32 bytes.
+func (par *params) publicOf(s Sector, req *ProveRequest) public {
+	ticket := [32]byte(req.Ticket)
+	return public{
+		CommR:     req.CommR,
+		CommD:     req.CommD,
+		ReplicaID: par.replicaID(s, ticket, req.CommD),
+		Seed:      [32]byte(req.Seed),
+		Ticket:    ticket,
+	}
 }
 
 // forms are the shapes of the inclusion proofs of one seal proof.

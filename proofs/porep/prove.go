@@ -19,12 +19,9 @@ import (
 // the layers, tree-c, tree-d and tree-r-last in cache, or, for synthetic PoRep,
 // the file that Synthesize left there.
 func Prove(ctx context.Context, s Sector, req ProveRequest, sealed io.ReaderAt, cache Files) ([]byte, error) {
-	par, err := s.params()
+	par, err := req.paramsFor(s)
 	if err != nil {
 		return nil, err
-	}
-	if len(req.Ticket) != 32 || len(req.Seed) != 32 {
-		return nil, fmt.Errorf("porep: %s: ticket of %d and seed of %d bytes, both must be 32", s, len(req.Ticket), len(req.Seed))
 	}
 	blob, err := par.prove(ctx, s, &req, sealed, cache)
 	if err != nil {
@@ -46,13 +43,12 @@ func (par *params) prove(ctx context.Context, s Sector, req *ProveRequest, seale
 	if [32]byte(req.Seed) == zero {
 		return nil, errSeed
 	}
-	v := &vanilla{CommR: req.CommR, CommD: req.CommD, Seed: [32]byte(req.Seed), Ticket: [32]byte(req.Ticket)}
-	v.ReplicaID = par.replicaID(s, v.Ticket, v.CommD)
+	v := &vanilla{public: par.publicOf(s, req)}
 	if err := par.fill(ctx, v, req.Commitments, sealed, cache); err != nil {
 		return nil, err
 	}
 	blob := par.marshal(v)
-	if err := par.check(ctx, v, v.ReplicaID, v.CommD, v.CommR, v.Seed); err != nil {
+	if err := par.check(ctx, v, v.public); err != nil {
 		return nil, fmt.Errorf("the proof made does not verify, so the sealed file or its cache is damaged: %w", err)
 	}
 	return blob, nil

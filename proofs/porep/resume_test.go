@@ -130,7 +130,9 @@ func TestPreCommit2Interrupted(t *testing.T) {
 			tries := 0
 			for ; ; tries++ {
 				dir.crash()
-				com, err := s.par.preCommit2(ctx, &PreCommit2Task{PC1: s.pc1, Unsealed: bytes.NewReader(s.data), Sealed: sealed, Cache: dir}, nil)
+				task := s.task2()
+				task.Sealed, task.Cache = sealed, dir
+				com, err := s.par.preCommit2(ctx, task, nil)
 				if err == nil {
 					if com != want.req.Commitments {
 						t.Errorf("%d nodes, seed %d: other commitments", nodes, seed)
@@ -196,14 +198,18 @@ func TestPreCommit2Trusts(t *testing.T) {
 		s := sealedOf(t, 1<<10, interactive)
 		clear(s.sealed.b)
 		stop, cancel := context.WithCancel(ctx)
-		_, err := s.par.preCommit2(stop, &PreCommit2Task{PC1: s.pc1, Unsealed: bytes.NewReader(s.data), Sealed: &stopping{s.sealed, cancel, 17}, Cache: s.cache}, nil)
+		stopped := s.task2()
+		stopped.Sealed = &stopping{s.sealed, cancel, 17}
+		_, err := s.par.preCommit2(stop, stopped, nil)
 		if !errors.Is(err, errPower) {
 			t.Fatal(err)
 		}
 		x.damage(s)
 		dir := &failing{memFiles: s.cache, left: 1 << 30, dirty: map[*memFile]bool{}, created: map[string]int{}}
 		var last int64
-		if _, err := s.par.preCommit2(ctx, &PreCommit2Task{PC1: s.pc1, Unsealed: bytes.NewReader(s.data), Sealed: s.sealed, Cache: dir}, func(stage string, done, total int64) {
+		again := s.task2()
+		again.Cache = dir
+		if _, err := s.par.preCommit2(ctx, again, func(stage string, done, total int64) {
 			if stage == StageTreeR && total == 1<<10 {
 				last = done
 			}

@@ -190,16 +190,45 @@ type sealedSector struct {
 	data   []byte
 }
 
+// task1 is the sector before the first phase.
+func (s *sealedSector) task1(ticket []byte, pieces []abi.PieceInfo) PreCommit1Task {
+	return PreCommit1Task{Sector: s.s, Ticket: ticket, Pieces: pieces, Unsealed: bytes.NewReader(s.data), Cache: s.cache}
+}
+
+// task2 is the sector before the second phase.
+func (s *sealedSector) task2() *PreCommit2Task {
+	return &PreCommit2Task{Sector: s.s, PC1: s.pc1, Unsealed: bytes.NewReader(s.data), Sealed: s.sealed, Cache: s.cache}
+}
+
+// synthesize makes the synthetic proofs.
+func (s *sealedSector) synthesize(ctx context.Context, p Progress) error {
+	return Synthesize(ctx, s.synthetic(), p)
+}
+
+func (s *sealedSector) synthetic() SynthesizeTask {
+	return SynthesizeTask{Sector: s.s, Ticket: s.req.Ticket, Commitments: s.req.Commitments, Sealed: s.sealed, Cache: s.cache}
+}
+
+// preCommit1 is the first phase of one sector with parameters that need not be
+// those of a registered proof, and pieces that come to commD.
+func preCommit1(ctx context.Context, par *params, task PreCommit1Task, commD [32]byte) (PreCommit1Out, error) {
+	outs, err := par.preCommit1Batch(ctx, []PreCommit1Task{task}, [][32]byte{commD}, LabelOptions{}, nil)
+	if err != nil {
+		return PreCommit1Out{}, err
+	}
+	return outs[0], nil
+}
+
 func seal(t testing.TB, v *sectorVector) *sealedSector {
 	t.Helper()
 	ctx, ticket, seed := context.Background(), node(t, v.Ticket), node(t, v.Seed)
 	out := &sealedSector{par: v.params(t), s: v.sector(), cache: newMemFiles(), data: vectorData(v.Size)}
 	out.sealed = &memFile{make([]byte, v.Size)}
 	var err error
-	if out.pc1, err = out.par.preCommit1(ctx, out.s, ticket, node(t, v.CommD), bytes.NewReader(out.data), out.cache, nil); err != nil {
+	if out.pc1, err = preCommit1(ctx, out.par, out.task1(ticket[:], nil), node(t, v.CommD)); err != nil {
 		t.Fatal(err)
 	}
-	com, err := out.par.preCommit2(ctx, &PreCommit2Task{PC1: out.pc1, Unsealed: bytes.NewReader(out.data), Sealed: out.sealed, Cache: out.cache}, nil)
+	com, err := out.par.preCommit2(ctx, out.task2(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +316,16 @@ func (s *sealedSector) checkUnseal(t *testing.T) {
 	}
 	for _, r := range ranges {
 		var out bytes.Buffer
-		if err := s.par.unseal(context.Background(), s.s, [32]byte(s.req.Ticket), s.req.CommD, s.sealed, &out, r[0], r[1]); err != nil {
+		j := unsealing{
+			par:    s.par,
+			id:     s.par.replicaID(s.s, [32]byte(s.req.Ticket), s.req.CommD),
+			commD:  s.req.CommD,
+			sealed: s.sealed,
+			out:    &out,
+			offset: r[0],
+			size:   r[1],
+		}
+		if err := j.run(context.Background(), nil, LabelOptions{}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(out.Bytes(), s.data[r[0]:r[0]+r[1]]) {
@@ -313,10 +351,10 @@ func sealedOf(t testing.TB, nodes uint64, f feature) *sealedSector {
 		t.Fatal(err)
 	}
 	ticket, seed := bytes.Repeat([]byte{0x11}, 32), bytes.Repeat([]byte{0x22}, 32)
-	if out.pc1, err = par.preCommit1(ctx, out.s, [32]byte(ticket), commD, bytes.NewReader(out.data), out.cache, nil); err != nil {
+	if out.pc1, err = preCommit1(ctx, out.par, out.task1(ticket, nil), commD); err != nil {
 		t.Fatal(err)
 	}
-	com, err := par.preCommit2(ctx, &PreCommit2Task{PC1: out.pc1, Unsealed: bytes.NewReader(out.data), Sealed: out.sealed, Cache: out.cache}, nil)
+	com, err := par.preCommit2(ctx, out.task2(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,51 +24,72 @@ func Synthetic(proof abi.RegisteredSealProof) bool {
 	return err == nil && par.feature == synthetic
 }
 
+// SynthesizeTask is a sector to make the synthetic proofs of.
+type SynthesizeTask struct {
+	Sector Sector // of a synthetic seal proof
+	// Ticket is that of the first phase, 32 bytes.
+	Ticket abi.SealRandomness
+	// Commitments are what PreCommit2 gave.
+	Commitments
+	// Sealed is the replica that PreCommit2 wrote.
+	Sealed io.ReaderAt
+	// Cache has the layers and trees of both phases, and takes the proofs.
+	Cache Files
+}
+
 // Synthesize makes the proofs of all synthetic challenges of a sector (FIP-0059)
-// and writes them to cache: 2^18 of them, 11,205,083,232 bytes, for 32 GiB.
+// and writes them to its cache: 2^18 of them, 11,205,083,232 bytes, for 32 GiB.
 // After it ClearCache may drop the layers, tree-c and tree-d before the seed is
 // known; Prove then selects from the file. Every proof is verified before it is
 // written. The header goes in last, after everything else is synced, so that an
-// interrupted file is never taken for a finished one. Files must be those of
-// PreCommit2, c its result; only synthetic seal proofs are taken.
-func Synthesize(ctx context.Context, s Sector, ticket abi.SealRandomness, c Commitments, sealed io.ReaderAt, cache Files, p Progress) error {
-	par, err := s.params()
+// interrupted file is never taken for a finished one. Other seal proofs are
+// refused.
+func Synthesize(ctx context.Context, t SynthesizeTask, p Progress) error {
+	par, err := t.Sector.paramsWith(t.Ticket)
 	if err != nil {
 		return err
 	}
-	if par.feature != synthetic || len(ticket) != 32 {
-		return fmt.Errorf("porep: synthetic proofs of %s: want a synthetic seal proof and a ticket of 32 bytes, not %d", s, len(ticket))
+	if par.feature != synthetic {
+		return fmt.Errorf("porep: %s has no synthetic proofs; only synthetic seal proofs have", t.Sector)
 	}
-	id := par.replicaID(s, [32]byte(ticket), c.CommD)
-	if err := par.synthesize(ctx, id, c, sealed, cache, p); err != nil {
-		return fmt.Errorf("porep: synthetic proofs of %s: %w", s, err)
+	id := par.replicaID(t.Sector, [32]byte(t.Ticket), t.CommD)
+	if err := par.synthesize(ctx, id, &t, p); err != nil {
+		return fmt.Errorf("porep: synthetic proofs of %s: %w", t.Sector, err)
 	}
 	return nil
 }
 
-func (par *params) synthesize(ctx context.Context, id [32]byte, com Commitments, sealed io.ReaderAt, cache Files, p Progress) error {
-	if com.CommR == ([32]byte{}) || com.CommD == ([32]byte{}) {
+func (par *params) synthesize(ctx context.Context, id [32]byte, t *SynthesizeTask, p Progress) error {
+	if t.CommR == ([32]byte{}) || t.CommD == ([32]byte{}) {
 		return errZero
 	}
-	o, err := par.open(sealed, cache)
+	o, err := par.open(t.Sealed, t.Cache)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	c := &checker{par: par, f: par.forms(), graph: o.graph, id: id, commD: com.CommD, commC: com.CommC, commRLast: com.CommRLast}
-	if got, err := merkle.HashNodes(c.commC, c.commRLast); err != nil || got != com.CommR {
+	c := &checker{
+		par:       par,
+		f:         par.forms(),
+		graph:     o.graph,
+		id:        id,
+		commD:     t.CommD,
+		commC:     t.CommC,
+		commRLast: t.CommRLast,
+	}
+	if got, err := merkle.HashNodes(c.commC, c.commRLast); err != nil || got != t.CommR {
 		return errors.New("CommC and CommRLast do not give CommR; they belong to another seal")
 	}
-	if err := cache.Remove(synthName); err != nil {
+	if err := t.Cache.Remove(synthName); err != nil {
 		return fmt.Errorf("removing an earlier %s: %w", synthName, err)
 	}
-	f, err := cache.Create(synthName, par.synthFileSize())
+	f, err := t.Cache.Create(synthName, par.synthFileSize())
 	if err != nil {
 		return fmt.Errorf("creating %s: %w", synthName, err)
 	}
-	if err = par.writeSynth(ctx, o, c, newSynthSet(par.nodes, id, com.CommR), f, p); err == nil {
+	if err = par.writeSynth(ctx, o, c, newSynthSet(par.nodes, id, t.CommR), f, p); err == nil {
 		if err = f.Sync(); err == nil {
-			_, err = f.WriteAt((&synthRoots{d: com.CommD, c: com.CommC, r: com.CommRLast}).bytes(), 0)
+			_, err = f.WriteAt((&synthRoots{d: t.CommD, c: t.CommC, r: t.CommRLast}).bytes(), 0)
 		}
 	}
 	return closeSynced(f, synthName, err)

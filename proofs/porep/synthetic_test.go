@@ -18,7 +18,7 @@ const synth2KiB = abi.RegisteredSealProof_StackedDrg2KiBV1_1_Feat_SyntheticPoRep
 func synthesized(t testing.TB) (*sealedSector, []byte) {
 	t.Helper()
 	s, _, blob := proved(t, synth2KiB)
-	if err := Synthesize(context.Background(), s.s, s.req.Ticket, s.req.Commitments, s.sealed, s.cache, nil); err != nil {
+	if err := s.synthesize(context.Background(), nil); err != nil {
 		t.Fatal(err)
 	}
 	return s, blob
@@ -88,7 +88,8 @@ func TestSyntheticForms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.par.synthesize(ctx, s.pc1.ReplicaID, s.req.Commitments, s.sealed, s.cache, nil); err != nil {
+		task := s.synthetic()
+		if err := s.par.synthesize(ctx, s.pc1.ReplicaID, &task, nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.cache.Remove(layerName(1)); err != nil {
@@ -137,28 +138,28 @@ func TestSynthesizeStops(t *testing.T) {
 	s, _, blob := proved(t, synth2KiB)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	err := Synthesize(ctx, s.s, s.req.Ticket, s.req.Commitments, s.sealed, s.cache, nil)
+	err := s.synthesize(ctx, nil)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	if again, err := Prove(context.Background(), s.s, s.req, s.sealed, s.cache); err != nil || !bytes.Equal(again, blob) {
 		t.Errorf("an unfinished file spoils proving from the layers: %v", err)
 	}
-	other := s.req.Commitments
-	other.CommC[0] ^= 1
-	for _, err := range []error{
-		Synthesize(context.Background(), s.s, s.req.Ticket, other, s.sealed, s.cache, nil),
-		Synthesize(context.Background(), s.s, s.req.Ticket, Commitments{}, s.sealed, s.cache, nil),
-		Synthesize(context.Background(), s.s, s.req.Ticket[:1], s.req.Commitments, s.sealed, s.cache, nil),
-		Synthesize(context.Background(), Sector{Proof: test2KiB}, s.req.Ticket, s.req.Commitments, s.sealed, s.cache, nil),
-		Synthesize(context.Background(), Sector{Proof: 99}, s.req.Ticket, s.req.Commitments, s.sealed, s.cache, nil),
+	for what, spoil := range map[string]func(*SynthesizeTask){
+		"another CommC":         func(t *SynthesizeTask) { t.CommC[0] ^= 1 },
+		"no commitments":        func(t *SynthesizeTask) { t.Commitments = Commitments{} },
+		"a short ticket":        func(t *SynthesizeTask) { t.Ticket = t.Ticket[:1] },
+		"an interactive sector": func(t *SynthesizeTask) { t.Sector.Proof = test2KiB },
+		"an unknown seal proof": func(t *SynthesizeTask) { t.Sector.Proof = 99 },
 	} {
-		if err == nil {
-			t.Error("a wrong call was accepted")
+		task := s.synthetic()
+		spoil(&task)
+		if err := Synthesize(context.Background(), task, nil); err == nil {
+			t.Errorf("%s was accepted", what)
 		}
 	}
 	var last int64
-	err = Synthesize(context.Background(), s.s, s.req.Ticket, s.req.Commitments, s.sealed, s.cache, func(stage string, done, total int64) {
+	err = s.synthesize(context.Background(), func(stage string, done, total int64) {
 		if stage == StageSynthetic && total == 64 {
 			last = done
 		}

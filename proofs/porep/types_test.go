@@ -81,7 +81,7 @@ func TestEveryShape(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.par.check(ctx, v, s.pc1.ReplicaID, s.req.CommD, s.req.CommR, [32]byte(s.req.Seed)); err != nil {
+			if err := s.par.check(ctx, v, s.par.publicOf(s.s, &s.req)); err != nil {
 				t.Errorf("%d nodes: %v", nodes, err)
 			}
 		}

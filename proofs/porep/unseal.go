@@ -17,40 +17,61 @@ import (
 	"quarry/proofs/sdr"
 )
 
-// Unseal writes the fr32-padded bytes [offset, offset+size) of the sector's data
-// to out. It computes all labels again, whatever the range, so it costs about as
-// much as PreCommit1, and the same memory; it needs neither cache nor unsealed
-// file. offset and size are padded bytes and multiples of 128. The result is not
-// checked against a piece commitment: that is for whoever knows the piece.
-func Unseal(ctx context.Context, s Sector, ticket abi.SealRandomness, commD cid.Cid, sealed io.ReaderAt, out io.Writer, offset, size abi.PaddedPieceSize) error {
-	return UnsealWith(ctx, s, ticket, commD, sealed, out, offset, size, nil, LabelOptions{}, nil)
+// UnsealTask is a range of a sector's data to compute from its replica.
+type UnsealTask struct {
+	Sector Sector
+	// Ticket is the one that the sector was sealed with, 32 bytes.
+	Ticket abi.SealRandomness
+	// CommD is the commitment to the sector's data, as it is on chain.
+	CommD cid.Cid
+	// Sealed is the whole replica.
+	Sealed io.ReaderAt
+	// Out is written the fr32-padded bytes of the range, in order.
+	Out io.Writer
+	// Offset and Size are the range in padded bytes, multiples of 128.
+	Offset, Size abi.PaddedPieceSize
+	// Scratch, where not nil, holds up to two layers while the work goes on:
+	// unsealing that was interrupted then goes on behind the last whole layer when
+	// it is repeated with the same scratch, which is empty again in the end. It must
+	// not be the cache of a sector. A limit on memory below PreCommit1Memory needs
+	// it.
+	Scratch Files
 }
 
-// UnsealWith is Unseal with options. Where scratch is not nil, it holds up to
-// two layers while the work goes on: unsealing that was interrupted then goes on
-// behind the last whole layer when it is repeated with the same scratch, which
-// is empty again in the end. scratch must not be the cache of a sector. A limit
-// on memory below PreCommit1Memory needs scratch.
-func UnsealWith(ctx context.Context, s Sector, ticket abi.SealRandomness, commD cid.Cid, sealed io.ReaderAt, out io.Writer, offset, size abi.PaddedPieceSize, scratch Files, o LabelOptions, p Progress) error {
-	par, err := s.params()
+// Unseal writes the fr32-padded bytes [Offset, Offset+Size) of the sector's data
+// to Out. It computes all labels again, whatever the range, so it costs about as
+// much as PreCommit1, and the same memory; it needs neither cache nor unsealed
+// file. The result is not checked against a piece commitment: that is for whoever
+// knows the piece.
+func Unseal(ctx context.Context, t UnsealTask, o LabelOptions, p Progress) error {
+	par, err := t.Sector.paramsWith(t.Ticket)
 	if err != nil {
 		return err
 	}
-	d, err := commcid.CIDToDataCommitmentV1(commD)
+	d, err := commcid.CIDToDataCommitmentV1(t.CommD)
 	if err != nil {
-		return fmt.Errorf("porep: unsealing %s: CommD %s: %w", s, commD, err)
+		return fmt.Errorf("porep: unsealing %s: CommD %s: %w", t.Sector, t.CommD, err)
 	}
 	total := abi.PaddedPieceSize(par.size())
-	if len(ticket) != 32 || offset%128 != 0 || size%128 != 0 || offset > total || size > total-offset {
-		return fmt.Errorf("porep: unsealing %s: ticket of %d bytes, range of %d bytes at %d: want 32 bytes and multiples of 128 within %d",
-			s, len(ticket), size, offset, total)
+	if t.Offset%128 != 0 || t.Size%128 != 0 || t.Offset > total || t.Size > total-t.Offset {
+		return fmt.Errorf("porep: unsealing %s: range of %d bytes at %d: want multiples of 128 within %d",
+			t.Sector, t.Size, t.Offset, total)
 	}
-	if scratch == nil && o.Memory > 0 && o.Memory < sdr.MemoryNeed(par.nodes, 1) {
-		return fmt.Errorf("porep: unsealing %s takes %d bytes of memory; to do it with %d, give it a directory for its layers", s, sdr.MemoryNeed(par.nodes, 1), o.Memory)
+	if least := sdr.MemoryNeed(par.nodes, 1); t.Scratch == nil && o.Memory > 0 && o.Memory < least {
+		return fmt.Errorf("porep: unsealing %s takes %d bytes of memory; to do it with %d, give it a directory for its layers",
+			t.Sector, least, o.Memory)
 	}
-	j := unsealing{par: &par, sealed: sealed, out: out, offset: uint64(offset), size: uint64(size)}
-	if err := j.run(ctx, par.replicaID(s, [32]byte(ticket), [32]byte(d)), [32]byte(d), scratch, o, p); err != nil {
-		return fmt.Errorf("porep: unsealing %s: %w", s, err)
+	j := unsealing{
+		par:    &par,
+		id:     par.replicaID(t.Sector, [32]byte(t.Ticket), [32]byte(d)),
+		commD:  [32]byte(d),
+		sealed: t.Sealed,
+		out:    t.Out,
+		offset: uint64(t.Offset),
+		size:   uint64(t.Size),
+	}
+	if err := j.run(ctx, t.Scratch, o, p); err != nil {
+		return fmt.Errorf("porep: unsealing %s: %w", t.Sector, err)
 	}
 	return nil
 }
@@ -59,29 +80,24 @@ func (par *params) replicaID(s Sector, ticket, commD [32]byte) [32]byte {
 	return sdr.ReplicaID(s.proverID(), uint64(s.Number), ticket, commD, par.porepID)
 }
 
-// unseal is Unseal with parameters that need not be those of a registered proof.
-func (par *params) unseal(ctx context.Context, s Sector, ticket, commD [32]byte, sealed io.ReaderAt, out io.Writer, offset, size uint64) error {
-	j := unsealing{par: par, sealed: sealed, out: out, offset: offset, size: size}
-	return j.run(ctx, par.replicaID(s, ticket, commD), commD, nil, LabelOptions{}, nil)
-}
-
 // unsealing is one range on its way from the replica to out.
 type unsealing struct {
 	par          *params
+	id, commD    [32]byte // of the replica
 	sealed       io.ReaderAt
 	out          io.Writer
-	offset, size uint64
+	offset, size uint64 // padded bytes
 }
 
-func (j *unsealing) run(ctx context.Context, id, commD [32]byte, scratch Files, o LabelOptions, p Progress) error {
-	if commD == ([32]byte{}) {
+func (j *unsealing) run(ctx context.Context, scratch Files, o LabelOptions, p Progress) error {
+	if j.commD == ([32]byte{}) {
 		return errZero
 	}
 	if j.size == 0 {
 		return nil
 	}
 	if scratch != nil {
-		return j.fromScratch(ctx, id, scratch, o, p)
+		return j.fromScratch(ctx, scratch, o, p)
 	}
 	g, err := j.par.graph()
 	if err != nil {
@@ -89,8 +105,13 @@ func (j *unsealing) run(ctx context.Context, id, commD [32]byte, scratch Files, 
 	}
 	total := int64(j.par.nodes) * int64(j.par.layers)
 	err = sdr.GenerateLayersBatch(ctx, sdr.Batch{
-		Graph: g, Parents: o.Parents, Replicas: []sdr.Node{id}, Layers: j.par.layers, Memory: o.Memory,
-		Kernel: o.Kernel.Labels, Done: func(n uint64) { p.report(StageLabels, int64(n), total) },
+		Graph:    g,
+		Parents:  o.Parents,
+		Replicas: []sdr.Node{j.id},
+		Layers:   j.par.layers,
+		Memory:   o.Memory,
+		Kernel:   o.Kernel.Labels,
+		Done:     func(n uint64) { p.report(StageLabels, int64(n), total) },
 	}, &decoder{unsealing: j, ctx: ctx})
 	if errors.Is(err, errEnough) {
 		return nil
@@ -99,8 +120,8 @@ func (j *unsealing) run(ctx context.Context, id, commD [32]byte, scratch Files, 
 }
 
 // fromScratch decodes from the last layer in scratch.
-func (j *unsealing) fromScratch(ctx context.Context, id [32]byte, scratch Files, o LabelOptions, p Progress) error {
-	l := newLayerFiles(j.par, id, scratch, true)
+func (j *unsealing) fromScratch(ctx context.Context, scratch Files, o LabelOptions, p Progress) error {
+	l := newLayerFiles(j.par, j.id, scratch, true)
 	defer l.close()
 	if err := j.par.label(ctx, layerStores{l}, o, p); err != nil {
 		return err
@@ -119,7 +140,7 @@ func (j *unsealing) fromScratch(ctx context.Context, id [32]byte, scratch Files,
 // drops the others.
 type decoder struct {
 	*unsealing
-	ctx context.Context //nolint:containedctx // lives as long as the call that it belongs to
+	ctx context.Context // lives as long as the call that it belongs to
 }
 
 // errEnough stops labelling behind the range that is wanted.
@@ -127,7 +148,7 @@ var errEnough = errors.New("the range is unsealed")
 
 // WriteLabels implements sdr.Store.
 func (d *decoder) WriteLabels(_, layer int, off int64, labels []byte) error {
-	at, end := uint64(off), uint64(off)+uint64(len(labels)) //nolint:gosec // inside the sector
+	at, end := uint64(off), uint64(off)+uint64(len(labels)) // inside the sector
 	from, to := max(at, d.offset), min(end, d.offset+d.size)
 	if layer < d.par.layers || from >= to {
 		return nil

@@ -35,15 +35,19 @@ func Verify(ctx context.Context, info proof.SealVerifyInfo, blob []byte) (bool, 
 		return false, nil
 	}
 	s := Sector{Proof: info.SealProof, Miner: info.Miner, Number: info.Number}
-	return par.verify(ctx, s, [32]byte(info.Randomness), [32]byte(info.InteractiveRandomness), [32]byte(commD), [32]byte(commR), blob)
+	return par.verify(ctx, par.publicOf(s, &ProveRequest{
+		Ticket:      info.Randomness,
+		Seed:        info.InteractiveRandomness,
+		Commitments: Commitments{CommR: [32]byte(commR), CommD: [32]byte(commD)},
+	}), blob)
 }
 
-func (par *params) verify(ctx context.Context, s Sector, ticket, seed, commD, commR [32]byte, blob []byte) (bool, error) {
+func (par *params) verify(ctx context.Context, want public, blob []byte) (bool, error) {
 	v, err := par.unmarshal(blob)
-	if err != nil || v.Ticket != ticket {
-		return false, nil //nolint:nilerr // a proof of another form is a wrong proof
+	if err != nil {
+		return false, nil // a proof of another form is a wrong proof
 	}
-	switch err := par.check(ctx, v, par.replicaID(s, ticket, commD), commD, commR, seed); {
+	switch err := par.check(ctx, v, want); {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, errWrong):
@@ -61,33 +65,60 @@ func wrong(format string, args ...any) error {
 }
 
 // check verifies v completely against the public values.
-func (par *params) check(ctx context.Context, v *vanilla, id, commD, commR, seed [32]byte) error {
-	if v.ReplicaID != id || v.CommD != commD || v.CommR != commR || v.Seed != seed {
+func (par *params) check(ctx context.Context, v *vanilla, want public) error {
+	if v.public != want {
 		return wrong("it is about other public values")
 	}
 	zero := [32]byte{}
-	if commR == zero || commD == zero {
+	if want.CommR == zero || want.CommD == zero {
 		return wrong("%v", errZero)
-	}
-	g, err := par.graph()
-	if err != nil {
-		return err
 	}
 	if len(v.Partitions) != par.partitions {
 		return wrong("%d partitions, not %d", len(v.Partitions), par.partitions)
 	}
+	c, err := par.checkerOf(v)
+	if err != nil {
+		return err
+	}
+	if got, err := merkle.HashNodes(c.commC, c.commRLast); err != nil || got != want.CommR {
+		return wrong("its tree roots do not give CommR")
+	}
+	if err := c.all(ctx, v); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("porep: verification stopped: %w", err)
+	}
+	return nil
+}
+
+// checkerOf checks challenges against the public values of v and against the
+// roots of its first challenge, which all others must share.
+func (par *params) checkerOf(v *vanilla) (*checker, error) {
+	g, err := par.graph()
+	if err != nil {
+		return nil, err
+	}
 	first := &v.Partitions[0][0]
 	f := par.forms()
 	f.poseidon = f.poseidon.Remembering()
-	c := checker{par: par, f: f, graph: g, id: id, commD: commD,
-		commC: first.Self.Inclusion.Root, commRLast: first.R.Root}
-	if got, err := merkle.HashNodes(c.commC, c.commRLast); err != nil || got != commR {
-		return wrong("its tree roots do not give CommR")
-	}
+	return &checker{
+		par:       par,
+		f:         f,
+		graph:     g,
+		id:        v.ReplicaID,
+		commD:     v.CommD,
+		commC:     first.Self.Inclusion.Root,
+		commRLast: first.R.Root,
+	}, nil
+}
+
+// all checks the challenges of all partitions on all CPUs.
+func (c *checker) all(ctx context.Context, v *vanilla) error {
 	work, stop := errgroup.WithContext(ctx)
 	work.SetLimit(runtime.GOMAXPROCS(0))
 	for k, part := range v.Partitions {
-		challenges := par.challenges(id, commR, seed, k)
+		challenges := c.par.challenges(v.ReplicaID, v.CommR, v.Seed, k)
 		if len(part) != len(challenges) {
 			return errors.Join(work.Wait(), wrong("%d challenges in partition %d, not %d", len(part), k, len(challenges)))
 		}
@@ -103,13 +134,7 @@ func (par *params) check(ctx context.Context, v *vanilla, id, commD, commR, seed
 			})
 		}
 	}
-	if err := work.Wait(); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("porep: verification stopped: %w", err)
-	}
-	return nil
+	return work.Wait()
 }
 
 type checker struct {

@@ -44,10 +44,10 @@ func proved(t testing.TB, p abi.RegisteredSealProof) (*sealedSector, proof.SealV
 		}
 	}
 	pieces := []abi.PieceInfo{{Size: piece.PaddedSize, PieceCID: piece.CID}}
-	if out.pc1, err = PreCommit1(ctx, out.s, ticket, pieces, bytes.NewReader(out.data), out.cache, progress); err != nil {
+	if out.pc1, err = PreCommit1(ctx, out.task1(ticket, pieces), LabelOptions{}, progress); err != nil {
 		t.Fatal(err)
 	}
-	com, err := PreCommit2(ctx, out.s, out.pc1, bytes.NewReader(out.data), out.sealed, out.cache, progress)
+	com, err := PreCommit2(ctx, *out.task2(), progress)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,15 @@ func TestClearCache(t *testing.T) {
 		t.Error("a cleared sector was proved")
 	}
 	var out bytes.Buffer
-	err := Unseal(context.Background(), s.s, s.req.Ticket, s.req.UnsealedCID(), s.sealed, &out, 128, 1024)
+	err := Unseal(context.Background(), UnsealTask{
+		Sector: s.s,
+		Ticket: s.req.Ticket,
+		CommD:  s.req.UnsealedCID(),
+		Sealed: s.sealed,
+		Out:    &out,
+		Offset: 128,
+		Size:   1024,
+	}, LabelOptions{}, nil)
 	if err != nil || !bytes.Equal(out.Bytes(), s.data[128:1152]) {
 		t.Errorf("unsealing after clearing: %v", err)
 	}
@@ -269,32 +277,32 @@ func TestRefusals(t *testing.T) {
 	ctx, data := context.Background(), bytes.NewReader(vectorData(2048))
 	s := Sector{Proof: test2KiB, Miner: 1000, Number: 1}
 	ticket := make([]byte, 32)
-	_, err := PreCommit1(ctx, s, ticket, nil, data, newMemFiles(), nil)
-	if !errors.Is(err, ErrPieces) {
+	first := PreCommit1Task{Sector: s, Ticket: ticket, Unsealed: data, Cache: newMemFiles()}
+	if _, err := PreCommit1(ctx, first, LabelOptions{}, nil); !errors.Is(err, ErrPieces) {
 		t.Errorf("data that are not the pieces: %v", err)
 	}
-	for _, err := range []error{
-		func() error { _, err := PreCommit1(ctx, s, ticket[:31], nil, data, newMemFiles(), nil); return err }(),
-		func() error {
-			_, err := PreCommit1(ctx, Sector{Proof: 99}, ticket, nil, data, newMemFiles(), nil)
-			return err
-		}(),
-		func() error {
-			_, err := PreCommit2(ctx, s, PreCommit1Out{Layers: 11}, data, &memFile{make([]byte, 2048)}, newMemFiles(), nil)
-			return err
-		}(),
-		func() error {
-			_, err := PreCommit2(ctx, s, PreCommit1Out{Layers: 2}, data, &memFile{make([]byte, 2048)}, newMemFiles(), nil)
-			return err
-		}(),
-		func() error { _, err := Prove(ctx, s, ProveRequest{}, data, newMemFiles()); return err }(),
-		Unseal(ctx, s, ticket, commp.ZeroPiece(2048), data, nil, 1, 128),
-		Unseal(ctx, s, ticket, commp.ZeroPiece(2048), data, nil, 1920, 256),
-		ClearCache(newMemFiles(), 99),
+	for _, spoil := range []func(*PreCommit1Task){
+		func(t *PreCommit1Task) { t.Ticket = ticket[:31] },
+		func(t *PreCommit1Task) { t.Sector.Proof = 99 },
 	} {
-		if err == nil {
-			t.Error("a wrong call was accepted")
+		wrong := first
+		spoil(&wrong)
+		if _, err := PreCommit1(ctx, wrong, LabelOptions{}, nil); err == nil || errors.Is(err, ErrPieces) {
+			t.Errorf("the first phase of %s with a ticket of %d bytes: %v", wrong.Sector, len(wrong.Ticket), err)
 		}
+	}
+	for _, layers := range []int{2, 11} { // missing; not of this seal proof
+		second := PreCommit2Task{Sector: s, Unsealed: data, Sealed: &memFile{make([]byte, 2048)}, Cache: newMemFiles()}
+		second.PC1.Layers = layers
+		if _, err := PreCommit2(ctx, second, nil); err == nil {
+			t.Errorf("the second phase of %d layers was accepted", layers)
+		}
+	}
+	if _, err := Prove(ctx, s, ProveRequest{}, data, newMemFiles()); err == nil {
+		t.Error("a proof without ticket and seed was made")
+	}
+	if err := ClearCache(newMemFiles(), 99); err == nil {
+		t.Error("the cache of an unknown seal proof was cleared")
 	}
 	sealed, _, _ := proved(t, test2KiB)
 	sealed.sealed.b[40] ^= 1

@@ -83,5 +83,5 @@ func splitRaw(e *fr.Element) [5]uint64 {
 
 // join reduces a number below 20*r in limbs of 52 bits.
 func join(dst *fr.Element, l0, l1, l2, l3, l4 uint64) {
-	settle(dst, l0|l1<<52, l1>>12|l2<<40, l2>>24|l3<<28, l3>>36|l4<<16, l4>>48)
+	settle(dst, words{l0 | l1<<52, l1>>12 | l2<<40, l2>>24 | l3<<28, l3>>36 | l4<<16}, l4>>48)
 }

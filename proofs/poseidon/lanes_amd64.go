@@ -107,7 +107,8 @@ func (l *laneState) load(src []Element, ar int, tag fr.Element, add []fr.Element
 // half.
 func (l *laneState) permute(p *laneTables, halves int) *wide {
 	const half = fullRounds / 2
-	t, k, v, w := p.width, p.add[p.width:], &l.v, &l.w
+	t, k := p.width, p.add[p.width:]
+	v, w := &l.v, &l.w
 	full := func(m []wideConst) {
 		fifthLanes(&v[0], &k[0], t)
 		for j := range t {

@@ -169,7 +169,7 @@ func TestSettle(t *testing.T) {
 			w[i] = new(big.Int).And(new(big.Int).Rsh(v, uint(64*i)), mask).Uint64()
 		}
 		var got fr.Element
-		settle(&got, w[0], w[1], w[2], w[3], w[4])
+		settle(&got, words{w[0], w[1], w[2], w[3]}, w[4])
 		want, have := new(big.Int).Mod(v, fr.Modulus()), new(big.Int)
 		for i := 3; i >= 0; i-- {
 			have.Add(have.Lsh(have, 64), new(big.Int).SetUint64(got[i]))

@@ -100,8 +100,13 @@ func convert[C, D any](p *program[C], f func(*C) D) *program[D] {
 		}
 		return out
 	}
-	q := &program[D]{width: p.width, batches: p.batches}
-	q.add, q.mds, q.pre, q.partial = each(p.add), each(p.mds), each(p.pre), each(p.partial)
-	q.last = each(p.last)
-	return q
+	return &program[D]{
+		width:   p.width,
+		batches: p.batches,
+		add:     each(p.add),
+		mds:     each(p.mds),
+		pre:     each(p.pre),
+		partial: each(p.partial),
+		last:    each(p.last),
+	}
 }

@@ -20,10 +20,10 @@ const auxBit Variable = 1 << 31
 const One Variable = 0
 
 // Input is the public input with number i; 0 is One.
-func Input(i int) Variable { return Variable(i) } //nolint:gosec // circuits have less than 2^31 variables
+func Input(i int) Variable { return Variable(i) } // circuits have less than 2^31 variables
 
 // Aux is the private variable with number i.
-func Aux(i int) Variable { return Variable(i) | auxBit } //nolint:gosec // circuits have less than 2^31 variables
+func Aux(i int) Variable { return Variable(i) | auxBit } // circuits have less than 2^31 variables
 
 // IsAux tells private variables from public inputs.
 func (v Variable) IsAux() bool { return v&auxBit != 0 }

@@ -21,14 +21,23 @@ type engine struct {
 	pages []*paged // or with a window of them
 }
 
-// lane is one sector, or two that are labelled in step by one thread.
+// share is the part of a batch that one thread labels: one sector, or two in step.
+type share struct {
+	first    int    // of the sectors, in the batch
+	replicas []Node // ids
+	scratch  *scratch
+	apart    []byte // room to part the labels of two sectors
+}
+
+func newShare(first int, replicas []Node, nodes uint64) share {
+	return share{first: first, replicas: replicas, scratch: newScratch(replicas), apart: make([]byte, nodes*nodeSize)}
+}
+
+// lane is a share with two layers in memory.
 type lane struct {
-	first     int // sector
-	replicas  []Node
+	share
 	cur, prev []byte
 	release   func() // of cur and prev
-	scratch   *scratch
-	apart     []byte // room to part the labels of two sectors
 }
 
 // newEngine decides what is kept in memory: as much as the limit allows.
@@ -73,9 +82,10 @@ func newLane(first int, replicas []Node, nodes uint64) (*lane, error) {
 		return nil, err
 	}
 	return &lane{
-		first: first, replicas: replicas, scratch: newScratch(replicas),
-		cur: cur, prev: prev, release: func() { freeCur(); freePrev() },
-		apart: make([]byte, min(nodes, writeNodes)*nodeSize),
+		share:   newShare(first, replicas, min(nodes, writeNodes)),
+		cur:     cur,
+		prev:    prev,
+		release: func() { freeCur(); freePrev() },
 	}, nil
 }
 
@@ -120,7 +130,7 @@ func (e *engine) layer(ctx context.Context, layer int) error {
 		return err
 	}
 	for _, l := range e.lanes {
-		if err := finish(e.store, l.first, len(l.replicas), layer); err != nil {
+		if err := l.finish(e.store, layer); err != nil {
 			return err
 		}
 		l.cur, l.prev = l.prev, l.cur
@@ -183,8 +193,14 @@ func putZero(cur []byte, replicas []Node, layer int) {
 func (l *lane) label(layer int, start, count uint64, parents []uint32) {
 	stride := uint64(len(l.replicas) * nodeSize)
 	kernels[0].run(&job{
-		parents: &parents[0], cur: &l.cur[0], prev: &l.prev[0], out: &l.cur[start*stride],
-		node: start, count: count, layer: uint32(layer), scratch: l.scratch, //nolint:gosec // few layers
+		parents: &parents[0],
+		cur:     &l.cur[0],
+		prev:    &l.prev[0],
+		out:     &l.cur[start*stride],
+		node:    start,
+		count:   count,
+		layer:   uint32(layer),
+		scratch: l.scratch,
 	}, len(l.replicas))
 }
 
@@ -210,32 +226,32 @@ func (e *engine) write(ctx context.Context, layer int, ready <-chan uint64) erro
 
 func (l *lane) write(store Store, layer int, start, n uint64) error {
 	stride := uint64(len(l.replicas) * nodeSize)
-	return writeApart(store, l.first, len(l.replicas), layer, start, l.cur[start*stride:(start+n)*stride], l.apart)
+	return l.put(store, layer, start, l.cur[start*stride:(start+n)*stride])
 }
 
-// writeApart hands the labels of each sector to the store. room holds those of
-// one sector.
-func writeApart(store Store, first, sectors, layer int, start uint64, labels, room []byte) error {
-	part := labels
+// put hands the labels of each sector to the store, from node start on. No more
+// come at once than apart has room for.
+func (s *share) put(store Store, layer int, start uint64, labels []byte) error {
+	part, sectors := labels, len(s.replicas)
 	for i := range sectors {
 		if sectors > 1 {
-			part = room[:len(labels)/sectors]
+			part = s.apart[:len(labels)/sectors]
 			for k := 0; k < len(part); k += nodeSize {
 				copy(part[k:k+nodeSize], labels[k*sectors+i*nodeSize:])
 			}
 		}
-		if err := store.WriteLabels(first+i, layer, int64(start)*nodeSize, part); err != nil { //nolint:gosec // inside the layer
-			return fmt.Errorf("sdr: storing labels from node %d of layer %d of sector %d of the batch: %w", start, layer, first+i, err)
+		if err := store.WriteLabels(s.first+i, layer, int64(start)*nodeSize, part); err != nil {
+			return fmt.Errorf("sdr: storing labels from node %d of layer %d of sector %d of the batch: %w", start, layer, s.first+i, err)
 		}
 	}
 	return nil
 }
 
-// finish tells the store that a layer of sectors sectors is whole.
-func finish(store Store, first, sectors, layer int) error {
-	for i := range sectors {
-		if err := store.FinishLayer(first+i, layer); err != nil {
-			return fmt.Errorf("sdr: finishing layer %d of sector %d of the batch: %w", layer, first+i, err)
+// finish tells the store that a layer of each sector is whole.
+func (s *share) finish(store Store, layer int) error {
+	for i := range s.replicas {
+		if err := store.FinishLayer(s.first+i, layer); err != nil {
+			return fmt.Errorf("sdr: finishing layer %d of sector %d of the batch: %w", layer, s.first+i, err)
 		}
 	}
 	return nil
@@ -252,7 +268,7 @@ func (l *lane) load(ctx context.Context, store Store, layer int) error {
 			}
 			part := l.apart[:min(writeNodes, nodes-start)*nodeSize]
 			if err := store.ReadLabels(l.first+int(i), layer, int64(start)*nodeSize, part); err != nil {
-				return fmt.Errorf("sdr: reading labels from node %d of layer %d of sector %d of the batch: %w", start, layer, l.first+int(i), err) //nolint:gosec // few sectors
+				return fmt.Errorf("sdr: reading labels from node %d of layer %d of sector %d of the batch: %w", start, layer, l.first+int(i), err)
 			}
 			for k := uint64(0); k*nodeSize < uint64(len(part)); k++ {
 				copy(l.prev[((start+k)*sectors+i)*nodeSize:], part[k*nodeSize:(k+1)*nodeSize])

@@ -25,7 +25,7 @@ func (g *Graph) expRun(start uint64, dst []uint32) {
 		n := nodes * ExpDegree
 		for i := range n {
 			x[i] = start*ExpDegree + uint64(i)
-			at[i] = uint32(i/ExpDegree*Degree + BaseDegree + i%ExpDegree) //nolint:gosec // small
+			at[i] = uint32(i/ExpDegree*Degree + BaseDegree + i%ExpDegree)
 		}
 		for n > 0 {
 			for n%8 != 0 {

@@ -71,7 +71,7 @@ func newScratch(replicas []Node) *scratch {
 	const line = 64
 	room := make([]byte, unsafe.Sizeof(scratch{})+line)
 	at := (line - uintptr(unsafe.Pointer(&room[0]))%line) % line
-	s := (*scratch)(unsafe.Pointer(&room[at])) //nolint:gosec // no pointers inside
+	s := (*scratch)(unsafe.Pointer(&room[at])) // no pointers inside
 	for i := range s.pad {
 		s.pad[i][0] = 0x80
 		binary.BigEndian.PutUint16(s.pad[i][30:], msgSize*8)

@@ -68,7 +68,7 @@ func (j *job) each(sectors uintptr, hash func(halves *[blocks][2]uintptr, out *[
 		}
 		parents := (*[Degree]uint32)(unsafe.Add(unsafe.Pointer(j.parents), k*recordSize))
 		var at [Degree]uintptr
-		used := int(2 * j.distinct) //nolint:gosec // 6 or 14
+		used := int(2 * j.distinct) // 6 or 14
 		for i, p := range parents[:used] {
 			base := j.cur
 			if i >= BaseDegree {

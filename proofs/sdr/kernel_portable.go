@@ -34,7 +34,7 @@ func portable(j *job, sectors uint64) {
 }
 
 func label(base *byte, off uintptr) *Node {
-	return (*Node)(unsafe.Add(unsafe.Pointer(base), off)) //nolint:gosec // the caller's parents are inside its layers
+	return (*Node)(unsafe.Add(unsafe.Pointer(base), off)) // the caller's parents are inside its layers
 }
 
 // repeat fills b with its first n bytes, again and again.

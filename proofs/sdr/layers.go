@@ -74,10 +74,10 @@ func LeastMemory(sectors int) int64 {
 func lanesOf(sectors int) int { return (sectors + 1) / 2 }
 
 func layersNeed(nodes uint64, sectors int) int64 {
-	return int64(2*nodes*nodeSize)*int64(sectors) + overhead*int64(lanesOf(sectors)+1) //nolint:gosec // at most 2^32 nodes
+	return int64(2*nodes*nodeSize)*int64(sectors) + overhead*int64(lanesOf(sectors)+1) // at most 2^32 nodes
 }
 
-func tableNeed(nodes uint64) int64 { return int64((nodes + prefetchNodes) * recordSize) } //nolint:gosec // at most 2^24 nodes
+func tableNeed(nodes uint64) int64 { return int64((nodes + prefetchNodes) * recordSize) } // at most 2^24 nodes
 
 // GenerateLayersBatch computes the layers of a batch and hands all of them to
 // store. It stops with ctx's error; layers that were finished are good.

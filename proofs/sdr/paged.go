@@ -19,18 +19,15 @@ const (
 	readers     = 64 // reads under way for each lane: random reads of a disk need depth
 )
 
-// paged is one sector or two in step, with a window of labels.
+// paged is a share with a window of labels in memory.
 type paged struct {
-	first    int
-	replicas []Node
-	cur      []byte // farSlots, then the window
-	exp      []byte // expSlots
-	base     uint64 // node at the start of the window
-	window   uint64 // nodes that have room in it
-	scratch  *scratch
-	apart    []byte
-	local    []uint32 // parents as places in cur and exp
-	wanted   []want
+	share
+	cur    []byte   // farSlots, then the window
+	exp    []byte   // expSlots
+	base   uint64   // node at the start of the window
+	window uint64   // nodes that have room in it
+	local  []uint32 // parents as places in cur and exp
+	wanted []want
 }
 
 // want is a label to read from the store.
@@ -49,16 +46,17 @@ func pagedNeed(window int64) int64 {
 // window is how many nodes a lane's window has under a limit.
 func window(memory int64, sectors int) uint64 {
 	left := (memory-overhead)/int64(lanesOf(sectors)) - pagedNeed(0)
-	return uint64(max(left/(2*nodeSize), leastWindow)) / runNodes * runNodes //nolint:gosec // positive
+	return uint64(max(left/(2*nodeSize), leastWindow)) / runNodes * runNodes
 }
 
 func newPaged(first int, replicas []Node, window uint64) *paged {
 	stride := len(replicas) * nodeSize
 	return &paged{
-		first: first, replicas: replicas, window: window, scratch: newScratch(replicas),
-		cur: make([]byte, (farSlots+int(window))*stride), //nolint:gosec // within the limit
-		exp: make([]byte, expSlots*stride), apart: make([]byte, runNodes*nodeSize),
-		local: make([]uint32, (runNodes+prefetchNodes)*Degree),
+		share:  newShare(first, replicas, runNodes),
+		window: window,
+		cur:    make([]byte, (farSlots+int(window))*stride), // within the limit
+		exp:    make([]byte, expSlots*stride),
+		local:  make([]uint32, (runNodes+prefetchNodes)*Degree),
 	}
 }
 
@@ -90,7 +88,7 @@ func (e *engine) pagedLayer(ctx context.Context, layer int) error {
 		start = end
 	}
 	for _, p := range e.pages {
-		if err := finish(e.store, p.first, len(p.replicas), layer); err != nil {
+		if err := p.finish(e.store, layer); err != nil {
 			return err
 		}
 	}
@@ -109,16 +107,22 @@ func (p *paged) run(ctx context.Context, store Store, layer int, start, end uint
 	if err := p.read(ctx, store); err != nil {
 		return err
 	}
-	stride := uint64(p.stride()) //nolint:gosec // 32 or 64
+	stride := uint64(p.stride()) // 32 or 64
 	kernels[0].run(&job{
-		parents: &p.local[0], cur: &p.cur[0], prev: &p.exp[0], out: &p.cur[p.place(start)*stride],
-		node: start, count: end - start, layer: uint32(layer), scratch: p.scratch, //nolint:gosec // few layers
+		parents: &p.local[0],
+		cur:     &p.cur[0],
+		prev:    &p.exp[0],
+		out:     &p.cur[p.place(start)*stride],
+		node:    start,
+		count:   end - start,
+		layer:   uint32(layer),
+		scratch: p.scratch,
 	}, len(p.replicas))
 	from := start
 	if start == 1 {
 		from = 0 // node 0 is nobody's run
 	}
-	return writeApart(store, p.first, len(p.replicas), layer, from, p.cur[p.place(from)*stride:p.place(end)*stride], p.apart)
+	return p.put(store, layer, from, p.cur[p.place(from)*stride:p.place(end)*stride])
 }
 
 // slide makes room for the nodes up to end; the newest half of the window stays.
@@ -126,7 +130,7 @@ func (p *paged) slide(start, end uint64) {
 	if end-p.base <= p.window {
 		return
 	}
-	stride := uint64(p.stride())           //nolint:gosec // 32 or 64
+	stride := uint64(p.stride())           // 32 or 64
 	next := start - min(start, p.window/2) // first node that stays
 	copy(p.cur[farSlots*stride:], p.cur[p.place(next)*stride:p.place(start)*stride])
 	p.base = next
@@ -141,14 +145,14 @@ func (p *paged) localize(layer int, parents []uint32) {
 		node, slot := uint64(parent), i%Degree
 		switch {
 		case slot < BaseDegree && node >= p.base:
-			p.local[i] = uint32(p.place(node)) //nolint:gosec // inside cur
+			p.local[i] = uint32(p.place(node)) // inside cur
 		case slot < BaseDegree:
-			p.local[i] = uint32(far) //nolint:gosec // below farSlots
+			p.local[i] = uint32(far) // below farSlots
 			p.wanted = append(p.wanted, want{layer, node, p.cur[far*stride : (far+1)*stride]})
 			far++
 		case layer > 1:
 			at := i/Degree*ExpDegree + slot - BaseDegree
-			p.local[i] = uint32(at) //nolint:gosec // below expSlots
+			p.local[i] = uint32(at) // below expSlots
 			p.wanted = append(p.wanted, want{layer - 1, node, p.exp[at*stride : (at+1)*stride]})
 		}
 	}
@@ -167,7 +171,8 @@ func (p *paged) read(ctx context.Context, store Store) error {
 					return err
 				}
 				for i := range p.replicas {
-					if err := store.ReadLabels(p.first+i, w.layer, int64(w.node)*nodeSize, w.at[i*nodeSize:(i+1)*nodeSize]); err != nil { //nolint:gosec // inside the layer
+					to := w.at[i*nodeSize : (i+1)*nodeSize]
+					if err := store.ReadLabels(p.first+i, w.layer, int64(w.node)*nodeSize, to); err != nil {
 						return fmt.Errorf("sdr: reading the label of node %d in layer %d of sector %d of the batch: %w", w.node, w.layer, p.first+i, err)
 					}
 				}

@@ -39,7 +39,7 @@ func (g *Graph) buildParents(ctx context.Context, file, journal ParentStore, ste
 	start, slot := g.resume(journal)
 	if start > 0 {
 		want := slot.sum
-		if err := hashFile(ctx, h, file, int64(start)*recordSize); err != nil || [32]byte(h.Sum(nil)) != want { //nolint:gosec // inside the file
+		if err := hashFile(ctx, h, file, int64(start)*recordSize); err != nil || [32]byte(h.Sum(nil)) != want { // an offset inside the file
 			if ctx.Err() != nil {
 				return sum, ctx.Err()
 			}
@@ -54,7 +54,7 @@ func (g *Graph) buildParents(ctx context.Context, file, journal ParentStore, ste
 		if err := g.encodeParents(ctx, start, end, raw); err != nil {
 			return sum, err
 		}
-		if _, err := file.WriteAt(raw, int64(start)*recordSize); err != nil { //nolint:gosec // inside the file
+		if _, err := file.WriteAt(raw, int64(start)*recordSize); err != nil { // an offset inside the file
 			return sum, fmt.Errorf("sdr: writing the parent cache file at node %d: %w", start, err)
 		}
 		if err := file.Sync(); err != nil {
@@ -106,7 +106,7 @@ const (
 
 func (g *Graph) note(journal ParentStore, e journalEntry) error {
 	b := g.encodeEntry(e)
-	if _, err := journal.WriteAt(b, int64(e.turn%2)*entrySpace); err != nil { //nolint:gosec // 0 or 1
+	if _, err := journal.WriteAt(b, int64(e.turn%2)*entrySpace); err != nil { // the entry of an even or an odd turn
 		return fmt.Errorf("sdr: writing the journal of the parent cache file: %w", err)
 	}
 	if err := journal.Sync(); err != nil {

@@ -20,7 +20,7 @@ const recordSize = Degree * 4
 
 // ParentFileSize is the length of the parent cache file of a graph: 56 bytes a
 // node, 56 GiB for 32 GiB sectors.
-func (g *Graph) ParentFileSize() int64 { return int64(g.nodes) * recordSize } //nolint:gosec // at most 2^32 nodes
+func (g *Graph) ParentFileSize() int64 { return int64(g.nodes) * recordSize } // at most 2^32 nodes
 
 // ParentFileName is the name that rust-fil-proofs looks for. Graphs of different
 // seal proofs differ in it.
@@ -32,7 +32,7 @@ func (g *Graph) ParentFileName() string {
 	for _, k := range g.keys {
 		_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, k))
 	}
-	_, _ = h.Write(binary.LittleEndian.AppendUint32(nil, uint32(g.nodes))) //nolint:gosec // as in the reference
+	_, _ = h.Write(binary.LittleEndian.AppendUint32(nil, uint32(g.nodes))) // as in the reference
 	return "v28-sdr-parent-" + hex.EncodeToString(h.Sum(nil)) + ".cache"
 }
 
@@ -111,7 +111,7 @@ func (f *ParentFile) ReadParents(ctx context.Context, start uint64, dst []uint32
 			return err
 		}
 		n := min(len(dst), len(raw)/4)
-		if err := readFull(f.r, raw[:n*4], int64(start)*recordSize); err != nil { //nolint:gosec // inside the file
+		if err := readFull(f.r, raw[:n*4], int64(start)*recordSize); err != nil { // an offset inside the file
 			return fmt.Errorf("sdr: parent cache file at node %d: %w", start, err)
 		}
 		for i := range dst[:n] {

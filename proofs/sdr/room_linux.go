@@ -18,7 +18,7 @@ func newRoom(size uint64) (b []byte, release func(), err error) {
 	if size > 1<<46 {
 		return nil, nil, fmt.Errorf("sdr: a layer of %d bytes is more than any sector has", size)
 	}
-	b, err = unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON) //nolint:gosec // checked above
+	b, err = unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON) // the size was checked above
 	if err != nil {
 		return nil, nil, fmt.Errorf("sdr: %d bytes of memory for a layer of labels: %w; label fewer sectors at once or set a limit on memory", size, err)
 	}

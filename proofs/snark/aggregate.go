@@ -91,11 +91,11 @@ func selfCheck(ctx context.Context, keys Keys, name string, st snarkpack.Stateme
 func VerifyAggregate(ctx context.Context, keys Keys, info proof.AggregateSealVerifyProofAndInfos) (bool, error) {
 	st, name, err := aggregateStatement(info)
 	if err != nil {
-		return false, nil //nolint:nilerr // public information that makes no statement is wrong, not undecided
+		return false, nil // public information that makes no statement is wrong, not undecided
 	}
 	agg, _, err := snarkpack.ParseProofPrefix(info.Proof)
 	if err != nil || agg.Count() != snarkpack.PaddedCount(len(st.Inputs)) {
-		return false, nil //nolint:nilerr // as above
+		return false, nil // likewise wrong
 	}
 	file, err := keys.SRS(ctx)
 	if err != nil {

@@ -113,12 +113,12 @@ func stages(f func(string, int64, int64), i, n int) func(string, int64, int64) {
 func (s statement) verify(ctx context.Context, keys Keys, raw []byte) (bool, error) {
 	inputs, err := s.inputs()
 	if err != nil || len(inputs) == 0 || len(raw) != len(inputs)*groth16.ProofSize {
-		return false, nil //nolint:nilerr // public information that makes no statement is wrong, not undecided
+		return false, nil // public information that makes no statement is wrong, not undecided
 	}
 	proofs := make([]groth16.Proof, len(inputs))
 	for i := range proofs {
 		if proofs[i], err = groth16.ParseProof(raw[i*groth16.ProofSize : (i+1)*groth16.ProofSize]); err != nil {
-			return false, nil //nolint:nilerr // as above
+			return false, nil // likewise wrong
 		}
 	}
 	vk, err := keys.VerifyingKey(ctx, s.name)

@@ -11,6 +11,8 @@ import (
 	"github.com/consensys/gnark-crypto/ecc"
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"quarry/proofs/groth16"
 )
 
 // SRS is a structured reference string or the beginning of one: powers of two
@@ -43,7 +45,7 @@ func NewSRS(ctx context.Context, alpha, beta fr.Element, maxProofs int) (*SRS, e
 	if alpha.Equal(&beta) {
 		return nil, errors.New("make SRS: both secrets are the same; draw them independently")
 	}
-	_, _, g, h := bls.Generators()
+	g, h := groth16.Generators()
 	s := new(SRS)
 	for _, v := range []struct {
 		secret fr.Element

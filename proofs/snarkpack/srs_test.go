@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
+
+	"quarry/proofs/groth16"
 )
 
 func srsBytes(t testing.TB, s *SRS) []byte {
@@ -128,7 +129,7 @@ func TestSRSCheck(t *testing.T) {
 	if ok, err := v.srs.Check(ctx); err != nil || !ok {
 		t.Fatalf("good SRS: %v, %v", ok, err)
 	}
-	_, _, g1, g2 := bls.Generators()
+	g1, g2 := groth16.Generators()
 	for name, f := range map[string]func(s *SRS){
 		"G1 point":      func(s *SRS) { s.GAlpha[5].Add(&s.GAlpha[5], &g1) },
 		"last G1 point": func(s *SRS) { s.GBeta[7].Add(&s.GBeta[7], &g1) },

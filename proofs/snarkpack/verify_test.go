@@ -109,7 +109,7 @@ func TestVerifyRefusesStatement(t *testing.T) {
 // another of its group: none may be without effect.
 func TestEveryElementCounts(t *testing.T) {
 	v := loadVectors(t, 4)
-	_, _, g1, g2 := bls.Generators()
+	g1, g2 := groth16.Generators()
 	gt, err := bls.Pair([]bls.G1Affine{g1}, []bls.G2Affine{g2})
 	if err != nil {
 		t.Fatal(err)

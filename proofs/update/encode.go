@@ -39,31 +39,29 @@ func (c Commitments) UnsealedCID() cid.Cid {
 	return porep.Commitments{CommD: c.CommDNew}.UnsealedCID()
 }
 
-// Encode writes the updated replica to sealed and its tree-d, tree-r-last,
-// p_aux and t_aux to cache. data are the padded bytes of the whole sector, which
-// must be those of pieces (gaps zero); old is left as it is and is needed later
-// to prove and to decode. It may be repeated. Files of another size, and files
-// given twice, are refused with ErrFiles before anything is written. Memory
-// needed: Memory.
-func Encode(ctx context.Context, proof abi.RegisteredUpdateProof, old Replica, data io.ReaderAt, pieces []abi.PieceInfo, sealed porep.File, cache porep.Files, p porep.Progress) (Commitments, error) {
-	return EncodeWith(ctx, proof, EncodeTask{Old: old, Data: data, Pieces: pieces, Sealed: sealed, Cache: cache}, p)
-}
-
-// EncodeTask is a sector to put data into: the arguments of Encode, and what
-// hashes.
+// EncodeTask is a sector to put data into.
 type EncodeTask struct {
-	Old    Replica
-	Data   io.ReaderAt
+	// Old is the replica that is there. It is left as it is, and is needed later to
+	// prove and to decode.
+	Old Replica
+	// Data has the padded bytes of the whole sector, which must be those of Pieces.
+	Data io.ReaderAt
+	// Pieces are what the sector is to hold, in order; gaps are zero.
 	Pieces []abi.PieceInfo
+	// Sealed takes the updated replica.
 	Sealed porep.File
-	Cache  porep.Files
+	// Cache takes its tree-d, tree-r-last, p_aux and t_aux.
+	Cache porep.Files
 	// Kernel hashes the trees; what it refuses is done on the CPU. Nil is the CPU.
 	// Memory is for the CPU; a kernel may want more (kernel.TreeSizes).
 	Kernel kernel.Trees
 }
 
-// EncodeWith is Encode of a task.
-func EncodeWith(ctx context.Context, proof abi.RegisteredUpdateProof, t EncodeTask, p porep.Progress) (Commitments, error) {
+// Encode writes the updated replica and its cache. It may be repeated. Files of
+// another size, and files given twice, are refused with ErrFiles before anything
+// is written; data that is not that of the pieces gives porep.ErrPieces. Memory
+// needed: Memory.
+func Encode(ctx context.Context, proof abi.RegisteredUpdateProof, t EncodeTask, p porep.Progress) (Commitments, error) {
 	par, err := paramsFor(proof)
 	if err != nil {
 		return Commitments{}, err
@@ -100,7 +98,14 @@ func (par *params) encode(ctx context.Context, want [32]byte, t *EncodeTask, p p
 	if err != nil {
 		return c, err
 	}
-	m := mixer{par: par, rhos: rhos, from: t.Old.Sealed, data: t.Data, to: t.Sealed, what: "old replica"}
+	m := mixer{
+		par:  par,
+		rhos: rhos,
+		from: t.Old.Sealed,
+		data: t.Data,
+		to:   t.Sealed,
+		what: "old replica",
+	}
 	if c.CommRLastNew, err = porep.WriteTreeR(ctx, par.shape, m.leaves(), t.Cache, t.Kernel, p); err != nil {
 		return c, err
 	}
@@ -136,46 +141,63 @@ func commitments(commROld, commDNew cid.Cid) (r, d [32]byte, err error) {
 	return [32]byte(rb), [32]byte(db), nil
 }
 
-// Decode writes the fr32-padded bytes [offset, offset+size) of an updated
-// sector's data to out. old is the replica as it was before the update (for an
-// empty sector: its last layer of labels), commROld its commitment. offset and
-// size are padded bytes and multiples of 128.
-func Decode(ctx context.Context, proof abi.RegisteredUpdateProof, commROld, commDNew cid.Cid, old, updated io.ReaderAt, out io.Writer, offset, size abi.PaddedPieceSize) error {
+// DecodeTask is a range of an updated sector's data to take out of its replica.
+type DecodeTask struct {
+	// CommROld is the commitment to the replica before the update, CommDNew that to
+	// the data that the update put in.
+	CommROld, CommDNew cid.Cid
+	// Old is the replica as it was before the update; for an empty sector its last
+	// layer of labels does.
+	Old io.ReaderAt
+	// Updated is the replica that Encode wrote.
+	Updated io.ReaderAt
+	// Out is written the fr32-padded bytes of the range, in order.
+	Out io.Writer
+	// Offset and Size are the range in padded bytes, multiples of 128.
+	Offset, Size abi.PaddedPieceSize
+}
+
+// Decode writes the fr32-padded bytes [Offset, Offset+Size) of an updated
+// sector's data to Out. The result is not checked against a piece commitment:
+// that is for whoever knows the piece.
+func Decode(ctx context.Context, proof abi.RegisteredUpdateProof, t DecodeTask) error {
 	par, err := paramsFor(proof)
 	if err != nil {
 		return err
 	}
-	r, d, err := commitments(commROld, commDNew)
+	r, d, err := commitments(t.CommROld, t.CommDNew)
 	if err != nil {
 		return fmt.Errorf("update: decoding: %w", err)
 	}
 	total := abi.PaddedPieceSize(par.size())
-	if offset%128 != 0 || size%128 != 0 || offset > total || size > total-offset {
-		return fmt.Errorf("update: decoding %d bytes at %d: want multiples of 128 within %d", size, offset, total)
+	if t.Offset%128 != 0 || t.Size%128 != 0 || t.Offset > total || t.Size > total-t.Offset {
+		return fmt.Errorf("update: decoding %d bytes at %d: want multiples of 128 within %d", t.Size, t.Offset, total)
 	}
 	rhos, err := par.rhos(d, r)
 	if err != nil {
 		return fmt.Errorf("update: decoding: %w", err)
 	}
-	if err := par.decode(ctx, fr.BatchInvert(rhos), old, updated, out, uint64(offset), uint64(size)); err != nil {
+	if err := par.decode(ctx, fr.BatchInvert(rhos), &t); err != nil {
 		return fmt.Errorf("update: decoding: %w", err)
 	}
 	return nil
 }
 
-func (par *params) decode(ctx context.Context, inverse []poseidon.Element, old, updated io.ReaderAt, out io.Writer, offset, size uint64) error {
+// decode is Decode with the inverses of the factors of the data.
+func (par *params) decode(ctx context.Context, inverse []poseidon.Element, t *DecodeTask) error {
 	const batch = 4096
 	raw := make([]byte, batch*merkle.NodeSize)
 	key, data := make([]poseidon.Element, batch), make([]poseidon.Element, batch)
-	for start, end := offset/merkle.NodeSize, (offset+size)/merkle.NodeSize; start < end; {
+	start, end := uint64(t.Offset)/merkle.NodeSize, uint64(t.Offset+t.Size)/merkle.NodeSize
+	for start < end {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		n := min(batch, end-start)
-		if err := read(old, key[:n], raw, start); err != nil {
+		if err := read(t.Old, key[:n], raw, start); err != nil {
 			return fmt.Errorf("old replica: %w", err)
 		}
-		if err := read(updated, data[:n], raw, start); err != nil {
+		if err := read(t.Updated, data[:n], raw, start); err != nil {
 			return fmt.Errorf("updated replica: %w", err)
 		}
 		for i := range n {
@@ -183,7 +205,7 @@ func (par *params) decode(ctx context.Context, inverse []poseidon.Element, old, 
 			data[i].Mul(&data[i], par.rho(inverse, start+i))
 		}
 		poseidon.EncodeRow(raw[:n*merkle.NodeSize], data[:n])
-		if _, err := out.Write(raw[:n*merkle.NodeSize]); err != nil {
+		if _, err := t.Out.Write(raw[:n*merkle.NodeSize]); err != nil {
 			return fmt.Errorf("writing decoded bytes: %w", err)
 		}
 		start += n

@@ -56,7 +56,7 @@ func TestUpdateOnAKernel(t *testing.T) {
 		Cache:  poreptest.NewFiles(),
 		Kernel: d,
 	}
-	if com, err := EncodeWith(ctx, 0, task, nil); err != nil || com != u.com || d.poseidon != 1 || d.sha256 != 1 {
+	if com, err := Encode(ctx, 0, task, nil); err != nil || com != u.com || d.poseidon != 1 || d.sha256 != 1 {
 		t.Errorf("encoding: %v; commitments %x, want %x; %d and %d calls", err, com, u.com, d.poseidon, d.sha256)
 	}
 	out := KeyTask{
@@ -68,14 +68,14 @@ func TestUpdateOnAKernel(t *testing.T) {
 		Cache:    poreptest.NewFiles(),
 		Kernel:   d,
 	}
-	if err := RegenerateKeyWith(ctx, 0, out, nil); err != nil || d.poseidon != 2 || d.sha256 != 2 {
+	if err := RegenerateKey(ctx, 0, out, nil); err != nil || d.poseidon != 2 || d.sha256 != 2 {
 		t.Errorf("taking the data out: %v; %d and %d calls", err, d.poseidon, d.sha256)
 	}
 	d.fault = errors.New("out of order")
-	if _, err := EncodeWith(ctx, 0, task, nil); !errors.Is(err, d.fault) {
+	if _, err := Encode(ctx, 0, task, nil); !errors.Is(err, d.fault) {
 		t.Errorf("encoding on a kernel that fails: %v", err)
 	}
-	if err := RegenerateKeyWith(ctx, 0, out, nil); !errors.Is(err, d.fault) {
+	if err := RegenerateKey(ctx, 0, out, nil); !errors.Is(err, d.fault) {
 		t.Errorf("taking the data out on a kernel that fails: %v", err)
 	}
 }

@@ -18,40 +18,32 @@ import (
 // the updated replica or its cache is damaged, or belongs to another sector.
 var ErrKey = errors.New("the sector key made is not the old replica; the updated replica or its cache is damaged")
 
-// RegenerateKey takes the data out of an updated sector again: it writes the
-// replica as it was before Encode, the sector key, to key, and that sector's
-// tree-r-last, p_aux and t_aux to cache. With them the sector can be proved as it
-// was, decoded, or updated once more. data are the padded bytes that Encode put
-// in, CommD and the old CommR its commitments.
-//
-// The data are checked against commDNew before anything is written, the outcome
-// against commROld; it is wrong to use key or cache after an error. Progress is
-// told of the check as porep.StageTreeD, of the rest as porep.StageTreeR. Memory
-// needed: Memory.
-func RegenerateKey(ctx context.Context, proof abi.RegisteredUpdateProof, commROld, commDNew cid.Cid, updated Replica, data io.ReaderAt, key porep.File, cache porep.Files, p porep.Progress) error {
-	return RegenerateKeyWith(ctx, proof, KeyTask{
-		CommROld: commROld,
-		CommDNew: commDNew,
-		Updated:  updated,
-		Data:     data,
-		Key:      key,
-		Cache:    cache,
-	}, p)
-}
-
-// KeyTask is a sector to take data out of: the arguments of RegenerateKey, and
-// what hashes.
+// KeyTask is a sector to take data out of.
 type KeyTask struct {
+	// CommROld is the commitment to the replica before the update, CommDNew that to
+	// the data that the update put in.
 	CommROld, CommDNew cid.Cid
-	Updated            Replica
-	Data               io.ReaderAt
-	Key                porep.File
-	Cache              porep.Files
-	Kernel             kernel.Trees // as in EncodeTask
+	// Updated is the replica that Encode wrote, with its cache.
+	Updated Replica
+	// Data has the padded bytes that Encode put in, of the whole sector.
+	Data io.ReaderAt
+	// Key takes the sector key: the replica as it was before.
+	Key porep.File
+	// Cache takes that replica's tree-r-last, p_aux and t_aux.
+	Cache porep.Files
+	// Kernel is as in EncodeTask.
+	Kernel kernel.Trees
 }
 
-// RegenerateKeyWith is RegenerateKey of a task.
-func RegenerateKeyWith(ctx context.Context, proof abi.RegisteredUpdateProof, t KeyTask, p porep.Progress) error {
+// RegenerateKey takes the data out of an updated sector again: it writes the
+// replica as it was before Encode, the sector key, and that sector's cache. With
+// them the sector can be proved as it was, decoded, or updated once more.
+//
+// The data are checked against CommDNew before anything is written, the outcome
+// against CommROld (ErrKey); it is wrong to use key or cache after an error.
+// Progress is told of the check as porep.StageTreeD, of the rest as
+// porep.StageTreeR. Memory needed: Memory.
+func RegenerateKey(ctx context.Context, proof abi.RegisteredUpdateProof, t KeyTask, p porep.Progress) error {
 	par, err := paramsFor(proof)
 	if err != nil {
 		return err
@@ -89,7 +81,15 @@ func (par *params) regenerate(ctx context.Context, commROld, commDNew [32]byte, 
 	if d != commDNew {
 		return fmt.Errorf("%w: CommD of the data is %x, not %x", porep.ErrPieces, d, commDNew)
 	}
-	m := mixer{par: par, rhos: rhos, from: t.Updated.Sealed, data: t.Data, to: t.Key, subtract: true, what: "updated replica"}
+	m := mixer{
+		par:      par,
+		rhos:     rhos,
+		from:     t.Updated.Sealed,
+		data:     t.Data,
+		to:       t.Key,
+		subtract: true,
+		what:     "updated replica",
+	}
 	last, err := porep.WriteTreeR(ctx, par.shape, m.leaves(), t.Cache, t.Kernel, p)
 	if err != nil {
 		return err

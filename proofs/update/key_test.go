@@ -29,7 +29,7 @@ func TestRegenerateKey(t *testing.T) {
 	progress := func(stage string, done, _ int64) {
 		last[map[string]int{porep.StageTreeD: 0, porep.StageTreeR: 1}[stage]] = done
 	}
-	err := RegenerateKey(ctx, 0, u.old.Request.SealedCID(), u.com.UnsealedCID(), u.newReplica(), bytes.NewReader(u.data), key, cache, progress)
+	err := RegenerateKey(ctx, 0, u.keyTask(key, cache), progress)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,9 @@ func TestRegenerateKeyRefuses(t *testing.T) {
 		{"damaged replica", Replica{damaged, u.cache}, u.data, key, cache, ErrKey},
 	} {
 		before := bytes.Clone(u.sealed.Bytes)
-		err := RegenerateKey(ctx, 0, u.old.Request.SealedCID(), u.com.UnsealedCID(), x.updated, bytes.NewReader(x.data), x.key, x.cache, nil)
+		task := u.keyTask(x.key, x.cache)
+		task.Updated, task.Data = x.updated, bytes.NewReader(x.data)
+		err := RegenerateKey(ctx, 0, task, nil)
 		if !errors.Is(err, x.want) {
 			t.Errorf("%s: %v", x.what, err)
 		}
@@ -90,18 +92,21 @@ func TestRegenerateKeyRefuses(t *testing.T) {
 			t.Errorf("%s: files were written: %v", x.what, names)
 		}
 	}
-	if err := RegenerateKey(ctx, 0, u.com.SealedCID(), u.com.UnsealedCID(), u.newReplica(), bytes.NewReader(u.data), key, cache, nil); !errors.Is(err, ErrKey) {
+	task := u.keyTask(key, cache)
+	task.CommROld = u.com.SealedCID()
+	if err := RegenerateKey(ctx, 0, task, nil); !errors.Is(err, ErrKey) {
 		t.Errorf("the new CommR in place of the old: %v", err)
 	}
-	if err := RegenerateKey(ctx, 0, u.com.UnsealedCID(), u.com.SealedCID(), u.newReplica(), bytes.NewReader(u.data), key, cache, nil); !errors.Is(err, errCID) {
+	task.CommROld, task.CommDNew = u.com.UnsealedCID(), u.com.SealedCID()
+	if err := RegenerateKey(ctx, 0, task, nil); !errors.Is(err, errCID) {
 		t.Errorf("swapped CIDs: %v", err)
 	}
-	if err := RegenerateKey(ctx, 9, u.com.UnsealedCID(), u.com.SealedCID(), u.newReplica(), bytes.NewReader(u.data), key, cache, nil); err == nil {
+	if err := RegenerateKey(ctx, 9, u.keyTask(key, cache), nil); err == nil {
 		t.Error("update proof 9 accepted")
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := RegenerateKey(gone, 0, u.old.Request.SealedCID(), u.com.UnsealedCID(), u.newReplica(), bytes.NewReader(u.data), key, cache, nil); !errors.Is(err, context.Canceled) {
+	if err := RegenerateKey(gone, 0, u.keyTask(key, cache), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

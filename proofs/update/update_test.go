@@ -17,8 +17,6 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/proof"
 
-	"quarry/proofs/commp"
-	"quarry/proofs/fr32"
 	"quarry/proofs/porep"
 	"quarry/proofs/porep/poreptest"
 	"quarry/proofs/post"
@@ -50,64 +48,6 @@ func loadJSON(t testing.TB, name string, into any) {
 	if err := json.Unmarshal(raw, into); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// updated is a sealed sector of vector data with other data put into it.
-type updated struct {
-	proof  abi.RegisteredUpdateProof
-	par    params
-	old    *poreptest.Sealed
-	sealed *poreptest.File
-	cache  *poreptest.Files
-	com    Commitments
-	data   []byte
-}
-
-func update(t testing.TB, p abi.RegisteredUpdateProof) *updated {
-	t.Helper()
-	ctx := context.Background()
-	par, err := paramsFor(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := &updated{proof: p, par: par, sealed: poreptest.NewFile(int64(par.size())), cache: poreptest.NewFiles(), data: make([]byte, par.size())}
-	raw := poreptest.VectorData(par.size())
-	s := porep.Sector{Proof: firstV1_1 + abi.RegisteredSealProof(p), Miner: 1000, Number: 42}
-	if u.old, err = poreptest.SealData(ctx, s, raw); err != nil {
-		t.Fatal(err)
-	}
-	fresh := make([]byte, len(raw))
-	for i := range raw {
-		fresh[i] = raw[i] ^ 0x5a
-	}
-	fr32.Pad(fresh, u.data)
-	piece, err := commp.Sum(ctx, bytes.NewReader(fresh))
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.com, err = Encode(ctx, p, u.oldReplica(), bytes.NewReader(u.data),
-		[]abi.PieceInfo{{Size: piece.PaddedSize, PieceCID: piece.CID}}, u.sealed, u.cache, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
-
-func (u *updated) oldReplica() Replica { return Replica{Sealed: u.old.Sealed, Cache: u.old.Cache} }
-func (u *updated) newReplica() Replica { return Replica{Sealed: u.sealed, Cache: u.cache} }
-
-func (u *updated) info() proof.ReplicaUpdateInfo {
-	return proof.ReplicaUpdateInfo{UpdateProofType: u.proof, OldSealedSectorCID: u.old.Request.SealedCID(),
-		NewSealedSectorCID: u.com.SealedCID(), NewUnsealedSectorCID: u.com.UnsealedCID()}
-}
-
-func (u *updated) prove(t testing.TB) []byte {
-	t.Helper()
-	blob, err := Prove(context.Background(), u.proof, u.com, u.oldReplica(), u.newReplica())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return blob
 }
 
 // Files, commitments and proofs equal the reference's.
@@ -184,8 +124,7 @@ func checkVector(t *testing.T, u *updated, v *snapVector) {
 	}
 	for _, r := range [][2]uint64{{0, u.par.size()}, {256, 128}, {u.par.size() / 2, 1024}} {
 		var out bytes.Buffer
-		err := Decode(context.Background(), u.proof, u.old.Request.SealedCID(), u.com.UnsealedCID(), u.old.Sealed, u.sealed,
-			&out, abi.PaddedPieceSize(r[0]), abi.PaddedPieceSize(r[1]))
+		err := Decode(context.Background(), u.proof, u.decodeTask(&out, abi.PaddedPieceSize(r[0]), abi.PaddedPieceSize(r[1])))
 		if err != nil || !bytes.Equal(out.Bytes(), u.data[r[0]:r[0]+r[1]]) {
 			t.Errorf("range %v does not come back: %v", r, err)
 		}
@@ -322,16 +261,18 @@ func TestUpdatedSectorPoSt(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	ctx, u := context.Background(), update(t, 0)
-	_, err := Encode(ctx, 0, u.oldReplica(), bytes.NewReader(u.data), nil, u.sealed, u.cache, nil)
+	_, err := Encode(ctx, 0, u.encodeTask(nil), nil)
 	if !errors.Is(err, porep.ErrPieces) {
 		t.Errorf("data that are not the pieces: %v", err)
 	}
 	for _, r := range [][2]abi.PaddedPieceSize{{1, 128}, {0, 100}, {1920, 256}, {1 << 63, 1 << 63}} {
-		if err := Decode(ctx, 0, u.com.SealedCID(), u.com.UnsealedCID(), u.old.Sealed, u.sealed, nil, r[0], r[1]); err == nil {
+		if err := Decode(ctx, 0, u.decodeTask(nil, r[0], r[1])); err == nil {
 			t.Errorf("range %v accepted", r)
 		}
 	}
-	if err := Decode(ctx, 0, u.com.UnsealedCID(), u.com.SealedCID(), u.old.Sealed, u.sealed, nil, 0, 128); !errors.Is(err, errCID) {
+	swapped := u.decodeTask(nil, 0, 128)
+	swapped.CommROld, swapped.CommDNew = swapped.CommDNew, swapped.CommROld
+	if err := Decode(ctx, 0, swapped); !errors.Is(err, errCID) {
 		t.Errorf("swapped CIDs: %v", err)
 	}
 	if _, err := paramsFor(-1); err == nil {
@@ -343,7 +284,8 @@ func BenchmarkEncode8MiB(b *testing.B) {
 	u := update(b, 1)
 	b.SetBytes(8 << 20)
 	for b.Loop() {
-		if _, err := u.par.encode(context.Background(), u.com.CommDNew, &EncodeTask{Old: u.oldReplica(), Data: bytes.NewReader(u.data), Sealed: u.sealed, Cache: u.cache}, nil); err != nil {
+		task := u.encodeTask(nil)
+		if _, err := u.par.encode(context.Background(), u.com.CommDNew, &task, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -354,7 +296,8 @@ func BenchmarkRegenerateKey8MiB(b *testing.B) {
 	b.SetBytes(8 << 20)
 	for b.Loop() {
 		key, cache := poreptest.NewFile(8<<20), poreptest.NewFiles()
-		if err := u.par.regenerate(context.Background(), u.com.CommROld, u.com.CommDNew, &KeyTask{Updated: u.newReplica(), Data: bytes.NewReader(u.data), Key: key, Cache: cache}, nil); err != nil {
+		task := u.keyTask(key, cache)
+		if err := u.par.regenerate(context.Background(), u.com.CommROld, u.com.CommDNew, &task, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

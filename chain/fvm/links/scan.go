@@ -53,30 +53,30 @@ func (s *scanner) block(data []byte, nest int) error {
 	rest := data
 	for remaining := uint64(1); remaining > 0; {
 		remaining--
-		maj, val, r, err := header(rest)
+		h, r, err := readHead(rest)
 		if err != nil {
 			return err
 		}
 		rest = r
 		s.stats.Fields++
-		switch maj {
+		switch h.major {
 		case 2, 3:
-			if val > uint64(len(rest)) {
-				return fmt.Errorf("string of %d bytes exceeds the block: %w", val, ErrMalformed)
+			if h.value > uint64(len(rest)) {
+				return fmt.Errorf("string of %d bytes exceeds the block: %w", h.value, ErrMalformed)
 			}
-			rest = rest[val:]
+			rest = rest[h.value:]
 		case 4, 5:
 			// Every element takes at least one byte, so no honest count
 			// exceeds what is left; this also excludes overflow.
-			if val > uint64(len(rest)) {
-				return fmt.Errorf("%d elements exceed the block: %w", val, ErrMalformed)
+			if h.value > uint64(len(rest)) {
+				return fmt.Errorf("%d elements exceed the block: %w", h.value, ErrMalformed)
 			}
-			if maj == 5 {
-				val *= 2
+			if h.major == 5 {
+				h.value *= 2
 			}
-			remaining += val
+			remaining += h.value
 		case 6:
-			if val != 42 {
+			if h.value != 42 {
 				remaining++
 				continue
 			}
@@ -93,11 +93,12 @@ func (s *scanner) block(data []byte, nest int) error {
 
 func (s *scanner) link(data []byte, nest int) ([]byte, error) {
 	s.stats.Links++
-	maj, n, rest, err := header(data)
+	h, rest, err := readHead(data)
 	if err != nil {
 		return nil, err
 	}
-	if maj != 2 || n > 101 || n > uint64(len(rest)) || n < 2 || rest[0] != 0 {
+	n := h.value
+	if h.major != 2 || n > 101 || n > uint64(len(rest)) || n < 2 || rest[0] != 0 {
 		return nil, fmt.Errorf("bad link: %w", ErrMalformed)
 	}
 	c, used, err := Parse(rest[1:n])
@@ -136,34 +137,42 @@ func (s *scanner) add(c cid.Cid, nest int) error {
 	return nil
 }
 
-func header(b []byte) (byte, uint64, []byte, error) {
+// head is the beginning of a CBOR data item (RFC 8949 §3): its major type and its
+// argument, which is a length, a count, a tag or a value.
+type head struct {
+	major byte
+	value uint64
+}
+
+// readHead reads the head at the start of b and gives what follows it.
+func readHead(b []byte) (head, []byte, error) {
 	if len(b) == 0 {
-		return 0, 0, nil, fmt.Errorf("unexpected end: %w", ErrMalformed)
+		return head{}, nil, fmt.Errorf("unexpected end: %w", ErrMalformed)
 	}
-	maj, low := b[0]>>5, b[0]&31
+	h, low := head{major: b[0] >> 5}, b[0]&31
 	b = b[1:]
 	if low < 24 {
-		return maj, uint64(low), b, nil
+		h.value = uint64(low)
+		return h, b, nil
 	}
 	if low > 27 {
-		return 0, 0, nil, fmt.Errorf("indefinite or reserved length: %w", ErrMalformed)
+		return head{}, nil, fmt.Errorf("indefinite or reserved length: %w", ErrMalformed)
 	}
 	n := 1 << (low - 24)
 	if len(b) < n {
-		return 0, 0, nil, fmt.Errorf("unexpected end: %w", ErrMalformed)
+		return head{}, nil, fmt.Errorf("unexpected end: %w", ErrMalformed)
 	}
-	var v uint64
 	switch n {
 	case 1:
-		v = uint64(b[0])
+		h.value = uint64(b[0])
 	case 2:
-		v = uint64(binary.BigEndian.Uint16(b))
+		h.value = uint64(binary.BigEndian.Uint16(b))
 	case 4:
-		v = uint64(binary.BigEndian.Uint32(b))
+		h.value = uint64(binary.BigEndian.Uint32(b))
 	case 8:
-		v = binary.BigEndian.Uint64(b)
+		h.value = binary.BigEndian.Uint64(b)
 	}
-	return maj, v, b[n:], nil
+	return h, b[n:], nil
 }
 
 // Parse reads one binary CID from the start of b, which may be longer, and

@@ -75,7 +75,7 @@ func (o *options) measure(ctx context.Context, out io.Writer) error {
 
 // goBench runs `go test` and takes the figures out of what it prints.
 func (o *options) goBench(ctx context.Context, into best, echo io.Writer, args []string) error {
-	cmd := exec.CommandContext(ctx, o.goTool, append([]string{"test", "-run", "^$"}, args...)...) //nolint:gosec // the tool that runs us
+	cmd := exec.CommandContext(ctx, o.goTool, append([]string{"test", "-run", "^$"}, args...)...) // the tool that runs us
 	cmd.Stderr = os.Stderr
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
@@ -112,7 +112,7 @@ func (o *options) whole(ctx context.Context) (out []row, err error) {
 
 func (o *options) workerJSON(ctx context.Context, result any, args ...string) error {
 	var b bytes.Buffer
-	cmd := exec.CommandContext(ctx, o.worker, append([]string{"bench", args[0], "--json"}, args[1:]...)...) //nolint:gosec // built beside us
+	cmd := exec.CommandContext(ctx, o.worker, append([]string{"bench", args[0], "--json"}, args[1:]...)...) // built beside us
 	cmd.Stdout, cmd.Stderr = &b, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s bench %s: %w", o.worker, args[0], err)

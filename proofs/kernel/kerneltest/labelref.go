@@ -26,13 +26,13 @@ func drawParents(nodes uint64, seed uint64) *drawnParents {
 		for i := range p {
 			switch {
 			case i >= kernel.BaseDegree:
-				p[i] = uint32(r.Uint64N(nodes)) //nolint:gosec // small
+				p[i] = uint32(r.Uint64N(nodes))
 			case n > 0:
-				p[i] = uint32(r.Uint64N(n)) //nolint:gosec // small
+				p[i] = uint32(r.Uint64N(n))
 			}
 		}
 		if n > 0 {
-			p[n%kernel.BaseDegree] = uint32(n - 1) //nolint:gosec // small
+			p[n%kernel.BaseDegree] = uint32(n - 1)
 		}
 	}
 	return &drawnParents{of: of}
@@ -42,7 +42,7 @@ func (p *drawnParents) ReadParents(ctx context.Context, start uint64, dst []uint
 	if p.fault != nil {
 		return p.fault
 	}
-	from := int(start) * kernel.Degree //nolint:gosec // small
+	from := int(start) * kernel.Degree
 	if len(dst)%kernel.Degree != 0 || from+len(dst) > len(p.of) {
 		return fmt.Errorf("parents of %d entries from node %d were asked for, of %d nodes", len(dst), start, len(p.of)/kernel.Degree)
 	}
@@ -55,7 +55,7 @@ func (p *drawnParents) nextLayer(id [32]byte, layer int, below []byte) []byte {
 	nodes := len(p.of) / kernel.Degree
 	out := make([]byte, 0, nodes*kernel.NodeSize)
 	for n := range nodes {
-		msg := binary.BigEndian.AppendUint32(bytes.Clone(id[:]), uint32(layer)) //nolint:gosec // few layers
+		msg := binary.BigEndian.AppendUint32(bytes.Clone(id[:]), uint32(layer))
 		msg = append(binary.BigEndian.AppendUint64(msg, uint64(n)), make([]byte, 20)...)
 		parents := p.of[n*kernel.Degree:][:kernel.Degree]
 		if layer == 1 {
@@ -101,7 +101,7 @@ type store struct {
 }
 
 func newStore(nodes uint64, sectors, layers int) *store {
-	s := &store{size: int64(nodes) * kernel.NodeSize, whole: make([]int, sectors)} //nolint:gosec // small
+	s := &store{size: int64(nodes) * kernel.NodeSize, whole: make([]int, sectors)}
 	for range sectors {
 		s.layers = append(s.layers, make([][]byte, layers+1))
 	}
@@ -196,7 +196,7 @@ func differ(a, b []byte) int {
 
 func replicas(n int) [][32]byte {
 	out := make([][32]byte, n)
-	r := random(uint64(n)) //nolint:gosec // small
+	r := random(uint64(n))
 	for i := range out {
 		fill(r, out[i][:])
 	}

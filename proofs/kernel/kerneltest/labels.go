@@ -104,7 +104,7 @@ func (s labelSuite) against(ctx context.Context, nodes uint64, sectors, layers i
 	if err == nil && done {
 		err = st.check(p, ids, layers)
 	}
-	if total := nodes * uint64(layers); err == nil && done && last != total { //nolint:gosec // few layers
+	if total := nodes * uint64(layers); err == nil && done && last != total {
 		err = fmt.Errorf("progress ended at %d of %d nodes", last, total)
 	}
 	if err == nil {
@@ -162,7 +162,7 @@ func (s labelSuite) resumed(ctx context.Context) error {
 		if err == nil && done {
 			err = st.check(p, ids, layers)
 		}
-		if err == nil && done && first <= uint64(given)*nodes { //nolint:gosec // few layers
+		if err == nil && done && first <= uint64(given)*nodes {
 			err = fmt.Errorf("progress began at %d", first)
 		}
 		if err != nil {
@@ -174,7 +174,7 @@ func (s labelSuite) resumed(ctx context.Context) error {
 
 func (s labelSuite) together(ctx context.Context) error {
 	return atOnce(func(i int) error {
-		_, err := s.against(ctx, 70+uint64(i), 1+i%2, 2, 0) //nolint:gosec // small
+		_, err := s.against(ctx, 70+uint64(i), 1+i%2, 2, 0)
 		return err
 	})
 }

@@ -105,9 +105,9 @@ func (g group[A, J]) pick(n int) (logs []*big.Int, points []A, scalars []*big.In
 		logs, points = append(logs, l[i%len(l)]), append(points, p[i%len(p)])
 	}
 	if n < 5 {
-		return logs, points, draw(random(uint64(n)), 5)[:n] //nolint:gosec // small
+		return logs, points, draw(random(uint64(n)), 5)[:n]
 	}
-	return logs, points, draw(random(uint64(n)), n) //nolint:gosec // small
+	return logs, points, draw(random(uint64(n)), n)
 }
 
 func (g group[A, J]) golden(ctx context.Context) error {
@@ -156,7 +156,7 @@ func (g group[A, J]) large(ctx context.Context) error {
 	const n = 1<<13 + 1
 	logs, points, scalars := g.pick(n)
 	for i := range scalars {
-		scalars[i].Rsh(scalars[i], uint(i%256)) //nolint:gosec // small
+		scalars[i].Rsh(scalars[i], uint(i%256))
 	}
 	done, err := g.check(ctx, logs, points, scalars, 2)
 	if err == nil && !done {

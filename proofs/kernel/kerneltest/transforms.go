@@ -94,7 +94,7 @@ func (s transformSuite) golden(ctx context.Context) error {
 
 // against compares both transforms of a polynomial drawn at random.
 func (s transformSuite) against(ctx context.Context, n int, shift *big.Int, workers int) error {
-	coefficients := draw(random(uint64(n)), max(n, 5))[:n] //nolint:gosec // small
+	coefficients := draw(random(uint64(n)), max(n, 5))[:n]
 	shifted := elements(evaluateAll(coefficients, points(n, shift)))
 	got, err := s.run(ctx, s.k.Interpolate, shifted, shift, workers)
 	if err == nil && got != nil {

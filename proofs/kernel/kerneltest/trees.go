@@ -183,7 +183,7 @@ func (s treeSuite) columns(ctx context.Context) error {
 			if n > 3 && width > 11 {
 				continue // the reference is slow
 			}
-			in := draw(random(uint64(n)), n*width) //nolint:gosec // small
+			in := draw(random(uint64(n)), n*width)
 			got, err := s.hashColumns(ctx, width, in)
 			if err == nil && got != nil {
 				err = equal(fmt.Sprintf("%d columns of %d", n, width), got, hasher(width).hashAll(in))
@@ -200,7 +200,7 @@ func (s treeSuite) columns(ctx context.Context) error {
 func (s treeSuite) poseidon(ctx context.Context) error {
 	for _, n := range []int{0, 1, 5, 8, 24, 64, 136, 512} {
 		for most := 1; most <= 4; most++ {
-			in := draw(random(uint64(n)), n) //nolint:gosec // small
+			in := draw(random(uint64(n)), n)
 			rows, err := s.hashPoseidon(ctx, elements(in), most)
 			for i := 1; i < len(rows) && err == nil; i++ {
 				in = hasher(kernel.BaseArity).hashAll(in)
@@ -243,7 +243,7 @@ func (s treeSuite) largePoseidon(ctx context.Context) error {
 func (s treeSuite) sha256(ctx context.Context) error {
 	for _, n := range []int{0, 1, 2, 3, 4, 6, 10, 64, 66, 1024} {
 		in := make([]byte, n*kernel.NodeSize)
-		fill(random(uint64(n)), in) //nolint:gosec // small
+		fill(random(uint64(n)), in)
 		for most := 1; most <= 4; most++ {
 			rows, err := s.hashSHA256(ctx, in, most)
 			if err == nil {
@@ -283,7 +283,7 @@ func (s treeSuite) largeSHA256(ctx context.Context) error {
 
 func (s treeSuite) together(ctx context.Context) error {
 	return atOnce(func(i int) error {
-		in := draw(random(uint64(i)), 64) //nolint:gosec // small
+		in := draw(random(uint64(i)), 64)
 		rows, err := s.hashPoseidon(ctx, elements(in), 2)
 		if err == nil && rows != nil {
 			err = equal("a row", rows[1], hasher(kernel.BaseArity).hashAll(in))
@@ -292,7 +292,7 @@ func (s treeSuite) together(ctx context.Context) error {
 			return err
 		}
 		b := make([]byte, 128*kernel.NodeSize)
-		fill(random(uint64(i)), b) //nolint:gosec // small
+		fill(random(uint64(i)), b)
 		nodes, err := s.hashSHA256(ctx, b, 99)
 		if err != nil {
 			return err

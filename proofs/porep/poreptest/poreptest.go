@@ -147,11 +147,23 @@ func SealData(ctx context.Context, s porep.Sector, raw []byte) (*Sealed, error) 
 	out.Request.Seed = bytes.Repeat([]byte{0x22}, 32)
 	pieces := []abi.PieceInfo{{Size: piece.PaddedSize, PieceCID: piece.CID}}
 	data := bytes.NewReader(out.Unsealed)
-	pc1, err := porep.PreCommit1(ctx, s, out.Request.Ticket, pieces, data, out.Cache, nil)
+	pc1, err := porep.PreCommit1(ctx, porep.PreCommit1Task{
+		Sector:   s,
+		Ticket:   out.Request.Ticket,
+		Pieces:   pieces,
+		Unsealed: data,
+		Cache:    out.Cache,
+	}, porep.LabelOptions{}, nil)
 	if err != nil {
 		return nil, err
 	}
-	out.Request.Commitments, err = porep.PreCommit2(ctx, s, pc1, data, out.Sealed, out.Cache, nil)
+	out.Request.Commitments, err = porep.PreCommit2(ctx, porep.PreCommit2Task{
+		Sector:   s,
+		PC1:      pc1,
+		Unsealed: data,
+		Sealed:   out.Sealed,
+		Cache:    out.Cache,
+	}, nil)
 	return out, err
 }
 

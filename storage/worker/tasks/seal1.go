@@ -157,7 +157,7 @@ func (j *job) checkLayers(dir string, out porep.PreCommit1Out) error {
 		if err != nil {
 			return err
 		}
-		if st.Size() != int64(j.size) { //nolint:gosec // sector sizes fit
+		if st.Size() != int64(j.size) {
 			return fmt.Errorf("%s has %d bytes instead of %d", name, st.Size(), uint64(j.size))
 		}
 	}
@@ -176,7 +176,7 @@ func (j *job) computeLayers(ctx context.Context, h home, a api.PreCommit1Params,
 	if err != nil {
 		return out, err
 	}
-	defer data.Close() //nolint:errcheck // read only
+	defer data.Close() // read only
 	if err := checkPieces(data, a.Pieces); err != nil {
 		return out, err
 	}
@@ -191,8 +191,14 @@ func (j *job) layersOf(
 	if err != nil {
 		return out, err
 	}
-	task := porep.PreCommit1Task{Sector: j.porep(), Ticket: a.Ticket, Pieces: a.Pieces, Unsealed: data, Cache: paths.CacheDir(h.name)}
-	out, err = porep.PreCommit1With(ctx, task, labels, j.Set)
+	task := porep.PreCommit1Task{
+		Sector:   j.porep(),
+		Ticket:   a.Ticket,
+		Pieces:   a.Pieces,
+		Unsealed: data,
+		Cache:    paths.CacheDir(h.name),
+	}
+	out, err = porep.PreCommit1(ctx, task, labels, j.Set)
 	if err == nil {
 		err = errors.Join(paths.SyncDir(h.name), saveFinished(filepath.Join(h.name, outputName), input, out))
 	}
@@ -204,7 +210,7 @@ func (j *job) layersOf(
 func (j *job) layersHome(ctx context.Context, input string) (home, error) {
 	need := paths.Need(api.FileCache, j.size, true)
 	h, ok := j.begun(ctx, api.FileCache, need, func(name string) bool {
-		got, err := os.ReadFile(filepath.Join(name, inputName)) //nolint:gosec // our own file
+		got, err := os.ReadFile(filepath.Join(name, inputName)) // our own file
 		return err == nil && string(got) == input
 	})
 	var err error
@@ -218,7 +224,7 @@ func (j *job) layersHome(ctx context.Context, input string) (home, error) {
 		return home{}, err
 	}
 	if h.name, err = h.at.MadePath(j.sector.ID, api.FileCache); err == nil {
-		err = errors.Join(j.own(h.name), os.RemoveAll(h.name), os.MkdirAll(h.name, 0o755)) //nolint:gosec // as all sector directories
+		err = errors.Join(j.own(h.name), os.RemoveAll(h.name), os.MkdirAll(h.name, 0o755)) // as all sector directories
 	}
 	if err == nil {
 		err = durable.WriteFile(filepath.Join(h.name, inputName), []byte(input), 0o644)

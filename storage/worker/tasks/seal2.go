@@ -169,8 +169,8 @@ func (j *job) replicate(ctx context.Context, pc1 porep.PreCommit1Out, dir paths.
 	if err != nil {
 		return com, err
 	}
-	defer data.Close()                                       //nolint:errcheck // read only
-	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE, 0o644) //nolint:gosec // as all sector files
+	defer data.Close()                                       // read only
+	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE, 0o644) // as all sector files
 	if err != nil {
 		return com, fmt.Errorf("create replica: %w", err)
 	}
@@ -189,20 +189,33 @@ func (j *job) replicate(ctx context.Context, pc1 porep.PreCommit1Out, dir paths.
 func (j *job) seal2(
 	ctx context.Context, pc1 porep.PreCommit1Out, data io.ReaderAt, f *os.File, dir paths.CacheDir,
 ) (com porep.Commitments, err error) {
-	if err := f.Truncate(int64(j.size)); err != nil { //nolint:gosec // sector sizes fit
+	if err := f.Truncate(int64(j.size)); err != nil {
 		return com, fmt.Errorf("size replica: %w", err)
 	}
-	if com, err = porep.PreCommit2(ctx, j.porep(), pc1, data, paths.AsFile(f), dir, j.Set); err != nil {
+	com, err = porep.PreCommit2(ctx, porep.PreCommit2Task{
+		Sector:   j.porep(),
+		PC1:      pc1,
+		Unsealed: data,
+		Sealed:   paths.AsFile(f),
+		Cache:    dir,
+	}, j.Set)
+	if err != nil {
 		return com, err
 	}
 	switch st, err := f.Stat(); {
 	case err != nil:
 		return com, fmt.Errorf("replica: %w", err)
-	case st.Size() != int64(j.size): //nolint:gosec // sector sizes fit
+	case st.Size() != int64(j.size):
 		return com, fmt.Errorf("replica has %d bytes instead of %d", st.Size(), uint64(j.size))
 	}
 	if porep.Synthetic(j.sector.ProofType) {
-		err = porep.Synthesize(ctx, j.porep(), pc1.Ticket[:], com, f, dir, j.Set)
+		err = porep.Synthesize(ctx, porep.SynthesizeTask{
+			Sector:      j.porep(),
+			Ticket:      pc1.Ticket[:],
+			Commitments: com,
+			Sealed:      f,
+			Cache:       dir,
+		}, j.Set)
 	}
 	return com, err
 }
@@ -212,11 +225,11 @@ func (j *job) seal2(
 // of the chain will find the same.
 func (j *job) proveSeal(ctx context.Context, pc1 porep.PreCommit1Out, com porep.Commitments, replica string, dir paths.CacheDir) error {
 	j.Set("check", 0, 0)
-	f, err := os.Open(replica) //nolint:gosec // a sector file
+	f, err := os.Open(replica) // a sector file
 	if err != nil {
 		return fmt.Errorf("open replica: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 	seed := make([]byte, 32)
 	if _, err := rand.Read(seed); err != nil {
 		return fmt.Errorf("draw a seed: %w", err)

@@ -50,8 +50,8 @@ func (j *job) unsealInto(ctx context.Context, f *unsealed.File, commD cid.Cid, a
 	if ok, err := f.Has(a.Offset, a.Size); err != nil || ok {
 		return err // done before
 	}
-	total := int64(a.Size)                       //nolint:gosec // inside the sector
-	to := io.NewOffsetWriter(f, int64(a.Offset)) //nolint:gosec // inside the sector
+	total := int64(a.Size)
+	to := io.NewOffsetWriter(f, int64(a.Offset))
 	out := &countWriter{w: to, f: func(n int64) { j.Set("unseal", n, total) }}
 	j.Set("unseal", 0, total)
 	decode := j.unsealReplica
@@ -72,12 +72,20 @@ func (j *job) unsealReplica(ctx context.Context, commD cid.Cid, a api.UnsealPara
 	if err != nil {
 		return err
 	}
-	defer sealed.Close() //nolint:errcheck // read only
+	defer sealed.Close() // read only
 	labels, err := j.labelOptions(ctx)
 	if err != nil {
 		return err
 	}
-	return porep.UnsealWith(ctx, j.porep(), a.Ticket, commD, sealed, out, a.Offset, a.Size, nil, labels, j.Set)
+	return porep.Unseal(ctx, porep.UnsealTask{
+		Sector: j.porep(),
+		Ticket: a.Ticket,
+		CommD:  commD,
+		Sealed: sealed,
+		Out:    out,
+		Offset: a.Offset,
+		Size:   a.Size,
+	}, labels, j.Set)
 }
 
 // unsealUpdate gives back data of an updated sector as long as the replica from
@@ -100,13 +108,21 @@ func (j *job) unsealUpdate(ctx context.Context, commD cid.Cid, a api.UnsealParam
 	if err != nil {
 		return err
 	}
-	defer old.Close() //nolint:errcheck // read only
+	defer old.Close() // read only
 	updated, err := j.openFile(ctx, api.FileUpdate)
 	if err != nil {
 		return err
 	}
-	defer updated.Close() //nolint:errcheck // read only
-	return update.Decode(ctx, typ, key, commD, old, updated, out, a.Offset, a.Size)
+	defer updated.Close() // read only
+	return update.Decode(ctx, typ, update.DecodeTask{
+		CommROld: key,
+		CommDNew: commD,
+		Old:      old,
+		Updated:  updated,
+		Out:      out,
+		Offset:   a.Offset,
+		Size:     a.Size,
+	})
 }
 
 type countWriter struct {

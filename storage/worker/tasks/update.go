@@ -136,7 +136,7 @@ func (j *job) checkMade(ctx context.Context, at paths.Path, commR cid.Cid) error
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 	return j.proveFiles(ctx, f, paths.CacheDir(dir), asUpdated, commR)
 }
 
@@ -150,7 +150,7 @@ func (j *job) encode(ctx context.Context, pieces []abi.PieceInfo, at paths.Path,
 	if err != nil {
 		return com, err
 	}
-	defer data.Close() //nolint:errcheck // read only
+	defer data.Close() // read only
 	if err := checkPieces(data, pieces); err != nil {
 		return com, err
 	}
@@ -164,14 +164,20 @@ func (j *job) encode(ctx context.Context, pieces []abi.PieceInfo, at paths.Path,
 	if err := errors.Join(err1, err2); err != nil {
 		return com, err
 	}
-	if err := errors.Join(j.own(name), j.own(dir), os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil { //nolint:gosec // as all sector directories
+	if err := errors.Join(j.own(name), j.own(dir), os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil { // as all sector directories
 		return com, err
 	}
 	f, err := paths.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return com, fmt.Errorf("create updated replica: %w", err)
 	}
-	com, err = update.Encode(ctx, typ, old, data, pieces, f, paths.CacheDir(dir), j.Set)
+	com, err = update.Encode(ctx, typ, update.EncodeTask{
+		Old:    old,
+		Data:   data,
+		Pieces: pieces,
+		Sealed: f,
+		Cache:  paths.CacheDir(dir),
+	}, j.Set)
 	if err == nil {
 		err = errors.Join(f.Sync(), paths.SyncDir(dir), saveFinished(filepath.Join(dir, updatedName), input, com))
 	}
