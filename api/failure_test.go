@@ -128,6 +128,7 @@ func TestTypedFindsTheOutermost(t *testing.T) {
 
 func TestTexts(t *testing.T) {
 	want := map[int]string{
+		4:   "f3 is disabled",
 		11:  "resolve f01000: actor not found",
 		101: "M is not served here (subsystem Mining); served by b",
 		102: "w not found; h",
