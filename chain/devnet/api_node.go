@@ -26,8 +26,7 @@ const finality = 900
 // ChainGetFinalizedTipSet implements api.ChainTools: without fast finality it is
 // the tipset 900 epochs back.
 func (n *Node) ChainGetFinalizedTipSet(ctx context.Context) (*api.TipSet, error) {
-	head := n.ledger.Head()
-	return n.ledger.atOrBefore(ctx, head, max(0, head.Height-finality))
+	return n.ledger.below(ctx, n.ledger.Head(), finality)
 }
 
 // actorsOf reads the manifest of the actors of a network version, which is the one

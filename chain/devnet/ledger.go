@@ -228,6 +228,12 @@ func (l *ledger) atOrBefore(ctx context.Context, ts *api.TipSet, epoch abi.Chain
 	return l.parent(ctx, ts)
 }
 
+// below is the tipset so many epochs before another, or the last before that;
+// genesis where there is none.
+func (l *ledger) below(ctx context.Context, ts *api.TipSet, epochs abi.ChainEpoch) (*api.TipSet, error) {
+	return l.atOrBefore(ctx, ts, max(0, ts.Height-epochs))
+}
+
 // path lists what to revert and what to apply to go from one tipset to another.
 func (l *ledger) path(ctx context.Context, from, to *api.TipSet) (revert, apply []*api.TipSet, err error) {
 	for !from.Equal(to) {

@@ -183,3 +183,25 @@ func FuzzDecodeParams(f *testing.F) {
 		}
 	})
 }
+
+func FuzzEncodeParams(f *testing.F) {
+	n := newFixture(f, "params").open(f)
+	v, _, err := n.at(f.Context(), nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	_, data, err := v.manifest(f.Context())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint8(9), uint64(3), `{"ProviderOrClientAddress":"t0100","Amount":"5"}`)
+	f.Add(uint8(8), uint64(5), `{"Deadline":1,"Partitions":[{"Index":0,"Skipped":[0,1]}],"Proofs":null,"ChainCommitEpoch":-1}`)
+	f.Add(uint8(2), uint64(1), `null`)
+	f.Fuzz(func(t *testing.T, actor uint8, method uint64, text string) {
+		code := data.Entries[int(actor)%len(data.Entries)].Code
+		raw, err := n.StateEncodeParams(t.Context(), code, abi.MethodNum(method), json.RawMessage(text))
+		if err == nil && len(raw) > api.MaxMessageParams {
+			t.Errorf("%d bytes", len(raw))
+		}
+	})
+}

@@ -67,19 +67,18 @@ func TestF3IsDisabled(t *testing.T) {
 // The finalised tipset lies 900 epochs back, in the beginning it is genesis.
 func TestFinalizedTipSet(t *testing.T) {
 	n := newFixture(t, "tools").open(t)
+	step(t, n, 20)
 	first := must[*api.TipSet](t)(n.ChainGetGenesis(t.Context()))
-	if ts := must[*api.TipSet](t)(n.ChainGetFinalizedTipSet(t.Context())); !ts.Equal(first) {
+	if ts := must[*api.TipSet](t)(n.ChainGetFinalizedTipSet(t.Context())); !ts.Equal(first) || finality != 900 {
 		t.Errorf("at the start: %d", ts.Height)
 	}
-	step(t, n, 50)
-	for range 4 {
-		must[abi.ChainEpoch](t)(n.DevnetWarp(t.Context(), 256, true))
-	}
 	head := n.ledger.Head()
-	ts := must[*api.TipSet](t)(n.ChainGetFinalizedTipSet(t.Context()))
-	want := must[*api.TipSet](t)(n.ChainGetTipSetByHeight(t.Context(), head.Height-900, nil))
-	if !ts.Equal(want) || ts.Height > head.Height-900 || ts.Height == 0 || head.Height < 1000 {
-		t.Errorf("head at %d, final is %d, want %d", head.Height, ts.Height, want.Height)
+	for _, back := range []abi.ChainEpoch{0, 1, 7, head.Height, head.Height + 1} {
+		ts := must[*api.TipSet](t)(n.ledger.below(t.Context(), head, back))
+		want := must[*api.TipSet](t)(n.ChainGetTipSetByHeight(t.Context(), max(0, head.Height-back), nil))
+		if !ts.Equal(want) || ts.Height > max(0, head.Height-back) {
+			t.Errorf("%d below %d is %d, want %d", back, head.Height, ts.Height, want.Height)
+		}
 	}
 }
 
