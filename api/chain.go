@@ -29,12 +29,6 @@ type MarketDealState struct {
 	SlashEpoch       abi.ChainEpoch
 }
 
-// MpoolUpdate tells of a message entering (0) or leaving (1) the pool.
-type MpoolUpdate struct {
-	Type    int
-	Message *SignedMessage
-}
-
 // Chain is the part of the Lotus full-node API v1 that the suite uses, method
 // by method with the same encodings, so that the embedded devnet and any real
 // node are interchangeable. A tipset key parameter may be empty for the head.

@@ -213,7 +213,7 @@ type InvocResult struct {
 	Msg            *Message
 	MsgRct         *MessageReceipt
 	GasCost        MsgGasCost
-	ExecutionTrace json.RawMessage
+	ExecutionTrace ExecutionTrace
 	Error          string
 	Duration       int64 // nanoseconds
 }
@@ -340,6 +340,7 @@ type NetworkParams struct {
 	BlockDelaySecs          uint64
 	ConsensusMinerMinPower  abi.StoragePower
 	PreCommitChallengeDelay abi.ChainEpoch
+	ForkUpgradeParams       map[string]abi.ChainEpoch // heights of the network's upgrades by Lotus's names
 	Eip155ChainID           int64
 	GenesisTimestamp        uint64
 }

@@ -145,6 +145,13 @@ type ErrActorNotFound struct{ Address string }
 // Error implements error.
 func (e *ErrActorNotFound) Error() string { return "resolve " + e.Address + ": actor not found" }
 
+// ErrF3Disabled says that the node takes no part in fast finality. Lotus clients
+// know it by its code and its words (lotus api/api_errors.go).
+type ErrF3Disabled struct{}
+
+// Error implements error.
+func (e *ErrF3Disabled) Error() string { return "f3 is disabled" }
+
 // ErrInUse says that only one process may be what the caller is, and another
 // one is.
 type ErrInUse struct {
@@ -160,6 +167,7 @@ func (e *ErrInUse) Error() string { return withHint(e.What+" is in use by "+e.Ho
 // are never renumbered; 2..99 are those of Lotus's own table.
 func ErrorTable() map[int]error {
 	return map[int]error{
+		4:   new(ErrF3Disabled),    // EF3Disabled of Lotus
 		11:  new(ErrActorNotFound), // EActorNotFound of Lotus
 		101: new(ErrNotServedHere),
 		102: new(ErrNotFound),

@@ -14,6 +14,7 @@ import (
 func every(t *testing.T) map[int]error {
 	t.Helper()
 	out := map[int]error{
+		4:   &ErrF3Disabled{},
 		11:  &ErrActorNotFound{Address: "f01000"},
 		101: &ErrNotServedHere{Subsystem: SubsystemMining, Method: "M", ServedBy: "b"},
 		102: &ErrNotFound{What: "w", Hint: "h"},
@@ -127,6 +128,7 @@ func TestTypedFindsTheOutermost(t *testing.T) {
 
 func TestTexts(t *testing.T) {
 	want := map[int]string{
+		4:   "f3 is disabled",
 		11:  "resolve f01000: actor not found",
 		101: "M is not served here (subsystem Mining); served by b",
 		102: "w not found; h",

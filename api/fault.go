@@ -45,6 +45,7 @@ var faults = []struct {
 	{is[*ErrPermission], FaultOperator},
 	{is[*ErrInUse], FaultOperator},
 	{is[*ErrUnsupportedProof], FaultOperator},
+	{is[*ErrF3Disabled], FaultOperator},
 	{is[*ErrNotFound], FaultCaller},
 	{is[*ErrActorNotFound], FaultCaller},
 	{is[*ErrInvalid], FaultCaller},

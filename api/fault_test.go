@@ -10,6 +10,7 @@ import (
 // what nobody knows is our own.
 func TestEveryErrorHasAFault(t *testing.T) {
 	want := map[int]Fault{
+		4:   FaultOperator,
 		11:  FaultCaller,
 		101: FaultOperator,
 		102: FaultCaller,

@@ -11,6 +11,7 @@ import (
 	"github.com/filecoin-project/go-bitfield"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
+	"github.com/filecoin-project/go-state-types/builtin/v18/verifreg"
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/filecoin-project/go-state-types/dline"
 	"github.com/filecoin-project/go-state-types/network"
@@ -1738,6 +1739,816 @@ func (s *ChainServer) MarketAddBalance(ctx context.Context, wallet address.Addre
 	})
 	if err != nil {
 		r = *new(cid.Cid)
+	}
+	return r, err
+}
+
+// ChainToolsStruct is ChainTools as function fields, filled by a client.
+type ChainToolsStruct struct {
+	Internal struct {
+		ChainGetFinalizedTipSet            func(ctx context.Context) (*TipSet, error)                                                                                 `perm:"read"`
+		StateListActors                    func(ctx context.Context, tsk TipSetKey) ([]address.Address, error)                                                        `perm:"read"`
+		StateActorCodeCIDs                 func(ctx context.Context, nv network.Version) (map[string]cid.Cid, error)                                                  `perm:"read"`
+		StateActorManifestCID              func(ctx context.Context, nv network.Version) (cid.Cid, error)                                                             `perm:"read"`
+		StateMinerAllocated                func(ctx context.Context, a address.Address, tsk TipSetKey) (*bitfield.BitField, error)                                    `perm:"read"`
+		StateMinerInitialPledgeCollateral  func(ctx context.Context, a address.Address, pci miner.SectorPreCommitInfo, tsk TipSetKey) (abi.TokenAmount, error)        `perm:"read"`
+		StateDecodeParams                  func(ctx context.Context, to address.Address, method abi.MethodNum, params []byte, tsk TipSetKey) (json.RawMessage, error) `perm:"read"`
+		StateEncodeParams                  func(ctx context.Context, code cid.Cid, method abi.MethodNum, params json.RawMessage) ([]byte, error)                      `perm:"read"`
+		StateMarketDeals                   func(ctx context.Context, tsk TipSetKey) (map[string]*MarketDeal, error)                                                   `perm:"read"`
+		StateMarketProposalPending         func(ctx context.Context, proposal cid.Cid, tsk TipSetKey) (bool, error)                                                   `perm:"read"`
+		StateVerifierStatus                func(ctx context.Context, a address.Address, tsk TipSetKey) (*abi.StoragePower, error)                                     `perm:"read"`
+		StateGetAllocation                 func(ctx context.Context, client address.Address, id verifreg.AllocationId, tsk TipSetKey) (*verifreg.Allocation, error)   `perm:"read"`
+		StateGetAllocations                func(ctx context.Context, client address.Address, tsk TipSetKey) (map[verifreg.AllocationId]verifreg.Allocation, error)    `perm:"read"`
+		StateGetAllAllocations             func(ctx context.Context, tsk TipSetKey) (map[verifreg.AllocationId]verifreg.Allocation, error)                            `perm:"read"`
+		StateGetAllocationForPendingDeal   func(ctx context.Context, deal abi.DealID, tsk TipSetKey) (*verifreg.Allocation, error)                                    `perm:"read"`
+		StateGetAllocationIdForPendingDeal func(ctx context.Context, deal abi.DealID, tsk TipSetKey) (verifreg.AllocationId, error)                                   `perm:"read"`
+		StateGetClaim                      func(ctx context.Context, provider address.Address, id verifreg.ClaimId, tsk TipSetKey) (*verifreg.Claim, error)           `perm:"read"`
+		StateGetClaims                     func(ctx context.Context, provider address.Address, tsk TipSetKey) (map[verifreg.ClaimId]verifreg.Claim, error)            `perm:"read"`
+		StateGetAllClaims                  func(ctx context.Context, tsk TipSetKey) (map[verifreg.ClaimId]verifreg.Claim, error)                                      `perm:"read"`
+		MpoolBatchPush                     func(ctx context.Context, msgs []*SignedMessage) ([]cid.Cid, error)                                                        `perm:"write"`
+		MpoolBatchPushMessage              func(ctx context.Context, msgs []*Message, spec *MessageSendSpec) ([]*SignedMessage, error)                                `perm:"sign"`
+		MpoolSub                           func(ctx context.Context) (<-chan MpoolUpdate, error)                                                                      `perm:"read"`
+		MpoolGetConfig                     func(ctx context.Context) (*MpoolConfig, error)                                                                            `perm:"read"`
+		WalletValidateAddress              func(ctx context.Context, text string) (address.Address, error)                                                            `perm:"read"`
+		MarketReserveFunds                 func(ctx context.Context, wallet address.Address, addr address.Address, amt abi.TokenAmount) (cid.Cid, error)              `perm:"sign"`
+		MarketReleaseFunds                 func(ctx context.Context, addr address.Address, amt abi.TokenAmount) error                                                 `perm:"sign"`
+		MarketGetReserved                  func(ctx context.Context, addr address.Address) (abi.TokenAmount, error)                                                   `perm:"sign"`
+		MarketWithdraw                     func(ctx context.Context, wallet address.Address, addr address.Address, amt abi.TokenAmount) (cid.Cid, error)              `perm:"sign"`
+		F3IsRunning                        func(ctx context.Context) (bool, error)                                                                                    `perm:"read"`
+		F3GetLatestCertificate             func(ctx context.Context) (json.RawMessage, error)                                                                         `perm:"read"`
+		F3GetManifest                      func(ctx context.Context) (json.RawMessage, error)                                                                         `perm:"read"`
+		F3GetProgress                      func(ctx context.Context) (json.RawMessage, error)                                                                         `perm:"read"`
+		F3GetOrRenewParticipationTicket    func(ctx context.Context, miner address.Address, previous []byte, instances uint64) ([]byte, error)                        `perm:"sign"`
+		F3Participate                      func(ctx context.Context, ticket []byte) (json.RawMessage, error)                                                          `perm:"sign"`
+		ID                                 func(ctx context.Context) (string, error)                                                                                  `perm:"read"`
+		NetPeers                           func(ctx context.Context) ([]PeerInfo, error)                                                                              `perm:"read"`
+		NetBandwidthStats                  func(ctx context.Context) (NetBandwidth, error)                                                                            `perm:"read"`
+		NetAutoNatStatus                   func(ctx context.Context) (NetReachability, error)                                                                         `perm:"read"`
+	}
+}
+
+var _ ChainTools = (*ChainToolsStruct)(nil)
+
+// ChainGetFinalizedTipSet implements [ChainTools].
+func (s *ChainToolsStruct) ChainGetFinalizedTipSet(ctx context.Context) (r *TipSet, err error) {
+	if s.Internal.ChainGetFinalizedTipSet == nil {
+		return r, notConnected("ChainGetFinalizedTipSet")
+	}
+	return s.Internal.ChainGetFinalizedTipSet(ctx)
+}
+
+// StateListActors implements [ChainTools].
+func (s *ChainToolsStruct) StateListActors(ctx context.Context, tsk TipSetKey) (r []address.Address, err error) {
+	if s.Internal.StateListActors == nil {
+		return r, notConnected("StateListActors")
+	}
+	return s.Internal.StateListActors(ctx, tsk)
+}
+
+// StateActorCodeCIDs implements [ChainTools].
+func (s *ChainToolsStruct) StateActorCodeCIDs(ctx context.Context, nv network.Version) (r map[string]cid.Cid, err error) {
+	if s.Internal.StateActorCodeCIDs == nil {
+		return r, notConnected("StateActorCodeCIDs")
+	}
+	return s.Internal.StateActorCodeCIDs(ctx, nv)
+}
+
+// StateActorManifestCID implements [ChainTools].
+func (s *ChainToolsStruct) StateActorManifestCID(ctx context.Context, nv network.Version) (r cid.Cid, err error) {
+	if s.Internal.StateActorManifestCID == nil {
+		return r, notConnected("StateActorManifestCID")
+	}
+	return s.Internal.StateActorManifestCID(ctx, nv)
+}
+
+// StateMinerAllocated implements [ChainTools].
+func (s *ChainToolsStruct) StateMinerAllocated(ctx context.Context, a address.Address, tsk TipSetKey) (r *bitfield.BitField, err error) {
+	if s.Internal.StateMinerAllocated == nil {
+		return r, notConnected("StateMinerAllocated")
+	}
+	return s.Internal.StateMinerAllocated(ctx, a, tsk)
+}
+
+// StateMinerInitialPledgeCollateral implements [ChainTools].
+func (s *ChainToolsStruct) StateMinerInitialPledgeCollateral(ctx context.Context, a address.Address, pci miner.SectorPreCommitInfo, tsk TipSetKey) (r abi.TokenAmount, err error) {
+	if s.Internal.StateMinerInitialPledgeCollateral == nil {
+		return r, notConnected("StateMinerInitialPledgeCollateral")
+	}
+	return s.Internal.StateMinerInitialPledgeCollateral(ctx, a, pci, tsk)
+}
+
+// StateDecodeParams implements [ChainTools].
+func (s *ChainToolsStruct) StateDecodeParams(ctx context.Context, to address.Address, method abi.MethodNum, params []byte, tsk TipSetKey) (r json.RawMessage, err error) {
+	if s.Internal.StateDecodeParams == nil {
+		return r, notConnected("StateDecodeParams")
+	}
+	return s.Internal.StateDecodeParams(ctx, to, method, params, tsk)
+}
+
+// StateEncodeParams implements [ChainTools].
+func (s *ChainToolsStruct) StateEncodeParams(ctx context.Context, code cid.Cid, method abi.MethodNum, params json.RawMessage) (r []byte, err error) {
+	if s.Internal.StateEncodeParams == nil {
+		return r, notConnected("StateEncodeParams")
+	}
+	return s.Internal.StateEncodeParams(ctx, code, method, params)
+}
+
+// StateMarketDeals implements [ChainTools].
+func (s *ChainToolsStruct) StateMarketDeals(ctx context.Context, tsk TipSetKey) (r map[string]*MarketDeal, err error) {
+	if s.Internal.StateMarketDeals == nil {
+		return r, notConnected("StateMarketDeals")
+	}
+	return s.Internal.StateMarketDeals(ctx, tsk)
+}
+
+// StateMarketProposalPending implements [ChainTools].
+func (s *ChainToolsStruct) StateMarketProposalPending(ctx context.Context, proposal cid.Cid, tsk TipSetKey) (r bool, err error) {
+	if s.Internal.StateMarketProposalPending == nil {
+		return r, notConnected("StateMarketProposalPending")
+	}
+	return s.Internal.StateMarketProposalPending(ctx, proposal, tsk)
+}
+
+// StateVerifierStatus implements [ChainTools].
+func (s *ChainToolsStruct) StateVerifierStatus(ctx context.Context, a address.Address, tsk TipSetKey) (r *abi.StoragePower, err error) {
+	if s.Internal.StateVerifierStatus == nil {
+		return r, notConnected("StateVerifierStatus")
+	}
+	return s.Internal.StateVerifierStatus(ctx, a, tsk)
+}
+
+// StateGetAllocation implements [ChainTools].
+func (s *ChainToolsStruct) StateGetAllocation(ctx context.Context, client address.Address, id verifreg.AllocationId, tsk TipSetKey) (r *verifreg.Allocation, err error) {
+	if s.Internal.StateGetAllocation == nil {
+		return r, notConnected("StateGetAllocation")
+	}
+	return s.Internal.StateGetAllocation(ctx, client, id, tsk)
+}
+
+// StateGetAllocations implements [ChainTools].
+func (s *ChainToolsStruct) StateGetAllocations(ctx context.Context, client address.Address, tsk TipSetKey) (r map[verifreg.AllocationId]verifreg.Allocation, err error) {
+	if s.Internal.StateGetAllocations == nil {
+		return r, notConnected("StateGetAllocations")
+	}
+	return s.Internal.StateGetAllocations(ctx, client, tsk)
+}
+
+// StateGetAllAllocations implements [ChainTools].
+func (s *ChainToolsStruct) StateGetAllAllocations(ctx context.Context, tsk TipSetKey) (r map[verifreg.AllocationId]verifreg.Allocation, err error) {
+	if s.Internal.StateGetAllAllocations == nil {
+		return r, notConnected("StateGetAllAllocations")
+	}
+	return s.Internal.StateGetAllAllocations(ctx, tsk)
+}
+
+// StateGetAllocationForPendingDeal implements [ChainTools].
+func (s *ChainToolsStruct) StateGetAllocationForPendingDeal(ctx context.Context, deal abi.DealID, tsk TipSetKey) (r *verifreg.Allocation, err error) {
+	if s.Internal.StateGetAllocationForPendingDeal == nil {
+		return r, notConnected("StateGetAllocationForPendingDeal")
+	}
+	return s.Internal.StateGetAllocationForPendingDeal(ctx, deal, tsk)
+}
+
+// StateGetAllocationIdForPendingDeal implements [ChainTools].
+func (s *ChainToolsStruct) StateGetAllocationIdForPendingDeal(ctx context.Context, deal abi.DealID, tsk TipSetKey) (r verifreg.AllocationId, err error) {
+	if s.Internal.StateGetAllocationIdForPendingDeal == nil {
+		return r, notConnected("StateGetAllocationIdForPendingDeal")
+	}
+	return s.Internal.StateGetAllocationIdForPendingDeal(ctx, deal, tsk)
+}
+
+// StateGetClaim implements [ChainTools].
+func (s *ChainToolsStruct) StateGetClaim(ctx context.Context, provider address.Address, id verifreg.ClaimId, tsk TipSetKey) (r *verifreg.Claim, err error) {
+	if s.Internal.StateGetClaim == nil {
+		return r, notConnected("StateGetClaim")
+	}
+	return s.Internal.StateGetClaim(ctx, provider, id, tsk)
+}
+
+// StateGetClaims implements [ChainTools].
+func (s *ChainToolsStruct) StateGetClaims(ctx context.Context, provider address.Address, tsk TipSetKey) (r map[verifreg.ClaimId]verifreg.Claim, err error) {
+	if s.Internal.StateGetClaims == nil {
+		return r, notConnected("StateGetClaims")
+	}
+	return s.Internal.StateGetClaims(ctx, provider, tsk)
+}
+
+// StateGetAllClaims implements [ChainTools].
+func (s *ChainToolsStruct) StateGetAllClaims(ctx context.Context, tsk TipSetKey) (r map[verifreg.ClaimId]verifreg.Claim, err error) {
+	if s.Internal.StateGetAllClaims == nil {
+		return r, notConnected("StateGetAllClaims")
+	}
+	return s.Internal.StateGetAllClaims(ctx, tsk)
+}
+
+// MpoolBatchPush implements [ChainTools].
+func (s *ChainToolsStruct) MpoolBatchPush(ctx context.Context, msgs []*SignedMessage) (r []cid.Cid, err error) {
+	if s.Internal.MpoolBatchPush == nil {
+		return r, notConnected("MpoolBatchPush")
+	}
+	return s.Internal.MpoolBatchPush(ctx, msgs)
+}
+
+// MpoolBatchPushMessage implements [ChainTools].
+func (s *ChainToolsStruct) MpoolBatchPushMessage(ctx context.Context, msgs []*Message, spec *MessageSendSpec) (r []*SignedMessage, err error) {
+	if s.Internal.MpoolBatchPushMessage == nil {
+		return r, notConnected("MpoolBatchPushMessage")
+	}
+	return s.Internal.MpoolBatchPushMessage(ctx, msgs, spec)
+}
+
+// MpoolSub implements [ChainTools].
+func (s *ChainToolsStruct) MpoolSub(ctx context.Context) (r <-chan MpoolUpdate, err error) {
+	if s.Internal.MpoolSub == nil {
+		return r, notConnected("MpoolSub")
+	}
+	return s.Internal.MpoolSub(ctx)
+}
+
+// MpoolGetConfig implements [ChainTools].
+func (s *ChainToolsStruct) MpoolGetConfig(ctx context.Context) (r *MpoolConfig, err error) {
+	if s.Internal.MpoolGetConfig == nil {
+		return r, notConnected("MpoolGetConfig")
+	}
+	return s.Internal.MpoolGetConfig(ctx)
+}
+
+// WalletValidateAddress implements [ChainTools].
+func (s *ChainToolsStruct) WalletValidateAddress(ctx context.Context, text string) (r address.Address, err error) {
+	if s.Internal.WalletValidateAddress == nil {
+		return r, notConnected("WalletValidateAddress")
+	}
+	return s.Internal.WalletValidateAddress(ctx, text)
+}
+
+// MarketReserveFunds implements [ChainTools].
+func (s *ChainToolsStruct) MarketReserveFunds(ctx context.Context, wallet address.Address, addr address.Address, amt abi.TokenAmount) (r cid.Cid, err error) {
+	if s.Internal.MarketReserveFunds == nil {
+		return r, notConnected("MarketReserveFunds")
+	}
+	return s.Internal.MarketReserveFunds(ctx, wallet, addr, amt)
+}
+
+// MarketReleaseFunds implements [ChainTools].
+func (s *ChainToolsStruct) MarketReleaseFunds(ctx context.Context, addr address.Address, amt abi.TokenAmount) (err error) {
+	if s.Internal.MarketReleaseFunds == nil {
+		return notConnected("MarketReleaseFunds")
+	}
+	return s.Internal.MarketReleaseFunds(ctx, addr, amt)
+}
+
+// MarketGetReserved implements [ChainTools].
+func (s *ChainToolsStruct) MarketGetReserved(ctx context.Context, addr address.Address) (r abi.TokenAmount, err error) {
+	if s.Internal.MarketGetReserved == nil {
+		return r, notConnected("MarketGetReserved")
+	}
+	return s.Internal.MarketGetReserved(ctx, addr)
+}
+
+// MarketWithdraw implements [ChainTools].
+func (s *ChainToolsStruct) MarketWithdraw(ctx context.Context, wallet address.Address, addr address.Address, amt abi.TokenAmount) (r cid.Cid, err error) {
+	if s.Internal.MarketWithdraw == nil {
+		return r, notConnected("MarketWithdraw")
+	}
+	return s.Internal.MarketWithdraw(ctx, wallet, addr, amt)
+}
+
+// F3IsRunning implements [ChainTools].
+func (s *ChainToolsStruct) F3IsRunning(ctx context.Context) (r bool, err error) {
+	if s.Internal.F3IsRunning == nil {
+		return r, notConnected("F3IsRunning")
+	}
+	return s.Internal.F3IsRunning(ctx)
+}
+
+// F3GetLatestCertificate implements [ChainTools].
+func (s *ChainToolsStruct) F3GetLatestCertificate(ctx context.Context) (r json.RawMessage, err error) {
+	if s.Internal.F3GetLatestCertificate == nil {
+		return r, notConnected("F3GetLatestCertificate")
+	}
+	return s.Internal.F3GetLatestCertificate(ctx)
+}
+
+// F3GetManifest implements [ChainTools].
+func (s *ChainToolsStruct) F3GetManifest(ctx context.Context) (r json.RawMessage, err error) {
+	if s.Internal.F3GetManifest == nil {
+		return r, notConnected("F3GetManifest")
+	}
+	return s.Internal.F3GetManifest(ctx)
+}
+
+// F3GetProgress implements [ChainTools].
+func (s *ChainToolsStruct) F3GetProgress(ctx context.Context) (r json.RawMessage, err error) {
+	if s.Internal.F3GetProgress == nil {
+		return r, notConnected("F3GetProgress")
+	}
+	return s.Internal.F3GetProgress(ctx)
+}
+
+// F3GetOrRenewParticipationTicket implements [ChainTools].
+func (s *ChainToolsStruct) F3GetOrRenewParticipationTicket(ctx context.Context, miner address.Address, previous []byte, instances uint64) (r []byte, err error) {
+	if s.Internal.F3GetOrRenewParticipationTicket == nil {
+		return r, notConnected("F3GetOrRenewParticipationTicket")
+	}
+	return s.Internal.F3GetOrRenewParticipationTicket(ctx, miner, previous, instances)
+}
+
+// F3Participate implements [ChainTools].
+func (s *ChainToolsStruct) F3Participate(ctx context.Context, ticket []byte) (r json.RawMessage, err error) {
+	if s.Internal.F3Participate == nil {
+		return r, notConnected("F3Participate")
+	}
+	return s.Internal.F3Participate(ctx, ticket)
+}
+
+// ID implements [ChainTools].
+func (s *ChainToolsStruct) ID(ctx context.Context) (r string, err error) {
+	if s.Internal.ID == nil {
+		return r, notConnected("ID")
+	}
+	return s.Internal.ID(ctx)
+}
+
+// NetPeers implements [ChainTools].
+func (s *ChainToolsStruct) NetPeers(ctx context.Context) (r []PeerInfo, err error) {
+	if s.Internal.NetPeers == nil {
+		return r, notConnected("NetPeers")
+	}
+	return s.Internal.NetPeers(ctx)
+}
+
+// NetBandwidthStats implements [ChainTools].
+func (s *ChainToolsStruct) NetBandwidthStats(ctx context.Context) (r NetBandwidth, err error) {
+	if s.Internal.NetBandwidthStats == nil {
+		return r, notConnected("NetBandwidthStats")
+	}
+	return s.Internal.NetBandwidthStats(ctx)
+}
+
+// NetAutoNatStatus implements [ChainTools].
+func (s *ChainToolsStruct) NetAutoNatStatus(ctx context.Context) (r NetReachability, err error) {
+	if s.Internal.NetAutoNatStatus == nil {
+		return r, notConnected("NetAutoNatStatus")
+	}
+	return s.Internal.NetAutoNatStatus(ctx)
+}
+
+// ChainToolsServer serves ChainTools: every call goes through Guard, which may refuse it
+// before Impl (nil where the part is absent) is touched.
+type ChainToolsServer struct {
+	Impl  ChainTools
+	Guard Guard
+}
+
+// ChainGetFinalizedTipSet guards the method of [ChainTools].
+func (s *ChainToolsServer) ChainGetFinalizedTipSet(ctx context.Context) (r *TipSet, err error) {
+	err = s.Guard(ctx, Method{"ChainGetFinalizedTipSet", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.ChainGetFinalizedTipSet(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(*TipSet)
+	}
+	return r, err
+}
+
+// StateListActors guards the method of [ChainTools].
+func (s *ChainToolsServer) StateListActors(ctx context.Context, tsk TipSetKey) (r []address.Address, err error) {
+	err = s.Guard(ctx, Method{"StateListActors", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateListActors(ctx, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new([]address.Address)
+	}
+	return r, err
+}
+
+// StateActorCodeCIDs guards the method of [ChainTools].
+func (s *ChainToolsServer) StateActorCodeCIDs(ctx context.Context, nv network.Version) (r map[string]cid.Cid, err error) {
+	err = s.Guard(ctx, Method{"StateActorCodeCIDs", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateActorCodeCIDs(ctx, nv)
+		return err
+	})
+	if err != nil {
+		r = *new(map[string]cid.Cid)
+	}
+	return r, err
+}
+
+// StateActorManifestCID guards the method of [ChainTools].
+func (s *ChainToolsServer) StateActorManifestCID(ctx context.Context, nv network.Version) (r cid.Cid, err error) {
+	err = s.Guard(ctx, Method{"StateActorManifestCID", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateActorManifestCID(ctx, nv)
+		return err
+	})
+	if err != nil {
+		r = *new(cid.Cid)
+	}
+	return r, err
+}
+
+// StateMinerAllocated guards the method of [ChainTools].
+func (s *ChainToolsServer) StateMinerAllocated(ctx context.Context, a address.Address, tsk TipSetKey) (r *bitfield.BitField, err error) {
+	err = s.Guard(ctx, Method{"StateMinerAllocated", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateMinerAllocated(ctx, a, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(*bitfield.BitField)
+	}
+	return r, err
+}
+
+// StateMinerInitialPledgeCollateral guards the method of [ChainTools].
+func (s *ChainToolsServer) StateMinerInitialPledgeCollateral(ctx context.Context, a address.Address, pci miner.SectorPreCommitInfo, tsk TipSetKey) (r abi.TokenAmount, err error) {
+	err = s.Guard(ctx, Method{"StateMinerInitialPledgeCollateral", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateMinerInitialPledgeCollateral(ctx, a, pci, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(abi.TokenAmount)
+	}
+	return r, err
+}
+
+// StateDecodeParams guards the method of [ChainTools].
+func (s *ChainToolsServer) StateDecodeParams(ctx context.Context, to address.Address, method abi.MethodNum, params []byte, tsk TipSetKey) (r json.RawMessage, err error) {
+	err = s.Guard(ctx, Method{"StateDecodeParams", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateDecodeParams(ctx, to, method, params, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(json.RawMessage)
+	}
+	return r, err
+}
+
+// StateEncodeParams guards the method of [ChainTools].
+func (s *ChainToolsServer) StateEncodeParams(ctx context.Context, code cid.Cid, method abi.MethodNum, params json.RawMessage) (r []byte, err error) {
+	err = s.Guard(ctx, Method{"StateEncodeParams", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateEncodeParams(ctx, code, method, params)
+		return err
+	})
+	if err != nil {
+		r = *new([]byte)
+	}
+	return r, err
+}
+
+// StateMarketDeals guards the method of [ChainTools].
+func (s *ChainToolsServer) StateMarketDeals(ctx context.Context, tsk TipSetKey) (r map[string]*MarketDeal, err error) {
+	err = s.Guard(ctx, Method{"StateMarketDeals", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateMarketDeals(ctx, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(map[string]*MarketDeal)
+	}
+	return r, err
+}
+
+// StateMarketProposalPending guards the method of [ChainTools].
+func (s *ChainToolsServer) StateMarketProposalPending(ctx context.Context, proposal cid.Cid, tsk TipSetKey) (r bool, err error) {
+	err = s.Guard(ctx, Method{"StateMarketProposalPending", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateMarketProposalPending(ctx, proposal, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(bool)
+	}
+	return r, err
+}
+
+// StateVerifierStatus guards the method of [ChainTools].
+func (s *ChainToolsServer) StateVerifierStatus(ctx context.Context, a address.Address, tsk TipSetKey) (r *abi.StoragePower, err error) {
+	err = s.Guard(ctx, Method{"StateVerifierStatus", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateVerifierStatus(ctx, a, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(*abi.StoragePower)
+	}
+	return r, err
+}
+
+// StateGetAllocation guards the method of [ChainTools].
+func (s *ChainToolsServer) StateGetAllocation(ctx context.Context, client address.Address, id verifreg.AllocationId, tsk TipSetKey) (r *verifreg.Allocation, err error) {
+	err = s.Guard(ctx, Method{"StateGetAllocation", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateGetAllocation(ctx, client, id, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(*verifreg.Allocation)
+	}
+	return r, err
+}
+
+// StateGetAllocations guards the method of [ChainTools].
+func (s *ChainToolsServer) StateGetAllocations(ctx context.Context, client address.Address, tsk TipSetKey) (r map[verifreg.AllocationId]verifreg.Allocation, err error) {
+	err = s.Guard(ctx, Method{"StateGetAllocations", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateGetAllocations(ctx, client, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(map[verifreg.AllocationId]verifreg.Allocation)
+	}
+	return r, err
+}
+
+// StateGetAllAllocations guards the method of [ChainTools].
+func (s *ChainToolsServer) StateGetAllAllocations(ctx context.Context, tsk TipSetKey) (r map[verifreg.AllocationId]verifreg.Allocation, err error) {
+	err = s.Guard(ctx, Method{"StateGetAllAllocations", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateGetAllAllocations(ctx, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(map[verifreg.AllocationId]verifreg.Allocation)
+	}
+	return r, err
+}
+
+// StateGetAllocationForPendingDeal guards the method of [ChainTools].
+func (s *ChainToolsServer) StateGetAllocationForPendingDeal(ctx context.Context, deal abi.DealID, tsk TipSetKey) (r *verifreg.Allocation, err error) {
+	err = s.Guard(ctx, Method{"StateGetAllocationForPendingDeal", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateGetAllocationForPendingDeal(ctx, deal, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(*verifreg.Allocation)
+	}
+	return r, err
+}
+
+// StateGetAllocationIdForPendingDeal guards the method of [ChainTools].
+func (s *ChainToolsServer) StateGetAllocationIdForPendingDeal(ctx context.Context, deal abi.DealID, tsk TipSetKey) (r verifreg.AllocationId, err error) {
+	err = s.Guard(ctx, Method{"StateGetAllocationIdForPendingDeal", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateGetAllocationIdForPendingDeal(ctx, deal, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(verifreg.AllocationId)
+	}
+	return r, err
+}
+
+// StateGetClaim guards the method of [ChainTools].
+func (s *ChainToolsServer) StateGetClaim(ctx context.Context, provider address.Address, id verifreg.ClaimId, tsk TipSetKey) (r *verifreg.Claim, err error) {
+	err = s.Guard(ctx, Method{"StateGetClaim", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateGetClaim(ctx, provider, id, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(*verifreg.Claim)
+	}
+	return r, err
+}
+
+// StateGetClaims guards the method of [ChainTools].
+func (s *ChainToolsServer) StateGetClaims(ctx context.Context, provider address.Address, tsk TipSetKey) (r map[verifreg.ClaimId]verifreg.Claim, err error) {
+	err = s.Guard(ctx, Method{"StateGetClaims", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateGetClaims(ctx, provider, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(map[verifreg.ClaimId]verifreg.Claim)
+	}
+	return r, err
+}
+
+// StateGetAllClaims guards the method of [ChainTools].
+func (s *ChainToolsServer) StateGetAllClaims(ctx context.Context, tsk TipSetKey) (r map[verifreg.ClaimId]verifreg.Claim, err error) {
+	err = s.Guard(ctx, Method{"StateGetAllClaims", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.StateGetAllClaims(ctx, tsk)
+		return err
+	})
+	if err != nil {
+		r = *new(map[verifreg.ClaimId]verifreg.Claim)
+	}
+	return r, err
+}
+
+// MpoolBatchPush guards the method of [ChainTools].
+func (s *ChainToolsServer) MpoolBatchPush(ctx context.Context, msgs []*SignedMessage) (r []cid.Cid, err error) {
+	err = s.Guard(ctx, Method{"MpoolBatchPush", "write"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.MpoolBatchPush(ctx, msgs)
+		return err
+	})
+	if err != nil {
+		r = *new([]cid.Cid)
+	}
+	return r, err
+}
+
+// MpoolBatchPushMessage guards the method of [ChainTools].
+func (s *ChainToolsServer) MpoolBatchPushMessage(ctx context.Context, msgs []*Message, spec *MessageSendSpec) (r []*SignedMessage, err error) {
+	err = s.Guard(ctx, Method{"MpoolBatchPushMessage", "sign"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.MpoolBatchPushMessage(ctx, msgs, spec)
+		return err
+	})
+	if err != nil {
+		r = *new([]*SignedMessage)
+	}
+	return r, err
+}
+
+// MpoolSub guards the method of [ChainTools].
+func (s *ChainToolsServer) MpoolSub(ctx context.Context) (r <-chan MpoolUpdate, err error) {
+	err = s.Guard(ctx, Method{"MpoolSub", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.MpoolSub(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(<-chan MpoolUpdate)
+	}
+	return r, err
+}
+
+// MpoolGetConfig guards the method of [ChainTools].
+func (s *ChainToolsServer) MpoolGetConfig(ctx context.Context) (r *MpoolConfig, err error) {
+	err = s.Guard(ctx, Method{"MpoolGetConfig", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.MpoolGetConfig(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(*MpoolConfig)
+	}
+	return r, err
+}
+
+// WalletValidateAddress guards the method of [ChainTools].
+func (s *ChainToolsServer) WalletValidateAddress(ctx context.Context, text string) (r address.Address, err error) {
+	err = s.Guard(ctx, Method{"WalletValidateAddress", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.WalletValidateAddress(ctx, text)
+		return err
+	})
+	if err != nil {
+		r = *new(address.Address)
+	}
+	return r, err
+}
+
+// MarketReserveFunds guards the method of [ChainTools].
+func (s *ChainToolsServer) MarketReserveFunds(ctx context.Context, wallet address.Address, addr address.Address, amt abi.TokenAmount) (r cid.Cid, err error) {
+	err = s.Guard(ctx, Method{"MarketReserveFunds", "sign"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.MarketReserveFunds(ctx, wallet, addr, amt)
+		return err
+	})
+	if err != nil {
+		r = *new(cid.Cid)
+	}
+	return r, err
+}
+
+// MarketReleaseFunds guards the method of [ChainTools].
+func (s *ChainToolsServer) MarketReleaseFunds(ctx context.Context, addr address.Address, amt abi.TokenAmount) (err error) {
+	err = s.Guard(ctx, Method{"MarketReleaseFunds", "sign"}, func(ctx context.Context) (err error) {
+		err = s.Impl.MarketReleaseFunds(ctx, addr, amt)
+		return err
+	})
+	return err
+}
+
+// MarketGetReserved guards the method of [ChainTools].
+func (s *ChainToolsServer) MarketGetReserved(ctx context.Context, addr address.Address) (r abi.TokenAmount, err error) {
+	err = s.Guard(ctx, Method{"MarketGetReserved", "sign"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.MarketGetReserved(ctx, addr)
+		return err
+	})
+	if err != nil {
+		r = *new(abi.TokenAmount)
+	}
+	return r, err
+}
+
+// MarketWithdraw guards the method of [ChainTools].
+func (s *ChainToolsServer) MarketWithdraw(ctx context.Context, wallet address.Address, addr address.Address, amt abi.TokenAmount) (r cid.Cid, err error) {
+	err = s.Guard(ctx, Method{"MarketWithdraw", "sign"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.MarketWithdraw(ctx, wallet, addr, amt)
+		return err
+	})
+	if err != nil {
+		r = *new(cid.Cid)
+	}
+	return r, err
+}
+
+// F3IsRunning guards the method of [ChainTools].
+func (s *ChainToolsServer) F3IsRunning(ctx context.Context) (r bool, err error) {
+	err = s.Guard(ctx, Method{"F3IsRunning", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.F3IsRunning(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(bool)
+	}
+	return r, err
+}
+
+// F3GetLatestCertificate guards the method of [ChainTools].
+func (s *ChainToolsServer) F3GetLatestCertificate(ctx context.Context) (r json.RawMessage, err error) {
+	err = s.Guard(ctx, Method{"F3GetLatestCertificate", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.F3GetLatestCertificate(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(json.RawMessage)
+	}
+	return r, err
+}
+
+// F3GetManifest guards the method of [ChainTools].
+func (s *ChainToolsServer) F3GetManifest(ctx context.Context) (r json.RawMessage, err error) {
+	err = s.Guard(ctx, Method{"F3GetManifest", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.F3GetManifest(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(json.RawMessage)
+	}
+	return r, err
+}
+
+// F3GetProgress guards the method of [ChainTools].
+func (s *ChainToolsServer) F3GetProgress(ctx context.Context) (r json.RawMessage, err error) {
+	err = s.Guard(ctx, Method{"F3GetProgress", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.F3GetProgress(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(json.RawMessage)
+	}
+	return r, err
+}
+
+// F3GetOrRenewParticipationTicket guards the method of [ChainTools].
+func (s *ChainToolsServer) F3GetOrRenewParticipationTicket(ctx context.Context, miner address.Address, previous []byte, instances uint64) (r []byte, err error) {
+	err = s.Guard(ctx, Method{"F3GetOrRenewParticipationTicket", "sign"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.F3GetOrRenewParticipationTicket(ctx, miner, previous, instances)
+		return err
+	})
+	if err != nil {
+		r = *new([]byte)
+	}
+	return r, err
+}
+
+// F3Participate guards the method of [ChainTools].
+func (s *ChainToolsServer) F3Participate(ctx context.Context, ticket []byte) (r json.RawMessage, err error) {
+	err = s.Guard(ctx, Method{"F3Participate", "sign"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.F3Participate(ctx, ticket)
+		return err
+	})
+	if err != nil {
+		r = *new(json.RawMessage)
+	}
+	return r, err
+}
+
+// ID guards the method of [ChainTools].
+func (s *ChainToolsServer) ID(ctx context.Context) (r string, err error) {
+	err = s.Guard(ctx, Method{"ID", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.ID(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(string)
+	}
+	return r, err
+}
+
+// NetPeers guards the method of [ChainTools].
+func (s *ChainToolsServer) NetPeers(ctx context.Context) (r []PeerInfo, err error) {
+	err = s.Guard(ctx, Method{"NetPeers", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.NetPeers(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new([]PeerInfo)
+	}
+	return r, err
+}
+
+// NetBandwidthStats guards the method of [ChainTools].
+func (s *ChainToolsServer) NetBandwidthStats(ctx context.Context) (r NetBandwidth, err error) {
+	err = s.Guard(ctx, Method{"NetBandwidthStats", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.NetBandwidthStats(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(NetBandwidth)
+	}
+	return r, err
+}
+
+// NetAutoNatStatus guards the method of [ChainTools].
+func (s *ChainToolsServer) NetAutoNatStatus(ctx context.Context) (r NetReachability, err error) {
+	err = s.Guard(ctx, Method{"NetAutoNatStatus", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.NetAutoNatStatus(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(NetReachability)
 	}
 	return r, err
 }

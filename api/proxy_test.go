@@ -9,8 +9,10 @@ import (
 )
 
 func proxies() []any {
-	return []any{new(ChainStruct), new(NodeStruct), new(DevnetStruct), new(CommonStruct), new(NetStruct),
-		new(IndexStruct), new(LeasesStruct), new(TasksStruct), new(FleetStruct), new(ProverStruct), new(SealingStruct), new(MiningStruct), new(MarketsStruct)}
+	return []any{
+		new(ChainStruct), new(ChainToolsStruct), new(NodeStruct), new(DevnetStruct), new(CommonStruct), new(NetStruct), new(IndexStruct),
+		new(LeasesStruct), new(TasksStruct), new(FleetStruct), new(ProverStruct), new(SealingStruct), new(MiningStruct), new(MarketsStruct),
+	}
 }
 
 func TestEveryMethodHasPermission(t *testing.T) {
@@ -51,7 +53,7 @@ func TestUnfilledProxyAnswers(t *testing.T) {
 // A method name means one thing on the wire, except where a full node and a
 // miner answer the same question.
 func TestNamesDoNotCollide(t *testing.T) {
-	shared := map[string]bool{"Version": true, "Session": true, "Shutdown": true}
+	shared := map[string]bool{"Version": true, "Session": true, "Shutdown": true, "ID": true, "NetPeers": true}
 	seen := map[string]string{}
 	for _, p := range proxies() {
 		typ := reflect.TypeOf(p).Elem()

@@ -16,6 +16,7 @@ import (
 // Absent answer api.ErrNotServedHere, others are unknown methods.
 type Parts struct {
 	Chain   api.Chain
+	Tools   api.ChainTools
 	Node    api.Node
 	Devnet  api.Devnet
 	Common  api.Common
@@ -111,6 +112,9 @@ func Serve(t testing.TB, p Parts) *Server {
 func register(s *serve.Server, p Parts) {
 	if p.Chain != nil {
 		s.RegisterChain(p.Chain)
+	}
+	if p.Tools != nil {
+		s.RegisterChainTools(p.Tools)
 	}
 	if p.Node != nil {
 		s.RegisterNode(p.Node)

@@ -22,7 +22,9 @@ const (
 )
 
 // GasEstimateMessageGas implements api.Chain.
-func (n *Node) GasEstimateMessageGas(ctx context.Context, msg *api.Message, spec *api.MessageSendSpec, tsk api.TipSetKey) (*api.Message, error) {
+func (n *Node) GasEstimateMessageGas(
+	ctx context.Context, msg *api.Message, spec *api.MessageSendSpec, tsk api.TipSetKey,
+) (*api.Message, error) {
 	if err := complete(msg); err != nil {
 		return nil, err
 	}
@@ -95,7 +97,9 @@ func nextEpoch(ts *api.TipSet) abi.ChainEpoch { return ts.Height + 1 }
 
 // gasIn is what a message uses in an epoch on top of a tipset; late says that
 // null rounds lie between the two.
-func (n *Node) gasIn(ctx context.Context, msg *api.Message, tsk api.TipSetKey, in func(*api.TipSet) abi.ChainEpoch) (used int64, late bool, err error) {
+func (n *Node) gasIn(
+	ctx context.Context, msg *api.Message, tsk api.TipSetKey, in func(*api.TipSet) abi.ChainEpoch,
+) (used int64, late bool, err error) {
 	m := *msg
 	fillBigs(&m)
 	t, err := n.trialAfterPending(ctx, m.From, tsk, in)
@@ -138,7 +142,9 @@ type trialRun struct {
 }
 
 // trialAfterPending opens one. State and pool are of one moment.
-func (n *Node) trialAfterPending(ctx context.Context, from address.Address, tsk api.TipSetKey, in func(*api.TipSet) abi.ChainEpoch) (t trialRun, err error) {
+func (n *Node) trialAfterPending(
+	ctx context.Context, from address.Address, tsk api.TipSetKey, in func(*api.TipSet) abi.ChainEpoch,
+) (t trialRun, err error) {
 	n.headAndPool.RLock()
 	defer n.headAndPool.RUnlock()
 	ts, err := n.ledger.tipset(ctx, tsk)
@@ -206,7 +212,9 @@ func (n *Node) GasEstimateFeeCap(ctx context.Context, msg *api.Message, maxqueue
 
 // GasEstimateGasPremium implements api.Chain. Blocks are never full here, so
 // that the floor is enough.
-func (n *Node) GasEstimateGasPremium(_ context.Context, nblocksincl uint64, _ address.Address, _ int64, _ api.TipSetKey) (abi.TokenAmount, error) {
+func (n *Node) GasEstimateGasPremium(
+	_ context.Context, nblocksincl uint64, _ address.Address, _ int64, _ api.TipSetKey,
+) (abi.TokenAmount, error) {
 	switch nblocksincl {
 	case 0, 1:
 		return big.NewInt(2 * minGasPremium), nil

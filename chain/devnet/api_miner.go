@@ -15,34 +15,55 @@ import (
 	"quarry/api"
 )
 
+// minerView is a miner's state, the tree that it lies in, and the tipset it was
+// asked for at.
+type minerView struct {
+	*view
+	ts *api.TipSet
+	st *miner.State
+}
+
 // minerAt reads a miner's state for a call with key tsk.
-func (n *Node) minerAt(ctx context.Context, a address.Address, tsk api.TipSetKey) (*view, *api.TipSet, *miner.State, error) {
+func (n *Node) minerAt(ctx context.Context, a address.Address, tsk api.TipSetKey) (*minerView, error) {
 	v, ts, err := n.at(ctx, tsk)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
 	st, _, err := v.miner(ctx, a)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("miner %s: %w", a, err)
+		return nil, fmt.Errorf("miner %s: %w", a, err)
 	}
-	return v, ts, st, nil
+	return &minerView{view: v, ts: ts, st: st}, nil
 }
 
 // StateMinerInfo implements api.Chain.
 func (n *Node) StateMinerInfo(ctx context.Context, a address.Address, tsk api.TipSetKey) (api.MinerInfo, error) {
-	v, _, st, err := n.minerAt(ctx, a, tsk)
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return api.MinerInfo{}, err
 	}
-	in, err := st.GetInfo(v.store)
+	in, err := m.st.GetInfo(m.store)
 	if err != nil {
 		return api.MinerInfo{}, fmt.Errorf("info of %s: %w", a, err)
 	}
-	out := api.MinerInfo{Owner: in.Owner, Worker: in.Worker, ControlAddresses: in.ControlAddresses, WorkerChangeEpoch: -1,
-		Multiaddrs: in.Multiaddrs, WindowPoStProofType: in.WindowPoStProofType, SectorSize: in.SectorSize,
-		WindowPoStPartitionSectors: in.WindowPoStPartitionSectors, ConsensusFaultElapsed: in.ConsensusFaultElapsed,
-		PendingOwnerAddress: in.PendingOwnerAddress, Beneficiary: in.Beneficiary,
-		BeneficiaryTerm: &api.BeneficiaryTerm{Quota: in.BeneficiaryTerm.Quota, UsedQuota: in.BeneficiaryTerm.UsedQuota, Expiration: in.BeneficiaryTerm.Expiration}}
+	out := api.MinerInfo{
+		Owner:                      in.Owner,
+		Worker:                     in.Worker,
+		ControlAddresses:           in.ControlAddresses,
+		WorkerChangeEpoch:          -1,
+		Multiaddrs:                 in.Multiaddrs,
+		WindowPoStProofType:        in.WindowPoStProofType,
+		SectorSize:                 in.SectorSize,
+		WindowPoStPartitionSectors: in.WindowPoStPartitionSectors,
+		ConsensusFaultElapsed:      in.ConsensusFaultElapsed,
+		PendingOwnerAddress:        in.PendingOwnerAddress,
+		Beneficiary:                in.Beneficiary,
+		BeneficiaryTerm: &api.BeneficiaryTerm{
+			Quota:      in.BeneficiaryTerm.Quota,
+			UsedQuota:  in.BeneficiaryTerm.UsedQuota,
+			Expiration: in.BeneficiaryTerm.Expiration,
+		},
+	}
 	if in.PendingWorkerKey != nil {
 		out.NewWorker, out.WorkerChangeEpoch = in.PendingWorkerKey.NewWorker, in.PendingWorkerKey.EffectiveAt
 	}
@@ -55,8 +76,13 @@ func (n *Node) StateMinerInfo(ctx context.Context, a address.Address, tsk api.Ti
 		out.PeerId = &s
 	}
 	if p := in.PendingBeneficiaryTerm; p != nil {
-		out.PendingBeneficiaryTerm = &api.PendingBeneficiaryChange{NewBeneficiary: p.NewBeneficiary, NewQuota: p.NewQuota,
-			NewExpiration: p.NewExpiration, ApprovedByBeneficiary: p.ApprovedByBeneficiary, ApprovedByNominee: p.ApprovedByNominee}
+		out.PendingBeneficiaryTerm = &api.PendingBeneficiaryChange{
+			NewBeneficiary:        p.NewBeneficiary,
+			NewQuota:              p.NewQuota,
+			NewExpiration:         p.NewExpiration,
+			ApprovedByBeneficiary: p.ApprovedByBeneficiary,
+			ApprovedByNominee:     p.ApprovedByNominee,
+		}
 	}
 	return out, nil
 }
@@ -87,29 +113,29 @@ func (n *Node) StateMinerPower(ctx context.Context, a address.Address, tsk api.T
 
 // StateMinerProvingDeadline implements api.Chain.
 func (n *Node) StateMinerProvingDeadline(ctx context.Context, a address.Address, tsk api.TipSetKey) (*dline.Info, error) {
-	_, ts, st, err := n.minerAt(ctx, a, tsk)
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return nil, err
 	}
-	if !st.DeadlineCronActive {
-		return deadlineAt(st, ts.Height), nil
+	if !m.st.DeadlineCronActive {
+		return deadlineAt(m.st, m.ts.Height), nil
 	}
-	return st.RecordedDeadlineInfo(ts.Height).NextNotElapsed(), nil
+	return m.st.RecordedDeadlineInfo(m.ts.Height).NextNotElapsed(), nil
 }
 
 // StateMinerDeadlines implements api.Chain.
 func (n *Node) StateMinerDeadlines(ctx context.Context, a address.Address, tsk api.TipSetKey) ([]api.Deadline, error) {
-	v, _, st, err := n.minerAt(ctx, a, tsk)
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return nil, err
 	}
-	dls, err := st.LoadDeadlines(v.store)
+	dls, err := m.st.LoadDeadlines(m.store)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]api.Deadline, 0, miner.WPoStPeriodDeadlines)
-	err = dls.ForEach(v.store, func(_ uint64, dl *miner.Deadline) error {
-		arr, err := dl.OptimisticProofsSnapshotArray(v.store)
+	err = dls.ForEach(m.store, func(_ uint64, dl *miner.Deadline) error {
+		arr, err := dl.OptimisticProofsSnapshotArray(m.store)
 		if err != nil {
 			return err
 		}
@@ -125,23 +151,23 @@ func (n *Node) StateMinerDeadlines(ctx context.Context, a address.Address, tsk a
 
 // StateMinerPartitions implements api.Chain.
 func (n *Node) StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64, tsk api.TipSetKey) ([]api.Partition, error) {
-	v, _, st, err := n.minerAt(ctx, a, tsk)
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return nil, err
 	}
 	if deadline >= miner.WPoStPeriodDeadlines {
 		return nil, &api.ErrInvalid{What: "deadline", Reason: fmt.Sprintf("%d is not below %d", deadline, miner.WPoStPeriodDeadlines)}
 	}
-	dls, err := st.LoadDeadlines(v.store)
+	dls, err := m.st.LoadDeadlines(m.store)
 	if err != nil {
 		return nil, err
 	}
-	dl, err := dls.LoadDeadline(v.store, deadline)
+	dl, err := dls.LoadDeadline(m.store, deadline)
 	if err != nil {
 		return nil, err
 	}
 	out := []api.Partition{}
-	err = forEachPartition(v.store, dl, func(_ uint64, p *miner.Partition) error {
+	err = forEachPartition(m.store, dl, func(_ uint64, p *miner.Partition) error {
 		live, err := p.LiveSectors()
 		if err != nil {
 			return err
@@ -150,7 +176,13 @@ func (n *Node) StateMinerPartitions(ctx context.Context, a address.Address, dead
 		if err != nil {
 			return err
 		}
-		out = append(out, api.Partition{AllSectors: p.Sectors, FaultySectors: p.Faults, RecoveringSectors: p.Recoveries, LiveSectors: live, ActiveSectors: active})
+		out = append(out, api.Partition{
+			AllSectors:        p.Sectors,
+			FaultySectors:     p.Faults,
+			RecoveringSectors: p.Recoveries,
+			LiveSectors:       live,
+			ActiveSectors:     active,
+		})
 		return nil
 	})
 	return out, err
@@ -164,12 +196,14 @@ func fillSector(s *miner.SectorOnChainInfo) *miner.SectorOnChainInfo {
 }
 
 // StateMinerSectors implements api.Chain.
-func (n *Node) StateMinerSectors(ctx context.Context, a address.Address, filter *bitfield.BitField, tsk api.TipSetKey) ([]*miner.SectorOnChainInfo, error) {
-	v, _, st, err := n.minerAt(ctx, a, tsk)
+func (n *Node) StateMinerSectors(
+	ctx context.Context, a address.Address, filter *bitfield.BitField, tsk api.TipSetKey,
+) ([]*miner.SectorOnChainInfo, error) {
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return nil, err
 	}
-	arr, err := miner.LoadSectors(v.store, st.Sectors)
+	arr, err := miner.LoadSectors(m.store, m.st.Sectors)
 	if err != nil {
 		return nil, err
 	}
@@ -190,11 +224,11 @@ func (n *Node) StateMinerSectors(ctx context.Context, a address.Address, filter 
 
 // StateMinerActiveSectors implements api.Chain.
 func (n *Node) StateMinerActiveSectors(ctx context.Context, a address.Address, tsk api.TipSetKey) ([]*miner.SectorOnChainInfo, error) {
-	v, _, st, err := n.minerAt(ctx, a, tsk)
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return nil, err
 	}
-	out, err := v.activeSectors(st)
+	out, err := m.activeSectors(m.st)
 	for _, s := range out {
 		fillSector(s)
 	}
@@ -202,18 +236,20 @@ func (n *Node) StateMinerActiveSectors(ctx context.Context, a address.Address, t
 }
 
 // gather merges a bitfield of every partition.
-func (n *Node) gather(ctx context.Context, a address.Address, tsk api.TipSetKey, get func(*miner.Partition) (bitfield.BitField, error)) (bitfield.BitField, error) {
-	v, _, st, err := n.minerAt(ctx, a, tsk)
+func (n *Node) gather(
+	ctx context.Context, a address.Address, tsk api.TipSetKey, get func(*miner.Partition) (bitfield.BitField, error),
+) (bitfield.BitField, error) {
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return bitfield.BitField{}, err
 	}
-	dls, err := st.LoadDeadlines(v.store)
+	dls, err := m.st.LoadDeadlines(m.store)
 	if err != nil {
 		return bitfield.BitField{}, err
 	}
 	var all []bitfield.BitField
-	err = dls.ForEach(v.store, func(_ uint64, dl *miner.Deadline) error {
-		return forEachPartition(v.store, dl, func(_ uint64, p *miner.Partition) error {
+	err = dls.ForEach(m.store, func(_ uint64, dl *miner.Deadline) error {
+		return forEachPartition(m.store, dl, func(_ uint64, p *miner.Partition) error {
 			bf, err := get(p)
 			all = append(all, bf)
 			return err
@@ -279,12 +315,12 @@ func (n *Node) StateMinerAvailableBalance(ctx context.Context, a address.Address
 
 // StateMinerSectorAllocated implements api.Chain.
 func (n *Node) StateMinerSectorAllocated(ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey) (bool, error) {
-	v, _, st, err := n.minerAt(ctx, a, tsk)
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return false, err
 	}
 	var bf bitfield.BitField
-	if err := v.store.Get(ctx, st.AllocatedSectors, &bf); err != nil {
+	if err := m.store.Get(ctx, m.st.AllocatedSectors, &bf); err != nil {
 		return false, err
 	}
 	return bf.IsSet(uint64(s))

@@ -17,7 +17,9 @@ import (
 
 // MinerGetBaseInfo implements api.Chain: it waits until the epoch opens, because
 // the answer has its randomness.
-func (n *Node) MinerGetBaseInfo(ctx context.Context, a address.Address, epoch abi.ChainEpoch, tsk api.TipSetKey) (*api.MiningBaseInfo, error) {
+func (n *Node) MinerGetBaseInfo(
+	ctx context.Context, a address.Address, epoch abi.ChainEpoch, tsk api.TipSetKey,
+) (*api.MiningBaseInfo, error) {
 	base, err := n.ledger.tipset(ctx, tsk)
 	if err != nil {
 		return nil, err
@@ -94,7 +96,10 @@ func (n *Node) splitMessages(ctx context.Context, msgs []*api.SignedMessage, bm 
 		case crypto.SigTypeSecp256k1:
 			bm.SecpkMessages = append(bm.SecpkMessages, s.Cid())
 		default:
-			return nil, &api.ErrInvalid{What: "message " + s.Cid().String(), Reason: fmt.Sprintf("signature type %d is not supported in blocks", s.Signature.Type)}
+			return nil, &api.ErrInvalid{
+				What:   "message " + s.Cid().String(),
+				Reason: fmt.Sprintf("signature type %d is not supported in blocks", s.Signature.Type),
+			}
 		}
 		if err := n.ledger.storeMessage(ctx, s); err != nil {
 			return nil, err
@@ -128,7 +133,9 @@ func (n *Node) StateGetBeaconEntry(ctx context.Context, epoch abi.ChainEpoch) (*
 }
 
 // StateGetRandomnessFromTickets implements api.Chain.
-func (n *Node) StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error) {
+func (n *Node) StateGetRandomnessFromTickets(
+	ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey,
+) (abi.Randomness, error) {
 	ts, err := n.ledger.tipset(ctx, tsk)
 	if err != nil {
 		return nil, err
@@ -141,7 +148,9 @@ func (n *Node) StateGetRandomnessFromTickets(ctx context.Context, tag crypto.Dom
 }
 
 // StateGetRandomnessFromBeacon implements api.Chain.
-func (n *Node) StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error) {
+func (n *Node) StateGetRandomnessFromBeacon(
+	ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey,
+) (abi.Randomness, error) {
 	ts, err := n.ledger.tipset(ctx, tsk)
 	if err != nil {
 		return nil, err
@@ -169,7 +178,13 @@ func (n *Node) DevnetFund(ctx context.Context, to address.Address, amount abi.To
 	if amount.Int == nil || amount.Sign() <= 0 {
 		return cid.Undef, &api.ErrInvalid{What: "amount", Reason: "it must be above zero"}
 	}
-	s, err := n.MpoolPushMessage(ctx, &api.Message{To: to, From: n.faucetKey(), Value: amount, GasFeeCap: big.Zero(), GasPremium: big.Zero()}, nil)
+	s, err := n.MpoolPushMessage(ctx, &api.Message{
+		To:         to,
+		From:       n.faucetKey(),
+		Value:      amount,
+		GasFeeCap:  big.Zero(),
+		GasPremium: big.Zero(),
+	}, nil)
 	if err != nil {
 		return cid.Undef, err
 	}

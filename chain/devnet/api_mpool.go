@@ -3,7 +3,6 @@ package devnet
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -11,14 +10,12 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
-	"github.com/filecoin-project/go-state-types/builtin"
 	"github.com/google/uuid"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	cbg "github.com/whyrusleeping/cbor-gen"
 
 	"quarry/api"
-	"quarry/chain/fvm"
 )
 
 func encodeParams(v cbg.CBORMarshaler) ([]byte, error) {
@@ -213,54 +210,4 @@ func (n *Node) MpoolSelect(ctx context.Context, tsk api.TipSetKey, _ float64) ([
 		out = []*api.SignedMessage{}
 	}
 	return out, err
-}
-
-// MarketAddBalance implements api.Chain.
-func (n *Node) MarketAddBalance(ctx context.Context, wallet, addr address.Address, amt abi.TokenAmount) (cid.Cid, error) {
-	params, err := encodeParams(&addr)
-	if err != nil {
-		return cid.Undef, err
-	}
-	s, err := n.MpoolPushMessage(ctx, &api.Message{To: builtin.StorageMarketActorAddr, From: wallet, Value: amt,
-		Method: builtin.MethodsMarket.AddBalance, Params: params}, nil)
-	if err != nil {
-		return cid.Undef, err
-	}
-	return s.Cid(), nil
-}
-
-// StateCall implements api.Chain.
-func (n *Node) StateCall(ctx context.Context, msg *api.Message, tsk api.TipSetKey) (*api.InvocResult, error) {
-	if err := complete(msg); err != nil {
-		return nil, err
-	}
-	ts, err := n.ledger.tipset(ctx, tsk)
-	if err != nil {
-		return nil, err
-	}
-	m := *msg
-	fillBigs(&m)
-	if m.GasLimit == 0 {
-		m.GasLimit = blockGasLimit
-	}
-	mach, err := n.exec.machine(ctx, ts.ParentState(), ts, ts.Height, big.Zero(), true)
-	if err != nil {
-		return nil, err
-	}
-	res, err := mach.ApplyImplicit(ctx, &m)
-	if err != nil {
-		return nil, fmt.Errorf("call: %w", err)
-	}
-	return invocResult(&m, res)
-}
-
-func invocResult(m *api.Message, res *fvm.Result) (*api.InvocResult, error) {
-	trace, err := json.Marshal(res.Trace)
-	if err != nil {
-		return nil, err
-	}
-	z := big.Zero()
-	return &api.InvocResult{MsgCid: m.Cid(), Msg: m, MsgRct: &api.MessageReceipt{ExitCode: res.ExitCode, Return: res.Return, GasUsed: res.GasUsed, EventsRoot: res.EventsRoot},
-		GasCost:        api.MsgGasCost{GasUsed: z, BaseFeeBurn: z, OverEstimationBurn: z, MinerPenalty: z, MinerTip: z, Refund: z, TotalCost: z},
-		ExecutionTrace: trace, Error: res.Backtrace, Duration: int64(res.Duration)}, nil
 }

@@ -13,8 +13,8 @@ import (
 	"quarry/api"
 )
 
-// maxConfidence is the finality (lotus policy.ChainFinality).
-const maxConfidence = 900
+// maxConfidence is the deepest that StateWaitMsg waits for.
+const maxConfidence = finality
 
 // errReplaced says that another message took the place of the one looked for.
 var errReplaced = errors.New("message was replaced")
@@ -37,7 +37,9 @@ func (n *Node) locate(ctx context.Context, c cid.Cid) (*location, error) {
 
 // search finds where a message, or a valid replacement, was executed in the
 // ancestry of from; nil when it was not.
-func (n *Node) search(ctx context.Context, from *api.TipSet, c cid.Cid, lookback abi.ChainEpoch, allowReplaced bool) (*api.MsgLookup, error) {
+func (n *Node) search(
+	ctx context.Context, from *api.TipSet, c cid.Cid, lookback abi.ChainEpoch, allowReplaced bool,
+) (*api.MsgLookup, error) {
 	loc, err := n.locate(ctx, c)
 	if err != nil {
 		return nil, err
@@ -70,7 +72,7 @@ func (n *Node) search(ctx context.Context, from *api.TipSet, c cid.Cid, lookback
 		return nil, fmt.Errorf("receipt %d of message %s is missing", loc.Index, c)
 	}
 	r := rs[loc.Index]
-	ret, err := json.Marshal(r.Return)
+	ret, err := n.decodeReturn(ctx, c, r, child)
 	if err != nil {
 		return nil, err
 	}
@@ -114,13 +116,16 @@ func (n *Node) replacement(ctx context.Context, c cid.Cid) (cid.Cid, error) {
 		return cid.Undef, err
 	}
 	if !m.EqualCall(om) {
-		return cid.Undef, fmt.Errorf("%w: found message with equal nonce as the one we are looking for, but NOT a valid replacement: %s", errReplaced, other)
+		return cid.Undef, fmt.Errorf("%w: found message with equal nonce as the one we are looking for, "+
+			"but NOT a valid replacement: %s", errReplaced, other)
 	}
 	return other, nil
 }
 
 // StateSearchMsg implements api.Chain.
-func (n *Node) StateSearchMsg(ctx context.Context, from api.TipSetKey, msg cid.Cid, lookback abi.ChainEpoch, allowReplaced bool) (*api.MsgLookup, error) {
+func (n *Node) StateSearchMsg(
+	ctx context.Context, from api.TipSetKey, msg cid.Cid, lookback abi.ChainEpoch, allowReplaced bool,
+) (*api.MsgLookup, error) {
 	ts, err := n.ledger.tipset(ctx, from)
 	if err != nil {
 		return nil, err
@@ -133,7 +138,9 @@ func (n *Node) StateSearchMsg(ctx context.Context, from api.TipSetKey, msg cid.C
 }
 
 // StateWaitMsg implements api.Chain.
-func (n *Node) StateWaitMsg(ctx context.Context, msg cid.Cid, confidence uint64, lookback abi.ChainEpoch, allowReplaced bool) (*api.MsgLookup, error) {
+func (n *Node) StateWaitMsg(
+	ctx context.Context, msg cid.Cid, confidence uint64, lookback abi.ChainEpoch, allowReplaced bool,
+) (*api.MsgLookup, error) {
 	if confidence > maxConfidence {
 		return nil, &api.ErrInvalid{What: "confidence", Reason: fmt.Sprintf("%d epochs is more than finality (%d)", confidence, maxConfidence)}
 	}

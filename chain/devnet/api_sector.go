@@ -8,13 +8,16 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/big"
 	"github.com/filecoin-project/go-state-types/builtin"
+	"github.com/filecoin-project/go-state-types/builtin/v18/market"
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 
 	"quarry/api"
 )
 
 // StateMinerPreCommitDepositForPower implements api.Chain.
-func (n *Node) StateMinerPreCommitDepositForPower(ctx context.Context, _ address.Address, pci miner.SectorPreCommitInfo, tsk api.TipSetKey) (abi.TokenAmount, error) {
+func (n *Node) StateMinerPreCommitDepositForPower(
+	ctx context.Context, _ address.Address, pci miner.SectorPreCommitInfo, tsk api.TipSetKey,
+) (abi.TokenAmount, error) {
 	v, _, err := n.at(ctx, tsk)
 	if err != nil {
 		return big.Zero(), err
@@ -57,12 +60,53 @@ func (n *Node) pledge(ctx context.Context, qa abi.StoragePower, tsk api.TipSetKe
 }
 
 // StateMinerInitialPledgeForSector implements api.Chain.
-func (n *Node) StateMinerInitialPledgeForSector(ctx context.Context, duration abi.ChainEpoch, size abi.SectorSize, verified uint64, tsk api.TipSetKey) (abi.TokenAmount, error) {
+func (n *Node) StateMinerInitialPledgeForSector(
+	ctx context.Context, duration abi.ChainEpoch, size abi.SectorSize, verified uint64, tsk api.TipSetKey,
+) (abi.TokenAmount, error) {
 	if duration <= 0 || size == 0 || verified > uint64(size) {
-		return big.Zero(), &api.ErrInvalid{What: "pledge of a sector", Reason: "duration and size must be above zero, verified size at most the size"}
+		return big.Zero(), &api.ErrInvalid{
+			What:   "pledge of a sector",
+			Reason: "duration and size must be above zero, verified size at most the size",
+		}
 	}
 	weight := big.Mul(big.NewIntUnsigned(verified), big.NewInt(int64(duration)))
 	p, err := n.pledge(ctx, miner.QAPowerForWeight(size, duration, weight), tsk)
+	if err != nil {
+		return big.Zero(), err
+	}
+	return margin(p), nil
+}
+
+// StateMinerInitialPledgeCollateral implements api.ChainTools: the pledge of a
+// sector with the deals that its pre-commitment names.
+func (n *Node) StateMinerInitialPledgeCollateral(
+	ctx context.Context, a address.Address, pci miner.SectorPreCommitInfo, tsk api.TipSetKey,
+) (abi.TokenAmount, error) {
+	size, err := pci.SealProof.SectorSize()
+	if err != nil {
+		return big.Zero(), &api.ErrInvalid{What: "pre-commit", Reason: err.Error()}
+	}
+	v, ts, err := n.at(ctx, tsk)
+	if err != nil {
+		return big.Zero(), err
+	}
+	if pci.Expiration <= ts.Height {
+		reason := fmt.Sprintf("it expires at %d, the state is of %d", pci.Expiration, ts.Height)
+		return big.Zero(), &api.ErrInvalid{What: "pre-commit", Reason: reason}
+	}
+	st, err := v.market(ctx)
+	if err != nil {
+		return big.Zero(), err
+	}
+	id, err := v.lookupID(ctx, a)
+	if err != nil {
+		return big.Zero(), err
+	}
+	_, verified, _, err := market.ValidateDealsForActivation(st, v.store, pci.DealIDs, id, pci.Expiration, ts.Height)
+	if err != nil {
+		return big.Zero(), &api.ErrInvalid{What: "deals of the pre-commit", Reason: err.Error()}
+	}
+	p, err := n.pledge(ctx, miner.QAPowerForWeight(size, pci.Expiration-ts.Height, verified), ts.Key())
 	if err != nil {
 		return big.Zero(), err
 	}
@@ -76,12 +120,14 @@ func (n *Node) StateMinerCreationDeposit(ctx context.Context, tsk api.TipSetKey)
 }
 
 // StateSectorPreCommitInfo implements api.Chain; nil when absent.
-func (n *Node) StateSectorPreCommitInfo(ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey) (*miner.SectorPreCommitOnChainInfo, error) {
-	v, _, st, err := n.minerAt(ctx, a, tsk)
+func (n *Node) StateSectorPreCommitInfo(
+	ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey,
+) (*miner.SectorPreCommitOnChainInfo, error) {
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return nil, err
 	}
-	p, ok, err := st.GetPrecommittedSector(v.store, s)
+	p, ok, err := m.st.GetPrecommittedSector(m.store, s)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -89,12 +135,14 @@ func (n *Node) StateSectorPreCommitInfo(ctx context.Context, a address.Address, 
 }
 
 // StateSectorGetInfo implements api.Chain; nil when absent.
-func (n *Node) StateSectorGetInfo(ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey) (*miner.SectorOnChainInfo, error) {
-	v, _, st, err := n.minerAt(ctx, a, tsk)
+func (n *Node) StateSectorGetInfo(
+	ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey,
+) (*miner.SectorOnChainInfo, error) {
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return nil, err
 	}
-	info, ok, err := st.GetSector(v.store, s)
+	info, ok, err := m.st.GetSector(m.store, s)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -102,12 +150,14 @@ func (n *Node) StateSectorGetInfo(ctx context.Context, a address.Address, s abi.
 }
 
 // StateSectorPartition implements api.Chain.
-func (n *Node) StateSectorPartition(ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey) (*api.SectorLocation, error) {
-	v, _, st, err := n.minerAt(ctx, a, tsk)
+func (n *Node) StateSectorPartition(
+	ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey,
+) (*api.SectorLocation, error) {
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return nil, err
 	}
-	dl, part, err := st.FindSector(v.store, s)
+	dl, part, err := m.st.FindSector(m.store, s)
 	if err != nil {
 		return nil, fmt.Errorf("sector %d of %s: %w", s, a, err)
 	}
@@ -115,28 +165,30 @@ func (n *Node) StateSectorPartition(ctx context.Context, a address.Address, s ab
 }
 
 // StateSectorExpiration implements api.Chain.
-func (n *Node) StateSectorExpiration(ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey) (*api.SectorExpiration, error) {
-	v, _, st, err := n.minerAt(ctx, a, tsk)
+func (n *Node) StateSectorExpiration(
+	ctx context.Context, a address.Address, s abi.SectorNumber, tsk api.TipSetKey,
+) (*api.SectorExpiration, error) {
+	m, err := n.minerAt(ctx, a, tsk)
 	if err != nil {
 		return nil, err
 	}
-	di, pi, err := st.FindSector(v.store, s)
+	di, pi, err := m.st.FindSector(m.store, s)
 	if err != nil {
 		return nil, fmt.Errorf("sector %d of %s: %w", s, a, err)
 	}
-	dls, err := st.LoadDeadlines(v.store)
+	dls, err := m.st.LoadDeadlines(m.store)
 	if err != nil {
 		return nil, err
 	}
-	dl, err := dls.LoadDeadline(v.store, di)
+	dl, err := dls.LoadDeadline(m.store, di)
 	if err != nil {
 		return nil, err
 	}
-	part, err := dl.LoadPartition(v.store, pi)
+	part, err := dl.LoadPartition(m.store, pi)
 	if err != nil {
 		return nil, err
 	}
-	q, err := miner.LoadExpirationQueue(v.store, part.ExpirationsEpochs, builtin.NewQuantSpec(1, 0), miner.PartitionExpirationAmtBitwidth)
+	q, err := miner.LoadExpirationQueue(m.store, part.ExpirationsEpochs, builtin.NewQuantSpec(1, 0), miner.PartitionExpirationAmtBitwidth)
 	if err != nil {
 		return nil, err
 	}

@@ -57,8 +57,15 @@ func (n *Node) StateNetworkVersion(context.Context, api.TipSetKey) (network.Vers
 
 // StateGetNetworkParams implements api.Chain.
 func (n *Node) StateGetNetworkParams(context.Context) (*api.NetworkParams, error) {
-	return &api.NetworkParams{NetworkName: n.params.NetworkName, BlockDelaySecs: 1, ConsensusMinerMinPower: big.NewInt(consensusMinPower),
-		PreCommitChallengeDelay: challengeDelay, Eip155ChainID: genesis.ChainID, GenesisTimestamp: n.params.Timestamp}, nil
+	return &api.NetworkParams{
+		NetworkName:             n.params.NetworkName,
+		BlockDelaySecs:          1,
+		ConsensusMinerMinPower:  big.NewInt(consensusMinPower),
+		PreCommitChallengeDelay: challengeDelay,
+		ForkUpgradeParams:       upgrades(),
+		Eip155ChainID:           genesis.ChainID,
+		GenesisTimestamp:        n.params.Timestamp,
+	}, nil
 }
 
 // StateGetActor implements api.Chain.
@@ -71,7 +78,8 @@ func (n *Node) StateGetActor(ctx context.Context, a address.Address, tsk api.Tip
 	if err != nil {
 		return nil, err
 	}
-	return &api.Actor{Code: act.Code, Head: act.Head, Nonce: act.CallSeqNum, Balance: act.Balance, DelegatedAddress: act.DelegatedAddress}, nil
+	out := actorJSON(act)
+	return &out, nil
 }
 
 // StateReadState implements api.Chain.
@@ -110,13 +118,9 @@ var stateTypes = map[string]func() cbg.CBORUnmarshaler{
 }
 
 func (n *Node) decodeState(ctx context.Context, v *view, act *state.Actor) (any, error) {
-	var sys system.State
-	if _, err := v.load(ctx, builtin.SystemActorAddr, &sys); err != nil {
+	_, data, err := v.manifest(ctx)
+	if err != nil {
 		return nil, err
-	}
-	var data manifest.ManifestData
-	if err := v.store.Get(ctx, sys.BuiltinActors, &data); err != nil {
-		return nil, fmt.Errorf("actors manifest: %w", err)
 	}
 	for _, e := range data.Entries {
 		mk := stateTypes[e.Name]
@@ -222,18 +226,18 @@ func (n *Node) StateMarketStorageDeal(ctx context.Context, id abi.DealID, tsk ap
 		return nil, err
 	}
 	if !ok {
-		return nil, fmt.Errorf("deal %d not found - deal may not have completed sealing before deal proposal start epoch, or deal may have been slashed", id)
+		return nil, fmt.Errorf("deal %d not found - deal may not have completed sealing before deal proposal start epoch, "+
+			"or deal may have been slashed", id)
 	}
 	states, err := adt.AsArray(v.store, st.States, market.StatesAmtBitwidth)
 	if err != nil {
 		return nil, err
 	}
-	ds := market.DealState{SectorStartEpoch: -1, LastUpdatedEpoch: -1, SlashEpoch: -1}
+	ds := noDealState()
 	if _, err := states.Get(uint64(id), &ds); err != nil {
 		return nil, err
 	}
-	return &api.MarketDeal{Proposal: *p, State: api.MarketDealState{SectorNumber: ds.SectorNumber, SectorStartEpoch: ds.SectorStartEpoch,
-		LastUpdatedEpoch: ds.LastUpdatedEpoch, SlashEpoch: ds.SlashEpoch}}, nil
+	return &api.MarketDeal{Proposal: *p, State: dealState(&ds)}, nil
 }
 
 func margin(a abi.TokenAmount) abi.TokenAmount {
@@ -241,7 +245,9 @@ func margin(a abi.TokenAmount) abi.TokenAmount {
 }
 
 // StateDealProviderCollateralBounds implements api.Chain.
-func (n *Node) StateDealProviderCollateralBounds(ctx context.Context, size abi.PaddedPieceSize, verified bool, tsk api.TipSetKey) (api.DealCollateralBounds, error) {
+func (n *Node) StateDealProviderCollateralBounds(
+	ctx context.Context, size abi.PaddedPieceSize, verified bool, tsk api.TipSetKey,
+) (api.DealCollateralBounds, error) {
 	v, ts, err := n.at(ctx, tsk)
 	if err != nil {
 		return api.DealCollateralBounds{}, err
@@ -258,7 +264,8 @@ func (n *Node) StateDealProviderCollateralBounds(ctx context.Context, size abi.P
 	if err != nil {
 		return api.DealCollateralBounds{}, err
 	}
-	lo, hi := market.DealProviderCollateralBounds(size, verified, ps.TotalRawBytePower, ps.TotalQualityAdjPower, rs.ThisEpochBaselinePower, sup.FilCirculating)
+	lo, hi := market.DealProviderCollateralBounds(size, verified, ps.TotalRawBytePower, ps.TotalQualityAdjPower,
+		rs.ThisEpochBaselinePower, sup.FilCirculating)
 	return api.DealCollateralBounds{Min: margin(lo), Max: hi}, nil
 }
 

@@ -21,6 +21,7 @@ func (n *Node) Run(ctx context.Context) error {
 	var g sync.WaitGroup
 	defer g.Wait()
 	defer n.notify.close()
+	defer n.pool.changes.close()
 	defer cancel()
 	if n.cfg.Mine {
 		g.Go(func() { n.genesis.run(ctx) })

@@ -69,7 +69,9 @@ func (c *consensus) worker(ctx context.Context, base *api.TipSet, maddr address.
 }
 
 // baseInfo is MinerGetBaseInfo; nil when the miner cannot try.
-func (c *consensus) baseInfo(ctx context.Context, maddr address.Address, round abi.ChainEpoch, base *api.TipSet) (*api.MiningBaseInfo, error) {
+func (c *consensus) baseInfo(
+	ctx context.Context, maddr address.Address, round abi.ChainEpoch, base *api.TipSet,
+) (*api.MiningBaseInfo, error) {
 	if round <= base.Height {
 		return nil, &api.ErrInvalid{What: fmt.Sprintf("mining epoch %d", round), Reason: fmt.Sprintf("base is at height %d", base.Height)}
 	}
@@ -102,11 +104,19 @@ func (c *consensus) baseInfo(ctx context.Context, maddr address.Address, round a
 	if err != nil {
 		return nil, fmt.Errorf("info of %s: %w", maddr, err)
 	}
-	return c.fillBaseInfo(ctx, v, st, info, maddr, round, base)
+	return c.fillBaseInfo(ctx, v, try{st: st, info: info, maddr: maddr, round: round}, base)
 }
 
-func (c *consensus) fillBaseInfo(ctx context.Context, v *view, st *miner.State, info *miner.MinerInfo, maddr address.Address, round abi.ChainEpoch, base *api.TipSet) (*api.MiningBaseInfo, error) {
-	entries, err := c.beacon.between(base.Height, round)
+// try is a miner's attempt at an epoch, with its state at the lookback.
+type try struct {
+	st    *miner.State
+	info  *miner.MinerInfo
+	maddr address.Address
+	round abi.ChainEpoch
+}
+
+func (c *consensus) fillBaseInfo(ctx context.Context, v *view, t try, base *api.TipSet) (*api.MiningBaseInfo, error) {
+	entries, err := c.beacon.between(base.Height, t.round)
 	if err != nil {
 		return nil, err
 	}
@@ -114,19 +124,19 @@ func (c *consensus) fillBaseInfo(ctx context.Context, v *view, st *miner.State, 
 	if err != nil {
 		return nil, err
 	}
-	rand, err := winningRandomness(entries[len(entries)-1], maddr, round)
+	rand, err := winningRandomness(entries[len(entries)-1], t.maddr, t.round)
 	if err != nil {
 		return nil, err
 	}
-	sectors, err := winningSectors(v, st, info, maddr, rand)
+	sectors, err := winningSectors(v, t.st, t.info, t.maddr, rand)
 	if err != nil || len(sectors) == 0 {
 		return nil, err
 	}
-	key, err := v.accountKey(ctx, info.Worker)
+	key, err := v.accountKey(ctx, t.info.Worker)
 	if err != nil {
 		return nil, err
 	}
-	claim, err := v.claim(ctx, maddr)
+	claim, err := v.claim(ctx, t.maddr)
 	if err != nil {
 		return nil, err
 	}
@@ -134,12 +144,12 @@ func (c *consensus) fillBaseInfo(ctx context.Context, v *view, st *miner.State, 
 	if err != nil {
 		return nil, err
 	}
-	eligible, err := c.eligible(ctx, claim, maddr, base)
+	eligible, err := c.eligible(ctx, claim, t.maddr, base)
 	if err != nil {
 		return nil, err
 	}
 	return &api.MiningBaseInfo{MinerPower: claim.QualityAdjPower, NetworkPower: ps.TotalQualityAdjPower, Sectors: sectors,
-		WorkerKey: key, SectorSize: info.SectorSize, PrevBeaconEntry: prev, BeaconEntries: entries, EligibleForMining: eligible}, nil
+		WorkerKey: key, SectorSize: t.info.SectorSize, PrevBeaconEntry: prev, BeaconEntries: entries, EligibleForMining: eligible}, nil
 }
 
 func winningRandomness(e api.BeaconEntry, maddr address.Address, round abi.ChainEpoch) (abi.PoStRandomness, error) {
@@ -151,7 +161,9 @@ func winningRandomness(e api.BeaconEntry, maddr address.Address, round abi.Chain
 }
 
 // winningSectors are the sectors that a winner of the epoch must prove.
-func winningSectors(v *view, st *miner.State, info *miner.MinerInfo, maddr address.Address, rand abi.PoStRandomness) ([]proof.ExtendedSectorInfo, error) {
+func winningSectors(
+	v *view, st *miner.State, info *miner.MinerInfo, maddr address.Address, rand abi.PoStRandomness,
+) ([]proof.ExtendedSectorInfo, error) {
 	active, err := v.activeSectors(st)
 	if err != nil || len(active) == 0 {
 		return nil, err
@@ -171,7 +183,12 @@ func winningSectors(v *view, st *miner.State, info *miner.MinerInfo, maddr addre
 	var out []proof.ExtendedSectorInfo
 	for _, i := range picks {
 		s := active[i]
-		out = append(out, proof.ExtendedSectorInfo{SealProof: s.SealProof, SectorNumber: s.SectorNumber, SectorKey: s.SectorKeyCID, SealedCID: s.SealedCID})
+		out = append(out, proof.ExtendedSectorInfo{
+			SealProof:    s.SealProof,
+			SectorNumber: s.SectorNumber,
+			SectorKey:    s.SectorKeyCID,
+			SealedCID:    s.SealedCID,
+		})
 	}
 	return out, nil
 }

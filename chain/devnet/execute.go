@@ -109,7 +109,9 @@ func (x *executor) record(ts *api.TipSet, o outcome) (string, []byte, error) {
 }
 
 // machine opens a machine over a state, for an epoch on the ancestry of ts.
-func (x *executor) machine(ctx context.Context, root cid.Cid, ts *api.TipSet, epoch abi.ChainEpoch, baseFee abi.TokenAmount, trace bool) (*fvm.Machine, error) {
+func (x *executor) machine(
+	ctx context.Context, root cid.Cid, ts *api.TipSet, epoch abi.ChainEpoch, baseFee abi.TokenAmount, trace bool,
+) (*fvm.Machine, error) {
 	supply, err := x.supply(ctx, root)
 	if err != nil {
 		return nil, err
@@ -246,7 +248,8 @@ func (x *executor) block(ctx context.Context, m *fvm.Machine, b *api.BlockHeader
 		out = append(out, &api.MessageReceipt{ExitCode: res.ExitCode, Return: res.Return, GasUsed: res.GasUsed, EventsRoot: res.EventsRoot})
 	}
 	var params bytes.Buffer
-	if err := (&reward.AwardBlockRewardParams{Miner: b.Miner, Penalty: penalty, GasReward: tips, WinCount: b.ElectionProof.WinCount}).MarshalCBOR(&params); err != nil {
+	award := reward.AwardBlockRewardParams{Miner: b.Miner, Penalty: penalty, GasReward: tips, WinCount: b.ElectionProof.WinCount}
+	if err := award.MarshalCBOR(&params); err != nil {
 		return nil, fmt.Errorf("encode reward: %w", err)
 	}
 	res, err := m.ApplyImplicit(ctx, &api.Message{To: builtin.RewardActorAddr, From: builtin.SystemActorAddr, Nonce: uint64(b.Height),

@@ -40,7 +40,7 @@ func provable(p *miner.Partition) ([]uint64, error) {
 	}
 	first, err := good.First()
 	if err != nil {
-		return nil, nil //nolint:nilerr // nothing is left to prove
+		return nil, nil // nothing is left to prove
 	}
 	nums, err := p.Sectors.All(1 << 10)
 	if err != nil {

@@ -158,7 +158,9 @@ func (g *genesisMiner) attempt(ctx context.Context, base *api.TipSet, epoch abi.
 	return n.accept(ctx, bm.Header)
 }
 
-func (g *genesisMiner) winning(ctx context.Context, rbase api.BeaconEntry, epoch abi.ChainEpoch, sectors []proof.ExtendedSectorInfo) ([]proof.PoStProof, error) {
+func (g *genesisMiner) winning(
+	ctx context.Context, rbase api.BeaconEntry, epoch abi.ChainEpoch, sectors []proof.ExtendedSectorInfo,
+) ([]proof.PoStProof, error) {
 	rand, err := winningRandomness(rbase, g.n.params.Miner, epoch)
 	if err != nil {
 		return nil, err

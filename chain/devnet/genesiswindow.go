@@ -22,7 +22,9 @@ import (
 
 // deadline reads the genesis miner's open deadline as of the next epoch, with
 // the partitions that still wait for a proof; nil when nothing is to do.
-func (g *genesisMiner) deadline(ctx context.Context, epoch abi.ChainEpoch) (*dline.Info, map[uint64]*miner.Partition, *view, *miner.State, error) {
+func (g *genesisMiner) deadline(
+	ctx context.Context, epoch abi.ChainEpoch,
+) (*dline.Info, map[uint64]*miner.Partition, *view, *miner.State, error) {
 	v, err := g.n.nowView(ctx)
 	if err != nil {
 		return nil, nil, nil, nil, err
@@ -112,7 +114,9 @@ func (g *genesisMiner) prove(ctx context.Context) error {
 	return nil
 }
 
-func (g *genesisMiner) windowParams(ctx context.Context, di *dline.Info, open map[uint64]*miner.Partition, v *view, st *miner.State) (*miner.SubmitWindowedPoStParams, error) {
+func (g *genesisMiner) windowParams(
+	ctx context.Context, di *dline.Info, open map[uint64]*miner.Partition, v *view, st *miner.State,
+) (*miner.SubmitWindowedPoStParams, error) {
 	n := g.n
 	ent, err := minerEntropy(n.params.Miner)
 	if err != nil {

@@ -27,6 +27,7 @@ const (
 	recUUID   = "/uuid/"  // + MsgUuid: signed message
 	recPool   = "/pool/"  // + message CID: pending signed message
 	recSigned = "/sig/"   // + message CID: BLS message with its signature
+	recFunds  = "/funds/" // + ID address: reserved escrow
 	recParams = "/params" // JSON of Params
 )
 
@@ -225,6 +226,12 @@ func (l *ledger) atOrBefore(ctx context.Context, ts *api.TipSet, epoch abi.Chain
 		return ts, err
 	}
 	return l.parent(ctx, ts)
+}
+
+// below is the tipset so many epochs before another, or the last before that;
+// genesis where there is none.
+func (l *ledger) below(ctx context.Context, ts *api.TipSet, epochs abi.ChainEpoch) (*api.TipSet, error) {
+	return l.atOrBefore(ctx, ts, max(0, ts.Height-epochs))
 }
 
 // path lists what to revert and what to apply to go from one tipset to another.

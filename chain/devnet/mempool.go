@@ -2,9 +2,11 @@ package devnet
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -74,10 +76,24 @@ type pool struct {
 	l       *ledger
 	mu      sync.Mutex
 	pending map[address.Address]map[uint64]*api.SignedMessage
+	changes *feed[api.MpoolUpdate]
 }
 
-func newPool(l *ledger) *pool {
-	return &pool{l: l, pending: map[address.Address]map[uint64]*api.SignedMessage{}}
+func newPool(l *ledger, log *slog.Logger) *pool {
+	return &pool{
+		l:       l,
+		pending: map[address.Address]map[uint64]*api.SignedMessage{},
+		changes: newFeed[api.MpoolUpdate]("message pool", poolBuffer, log),
+	}
+}
+
+// size counts the pending messages; the caller holds the lock.
+func (p *pool) size() int {
+	n := 0
+	for _, m := range p.pending {
+		n += len(m)
+	}
+	return n
 }
 
 func (p *pool) load(ctx context.Context, key func(address.Address) (address.Address, error)) error {
@@ -123,45 +139,17 @@ type sender struct {
 // add checks a message against state and pool and keeps it, together with the
 // caller's own records: all of them are on disk or none.
 func (p *pool) add(ctx context.Context, s *api.SignedMessage, from sender, more map[string][]byte) error {
-	m := &s.Message
-	if err := complete(m); err != nil {
+	if err := checkAlone(s, from); err != nil {
 		return err
-	}
-	if err := checkStatic(m, s.ChainLength()); err != nil {
-		return &api.ErrInvalid{What: "message", Reason: err.Error()}
-	}
-	if m.GasFeeCap.LessThan(big.NewInt(minimumBaseFee)) {
-		return &api.ErrInvalid{What: "message", Reason: "gas fee cap too low"}
-	}
-	if err := filcrypto.Verify(&s.Signature, from.key, m.Cid().Bytes()); err != nil {
-		return &api.ErrInvalid{What: "message", Reason: err.Error()}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if m.Nonce < from.nonce {
-		return fmt.Errorf("message from %s with nonce %d, expected at least %d: message nonce too low", m.From, m.Nonce, from.nonce)
+	old, err := p.checkBeside(&s.Message, s.Cid(), from)
+	if err != nil {
+		return err
 	}
-	mine := p.pending[from.key]
-	old := mine[m.Nonce]
-	if old != nil {
-		if old.Cid() == s.Cid() {
-			return nil
-		}
-		least := big.Add(big.Div(big.Mul(old.Message.GasPremium, big.NewInt(replaceByFeePct)), big.NewInt(100)), big.NewInt(1))
-		if m.GasPremium.LessThan(least) {
-			return fmt.Errorf("message from %s with nonce %d: replace by fee has too low GasPremium: needs %s, has %s", m.From, m.Nonce, least, m.GasPremium)
-		}
-	} else if len(mine) >= maxPerSender {
-		return &api.ErrBusy{What: "message pool", Reason: fmt.Sprintf("too many pending messages for actor %s", m.From)}
-	}
-	need := big.Mul(m.GasFeeCap, big.NewInt(m.GasLimit))
-	for n, o := range mine {
-		if n != m.Nonce {
-			need = big.Add(need, big.Mul(o.Message.GasFeeCap, big.NewInt(o.Message.GasLimit)))
-		}
-	}
-	if from.balance.LessThan(need) {
-		return fmt.Errorf("not enough funds to execute transaction: pending gas of %s needs %s attoFIL, has %s", m.From, need, from.balance)
+	if old != nil && old.Cid() == s.Cid() {
+		return nil
 	}
 	raw, err := s.Serialize()
 	if err != nil {
@@ -182,7 +170,64 @@ func (p *pool) add(ctx context.Context, s *api.SignedMessage, from sender, more 
 		return err
 	}
 	p.put(from.key, s)
+	if old != nil {
+		p.changes.send(api.MpoolUpdate{Type: api.MpoolRemove, Message: old})
+	}
+	p.changes.send(api.MpoolUpdate{Type: api.MpoolAdd, Message: s})
 	return nil
+}
+
+// checkAlone applies the rules that need no other message.
+func checkAlone(s *api.SignedMessage, from sender) error {
+	m := &s.Message
+	if err := complete(m); err != nil {
+		return err
+	}
+	if err := checkStatic(m, s.ChainLength()); err != nil {
+		return &api.ErrInvalid{What: "message", Reason: err.Error()}
+	}
+	if m.GasFeeCap.LessThan(big.NewInt(minimumBaseFee)) {
+		return &api.ErrInvalid{What: "message", Reason: "gas fee cap too low"}
+	}
+	if err := filcrypto.Verify(&s.Signature, from.key, m.Cid().Bytes()); err != nil {
+		return &api.ErrInvalid{What: "message", Reason: err.Error()}
+	}
+	return nil
+}
+
+// checkBeside applies the rules about what else a sender has pending, and gives the
+// message that has the nonce now, which may be c itself. The caller holds the lock.
+func (p *pool) checkBeside(m *api.Message, c cid.Cid, from sender) (old *api.SignedMessage, err error) {
+	if m.Nonce < from.nonce {
+		return nil, fmt.Errorf("message from %s with nonce %d, expected at least %d: message nonce too low", m.From, m.Nonce, from.nonce)
+	}
+	mine := p.pending[from.key]
+	old = mine[m.Nonce]
+	switch {
+	case old != nil && old.Cid() == c:
+		return old, nil
+	case old != nil:
+		least := big.Add(big.Div(big.Mul(old.Message.GasPremium, big.NewInt(replaceByFeePct)), big.NewInt(100)), big.NewInt(1))
+		if m.GasPremium.LessThan(least) {
+			return nil, fmt.Errorf("message from %s with nonce %d: replace by fee has too low GasPremium: needs %s, has %s",
+				m.From, m.Nonce, least, m.GasPremium)
+		}
+	case len(mine) >= maxPerSender:
+		return nil, &api.ErrBusy{What: "message pool", Reason: fmt.Sprintf("too many pending messages for actor %s", m.From)}
+	case p.size() >= poolSizeLimit:
+		return nil, &api.ErrBusy{What: "message pool", Reason: fmt.Sprintf("it holds %d messages", poolSizeLimit)}
+	}
+	need := big.Mul(m.GasFeeCap, big.NewInt(m.GasLimit))
+	for n, o := range mine {
+		if n != m.Nonce {
+			need = big.Add(need, big.Mul(o.Message.GasFeeCap, big.NewInt(o.Message.GasLimit)))
+		}
+	}
+	if from.balance.LessThan(need) {
+		return nil, fmt.Errorf("not enough funds to execute transaction: pending gas of %s needs %s attoFIL, has %s",
+			m.From, need, from.balance)
+	}
+	return old, nil
 }
 
 // nextNonce is one above the pending run that starts at the state's nonce.
@@ -216,12 +261,7 @@ func (p *pool) all() []*api.SignedMessage {
 			out = append(out, s)
 		}
 	}
-	slices.SortFunc(out, func(a, b *api.SignedMessage) int {
-		if d := bytes.Compare(a.Message.From.Bytes(), b.Message.From.Bytes()); d != 0 {
-			return d
-		}
-		return int(int64(a.Message.Nonce) - int64(b.Message.Nonce))
-	})
+	slices.SortFunc(out, bySender)
 	return out
 }
 
@@ -251,19 +291,55 @@ func (p *pool) drop(key address.Address, below uint64, recs map[string][]byte) {
 	}
 }
 
-// snapshot remembers what is pending; undo puts it back.
-func (p *pool) snapshot() (undo func()) {
+// snapshot remembers what is pending; undo puts it back, tell tells subscribers
+// what has changed since.
+func (p *pool) snapshot() (undo, tell func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	was := make(map[address.Address]map[uint64]*api.SignedMessage, len(p.pending))
 	for k, m := range p.pending {
 		was[k] = maps.Clone(m)
 	}
-	return func() {
+	undo = func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.pending = was
 	}
+	return undo, func() { p.tell(was) }
+}
+
+// tell tells subscribers what has left the pool since it was as it was, then what
+// has come.
+func (p *pool) tell(was map[address.Address]map[uint64]*api.SignedMessage) {
+	if !p.changes.heard() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range missing(was, p.pending) {
+		p.changes.send(api.MpoolUpdate{Type: api.MpoolRemove, Message: s})
+	}
+	for _, s := range missing(p.pending, was) {
+		p.changes.send(api.MpoolUpdate{Type: api.MpoolAdd, Message: s})
+	}
+}
+
+// missing lists the messages of a that b has not, by sender and nonce.
+func missing(a, b map[address.Address]map[uint64]*api.SignedMessage) []*api.SignedMessage {
+	var out []*api.SignedMessage
+	for key, ms := range a {
+		for nonce, s := range ms {
+			if b[key][nonce] != s {
+				out = append(out, s)
+			}
+		}
+	}
+	slices.SortFunc(out, bySender)
+	return out
+}
+
+func bySender(a, b *api.SignedMessage) int {
+	return cmp.Or(bytes.Compare(a.Message.From.Bytes(), b.Message.From.Bytes()), cmp.Compare(a.Message.Nonce, b.Message.Nonce))
 }
 
 // at is the pending message of a sender with a nonce, nil when there is none.
@@ -286,77 +362,4 @@ func (p *pool) restore(key address.Address, s *api.SignedMessage, recs map[strin
 		recs[recPool+s.Cid().String()] = raw
 	}
 	return nil
-}
-
-// verifyAggregate checks a block's BLS aggregate; of nothing it must be the
-// point at infinity.
-func verifyAggregate(pubs, msgs [][]byte, agg *crypto.Signature) error {
-	if agg.Type != crypto.SigTypeBLS {
-		return errors.New("not a BLS signature")
-	}
-	if len(pubs) == 0 {
-		if !bytes.Equal(agg.Data, emptyAggregate()) {
-			return errors.New("block without BLS messages must carry the empty aggregate")
-		}
-		return nil
-	}
-	return filcrypto.VerifyAggregateBLS(pubs, msgs, agg.Data)
-}
-
-func emptyAggregate() []byte {
-	b := make([]byte, 96)
-	b[0] = 0xc0
-	return b
-}
-
-// selectMessages fills a block on a state: senders compete by the premium of
-// their next message; nonces stay in sequence and gas stays payable.
-func (n *Node) selectMessages(ctx context.Context, root cid.Cid, baseFee abi.TokenAmount) ([]*api.SignedMessage, error) {
-	v, err := n.ledger.view(ctx, root)
-	if err != nil {
-		return nil, err
-	}
-	queues := map[address.Address][]*api.SignedMessage{}
-	funds := map[address.Address]abi.TokenAmount{}
-	for _, key := range n.pool.senders() {
-		act, ok, err := v.tree.GetActor(ctx, key)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			queues[key], funds[key] = n.pool.of(key, act.CallSeqNum), act.Balance
-		}
-	}
-	var out []*api.SignedMessage
-	var gas int64
-	for len(out) < maxSelectedCount {
-		var best address.Address
-		for key, q := range queues {
-			if len(q) == 0 || q[0].Message.GasFeeCap.LessThan(baseFee) {
-				continue
-			}
-			if best == address.Undef {
-				best = key
-				continue
-			}
-			d := big.Cmp(effectivePremium(&q[0].Message, baseFee), effectivePremium(&queues[best][0].Message, baseFee))
-			if d > 0 || (d == 0 && bytes.Compare(key.Bytes(), best.Bytes()) < 0) {
-				best = key
-			}
-		}
-		if best == address.Undef {
-			break
-		}
-		m := &queues[best][0].Message
-		cost := big.Mul(m.GasFeeCap, big.NewInt(m.GasLimit))
-		if gas+m.GasLimit > blockGasLimit || funds[best].LessThan(cost) {
-			delete(queues, best)
-			continue
-		}
-		gas += m.GasLimit
-		funds[best] = big.Sub(funds[best], cost)
-		out = append(out, queues[best][0])
-		queues[best] = queues[best][1:]
-	}
-	return out, nil
 }

@@ -46,7 +46,8 @@ type Deps struct {
 	Log    *slog.Logger
 }
 
-// Node is the full node. It implements api.Chain, api.Node and api.Devnet.
+// Node is the full node. It implements api.Chain, api.ChainTools, api.Node and
+// api.Devnet.
 type Node struct {
 	cfg     Config
 	log     *slog.Logger
@@ -62,6 +63,8 @@ type Node struct {
 	pool    *pool
 	wallet  *wallet.Wallet
 	notify  *notifier
+	funds   *funds
+	lists   chan struct{} // slots of calls that walk a whole tree of the state
 	genesis *genesisMiner
 	session uuid.UUID
 
@@ -89,9 +92,10 @@ type Node struct {
 }
 
 var (
-	_ api.Chain  = (*Node)(nil)
-	_ api.Node   = (*Node)(nil)
-	_ api.Devnet = (*Node)(nil)
+	_ api.Chain      = (*Node)(nil)
+	_ api.ChainTools = (*Node)(nil)
+	_ api.Node       = (*Node)(nil)
+	_ api.Devnet     = (*Node)(nil)
 )
 
 // New opens the chain that Init made.
@@ -99,8 +103,18 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Node, error) {
 	if deps.Store == nil || deps.Wallet == nil || deps.Engine == nil {
 		return nil, errors.New("devnet: store, wallet and engine are needed")
 	}
-	n := &Node{cfg: cfg, log: deps.Log, ds: deps.Store, wallet: deps.Wallet, keys: deps.Keys, session: uuid.New(),
-		epochMoved: make(chan struct{}), paceMoved: make(chan struct{}, 1), pushLocks: map[address.Address]*sync.Mutex{}}
+	n := &Node{
+		cfg:        cfg,
+		log:        deps.Log,
+		ds:         deps.Store,
+		wallet:     deps.Wallet,
+		keys:       deps.Keys,
+		session:    uuid.New(),
+		lists:      make(chan struct{}, listSlots),
+		epochMoved: make(chan struct{}),
+		paceMoved:  make(chan struct{}, 1),
+		pushLocks:  map[address.Address]*sync.Mutex{},
+	}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -144,10 +158,18 @@ func (n *Node) assemble(engine Machines) {
 	ver := newVerifier(n.blocks, n.keys, n.log)
 	n.winning = ver
 	n.cons = &consensus{l: n.ledger, beacon: n.beacon}
-	n.exec = &executor{engine: engine, l: n.ledger, beacon: n.beacon, proofs: ver, params: &n.params,
-		memo: map[string]outcome{}, faults: &faultChecker{workerAt: n.cons.worker}}
+	n.exec = &executor{
+		engine: engine,
+		l:      n.ledger,
+		beacon: n.beacon,
+		proofs: ver,
+		params: &n.params,
+		memo:   map[string]outcome{},
+		faults: &faultChecker{workerAt: n.cons.worker},
+	}
 	n.cons.x = n.exec
-	n.pool = newPool(n.ledger)
+	n.pool = newPool(n.ledger, n.log)
+	n.funds = newFunds(n, n.ds)
 	n.notify = newNotifier(n.log)
 }
 

@@ -124,7 +124,7 @@ func (n *Node) setHead(ctx context.Context, ts *api.TipSet, epoch abi.ChainEpoch
 func (n *Node) commitHead(ctx context.Context, ts *api.TipSet, revert, apply []*api.TipSet, recs map[string][]byte) error {
 	n.headAndPool.Lock()
 	defer n.headAndPool.Unlock()
-	undo := n.pool.snapshot()
+	undo, tell := n.pool.snapshot()
 	if err := n.indexMessages(ctx, revert, apply, recs); err != nil {
 		undo()
 		return err
@@ -134,6 +134,7 @@ func (n *Node) commitHead(ctx context.Context, ts *api.TipSet, revert, apply []*
 		return err
 	}
 	n.ledger.move(ts, revert, apply)
+	tell()
 	return nil
 }
 

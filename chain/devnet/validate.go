@@ -146,7 +146,12 @@ func (n *Node) validateWinning(ctx context.Context, h *api.BlockHeader, info *ap
 	for _, s := range info.Sectors {
 		sectors = append(sectors, proof.SectorInfo{SealProof: s.SealProof, SectorNumber: s.SectorNumber, SealedCID: s.SealedCID})
 	}
-	ok, err := n.winning.Winning(ctx, proof.WinningPoStVerifyInfo{Randomness: rand, Proofs: h.WinPoStProof, ChallengedSectors: sectors, Prover: abi.ActorID(id)})
+	ok, err := n.winning.Winning(ctx, proof.WinningPoStVerifyInfo{
+		Randomness:        rand,
+		Proofs:            h.WinPoStProof,
+		ChallengedSectors: sectors,
+		Prover:            abi.ActorID(id),
+	})
 	if err != nil {
 		return refuse(h, "winning PoSt: %v", err)
 	}

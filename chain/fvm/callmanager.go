@@ -54,12 +54,34 @@ type callManager struct {
 	access     map[abi.ActorID]accessLevel
 	accessLog  []accessUndo
 	backtrace  []string
-	trace      []Call
+	trace      *tracer // nil unless calls are recorded
+}
+
+// send is one call of an actor.
+type send struct {
+	from     abi.ActorID
+	to       address.Address
+	method   abi.MethodNum
+	params   *block
+	value    abi.TokenAmount
+	readOnly bool
+	implicit bool // made by the system: neither traced nor in the backtrace
 }
 
 func newCallManager(m *Machine, limit int64, origin abi.ActorID, addr address.Address, nonce uint64) *callManager {
-	cm := &callManager{m: m, gas: gas.NewTracker(limit), prices: m.prices, origin: origin, originAddr: addr,
-		nonce: nonce, premium: big.Zero(), access: make(map[abi.ActorID]accessLevel)}
+	cm := &callManager{
+		m:          m,
+		gas:        gas.NewTracker(limit),
+		prices:     m.prices,
+		origin:     origin,
+		originAddr: addr,
+		nonce:      nonce,
+		premium:    big.Zero(),
+		access:     make(map[abi.ActorID]accessLevel),
+	}
+	if m.cfg.Trace {
+		cm.trace = new(tracer)
+	}
 	// Singletons that every message may touch are free of access charges.
 	for _, id := range []abi.ActorID{0, 1, 2, 3, 4, 5, 6, 7, 10, 99, origin} {
 		cm.access[id] = accessUpdated
@@ -165,12 +187,11 @@ func (cm *callManager) transfer(from, to abi.ActorID, value abi.TokenAmount) err
 }
 
 // call is one send: depth, optional gas cap, resolution, transfer, invocation.
-func (cm *callManager) call(ctx context.Context, from abi.ActorID, to address.Address, method abi.MethodNum,
-	params *block, value abi.TokenAmount, limit *gas.Milli, ro bool) (invocation, error) {
+func (cm *callManager) call(ctx context.Context, s send, limit *gas.Milli) (invocation, error) {
 	if limit != nil {
 		cm.gas.Push(*limit)
 	}
-	res, err := cm.callFramed(ctx, from, to, method, params, value, ro)
+	res, err := cm.callFramed(ctx, s)
 	if limit != nil {
 		if perr := cm.gas.Pop(); perr != nil {
 			return invocation{}, perr
@@ -182,8 +203,7 @@ func (cm *callManager) call(ctx context.Context, from abi.ActorID, to address.Ad
 	return res, err
 }
 
-func (cm *callManager) callFramed(ctx context.Context, from abi.ActorID, to address.Address, method abi.MethodNum,
-	params *block, value abi.TokenAmount, ro bool) (invocation, error) {
+func (cm *callManager) callFramed(ctx context.Context, s send) (res invocation, err error) {
 	if cm.depth >= maxCallDepth {
 		return invocation{}, sysErr(limitExceeded, "message execution exceeds call depth %d", maxCallDepth)
 	}
@@ -192,26 +212,20 @@ func (cm *callManager) callFramed(ctx context.Context, from abi.ActorID, to addr
 	}
 	cm.depth++
 	defer func() { cm.depth-- }()
-	id, err := cm.receiver(ctx, to, ro)
+	if cm.trace != nil {
+		before := cm.gas.Used()
+		cm.trace.begin(s, cm.gas.Available())
+		defer func() { cm.trace.end(res, cm.gas.Used()-before, err) }()
+	}
+	id, err := cm.receiver(ctx, s.to, s.readOnly)
 	if err != nil {
 		return invocation{}, err
 	}
-	if !cm.m.cfg.Trace {
-		return cm.callResolved(ctx, from, id, method, params, value, ro, false)
-	}
-	slot, before := len(cm.trace), cm.gas.Used()
-	cm.trace = append(cm.trace, Call{From: from, To: id, Method: method, Value: value, Params: params.bytes(), Depth: cm.depth - 1})
-	res, err := cm.callResolved(ctx, from, id, method, params, value, ro, false)
-	t := &cm.trace[slot]
-	t.ExitCode, t.Return, t.GasUsed = res.code, res.value.bytes(), int64((cm.gas.Used()-before)/1000)
-	if err != nil {
-		t.ExitCode = exitOf(err)
-	}
-	return res, err
+	return cm.callResolved(ctx, id, s)
 }
 
-func (cm *callManager) callResolved(ctx context.Context, from, to abi.ActorID, method abi.MethodNum,
-	params *block, value abi.TokenAmount, ro, implicit bool) (invocation, error) {
+// callResolved is a call to the actor with an id, which s.to is a name of.
+func (cm *callManager) callResolved(ctx context.Context, to abi.ActorID, s send) (invocation, error) {
 	a, ok, err := cm.actor(to)
 	if err != nil {
 		return invocation{}, err
@@ -219,31 +233,38 @@ func (cm *callManager) callResolved(ctx context.Context, from, to abi.ActorID, m
 	if !ok {
 		return invocation{}, sysErr(notFound, "actor f0%d does not exist", to)
 	}
-	if value.Sign() != 0 {
+	if cm.trace != nil && !s.implicit {
+		cm.trace.invoked(to, a)
+	}
+	if s.value.Sign() != 0 {
 		if err := cm.gas.Charge(gas.ValueTransfer); err != nil {
 			return invocation{}, err
 		}
-		if err := cm.transfer(from, to, value); err != nil {
+		if err := cm.transfer(s.from, to, s.value); err != nil {
 			return invocation{}, err
 		}
 	}
-	if method == 0 {
+	if s.method == 0 {
 		return invocation{}, nil
 	}
-	if err := cm.gas.Charge(cm.prices.Params(params.linkCount())); err != nil {
+	if err := cm.gas.Charge(cm.prices.Params(s.params.linkCount())); err != nil {
 		return invocation{}, err
 	}
-	k := &kernel{cm: cm, from: from, to: to, method: method, value: value, readOnly: ro}
-	if params != nil {
-		k.insert(params)
+	return cm.invoke(ctx, a.Code, to, s)
+}
+
+// invoke runs an actor's code and charges for what it returns.
+func (cm *callManager) invoke(ctx context.Context, code cid.Cid, to abi.ActorID, s send) (invocation, error) {
+	k := &kernel{cm: cm, from: s.from, to: to, method: s.method, value: s.value, readOnly: s.readOnly}
+	if s.params != nil {
+		k.insert(s.params)
 	}
-	res, err := k.run(ctx, a.Code)
+	res, err := k.run(ctx, code)
 	if err != nil {
-		err = cm.noteFailure(k, implicit, exitOf(err), err.Error(), err)
-		return invocation{}, err
+		return invocation{}, cm.noteFailure(k, s.implicit, exitOf(err), err.Error(), err)
 	}
 	if res.code != 0 {
-		_ = cm.noteFailure(k, implicit, res.code, k.exitMessage, nil)
+		_ = cm.noteFailure(k, s.implicit, res.code, k.exitMessage, nil)
 	}
 	if res.value != nil {
 		charge := cm.prices.Return(res.value.linkCount())

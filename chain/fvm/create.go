@@ -48,7 +48,9 @@ func delegatedNamespace(a address.Address) uint64 {
 	return ns
 }
 
-func (cm *callManager) createFromSend(ctx context.Context, addr address.Address, kind string, delegated *address.Address) (abi.ActorID, error) {
+func (cm *callManager) createFromSend(
+	ctx context.Context, addr address.Address, kind string, delegated *address.Address,
+) (abi.ActorID, error) {
 	code, ok := cm.m.actors.code[kind]
 	if !ok {
 		return 0, fmt.Errorf("create %s: the actors manifest has no %s", addr, kind)
@@ -80,7 +82,8 @@ func (cm *callManager) createAccount(ctx context.Context, addr address.Address) 
 		return 0, fmt.Errorf("encode %s: %w", addr, err)
 	}
 	// The constructor's exit code is not looked at, as in ref-fvm.
-	_, err = cm.callResolved(ctx, 0, id, 1, &block{codec: links.CBOR, data: params.Bytes()}, big.Zero(), false, true)
+	constructor := send{to: addr, method: 1, params: &block{codec: links.CBOR, data: params.Bytes()}, value: big.Zero(), implicit: true}
+	_, err = cm.callResolved(ctx, id, constructor)
 	return id, err
 }
 

@@ -59,7 +59,7 @@ type MachineConfig struct {
 	NetworkVersion network.Version // 25..29, or 18 for the published vectors
 	ChainID        uint64          // EIP-155 id; read by EVM actors only
 	StateRoot      cid.Cid         // cid.Undef starts an empty tree (genesis)
-	Trace          bool            // record every call, and log actor messages
+	Trace          bool            // record every call; costs no gas
 }
 
 // Deps are the machine's collaborators; all are needed.
@@ -86,18 +86,6 @@ type Event struct {
 	Entries []EventEntry
 }
 
-// Call is one invocation in a trace.
-type Call struct {
-	From, To abi.ActorID
-	Method   abi.MethodNum
-	Value    abi.TokenAmount
-	Params   []byte
-	Return   []byte
-	ExitCode exitcode.ExitCode
-	GasUsed  int64 // gas of this call with its subcalls
-	Depth    int   // 0 for the message itself
-}
-
 // Result is the outcome of one message.
 type Result struct {
 	ExitCode   exitcode.ExitCode
@@ -107,6 +95,6 @@ type Result struct {
 	Events     []Event
 	Outputs    GasOutputs // zero for implicit messages
 	Backtrace  string     // failing frames, deepest first; empty on success
-	Trace      []Call     // with MachineConfig.Trace only
+	Trace      *Trace     // with MachineConfig.Trace only
 	Duration   time.Duration
 }

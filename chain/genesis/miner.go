@@ -46,7 +46,9 @@ func encode(v cbg.CBORMarshaler) ([]byte, error) {
 }
 
 // exec runs an implicit message and wants exit code 0.
-func (b *builder) exec(ctx context.Context, from, to address.Address, method abi.MethodNum, value abi.TokenAmount, params cbg.CBORMarshaler) ([]byte, error) {
+func (b *builder) exec(
+	ctx context.Context, from, to address.Address, method abi.MethodNum, value abi.TokenAmount, params cbg.CBORMarshaler,
+) ([]byte, error) {
 	raw, err := encode(params)
 	if err != nil {
 		return nil, err

@@ -41,7 +41,7 @@ func (s *Sender) look(ctx context.Context, r record) (v sight, err error) {
 			return v, err
 		}
 		if v.landed != nil {
-			v.sure = v.head.Height >= v.landed.Height+abi.ChainEpoch(s.cfg.Confidence) //nolint:gosec // small
+			v.sure = v.head.Height >= v.landed.Height+abi.ChainEpoch(s.cfg.Confidence) // small
 			return v, nil
 		}
 	}
@@ -78,7 +78,7 @@ func (s *Sender) nonce(ctx context.Context, from address.Address, at *api.TipSet
 
 // spent tells whether the nonce was used as long ago as receipts must be old.
 func (s *Sender) spent(ctx context.Context, from address.Address, nonce uint64, head *api.TipSet) (bool, error) {
-	then := head.Height - abi.ChainEpoch(s.cfg.Confidence) //nolint:gosec // small
+	then := head.Height - abi.ChainEpoch(s.cfg.Confidence) // small
 	if then < 0 {
 		return false, nil
 	}

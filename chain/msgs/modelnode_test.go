@@ -78,7 +78,9 @@ func (m *model) StateAccountKey(_ context.Context, a address.Address, _ api.TipS
 	return m.keys[a], nil
 }
 
-func (m *model) StateSearchMsg(_ context.Context, k api.TipSetKey, c cid.Cid, lookback abi.ChainEpoch, allowReplaced bool) (*api.MsgLookup, error) {
+func (m *model) StateSearchMsg(
+	_ context.Context, k api.TipSetKey, c cid.Cid, lookback abi.ChainEpoch, allowReplaced bool,
+) (*api.MsgLookup, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.called("StateSearchMsg")
@@ -115,7 +117,9 @@ func (m *model) search(c cid.Cid) (*api.MsgLookup, error) {
 	return nil, nil
 }
 
-func (m *model) StateWaitMsg(ctx context.Context, c cid.Cid, conf uint64, lookback abi.ChainEpoch, allowReplaced bool) (*api.MsgLookup, error) {
+func (m *model) StateWaitMsg(
+	ctx context.Context, c cid.Cid, conf uint64, lookback abi.ChainEpoch, allowReplaced bool,
+) (*api.MsgLookup, error) {
 	for {
 		m.mu.Lock()
 		m.called("StateWaitMsg")
@@ -125,7 +129,7 @@ func (m *model) StateWaitMsg(ctx context.Context, c cid.Cid, conf uint64, lookba
 		if err != nil || lookback != -1 || !allowReplaced {
 			return nil, err
 		}
-		if l != nil && height >= l.Height+abi.ChainEpoch(conf) { //nolint:gosec // small
+		if l != nil && height >= l.Height+abi.ChainEpoch(conf) { // small
 			return l, nil
 		}
 		select {
@@ -136,7 +140,9 @@ func (m *model) StateWaitMsg(ctx context.Context, c cid.Cid, conf uint64, lookba
 	}
 }
 
-func (m *model) GasEstimateMessageGas(_ context.Context, msg *api.Message, spec *api.MessageSendSpec, _ api.TipSetKey) (*api.Message, error) {
+func (m *model) GasEstimateMessageGas(
+	_ context.Context, msg *api.Message, spec *api.MessageSendSpec, _ api.TipSetKey,
+) (*api.Message, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.called("GasEstimateMessageGas")

@@ -134,7 +134,8 @@ func (s *Sender) replace(ctx context.Context, w *waiter, r record, v sight, old 
 	}
 	next, why := dearer(old, estimate, baseFee(v.head), limit)
 	if why != "" {
-		s.report(w, r, v, fmt.Sprintf("it is stuck, and %s does not allow to pay more: %s; raise it, or wait for the base fee to fall", s.limitName(r), why))
+		s.report(w, r, v, fmt.Sprintf("it is stuck, and %s does not allow to pay more: %s; raise it, or wait for the base fee to fall",
+			s.limitName(r), why))
 		return s.postpone(ctx, r, v)
 	}
 	signed, err := s.deps.Chain.WalletSignMessage(ctx, next.From, next)

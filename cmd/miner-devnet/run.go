@@ -145,6 +145,7 @@ func serveNode(ctx context.Context, stop func(), c *cli.Context, r *repo.Repo, n
 		return err
 	}
 	s.RegisterChain(n)
+	s.RegisterChainTools(n)
 	s.RegisterNode(n)
 	s.RegisterDevnet(n)
 	if err := r.WriteAPI(s.Multiaddr()); err != nil {

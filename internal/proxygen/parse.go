@@ -14,7 +14,10 @@ import (
 )
 
 // interfaces lists what is proxied, in the order of the output.
-var interfaces = []string{"Chain", "Node", "Devnet", "Common", "Net", "Index", "Leases", "Tasks", "Fleet", "Prover", "Sealing", "Mining", "Markets", "Link"}
+var interfaces = []string{
+	"Chain", "ChainTools", "Node", "Devnet", "Common", "Net", "Index", "Leases", "Tasks", "Fleet", "Prover", "Sealing", "Mining", "Markets",
+	"Link",
+}
 
 // method is one method of a proxied interface.
 type method struct {

@@ -43,6 +43,11 @@ func muteLibrary() {
 // RegisterChain serves the full-node interface.
 func (s *Server) RegisterChain(i api.Chain) { s.register(&api.ChainServer{Impl: i, Guard: s.guard}) }
 
+// RegisterChainTools serves the rest of a full node's interface.
+func (s *Server) RegisterChainTools(i api.ChainTools) {
+	s.register(&api.ChainToolsServer{Impl: i, Guard: s.guard})
+}
+
 // RegisterNode serves what a full node says of itself. A process serves this or
 // Common, never both.
 func (s *Server) RegisterNode(i api.Node) { s.register(&api.NodeServer{Impl: i, Guard: s.guard}) }
