@@ -13,9 +13,6 @@ import (
 // question is a call that a peer may make.
 const question = `{"jsonrpc":"2.0","id":1,"method":"Filecoin.Version","params":[]}`
 
-// honestLimit is how long an honest caller may wait while others misbehave.
-const honestLimit = time.Second
-
 // listeners keeps the private node's listener waiting in every way with many
 // connections, and requires that an honest caller is answered meanwhile.
 func (a *attack) listeners(sockets int) (out []try) {
@@ -75,7 +72,7 @@ func (a *attack) honest(ctx context.Context) error {
 	if _, err := a.Judge.Version(ctx); err != nil {
 		return fmt.Errorf("an honest caller is refused: %w", err)
 	}
-	if took := time.Since(start); took > honestLimit {
+	if took := time.Since(start); took > a.Patience {
 		return fmt.Errorf("an honest caller waited for %s", took)
 	}
 	return nil
