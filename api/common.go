@@ -82,6 +82,22 @@ type NodeStatus struct {
 	Parts      []PartStatus // what runs in the process, in the order of starting
 	StartedAt  time.Time
 	Messages   []MessageStatus `json:",omitempty"` // those that are stuck, by what they are for
+	// Callers are processes that call this one, as the markets node calls the private
+	// one: when they were heard of last.
+	Callers []PeerStatus `json:",omitempty"`
+	// Notices are what the operator should know or do.
+	Notices []Notice `json:",omitempty"`
+	// Address is the URL under which others reach this process.
+	Address string `json:",omitempty"`
+}
+
+// Notice is something about a process that its operator should know.
+type Notice struct {
+	// Act says that it is the operator's turn: deals, retrievals or power are lost
+	// until then.
+	Act  bool
+	Text string
+	Do   string // what; empty where there is nothing to do
 }
 
 // MessageStatus is a message on its way to the chain that waits for something

@@ -37,8 +37,12 @@ type common struct {
 	callers    *holder.Register // markets nodes that introduced themselves
 	parts      func() []lifecycle.Status
 
+	notices notices
+	heard   heard
+
 	mu      sync.Mutex
 	self    api.Introduction
+	address string       // URL under which others reach this process
 	peers   []*peerWatch // the first is the full node
 	senders []*msgs.Sender
 }
@@ -121,9 +125,19 @@ func (c *common) setPeers(list []*peerWatch) {
 // NodeStatus tells the operator everything, and a peer that nothing here is its
 // business why a part does not run.
 func (c *common) NodeStatus(ctx context.Context) (api.NodeStatus, error) {
-	s := api.NodeStatus{Subsystems: c.subsystems, Miner: c.identity().Miner, StartedAt: c.started, Parts: c.partStatus(ctx), Messages: c.stuck()}
+	s := api.NodeStatus{
+		Subsystems: c.subsystems,
+		Miner:      c.identity().Miner,
+		StartedAt:  c.started,
+		Parts:      c.partStatus(ctx),
+		Messages:   c.stuck(),
+	}
+	if !isPeer(serve.Permissions(ctx)) {
+		s.Notices, s.Callers = c.notices.all(), c.heard.status(c.callers.Silence())
+	}
 	c.mu.Lock()
 	peers := c.peers
+	s.Address = c.address
 	c.mu.Unlock()
 	for i, p := range peers {
 		if i == 0 {
@@ -136,8 +150,7 @@ func (c *common) NodeStatus(ctx context.Context) (api.NodeStatus, error) {
 }
 
 func (c *common) partStatus(ctx context.Context) []api.PartStatus {
-	perms := serve.Permissions(ctx)
-	peer := !slices.Contains(perms, api.PermWrite) && (slices.Contains(perms, api.PermSealingPeer) || slices.Contains(perms, api.PermWorker))
+	peer := isPeer(serve.Permissions(ctx))
 	out := []api.PartStatus{}
 	for _, p := range c.parts() {
 		st := api.PartStatus{Name: p.Name, Up: p.Up, Since: p.Since, Restarts: p.Restarts, Next: p.Next}
@@ -150,6 +163,11 @@ func (c *common) partStatus(ctx context.Context) []api.PartStatus {
 		out = append(out, st)
 	}
 	return out
+}
+
+// isPeer tells a process from its operator.
+func isPeer(perms []api.Permission) bool {
+	return !slices.Contains(perms, api.PermWrite) && (slices.Contains(perms, api.PermSealingPeer) || slices.Contains(perms, api.PermWorker))
 }
 
 func newSession() api.UUID { return uuid.New() }

@@ -205,5 +205,6 @@ func (c *common) Handshake(ctx context.Context, in api.Introduction) (api.Handsh
 			return api.Handshake{}, err
 		}
 	}
+	c.heard.from(in.Instance)
 	return out, nil
 }

@@ -38,6 +38,7 @@ func LoadSettings(dir string, env []string) (Settings, error) {
 	if err != nil {
 		return Settings{}, err
 	}
+	set.EnvNotes = config.BorrowedListeners(env)
 	if none == nil {
 		err = set.fits(kind)
 	}

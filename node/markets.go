@@ -14,6 +14,7 @@ import (
 	"quarry/internal/lifecycle"
 	"quarry/internal/listen"
 	"quarry/internal/loglimit"
+	"quarry/internal/ownaddr"
 	"quarry/markets"
 	mnet "quarry/markets/net"
 	"quarry/node/repo"
@@ -49,8 +50,14 @@ func (n *Node) withMarkets(ctx context.Context) error {
 	err := n.group.Keep(ctx, lifecycle.Keep{Name: "markets", Must: must, Run: func(ctx context.Context, up func()) error {
 		return n.runMarkets(ctx, out, now, up)
 	}})
-	if err != nil || n.set.RetrievalListen == "" {
+	if err != nil {
 		return err
+	}
+	if err := n.keep(ctx, "identity on chain", func(ctx context.Context) error { return n.watchIdentity(ctx, now) }); err != nil {
+		return err
+	}
+	if n.set.RetrievalListen == "" {
+		return nil
 	}
 	handler := lateHandler(now, func(m *liveMarkets) http.Handler { return m.retrieval })
 	return n.group.Keep(ctx, lifecycle.Keep{Name: "retrieval", Must: must, Run: func(ctx context.Context, up func()) error {
@@ -117,7 +124,9 @@ func (n *Node) runRetrieval(ctx context.Context, h http.Handler, up func()) erro
 	if err != nil {
 		return fmt.Errorf("listen for retrievals on %s (is the port taken?): %w", n.set.RetrievalListen, err)
 	}
-	n.log.Info("serving retrievals", "address", ln.Addr().String())
+	at := ownaddr.ForOthers(ctx, ownaddr.Config{Bound: ln.Addr().String()})
+	n.log.Info("serving retrievals", "bound", ln.Addr().String(), "this host reaches it at", "http://"+ownaddr.OnThisHost(ln.Addr().String()),
+		"others at", "http://"+at.HostPort)
 	up()
 	return ln.Serve(ctx, ln.Server(h), 5*time.Second)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/filecoin-project/go-address"
@@ -58,7 +59,8 @@ type Node struct {
 	stored   *storage.Manager // nil where sector storage runs elsewhere
 	sealing  api.Sealing
 	proving  *late[api.Mining]
-	peers    []*peerWatch // full first
+	clock    atomic.Pointer[epochs] // epochs, for who asks while they are learnt
+	peers    []*peerWatch           // full first
 	halvesMu sync.Mutex
 	halves   []*half
 	sealer   *half // nil where sealing runs here
@@ -98,6 +100,9 @@ func Run(ctx context.Context, set Settings) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	n := newNode(set)
+	for _, note := range set.EnvNotes {
+		n.log.Warn(note)
+	}
 	defer func() { err = errors.Join(err, n.close()) }()
 	if err := n.compose(ctx, stop); err != nil {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -105,7 +110,7 @@ func Run(ctx context.Context, set Settings) (err error) {
 		}
 		return err
 	}
-	n.log.Info("running", "miner", n.maddr, "api", n.srv.Multiaddr(), "subsystems", n.subsystems())
+	n.log.Info("running", "miner", n.maddr, "api", n.srv.Multiaddr(), "others reach it at", n.base, "subsystems", n.subsystems())
 	err = n.group.Wait(ctx)
 	n.log.Info("stopping", "because", err)
 	if ctx.Err() != nil {
@@ -238,15 +243,12 @@ func (n *Node) bind(ctx context.Context) (err error) {
 		Instance:        n.common.session.String(),
 		Limits:          n.set.Limits.API,
 	}
-	n.srv, err = serve.New(cfg, serve.Deps{Verify: n.repo.Tokens().Verify, Log: n.log.With("part", "api")})
+	n.srv, err = serve.New(cfg, serve.Deps{Verify: n.repo.Tokens().Verify, Ready: n.ready, Log: n.log.With("part", "api")})
 	if err != nil {
 		return err
 	}
 	n.onClose("api", func() error { _ = n.srv.Close(); return nil }) // most often closed by its Run
-	n.base = n.set.RemoteURL
-	if n.base == "" {
-		n.base = "http://" + n.srv.Addr()
-	}
+	n.tellAddress(ctx)
 	return nil
 }
 

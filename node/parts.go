@@ -86,6 +86,7 @@ func (n *Node) askMiner(ctx context.Context) error {
 		n.vanilla, n.groth16 = n.vanilla || k == "vanilla", n.groth16 || k == "groth16"
 	}
 	n.devnet = n.epochs.devnet
+	n.clock.Store(n.epochs)
 	return n.belong(ctx)
 }
 

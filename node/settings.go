@@ -17,7 +17,8 @@ import (
 // onto what the parts understand, and the command line.
 type Settings struct {
 	RepoDir      string
-	FullNodeInfo string // token:address of the full node
+	FullNodeInfo string   // token:address of the full node
+	EnvNotes     []string // lines for the start: what the environment overrides, perhaps by mistake
 	Log          *slog.Logger
 	Level        *slog.LevelVar // of Log; changed by LogSetLevel
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
@@ -67,7 +68,8 @@ func (in InitMiner) Run(ctx context.Context, chain api.Chain) (maddr address.Add
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if a, err := MinerAddress(r); err == nil {
-		return address.Undef, &api.ErrInvalid{What: "init of " + in.Dir, Reason: "it already belongs to miner " + a.String(), Hint: "use another --miner-repo"}
+		return address.Undef, &api.ErrInvalid{What: "init of " + in.Dir, Reason: "it already belongs to miner " + a.String(),
+			Hint: "use another --miner-repo"}
 	}
 	if err := firstConfig(r, in.Config, in.Log); err != nil {
 		return address.Undef, err
@@ -108,7 +110,8 @@ func (in InitMiner) checkKeys(ctx context.Context, chain api.Chain) error {
 		return fmt.Errorf("worker %s: %w", in.worker(), err)
 	}
 	if key.Protocol() != address.BLS {
-		return &api.ErrInvalid{What: "worker " + in.worker().String(), Reason: "blocks are signed with BLS keys only", Hint: "give --worker with a BLS (f3) address"}
+		return &api.ErrInvalid{What: "worker " + in.worker().String(), Reason: "blocks are signed with BLS keys only",
+			Hint: "give --worker with a BLS (f3) address"}
 	}
 	return nil
 }
@@ -137,7 +140,8 @@ func (in InitMiner) create(ctx context.Context, chain api.Chain, r *repo.Repo, p
 	if err != nil {
 		return address.Undef, fmt.Errorf("ask for the creation deposit: %w", err)
 	}
-	params, err := msgs.Params(&power.CreateMinerParams{Owner: in.Owner, Worker: in.worker(), WindowPoStProofType: proof, Peer: abi.PeerID(pid)})
+	params, err := msgs.Params(&power.CreateMinerParams{Owner: in.Owner, Worker: in.worker(),
+		WindowPoStProofType: proof, Peer: abi.PeerID(pid)})
 	if err != nil {
 		return address.Undef, err
 	}
@@ -153,7 +157,8 @@ func (in InitMiner) create(ctx context.Context, chain api.Chain, r *repo.Repo, p
 		return address.Undef, fmt.Errorf("wait for message %s: %w", c, err)
 	}
 	if !got.Receipt.ExitCode.IsSuccess() {
-		return address.Undef, errors.Join(fmt.Errorf("message %s created no miner: exit code %d", c, got.Receipt.ExitCode), sender.Forget(ctx, "create-miner"))
+		return address.Undef, errors.Join(fmt.Errorf("message %s created no miner: exit code %d", c, got.Receipt.ExitCode),
+			sender.Forget(ctx, "create-miner"))
 	}
 	var ret power.CreateMinerReturn
 	if err := unmarshal(got.Receipt.Return, &ret); err != nil {
@@ -223,7 +228,8 @@ type InitMarkets struct {
 func (in InitMarkets) Run(ctx context.Context, chain api.Chain) (err error) {
 	if in.PublishPeerInfo {
 		if err := mnet.CheckAnnounce(in.Announce, in.AllowPrivate); err != nil {
-			return &api.ErrInvalid{What: "addresses to publish", Reason: err.Error(), Hint: "give --announce, for example /dns4/storage.example.com/tcp/24001"}
+			return &api.ErrInvalid{What: "addresses to publish", Reason: err.Error(),
+				Hint: "give --announce, for example /dns4/storage.example.com/tcp/24001"}
 		}
 	}
 	r, err := openOrInit(in.Dir, repo.KindMarkets)
@@ -232,7 +238,8 @@ func (in InitMarkets) Run(ctx context.Context, chain api.Chain) (err error) {
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if a, err := MinerAddress(r); err == nil && a != in.Miner {
-		return &api.ErrInvalid{What: "init of " + in.Dir, Reason: "it already belongs to miner " + a.String() + ", not to " + in.Miner.String(), Hint: "use another --markets-repo"}
+		return &api.ErrInvalid{What: "init of " + in.Dir, Hint: "use another --markets-repo",
+			Reason: "it already belongs to miner " + a.String() + ", not to " + in.Miner.String()}
 	}
 	if err := firstConfig(r, in.Config, in.Log); err != nil {
 		return err
@@ -263,19 +270,32 @@ func (in InitMarkets) publish(ctx context.Context, chain api.Chain, r *repo.Repo
 		return err
 	}
 	sender := setupSender(chain, r, in.Log)
-	for _, m := range list {
-		// The key holds what is said, so that saying something new is a new message.
-		c, err := sender.Send(ctx, fmt.Sprintf("peer-info-%d-%x", m.Method, m.Params), m)
-		if err != nil {
-			return fmt.Errorf("publish peer info of %s: %w", in.Miner, err)
+	for i, said := range []bool{peerOnChain(info) == pid, slices.Equal(addrsOnChain(info), canonical(in.Announce))} {
+		if said {
+			continue
 		}
-		got, err := sender.Wait(ctx, c)
-		if err != nil {
-			return fmt.Errorf("wait for message %s: %w", c, err)
-		}
-		if !got.Receipt.ExitCode.IsSuccess() {
-			return fmt.Errorf("message %s was refused: exit code %d", c, got.Receipt.ExitCode)
+		if err := in.say(ctx, sender, list[i]); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// say sends one message and waits. What it said is forgotten then: whoever says it
+// again later, because the chain says something else by now, means a new message.
+func (in InitMarkets) say(ctx context.Context, sender *msgs.Sender, m *api.Message) error {
+	// The key holds what is said, so that saying something new is a new message.
+	key := fmt.Sprintf("peer-info-%d-%x", m.Method, m.Params)
+	c, err := sender.Send(ctx, key, m)
+	if err != nil {
+		return fmt.Errorf("publish peer info of %s: %w", in.Miner, err)
+	}
+	got, err := sender.Wait(ctx, c)
+	if err != nil {
+		return fmt.Errorf("wait for message %s: %w", c, err)
+	}
+	if !got.Receipt.ExitCode.IsSuccess() {
+		return errors.Join(fmt.Errorf("message %s was refused: exit code %d", c, got.Receipt.ExitCode), sender.Forget(ctx, key))
+	}
+	return sender.Forget(ctx, key)
 }

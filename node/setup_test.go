@@ -18,6 +18,7 @@ import (
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/filecoin-project/go-state-types/exitcode"
 	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"quarry/api"
 	"quarry/node/repo"
@@ -278,10 +279,35 @@ func TestInitMarketsAddresses(t *testing.T) {
 		t.Fatalf("%v, %d messages", err, len(chain.pushed))
 	}
 	in.Config = []byte("[Libp2p]\n")
+	r, err := repo.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := hostID(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	info := minerOnChain(t, id, in.Announce)
+	info.Worker = blsKey
+	chain.Internal.StateMinerInfo = func(context.Context, address.Address, api.TipSetKey) (api.MinerInfo, error) { return info, nil }
 	if err := in.Run(t.Context(), chain); err != nil || len(chain.pushed) != 2 {
 		t.Fatalf("again: %v, %d messages", err, len(chain.pushed))
+	}
+	info.Multiaddrs = nil // somebody took them off the chain
+	if err := in.Run(t.Context(), chain); err != nil || len(chain.pushed) != 3 {
+		t.Fatalf("what was said before is said again: %v, %d messages", err, len(chain.pushed))
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, repo.FileConfig)); err != nil || string(b) != "[API]\n" {
 		t.Errorf("config %q, %v", b, err)
 	}
+}
+
+// hostID is the libp2p identity of a repo.
+func hostID(r *repo.Repo) (string, error) {
+	priv, err := Libp2pKey(r.Keystore())
+	if err != nil {
+		return "", err
+	}
+	id, err := peer.IDFromPrivateKey(priv)
+	return id.String(), err
 }

@@ -62,6 +62,7 @@ type Follower struct {
 
 	mu   sync.Mutex
 	head *api.TipSet
+	seen time.Time // when head became it
 	subs map[*subscriber]struct{}
 }
 
@@ -78,6 +79,13 @@ func (f *Follower) Head() *api.TipSet {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.head
+}
+
+// Seen is when the head became the one it is; zero before the first.
+func (f *Follower) Seen() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.seen
 }
 
 // Run follows until ctx ends and then returns ctx's error. A node that is away
@@ -232,7 +240,7 @@ func (f *Follower) path(ctx context.Context, from, to *api.TipSet) (Event, error
 func (f *Follower) publish(ev Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.head = ev.Head
+	f.head, f.seen = ev.Head, time.Now()
 	for s := range f.subs {
 		s.push(ev, f.cfg.MaxPending)
 	}

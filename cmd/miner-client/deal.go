@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,6 +15,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/urfave/cli/v2"
 
+	"quarry/internal/command"
+	"quarry/internal/inputfile"
+	"quarry/internal/ownaddr"
 	"quarry/markets/dealmaker"
 	"quarry/markets/wire"
 )
@@ -36,7 +40,8 @@ func askCommand() *cli.Command {
 				return err
 			}
 			return show(c, ask, func(w io.Writer) {
-				fmt.Fprintf(w, "price:          %s attoFIL per GiB per epoch\nverified price: %s attoFIL per GiB per epoch\npiece sizes:    %d to %d bytes (padded)\nvalid:          epoch %d to %d\n",
+				fmt.Fprintf(w, "price:          %s attoFIL per GiB per epoch\nverified price: %s attoFIL per GiB per epoch\n"+
+					"piece sizes:    %d to %d bytes (padded)\nvalid:          epoch %d to %d\n",
 					ask.Price, ask.VerifiedPrice, ask.MinPieceSize, ask.MaxPieceSize, ask.Timestamp, ask.Expiry)
 			})
 		},
@@ -97,10 +102,10 @@ func makeDeal(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	stage, ok := stages[c.String("until")]
-	if !ok {
-		return fmt.Errorf("--until %q: want accepted, transferred or active", c.String("until"))
+	if err := dealFlags(c); err != nil {
+		return err
 	}
+	stage := stages[c.String("until")]
 	d, p, err := reach(c, arg)
 	if err != nil {
 		return err
@@ -117,7 +122,7 @@ func makeDeal(c *cli.Context) error {
 	defer cleanup()
 	url := c.String("http-url")
 	if url == "" {
-		srv, err := dealmaker.ServeFile(car.Path, c.String("listen"), c.String("advertise"))
+		srv, err := dealmaker.ServeFile(car.Path, c.String("listen"), advertised(c))
 		if err != nil {
 			return err
 		}
@@ -128,10 +133,7 @@ func makeDeal(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	out := dealJSON{UUID: params.DealUUID, Provider: p.Miner, From: params.ClientDealProposal.Proposal.Client, PieceCID: car.PieceCID.String(), PieceSize: car.PieceSize, Status: "Accepted"}
-	if car.Root.Defined() {
-		out.Root = car.Root.String()
-	}
+	out := accepted(params, p, car)
 	say(c, "deal %s accepted by %s", out.UUID, p.Miner)
 	st, err := follow(c, d, p, out.From, out.UUID, stage)
 	if err != nil {
@@ -141,8 +143,75 @@ func makeDeal(c *cli.Context) error {
 		out.Status, out.ChainDealID = st.DealStatus.Status, st.DealStatus.ChainDealID
 	}
 	return show(c, out, func(w io.Writer) {
-		fmt.Fprintf(w, "deal:      %s\nprovider:  %s\nroot:      %s\npiece CID: %s\nstatus:    %s\n", out.UUID, out.Provider, out.Root, out.PieceCID, out.Status)
+		fmt.Fprintf(w, "deal:      %s\nprovider:  %s\nroot:      %s\npiece CID: %s\nstatus:    %s\n",
+			out.UUID, out.Provider, out.Root, out.PieceCID, out.Status)
 	})
+}
+
+// accepted is what is known of a deal once the provider has taken it.
+func accepted(params *wire.DealParams, p *dealmaker.Provider, car *dealmaker.CAR) dealJSON {
+	out := dealJSON{
+		UUID:      params.DealUUID,
+		Provider:  p.Miner,
+		From:      params.ClientDealProposal.Proposal.Client,
+		PieceCID:  car.PieceCID.String(),
+		PieceSize: car.PieceSize,
+		Status:    "Accepted",
+	}
+	if car.Root.Defined() {
+		out.Root = car.Root.String()
+	}
+	return out
+}
+
+// advertised is the host by which the provider reaches what is served here, empty
+// for the one that it listens on. One that listens on every address is reached
+// under the likeliest of them, which is told.
+func advertised(c *cli.Context) string {
+	if host := c.String("advertise"); host != "" {
+		return host
+	}
+	at := ownaddr.ForOthers(c.Context, ownaddr.Config{Bound: c.String("listen")})
+	if !at.Guessed {
+		return ""
+	}
+	host, _, err := net.SplitHostPort(at.HostPort)
+	if err != nil {
+		return ""
+	}
+	say(c, "the payload is served on every address; the provider is told %s (--advertise names another)", host)
+	return host
+}
+
+var errNoPayload = errors.New("give exactly one of --file and --car")
+
+// dealFlags refuses what cannot become a deal before anybody is asked.
+func dealFlags(c *cli.Context) error {
+	if _, ok := stages[c.String("until")]; !ok {
+		return fmt.Errorf("--until %q: want accepted, transferred or active", c.String("until"))
+	}
+	for _, name := range []string{"start-delay", "duration"} {
+		if n := c.Int64(name); n <= 0 {
+			return fmt.Errorf("--%s %d is not a number of epochs above zero", name, n)
+		}
+	}
+	file, car := c.String("file"), c.String("car")
+	switch {
+	case (file == "") == (car == ""):
+		return errNoPayload
+	case c.String("http-url") != "" && car == "":
+		return errors.New("--http-url goes with --car: pack the file with `miner-client car` first")
+	}
+	if err := command.NotWith(c, "http-url", "listen", "advertise"); err != nil {
+		return err
+	}
+	if url := c.String("http-url"); url != "" {
+		if err := httpURL("http-url", url); err != nil {
+			return err
+		}
+	}
+	_, err := inputfile.Check(file + car)
+	return err
 }
 
 // payload packs or takes what is to be stored.
@@ -150,12 +219,10 @@ func payload(c *cli.Context, ask *wire.StorageAsk) (*dealmaker.CAR, func(), erro
 	none := func() {}
 	switch file, car := c.String("file"), c.String("car"); {
 	case (file == "") == (car == ""):
-		return nil, none, errors.New("give exactly one of --file and --car")
+		return nil, none, errNoPayload
 	case car != "":
 		out, err := dealmaker.Inspect(c.Context, car, ask.MinPieceSize)
 		return out, none, err
-	case c.String("http-url") != "":
-		return nil, none, errors.New("--http-url goes with --car: pack the file with `miner-client car` first")
 	default:
 		dir, err := os.MkdirTemp("", "miner-client-")
 		if err != nil {
@@ -171,14 +238,21 @@ func payload(c *cli.Context, ask *wire.StorageAsk) (*dealmaker.CAR, func(), erro
 	}
 }
 
-func propose(c *cli.Context, d *dialer, p *dealmaker.Provider, ask *wire.StorageAsk, car *dealmaker.CAR, url string) (*wire.DealParams, error) {
+func propose(c *cli.Context, d *dialer, p *dealmaker.Provider, ask *wire.StorageAsk, car *dealmaker.CAR, url string) (
+	*wire.DealParams, error) {
 	from, err := d.wallet(c)
 	if err != nil {
 		return nil, err
 	}
-	params, err := d.Proposal(c.Context, p, ask, car, dealmaker.Terms{Wallet: from, StartDelay: abi.ChainEpoch(c.Int64("start-delay")),
-		Duration: abi.ChainEpoch(c.Int64("duration")), Verified: c.Bool("verified"), URL: url,
-		RemoveUnseal: c.Bool("no-fast-retrieval"), AutoAddEscrow: true})
+	params, err := d.Proposal(c.Context, p, ask, car, dealmaker.Terms{
+		Wallet:        from,
+		StartDelay:    abi.ChainEpoch(c.Int64("start-delay")),
+		Duration:      abi.ChainEpoch(c.Int64("duration")),
+		Verified:      c.Bool("verified"),
+		URL:           url,
+		RemoveUnseal:  c.Bool("no-fast-retrieval"),
+		AutoAddEscrow: true,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +280,8 @@ const (
 
 // follow polls the status until the stage is reached. Failed requests are
 // repeated: a provider may restart meanwhile.
-func follow(c *cli.Context, d *dialer, p *dealmaker.Provider, from address.Address, id uuid.UUID, stage int) (*wire.DealStatusResponse, error) {
+func follow(c *cli.Context, d *dialer, p *dealmaker.Provider, from address.Address, id uuid.UUID, stage int) (
+	*wire.DealStatusResponse, error) {
 	if stage == 0 {
 		return nil, nil
 	}

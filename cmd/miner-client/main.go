@@ -1,11 +1,11 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 
 	"github.com/filecoin-project/go-address"
@@ -14,13 +14,13 @@ import (
 
 	"quarry/api/client"
 	"quarry/build"
-	"quarry/internal/interrupt"
+	"quarry/internal/command"
 	"quarry/markets/dealmaker"
 	mnet "quarry/markets/net"
 )
 
 func main() {
-	os.Exit(interrupt.Main(func(ctx context.Context) error { return newApp(os.Stdout).RunContext(ctx, os.Args) }))
+	os.Exit(command.Main(newApp(os.Stdout)))
 }
 
 var (
@@ -38,10 +38,6 @@ func newApp(out io.Writer) *cli.App {
 		Flags: []cli.Flag{&cli.StringFlag{Name: "node", EnvVars: []string{"FULLNODE_API_INFO"},
 			Usage: "full node as token:address", DefaultText: "FULLNODE_API_INFO"}},
 		Commands: []*cli.Command{walletCommand(), carCommand(), commpCommand(), askCommand(), dealCommand(), statusCommand(), retrieveCommand()},
-		CommandNotFound: func(_ *cli.Context, name string) {
-			fmt.Fprintf(os.Stderr, "error: no command %q; `miner-client help` lists them\n", name)
-			os.Exit(1)
-		},
 	}
 }
 
@@ -102,20 +98,28 @@ func parseAddress(s string) (address.Address, error) {
 	return a, nil
 }
 
-// needed returns the value of a flag that must be given. The flag package's own
-// check answers with a misleading text for commands with arguments.
+// needed returns the value of a flag that must be given.
 func needed(c *cli.Context, name string) (string, error) {
 	v := c.String(name)
 	if v == "" {
-		return "", fmt.Errorf("--%s is missing (flags go before the argument)", name)
+		return "", fmt.Errorf("--%s is missing", name)
 	}
 	return v, nil
+}
+
+// httpURL refuses what is no address of an HTTP server.
+func httpURL(flag, s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return fmt.Errorf("--%s %q is not a URL such as http://host:port", flag, s)
+	}
+	return nil
 }
 
 // oneArg returns the only argument.
 func oneArg(c *cli.Context, what string) (string, error) {
 	if c.NArg() != 1 {
-		return "", fmt.Errorf("want exactly one argument: %s (flags go before it)", what)
+		return "", fmt.Errorf("want exactly one argument: %s", what)
 	}
 	return c.Args().First(), nil
 }

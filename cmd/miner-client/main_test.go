@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -12,13 +11,14 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/stretchr/testify/require"
 
+	"quarry/internal/command"
 	"quarry/markets/wire"
 )
 
 func call(t *testing.T, args ...string) (string, error) {
 	t.Setenv("FULLNODE_API_INFO", "")
 	var out bytes.Buffer
-	err := newApp(&out).RunContext(context.Background(), append([]string{"miner-client"}, args...))
+	err := command.Run(t.Context(), newApp(&out), append([]string{"miner-client"}, args...))
 	return out.String(), err
 }
 
@@ -52,6 +52,21 @@ func TestMistakesAreNamed(t *testing.T) {
 		"no such file":                     {"car", "/does/not/exist"},
 		"read key":                         {"wallet", "import", "/does/not/exist"},
 		"want exactly one argument: an ad": {"wallet", "export"},
+		"--start-delay 0":                  {"deal", "--file", "x", "f01000", "--start-delay", "0"},
+		"--duration -5":                    {"deal", "--file", "x", "f01000", "--duration=-5"},
+		"exactly one of --file and --car":  {"deal", "f01000"},
+		"--http-url goes with --car":       {"deal", "f01000", "--file", "x", "--http-url", "http://h/x"},
+		`--http-url "h/x" is not a URL`:    {"deal", "f01000", "--car", "x", "--http-url", "h/x"},
+		"--advertise has no effect beside": {"deal", "f01000", "--car", "x", "--http-url", "http://h/x", "--advertise", "h"},
+		`--url "host:80" is not a URL`:     {"retrieve", "bafkqaaa", "-o", "x", "--url", "host:80"},
+		`--url "http://" is not a URL`:     {"retrieve", "bafkqaaa", "-o", "x", "--url", "http://"},
+		"is a character device":            {"deal", "f01000", "--car", "/dev/zero"},
+		"is a directory":                   {"commp", "/"},
+		"not a regular file; copy what it": {"car", "/dev/null"},
+		"/dev/null is a character device":  {"wallet", "import", "/dev/null"},
+		`--piece-size "100": it is less`:   {"commp", "f", "--piece-size", "100"},
+		`--piece-size "192": it is no po`:  {"commp", "--piece-size", "192", "f"},
+		`"stray" is one too many`:          {"wallet", "list", "stray"},
 	} {
 		_, err := call(t, args...)
 		require.ErrorContains(t, err, want, "%v", args)
@@ -101,5 +116,21 @@ func TestStatusFindsTheKeyOfTheDeal(t *testing.T) {
 			require.NoError(t, err)
 			require.NotNil(t, st)
 		})
+	}
+}
+
+// A size of the piece that the payload does not fit into is refused, a larger one
+// is taken.
+func TestPieceSizeMustHoldThePayload(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, os.WriteFile(file, make([]byte, 2033), 0o600)) // one byte more than 2 KiB hold
+	_, err := call(t, "commp", file, "--piece-size", "2KiB")
+	require.ErrorContains(t, err, `--piece-size "2KiB" is too small: the 2033 bytes of `+file+` need a piece of 4KiB`)
+	for size, want := range map[string]int{"4KiB": 4096, "8192": 8192} {
+		text, err := call(t, "commp", file, "--piece-size", size, "--json")
+		require.NoError(t, err)
+		var got carJSON
+		require.NoError(t, json.Unmarshal([]byte(text), &got))
+		require.Equal(t, want, int(got.PieceSize))
 	}
 }

@@ -10,8 +10,14 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
+	"quarry/internal/command"
+	"quarry/internal/inputfile"
 	"quarry/markets/dealmaker"
+	"quarry/proofs/commp"
 )
+
+// minPiece is the smallest padded piece there is, in bytes.
+const minPiece = 128
 
 // carJSON is a packed payload as printed.
 type carJSON struct {
@@ -31,7 +37,8 @@ func printCAR(c *cli.Context, car *dealmaker.CAR) error {
 		if out.Root != "" {
 			fmt.Fprintf(w, "root:       %s\n", out.Root)
 		}
-		fmt.Fprintf(w, "file:       %s\nsize:       %d bytes\npiece CID:  %s\npiece size: %d bytes (padded)\n", out.Path, out.Size, out.PieceCID, out.PieceSize)
+		fmt.Fprintf(w, "file:       %s\nsize:       %d bytes\npiece CID:  %s\npiece size: %d bytes (padded)\n",
+			out.Path, out.Size, out.PieceCID, out.PieceSize)
 	})
 }
 
@@ -60,13 +67,26 @@ func carCommand() *cli.Command {
 func commpCommand() *cli.Command {
 	return &cli.Command{
 		Name: "commp", Usage: "compute the piece commitment of a payload as it is", ArgsUsage: "<file>",
-		Flags: []cli.Flag{jsonFlag, &cli.Uint64Flag{Name: "piece-size", Usage: "padded bytes, when larger than needed"}},
+		Flags: []cli.Flag{jsonFlag, &command.SizeFlag{StringFlag: cli.StringFlag{Name: "piece-size",
+			Usage: "padded, when larger than needed; a power of two such as 2KiB"}, Least: minPiece, Power: true}},
 		Action: func(c *cli.Context) error {
 			file, err := oneArg(c, "the payload")
 			if err != nil {
 				return err
 			}
-			car, err := dealmaker.Inspect(c.Context, file, abi.PaddedPieceSize(c.Uint64("piece-size")))
+			asked, err := command.Bytes(c, "piece-size")
+			if err != nil {
+				return err
+			}
+			st, err := inputfile.Check(file)
+			if err != nil {
+				return err
+			}
+			if need := commp.MinPaddedSize(uint64(st.Size())); asked > 0 && abi.PaddedPieceSize(asked) < need {
+				return fmt.Errorf("--piece-size %q is too small: the %d bytes of %s need a piece of %s",
+					c.String("piece-size"), st.Size(), file, command.SizeText(uint64(need)))
+			}
+			car, err := dealmaker.Inspect(c.Context, file, abi.PaddedPieceSize(asked))
 			if err != nil {
 				return err
 			}
@@ -91,6 +111,9 @@ func retrieveCommand() *cli.Command {
 			}
 			url, err := needed(c, "url")
 			if err != nil {
+				return err
+			}
+			if err := httpURL("url", url); err != nil {
 				return err
 			}
 			output, err := needed(c, "output")

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/api"
+	"quarry/internal/inputfile"
 )
 
 func walletCommand() *cli.Command {
@@ -19,8 +20,10 @@ func walletCommand() *cli.Command {
 		{Name: "new", Usage: "make a key", ArgsUsage: "[secp256k1|bls]", Flags: []cli.Flag{jsonFlag}, Action: walletNew},
 		{Name: "list", Usage: "list addresses with balances", Flags: []cli.Flag{jsonFlag}, Action: walletList},
 		{Name: "balance", Usage: "balance of an address", ArgsUsage: "[address]", Flags: []cli.Flag{jsonFlag}, Action: walletBalance},
-		{Name: "export", Usage: "print a private key in Lotus's hex form", ArgsUsage: "<address>", Action: walletExport},
-		{Name: "import", Usage: "import a private key in Lotus's hex form", ArgsUsage: "<file or ->", Flags: []cli.Flag{jsonFlag}, Action: walletImport},
+		{Name: "export", Usage: "print a private key in Lotus's hex form", ArgsUsage: "<address>", Action: walletExport,
+			Flags: []cli.Flag{jsonFlag}},
+		{Name: "import", Usage: "import a private key in Lotus's hex form", ArgsUsage: "<file or ->", Action: walletImport,
+			Flags: []cli.Flag{jsonFlag}},
 	}}
 }
 
@@ -119,9 +122,11 @@ func walletExport(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(c.App.Writer, hex.EncodeToString(b))
-	return nil
+	return show(c, k, func(w io.Writer) { fmt.Fprintln(w, hex.EncodeToString(b)) })
 }
+
+// maxKeyFile bounds a file with a private key, in bytes.
+const maxKeyFile = 64 << 10
 
 func walletImport(c *cli.Context) error {
 	arg, err := oneArg(c, "a file, or - for stdin")
@@ -130,9 +135,9 @@ func walletImport(c *cli.Context) error {
 	}
 	var raw []byte
 	if arg == "-" {
-		raw, err = io.ReadAll(io.LimitReader(os.Stdin, 64<<10))
+		raw, err = io.ReadAll(io.LimitReader(os.Stdin, maxKeyFile))
 	} else {
-		raw, err = os.ReadFile(arg)
+		raw, err = inputfile.Read(arg, maxKeyFile)
 	}
 	if err != nil {
 		return fmt.Errorf("read key: %w", err)

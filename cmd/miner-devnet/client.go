@@ -18,6 +18,8 @@ import (
 
 	"quarry/api"
 	"quarry/api/client"
+	"quarry/internal/command"
+	"quarry/internal/inputfile"
 	"quarry/node/repo"
 )
 
@@ -25,7 +27,7 @@ import (
 // flag was not given and the variable is set.
 func dial(c *cli.Context) (*client.ChainAPI, error) {
 	info := os.Getenv("FULLNODE_API_INFO")
-	if info == "" || c.IsSet("repo") {
+	if info == "" || command.Typed(c, "repo") {
 		dir, err := repo.Expand(c.String("repo"))
 		if err != nil {
 			return nil, err
@@ -82,8 +84,8 @@ func warpCmd() *cli.Command {
 		Flags: []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "allow-missed-post", Usage: "do not stop: miners may lose power"}},
 		Action: with(func(c *cli.Context, n *client.ChainAPI) error {
 			count, err := strconv.ParseInt(c.Args().First(), 10, 64)
-			if err != nil || c.NArg() != 1 {
-				return fmt.Errorf("want one argument, the number of epochs (2880 are a day; flags go before it), not %q", c.Args().Slice())
+			if err != nil || count < 1 {
+				return fmt.Errorf("want one argument, the number of epochs (2880 are a day), not %q", c.Args().Slice())
 			}
 			h, err := n.DevnetWarp(c.Context, abi.ChainEpoch(count), c.Bool("allow-missed-post"))
 			if err != nil {
@@ -97,7 +99,7 @@ func walletCmd() *cli.Command {
 	sub := func(name, args, usage string, fn func(c *cli.Context, n *client.ChainAPI) error, flags ...cli.Flag) *cli.Command {
 		return &cli.Command{Name: name, ArgsUsage: args, Usage: usage, Flags: append(flags, jsonFlag()), Action: with(fn)}
 	}
-	return &cli.Command{Name: "wallet", Usage: "keys and funds", HideHelpCommand: true, Subcommands: []*cli.Command{
+	return &cli.Command{Name: "wallet", Usage: "keys and funds", Subcommands: []*cli.Command{
 		sub("new", "[bls|secp256k1]", "make a key", walletNew),
 		sub("list", "", "addresses with balances", walletList),
 		sub("balance", "[ADDRESS]", "balance in FIL", walletBalance),
@@ -176,7 +178,7 @@ func walletBalance(c *cli.Context, n *client.ChainAPI) error {
 
 func walletSend(c *cli.Context, n *client.ChainAPI) error {
 	if c.Args().Len() != 2 {
-		return errors.New("give an address and an amount in FIL (flags come before them)")
+		return errors.New("give an address and an amount in FIL")
 	}
 	to, err := addressArg(c, n, 0)
 	if err != nil {
@@ -218,19 +220,21 @@ func push(c *cli.Context, n *client.ChainAPI, to address.Address, amount abi.Tok
 	return s.Cid(), nil
 }
 
-func walletImport(c *cli.Context, n *client.ChainAPI) error {
-	in := io.Reader(os.Stdin)
-	if p := c.Args().First(); p != "" {
-		f, err := os.Open(p)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = f.Close() }()
-		in = f
+// maxKeyFile bounds a file with a private key, in bytes.
+const maxKeyFile = 4096
+
+// keyText reads a file, or standard input where none is named.
+func keyText(file string) ([]byte, error) {
+	if file == "" || file == "-" {
+		return io.ReadAll(io.LimitReader(os.Stdin, maxKeyFile))
 	}
-	text, err := io.ReadAll(io.LimitReader(in, 4096))
+	return inputfile.Read(file, maxKeyFile)
+}
+
+func walletImport(c *cli.Context, n *client.ChainAPI) error {
+	text, err := keyText(c.Args().First())
 	if err != nil {
-		return err
+		return fmt.Errorf("read key: %w", err)
 	}
 	raw, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil {
@@ -248,9 +252,12 @@ func walletImport(c *cli.Context, n *client.ChainAPI) error {
 }
 
 func walletExport(c *cli.Context, n *client.ChainAPI) error {
+	if c.NArg() != 1 {
+		return errors.New("name one address; `miner-devnet wallet list` prints them")
+	}
 	a, err := address.NewFromString(c.Args().First())
 	if err != nil {
-		return fmt.Errorf("address: %w", err)
+		return fmt.Errorf("address %q: %w", c.Args().First(), err)
 	}
 	k, err := n.WalletExport(c.Context, a)
 	if err != nil {

@@ -1,23 +1,21 @@
 package main
 
 import (
-	"context"
 	"os"
 
 	"github.com/urfave/cli/v2"
 
 	"quarry/build"
-	"quarry/internal/interrupt"
+	"quarry/internal/command"
 )
 
 func main() {
-	os.Exit(interrupt.Main(func(ctx context.Context) error { return app().RunContext(ctx, os.Args) }))
+	os.Exit(command.Main(app()))
 }
 
 func app() *cli.App {
 	return &cli.App{
 		Name: "miner-devnet", Usage: "an embedded Filecoin full node for development", Version: build.UserVersion(),
-		HideHelpCommand: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "repo", EnvVars: []string{"DEVNET_PATH"}, Value: "~/.miner-devnet", Usage: "repo directory"},
 		},

@@ -21,6 +21,8 @@ import (
 	"quarry/chain/devnet"
 	"quarry/chain/fvm"
 	"quarry/chain/wallet"
+	"quarry/internal/command"
+	"quarry/internal/ownaddr"
 	"quarry/internal/paramcache"
 	"quarry/node/repo"
 	"quarry/node/serve"
@@ -34,33 +36,54 @@ func runCmd() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "make the chain on first use, then run the node",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "listen", EnvVars: []string{"DEVNET_LISTEN"}, Value: "127.0.0.1:1234", Usage: "API `ADDRESS`, host:port or multiaddr"},
-			&cli.DurationFlag{Name: "pace", EnvVars: []string{"DEVNET_PACE"}, Value: 100 * time.Millisecond, Usage: "wall-clock time of an epoch; 0 = as fast as it can"},
-			&cli.StringFlag{Name: "sector-size", Value: "2KiB", Usage: "of the genesis miner, 2KiB or 8MiB (first run only)"},
+			&cli.StringFlag{Name: "listen", EnvVars: []string{"DEVNET_LISTEN"}, Value: "127.0.0.1:1234",
+				Usage: "API `ADDRESS`, host:port or multiaddr"},
+			&cli.DurationFlag{Name: "pace", EnvVars: []string{"DEVNET_PACE"}, Value: 100 * time.Millisecond,
+				Usage: "wall-clock time of an epoch; 0 = as fast as it can"},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: "sector-size", Value: "2KiB",
+				Usage: "of the genesis miner, 2KiB or 8MiB (first run only)"}},
 			&cli.IntFlag{Name: "genesis-sectors", Value: 2, Usage: "sectors of the genesis miner (first run only)"},
 			&cli.StringFlag{Name: "seed", Usage: "make the network reproducible from this text (first run only)"},
 			&cli.BoolFlag{Name: "mine", Value: true, Usage: "let the genesis miner make blocks and prove its sectors"},
-			&cli.IntFlag{Name: "idle-epochs", Value: 4, Usage: "epochs the genesis miner leaves to others while there is nothing to include; each block costs a proof"},
+			&cli.IntFlag{Name: "idle-epochs", Value: 4,
+				Usage: "epochs the genesis miner leaves to others while there is nothing to include; each block costs a proof"},
 			&cli.StringFlag{Name: "log-level", EnvVars: []string{"GOLOG_LOG_LEVEL"}, Value: "info", Usage: "debug, info, warn or error"},
 		},
 		Action: runAction,
 	}
 }
 
-func sealProof(size string) (abi.RegisteredSealProof, error) {
-	switch strings.ToLower(size) {
-	case "2kib":
+func sealProof(c *cli.Context) (abi.RegisteredSealProof, error) {
+	size, err := command.Bytes(c, "sector-size")
+	switch {
+	case err != nil:
+		return 0, err
+	case size == 2<<10:
 		return abi.RegisteredSealProof_StackedDrg2KiBV1_1, nil
-	case "8mib":
+	case size == 8<<20:
 		return abi.RegisteredSealProof_StackedDrg8MiBV1_1, nil
 	}
-	return 0, fmt.Errorf("sector size %q: the devnet knows 2KiB and 8MiB", size)
+	return 0, fmt.Errorf("--sector-size %q: the devnet knows 2KiB and 8MiB", c.String("sector-size"))
+}
+
+// checkFlags refuses what cannot be before anything is made.
+func checkFlags(c *cli.Context) error {
+	for _, name := range []string{"genesis-sectors", "idle-epochs"} {
+		if n := c.Int(name); n < 0 {
+			return fmt.Errorf("--%s %d is negative", name, n)
+		}
+	}
+	_, err := sealProof(c)
+	return err
 }
 
 func runAction(c *cli.Context) error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
-		return fmt.Errorf("log level: %w", err)
+		return fmt.Errorf("--log-level %q is none of debug, info, warn, error", c.String("log-level"))
+	}
+	if err := checkFlags(c); err != nil {
+		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	dir, err := repo.Expand(c.String("repo"))
@@ -98,13 +121,22 @@ func runNode(c *cli.Context, r *repo.Repo, log *slog.Logger) error {
 		return err
 	}
 	defer func() { _ = keys.Close() }()
-	n, err := devnet.New(ctx, devnet.Config{Pace: c.Duration("pace"), SectorDir: r.Path("genesis-sectors"), Mine: c.Bool("mine"),
-		IdleEpochs: abi.ChainEpoch(c.Int("idle-epochs")), Shutdown: stop},
-		devnet.Deps{Store: r.Datastore(repo.Devnet), Wallet: w, Engine: engine, Keys: keys, Log: log})
+	n, err := devnet.New(ctx, devnet.Config{
+		Pace:       c.Duration("pace"),
+		SectorDir:  r.Path("genesis-sectors"),
+		Mine:       c.Bool("mine"),
+		IdleEpochs: abi.ChainEpoch(c.Int("idle-epochs")),
+		Shutdown:   stop,
+	}, devnet.Deps{Store: r.Datastore(repo.Devnet), Wallet: w, Engine: engine, Keys: keys, Log: log})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = n.Close() }()
+	return serveNode(ctx, stop, c, r, n, log)
+}
+
+// serveNode serves the node's API and runs both until ctx ends.
+func serveNode(ctx context.Context, stop func(), c *cli.Context, r *repo.Repo, n *devnet.Node, log *slog.Logger) error {
 	s, err := serve.New(serve.Config{Listen: c.String("listen"), DefaultPerms: []api.Permission{api.PermRead}, MaxRequestBytes: maxRequest},
 		serve.Deps{Verify: r.Tokens().Verify, Log: log})
 	if err != nil {
@@ -121,7 +153,12 @@ func runNode(c *cli.Context, r *repo.Repo, log *slog.Logger) error {
 		return err
 	}
 	fmt.Println("FULLNODE_API_INFO=" + info)
-	log.Info("devnet runs; every proof is verified in full", "accepts", strings.Join(n.ProofKinds(), ", "), "network", n.Params().NetworkName, "epoch", n.Epoch(), "pace", c.Duration("pace"))
+	if at := ownaddr.ForOthers(ctx, ownaddr.Config{Bound: s.Addr()}); at.Guessed {
+		log.Info("the API listens on every address; on other hosts put this one into FULLNODE_API_INFO, behind the token",
+			"address", "http://"+at.HostPort)
+	}
+	log.Info("devnet runs; every proof is verified in full", "accepts", strings.Join(n.ProofKinds(), ", "),
+		"network", n.Params().NetworkName, "epoch", n.Epoch(), "pace", c.Duration("pace"))
 	return runBoth(ctx, stop, n, s)
 }
 
@@ -153,7 +190,7 @@ func cacheDir(r *repo.Repo) string {
 }
 
 func initChain(ctx context.Context, c *cli.Context, r *repo.Repo, e *fvm.Engine, w *wallet.Wallet, log *slog.Logger) error {
-	proof, err := sealProof(c.String("sector-size"))
+	proof, err := sealProof(c)
 	if err != nil {
 		return err
 	}

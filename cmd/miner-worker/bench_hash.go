@@ -4,24 +4,28 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 
-	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
 	"quarry/internal/bench"
+	"quarry/internal/command"
+	"quarry/internal/inputfile"
 )
 
 const flagAmount = "size"
+
+// maxAmount bounds a payload that is made up, in bytes.
+const maxAmount = 1 << 50
 
 func benchCommP() *cli.Command {
 	return &cli.Command{
 		Name: "commp", Usage: "compute a piece commitment, on one core and on all", ArgsUsage: "[FILE]",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: flagAmount, Usage: "without a file: payload to make up, for example 1GiB; default 512MiB"},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagAmount,
+				Usage: "without a file: payload to make up, for example 1GiB; default 512MiB"}, Least: 1},
 			jsonFlag,
 		},
 		Action: runBenchCommP,
@@ -51,28 +55,31 @@ func runBenchCommP(c *cli.Context) error {
 }
 
 func commPInput(c *cli.Context) (open func() (io.ReadCloser, error), size int64, err error) {
-	amount := c.String(flagAmount)
+	n, err := command.Bytes(c, flagAmount)
 	switch {
-	case c.NArg() > 1 || c.NArg() == 1 && amount != "":
+	case err != nil:
+		return nil, 0, err
+	case c.NArg() == 1 && n > 0:
 		return nil, 0, fmt.Errorf("give one file, or --%s", flagAmount)
 	case c.NArg() == 1:
 		name := c.Args().First()
-		st, err := os.Stat(name)
+		st, err := inputfile.Check(name)
 		if err != nil {
 			return nil, 0, err
 		}
-		if !st.Mode().IsRegular() || st.Size() == 0 {
-			return nil, 0, fmt.Errorf("%s is no file with something in it", name)
+		if st.Size() == 0 {
+			return nil, 0, fmt.Errorf("%s is empty; name a file with something in it", name)
 		}
-		return func() (io.ReadCloser, error) { return os.Open(name) }, st.Size(), nil
-	case amount == "":
-		amount = "512MiB"
+		return func() (io.ReadCloser, error) {
+			f, _, err := inputfile.Open(name)
+			return f, err
+		}, st.Size(), nil
+	case n == 0:
+		n = 512 << 20
+	case n > maxAmount:
+		return nil, 0, fmt.Errorf("--%s %q is more than %s", flagAmount, c.String(flagAmount), command.SizeText(maxAmount))
 	}
-	n, err := humanize.ParseBytes(amount)
-	if err != nil || n == 0 || n > 1<<50 {
-		return nil, 0, fmt.Errorf("--%s %q is not an amount such as 1GiB", flagAmount, amount)
-	}
-	return func() (io.ReadCloser, error) { return io.NopCloser(bench.Repeat(int64(n))), nil }, int64(n), nil //nolint:gosec // below 2^50
+	return func() (io.ReadCloser, error) { return io.NopCloser(bench.Repeat(int64(n))), nil }, int64(n), nil
 }
 
 func benchPoseidon() *cli.Command {

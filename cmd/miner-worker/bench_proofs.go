@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/internal/bench"
+	"quarry/internal/command"
 	"quarry/internal/paramcache"
 )
 
@@ -19,7 +20,7 @@ func benchPoSt() *cli.Command {
 		Name: "post", Usage: "make and check vanilla winning and window proofs of a sector",
 		Description: "A sector is sealed first, which is not part of the figures. Window proofs over several sectors read its files as often.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: flagSize, Value: "2KiB", Usage: "2KiB, 8MiB, 512MiB, 32GiB or 64GiB"},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagSize, Value: "2KiB", Usage: "2KiB, 8MiB, 512MiB, 32GiB or 64GiB"}},
 			&cli.IntFlag{Name: "sectors", Value: 1, Usage: "sectors in the window proof"},
 			&cli.StringFlag{Name: flagOut, Usage: "new `DIR`ectory to work in and to keep; default: a temporary one"},
 			jsonFlag,
@@ -31,13 +32,19 @@ func benchPoSt() *cli.Command {
 // maxPoStSectors is more than the largest partition has.
 const maxPoStSectors = 10_000
 
+// benchSize is the sector size that the flag gives.
+func benchSize(c *cli.Context) (abi.SectorSize, error) {
+	name, err := sectorSize(c)
+	if err != nil {
+		return 0, err
+	}
+	return bench.ParseSize(name)
+}
+
 // sealRoom parses the sector size, makes the directory and says what sealing
 // there takes.
 func sealRoom(c *cli.Context) (size abi.SectorSize, dir string, remove func(), err error) {
-	if c.NArg() > 0 {
-		return 0, "", nil, fmt.Errorf("no arguments are expected, only flags; what is %q?", c.Args().First())
-	}
-	if size, err = bench.ParseSize(c.String(flagSize)); err != nil {
+	if size, err = benchSize(c); err != nil {
 		return 0, "", nil, err
 	}
 	need, err := bench.NeedReady(size)
@@ -92,7 +99,7 @@ func benchGroth16() *cli.Command {
 		Description: "A sector is sealed and its vanilla proofs are made first, which is not part of the figures.\n" +
 			"The first use of parameters reads them whole, to check them. With --out, statements for `bench verify` are kept.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: flagSize, Value: "2KiB", Usage: "2KiB, 8MiB, 512MiB, 32GiB or 64GiB"},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagSize, Value: "2KiB", Usage: "2KiB, 8MiB, 512MiB, 32GiB or 64GiB"}},
 			&cli.StringFlag{Name: flagKind, Value: "winning,window", Usage: "of porep, winning, window, update; or all"},
 			&cli.StringFlag{Name: flagDir, EnvVars: []string{paramcache.EnvDir}, Usage: "directory of the parameters; default: in the user's cache"},
 			&cli.BoolFlag{Name: "generate", Usage: "make parameters that are missing, good for measuring and embedded devnets only"},
@@ -108,7 +115,7 @@ func runBenchGroth16(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	size, err := bench.ParseSize(c.String(flagSize))
+	size, err := benchSize(c)
 	if err != nil {
 		return err
 	}

@@ -4,14 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 
-	"github.com/dustin/go-humanize"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/urfave/cli/v2"
 
 	"quarry/internal/bench"
+	"quarry/internal/command"
+	"quarry/internal/inputfile"
 	"quarry/proofs/fr32"
 )
 
@@ -28,7 +30,8 @@ func benchSeal() *cli.Command {
 		Description: "Which sectors: either --proof, or --sector-size with --porep-id, --api-version and --features.\n" +
 			"All values in hex are in the byte order of the proofs (little-endian).",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: flagSize, Usage: "2KiB, 4KiB, 16KiB, 32KiB, 8MiB, 16MiB, 512MiB, 1GiB, 32GiB or 64GiB"},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagSize,
+				Usage: "2KiB, 4KiB, 16KiB, 32KiB, 8MiB, 16MiB, 512MiB, 1GiB, 32GiB or 64GiB"}},
 			&cli.StringFlag{Name: "proof", Usage: "name or number of a registered seal proof"},
 			&cli.StringFlag{Name: "porep-id", Usage: "32 bytes of hex; default: that of the registered proof"},
 			&cli.StringFlag{Name: "api-version", Usage: "1.0.0, 1.1.0 (default) or 1.2.0"},
@@ -40,7 +43,8 @@ func benchSeal() *cli.Command {
 			&cli.StringFlag{Name: "ticket", Value: strings.Repeat("11", 32), Usage: "32 bytes of hex"},
 			&cli.StringFlag{Name: "seed", Value: strings.Repeat("22", 32), Usage: "32 bytes of hex"},
 			&cli.StringFlag{Name: flagOut, Usage: "new `DIR`ectory to work in and to keep; default: a temporary one"},
-			&cli.StringFlag{Name: flagMemory, Usage: "limit for labels, for example 1GiB; slow below what they need"},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagMemory,
+				Usage: "limit for labels, for example 1GiB; slow below what they need"}, Least: 1},
 			&cli.BoolFlag{Name: "no-unseal", Usage: "leave unsealing out, which takes as long as PC1"},
 			jsonFlag,
 		},
@@ -51,7 +55,17 @@ func benchSeal() *cli.Command {
 // sealInput reads all flags.
 func sealInput(c *cli.Context) (in bench.SealInput, closeData func(), err error) {
 	closeData = func() {}
-	way := bench.Way{Proof: c.String("proof"), Size: c.String(flagSize), PorepID: c.String("porep-id"), APIVersion: c.String("api-version"), ProverID: c.String("prover-id")}
+	size, err := sectorSize(c)
+	if err != nil {
+		return in, closeData, err
+	}
+	way := bench.Way{
+		Proof:      c.String("proof"),
+		Size:       size,
+		PorepID:    c.String("porep-id"),
+		APIVersion: c.String("api-version"),
+		ProverID:   c.String("prover-id"),
+	}
 	if s := c.String("features"); s != "" {
 		way.Features = strings.Split(s, ",")
 	}
@@ -65,13 +79,14 @@ func sealInput(c *cli.Context) (in bench.SealInput, closeData func(), err error)
 	if in.Seed, err = bench.Hex32("--seed", c.String("seed")); err != nil {
 		return in, closeData, err
 	}
-	if s := c.String(flagMemory); s != "" {
-		n, err := humanize.ParseBytes(s)
-		if err != nil || n == 0 || n > 1<<60 {
-			return in, closeData, fmt.Errorf("--%s %q is not an amount such as 1GiB", flagMemory, s)
-		}
-		in.Memory = int64(n)
+	memory, err := command.Bytes(c, flagMemory)
+	if err != nil {
+		return in, closeData, err
 	}
+	if memory > math.MaxInt64 {
+		return in, closeData, fmt.Errorf("--%s %q is more than can be counted", flagMemory, c.String(flagMemory))
+	}
+	in.Memory = int64(memory)
 	if err := in.Check(); err != nil {
 		return in, closeData, err
 	}
@@ -87,13 +102,13 @@ func sealData(c *cli.Context, in bench.SealInput) (bench.SealInput, func(), erro
 	case c.IsSet(flagDataSeed):
 		in.Data = bench.Stream(c.Uint64(flagDataSeed))
 	case name != "":
-		f, err := os.Open(name)
+		f, st, err := inputfile.Open(name)
 		if err != nil {
-			return in, func() {}, err
+			return in, func() {}, fmt.Errorf("--%s: %w", flagData, err)
 		}
-		room := fr32.UnpaddedLen(uint64(in.Way.Size))
-		if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() || uint64(st.Size()) > room { //nolint:gosec // not negative
-			return in, func() {}, errors.Join(fmt.Errorf("--%s %s must be a file of at most %d bytes, which is what a sector of %s holds", flagData, name, room, bench.SizeName(in.Way.Size)), err, f.Close())
+		if room := fr32.UnpaddedLen(uint64(in.Way.Size)); uint64(st.Size()) > room {
+			return in, func() {}, errors.Join(fmt.Errorf("--%s %s has more than %d bytes, which is what a sector of %s holds",
+				flagData, name, room, bench.SizeName(in.Way.Size)), f.Close())
 		}
 		in.Data = f
 		return in, func() { _ = f.Close() }, nil
@@ -102,9 +117,6 @@ func sealData(c *cli.Context, in bench.SealInput) (bench.SealInput, func(), erro
 }
 
 func runBenchSeal(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return fmt.Errorf("no arguments are expected, only flags; what is %q?", c.Args().First())
-	}
 	in, closeData, err := sealInput(c)
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"os"
@@ -15,13 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"quarry/internal/bench"
+	"quarry/internal/command"
 )
 
 // run is miner-worker with these arguments; out is what it prints.
 func runCLI(t *testing.T, args ...string) (out string, err error) {
 	t.Helper()
 	var b bytes.Buffer
-	err = newApp(&b).RunContext(context.Background(), append([]string{"miner-worker"}, args...))
+	err = command.Run(t.Context(), newApp(&b), append([]string{"miner-worker"}, args...))
 	return b.String(), err
 }
 
@@ -178,8 +178,8 @@ func TestBenchSealRefuses(t *testing.T) {
 		"memory":        {[]string{"--sector-size", "2KiB", "--memory", "much"}, "--memory"},
 		"low memory":    {[]string{"--sector-size", "2KiB", "--memory", "1KiB"}, "too low"},
 		"no data":       {[]string{"--sector-size", "2KiB", "--data", filepath.Join(full, "none")}, "no such file"},
-		"directory":     {[]string{"--sector-size", "2KiB", "--data", full}, "must be a file"},
-		"large data":    {[]string{"--sector-size", "2KiB", "--data", payload(t, 4096)}, "at most 2032 bytes"},
+		"directory":     {[]string{"--sector-size", "2KiB", "--data", full}, "is a directory, not a regular file"},
+		"large data":    {[]string{"--sector-size", "2KiB", "--data", payload(t, 4096)}, "more than 2032 bytes"},
 		"two data":      {[]string{"--sector-size", "2KiB", "--data", payload(t, 2048), "--data-seed", "1"}, "not both"},
 		"argument":      {[]string{"--sector-size", "2KiB", "more"}, "more"},
 		"full":          {[]string{"--sector-size", "2KiB", "--out", full}, "not empty"},

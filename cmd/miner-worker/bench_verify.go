@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/internal/bench"
+	"quarry/internal/inputfile"
 	"quarry/internal/paramcache"
 )
 
@@ -34,7 +35,7 @@ func benchVerify() *cli.Command {
 var errWrongProof = errors.New("the proof is wrong: it does not prove this statement")
 
 func runBenchVerify(c *cli.Context) (err error) {
-	if c.NArg() != 1 {
+	if c.NArg() == 0 {
 		return errors.New("name one file with a statement and its proof")
 	}
 	s, err := readStatement(c.Args().First())
@@ -71,7 +72,7 @@ func readStatement(name string) (bench.Statement, error) {
 	if name == "-" {
 		return bench.ReadStatement(os.Stdin)
 	}
-	f, err := os.Open(name)
+	f, _, err := inputfile.Open(name)
 	if err != nil {
 		return bench.Statement{}, err
 	}

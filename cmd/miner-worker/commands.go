@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/api"
+	"quarry/internal/command"
 	"quarry/node/repo"
 	"quarry/storage/paths"
 )
@@ -62,7 +63,8 @@ func printInfo(c *cli.Context, w api.WorkerStatus, stored []api.StoragePath) {
 		fmt.Fprintf(out, "Private node  %s\n", seen(c.Context, dialled, w.ID))
 	}
 	for _, p := range stored {
-		fmt.Fprintf(out, "Storage  %s weight %d seal=%t store=%t free %s %s\n", p.ID, p.Weight, p.CanSeal, p.CanStore, humanize.IBytes(uint64(max(p.Stat.Available, 0))), p.HeartbeatErr)
+		fmt.Fprintf(out, "Storage  %s weight %d seal=%t store=%t free %s %s\n",
+			p.ID, p.Weight, p.CanSeal, p.CanStore, humanize.IBytes(uint64(max(p.Stat.Available, 0))), p.HeartbeatErr)
 	}
 	if len(stored) == 0 {
 		fmt.Fprintln(out, "Storage  none: no tasks come; add some with `miner-worker storage attach --init --seal DIRECTORY`")
@@ -86,26 +88,28 @@ func seen(ctx context.Context, miner interface {
 }
 
 func tasksCommand() *cli.Command {
-	return &cli.Command{Name: "tasks", Usage: "list the tasks this worker does now", Flags: []cli.Flag{jsonFlag}, Action: func(c *cli.Context) error {
-		w, err := dialSelf(c)
-		if err != nil {
-			return err
-		}
-		defer w.Close()
-		list, err := w.WorkerList(c.Context)
-		if err != nil {
-			return err
-		}
-		if c.Bool(flagJSON) {
-			return printJSON(c.App.Writer, list[0].Running)
-		}
-		t := tabwriter.NewWriter(c.App.Writer, 0, 4, 2, ' ', 0)
-		fmt.Fprintln(t, "Task\tType\tSector\tStage\tDone\tAttempt")
-		for _, s := range list[0].Running {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.0f%%\t%d\n", s.ID, s.Spec.Type, s.Spec.Sector, s.Stage, s.Percent, s.Attempts)
-		}
-		return t.Flush()
-	}}
+	return &cli.Command{Name: "tasks", Usage: "list the tasks this worker does now", Flags: []cli.Flag{jsonFlag}, Action: listTasks}
+}
+
+func listTasks(c *cli.Context) error {
+	w, err := dialSelf(c)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	list, err := w.WorkerList(c.Context)
+	if err != nil {
+		return err
+	}
+	if c.Bool(flagJSON) {
+		return printJSON(c.App.Writer, append([]api.TaskStatus{}, list[0].Running...))
+	}
+	t := tabwriter.NewWriter(c.App.Writer, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "Task\tType\tSector\tStage\tDone\tAttempt")
+	for _, s := range list[0].Running {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.0f%%\t%d\n", s.ID, s.Spec.Type, s.Spec.Sector, s.Stage, s.Percent, s.Attempts)
+	}
+	return t.Flush()
 }
 
 func storageCommand() *cli.Command {
@@ -115,7 +119,8 @@ func storageCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "weight", Value: 10, Usage: "(with --init) preference for new files; 0 = none"},
 			&cli.BoolFlag{Name: "seal", Usage: "(with --init) use it for sealing"},
 			&cli.BoolFlag{Name: "store", Usage: "(with --init) use it for keeping sealed sectors"},
-			&cli.StringFlag{Name: "max-storage", Usage: "(with --init) use no more than this, for example 10TiB"},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: "max-storage",
+				Usage: "(with --init) use no more than this, for example 10TiB"}, Least: 1},
 		}}}}
 }
 
@@ -124,6 +129,9 @@ func storageCommand() *cli.Command {
 func attach(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return errors.New("name one directory")
+	}
+	if err := command.OnlyWith(c, "init", "seal", "store", "weight", "max-storage"); err != nil {
+		return err
 	}
 	dir, err := repo.Expand(c.Args().First())
 	if err != nil {
@@ -149,15 +157,13 @@ func attach(c *cli.Context) error {
 }
 
 func initDir(c *cli.Context, dir string) error {
-	m := api.PathMeta{Weight: c.Uint64("weight"), CanSeal: c.Bool("seal"), CanStore: c.Bool("store")}
+	most, err := command.Bytes(c, "max-storage")
+	if err != nil {
+		return err
+	}
+	m := api.PathMeta{Weight: c.Uint64("weight"), MaxStorage: most, CanSeal: c.Bool("seal"), CanStore: c.Bool("store")}
 	if !m.CanSeal && !m.CanStore {
 		return errors.New("what is the path for? give --seal, --store or both")
-	}
-	if s := c.String("max-storage"); s != "" {
-		var err error
-		if m.MaxStorage, err = humanize.ParseBytes(s); err != nil {
-			return fmt.Errorf("--max-storage %q is not an amount such as 10TiB", s)
-		}
 	}
 	return paths.InitDir(dir, m)
 }

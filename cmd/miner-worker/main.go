@@ -1,20 +1,18 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 
 	"github.com/urfave/cli/v2"
 
 	"quarry/build"
-	"quarry/internal/interrupt"
+	"quarry/internal/command"
 )
 
 func main() {
-	os.Exit(interrupt.Main(func(ctx context.Context) error { return newApp(os.Stdout).RunContext(ctx, os.Args) }))
+	os.Exit(command.Main(newApp(os.Stdout)))
 }
 
 // Flag names used in several places.
@@ -38,10 +36,6 @@ func newApp(out io.Writer) *cli.App {
 			&cli.StringFlag{Name: flagMinerRepo, EnvVars: []string{"MINER_PATH", "LOTUS_MINER_PATH"}, Usage: "repo of a private node on this machine, instead of --" + flagMinerInfo},
 		},
 		Commands: []*cli.Command{runCommand(), stopCommand(), infoCommand(), tasksCommand(), storageCommand(), paramsCommand(), benchCommand()},
-		CommandNotFound: func(_ *cli.Context, name string) {
-			fmt.Fprintf(os.Stderr, "error: no command %q; `miner-worker help` lists them\n", name)
-			os.Exit(1)
-		},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/urfave/cli/v2"
 
+	"quarry/internal/command"
 	"quarry/internal/paramcache"
 	"quarry/internal/progress"
 	"quarry/proofs/circuit"
@@ -28,14 +29,17 @@ const (
 )
 
 func paramsCommand() *cli.Command {
-	size := &cli.StringFlag{Name: flagSize, Usage: "2KiB, 8MiB, 512MiB, 32GiB or 64GiB", Required: true}
-	dir := &cli.StringFlag{Name: flagDir, EnvVars: []string{paramcache.EnvDir}, Usage: "directory of the parameters; default: in the user's cache"}
+	size := &command.SizeFlag{StringFlag: cli.StringFlag{Name: flagSize, Usage: "2KiB, 8MiB, 512MiB, 32GiB or 64GiB", Required: true}}
+	dir := &cli.StringFlag{Name: flagDir, EnvVars: []string{paramcache.EnvDir},
+		Usage: "directory of the parameters; default: in the user's cache"}
 	kind := &cli.StringFlag{Name: flagKind, Value: "porep,winning,window", Usage: "circuits, of porep, winning, window, update; or all"}
 	return &cli.Command{Name: "params", Usage: "parameters of Groth16 proofs on this machine", Subcommands: []*cli.Command{
-		{Name: "list", Usage: "what is there", Flags: []cli.Flag{&cli.StringFlag{Name: flagSize, Usage: "only this sector size"}, dir, jsonFlag}, Action: paramsList},
-		{Name: "generate", Usage: "make parameters for an embedded devnet; interrupted, it goes on when called again", Flags: []cli.Flag{size, kind, dir}, Action: paramsGenerate},
-		{Name: "generate-srs", Usage: "make the string that aggregates of seal proofs need, for an embedded devnet", Flags: []cli.Flag{dir,
-			&cli.IntFlag{Name: flagProofs, Value: 1024, Usage: "most proofs in one aggregate, a power of two"}}, Action: paramsGenerateSRS},
+		{Name: "list", Usage: "what is there", Action: paramsList, Flags: []cli.Flag{
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagSize, Usage: "only this sector size"}}, dir, jsonFlag}},
+		{Name: "generate", Usage: "make parameters for an embedded devnet; interrupted, it goes on when called again",
+			Flags: []cli.Flag{size, kind, dir}, Action: paramsGenerate},
+		{Name: "generate-srs", Usage: "make the string that aggregates of seal proofs need, for an embedded devnet", Action: paramsGenerateSRS,
+			Flags: []cli.Flag{dir, &cli.IntFlag{Name: flagProofs, Value: 1024, Usage: "most proofs in one aggregate, a power of two"}}},
 		{Name: "check-srs", Usage: "read that string whole and test it", Flags: []cli.Flag{dir}, Action: paramsCheckSRS},
 		{Name: "check", Usage: "read parameter files whole and test every point", Flags: []cli.Flag{size, kind, dir}, Action: paramsCheck},
 	}}
@@ -139,7 +143,11 @@ func paramsList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := circuits(c.String(flagSize), allKinds)
+	size, err := sectorSize(c)
+	if err != nil {
+		return err
+	}
+	list, err := circuits(size, allKinds)
 	if err != nil {
 		return err
 	}
@@ -161,9 +169,18 @@ func paramsList(c *cli.Context) error {
 	w := tabwriter.NewWriter(c.App.Writer, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "directory: %s\n\nSIZE\tCIRCUIT\tSTATE\tBYTES\tNAME\n", cache.Dir())
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.SectorSize, r.Kind, r.State, humanize.IBytes(uint64(r.Bytes)), r.Name) //nolint:gosec // sizes are not negative
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.SectorSize, r.Kind, r.State, humanize.IBytes(uint64(r.Bytes)), r.Name)
 	}
 	return w.Flush()
+}
+
+// sectorSize is the name of the size that the flag gives, empty for none.
+func sectorSize(c *cli.Context) (string, error) {
+	n, err := command.Bytes(c, flagSize)
+	if err != nil || n == 0 {
+		return "", err
+	}
+	return command.SizeText(n), nil
 }
 
 // eachCircuit calls do for every circuit that the flags name.
@@ -172,7 +189,11 @@ func eachCircuit(c *cli.Context, do func(*paramcache.Cache, circuitOf, *progress
 	if err != nil {
 		return err
 	}
-	list, err := circuits(c.String(flagSize), k)
+	size, err := sectorSize(c)
+	if err != nil {
+		return err
+	}
+	list, err := circuits(size, k)
 	if err != nil {
 		return err
 	}

@@ -9,13 +9,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
 	"quarry/api"
 	"quarry/api/client"
 	"quarry/build"
+	"quarry/internal/command"
 	"quarry/internal/holder"
 	"quarry/internal/paramcache"
 	"quarry/node/repo"
@@ -49,8 +49,10 @@ func runCommand() *cli.Command {
 		&cli.StringFlag{Name: "listen", EnvVars: []string{"WORKER_LISTEN"}, Value: "0.0.0.0:3456", Usage: "host:port that serves this worker's sector files"},
 		&cli.StringFlag{Name: "url", EnvVars: []string{"WORKER_URL"}, Usage: "http(s)://host:port that others reach --listen at; found out when empty"},
 		&cli.StringFlag{Name: "name", EnvVars: []string{"WORKER_NAME"}, Usage: "name in lists; default: the host's"},
-		&cli.StringFlag{Name: "memory", EnvVars: []string{"WORKER_MEMORY"}, Usage: "memory for tasks, for example 120GiB; default: what the machine has"},
-		&cli.StringFlag{Name: flagParents, EnvVars: []string{"WORKER_PARENT_CACHE"}, Usage: "directory for parent cache files (60 GB for 32 GiB sectors, made once); empty: parents are computed for every sector"},
+		&command.SizeFlag{StringFlag: cli.StringFlag{Name: "memory", EnvVars: []string{"WORKER_MEMORY"},
+			Usage: "memory for tasks, for example 120GiB; default: what the machine has"}, Least: 1},
+		&cli.StringFlag{Name: flagParents, EnvVars: []string{"WORKER_PARENT_CACHE"},
+			Usage: "directory for parent cache files (60 GB for 32 GiB sectors, made once); empty: parents are computed for every sector"},
 		&cli.IntFlag{Name: "cpus", EnvVars: []string{"WORKER_CPUS"}, Usage: "cores for tasks; default: all"},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"WORKER_LOG_LEVEL"}, Value: "info", Usage: "debug, info, warn or error"},
 	}
@@ -83,12 +85,14 @@ func workerConfig(c *cli.Context) (worker.Config, error) {
 		return worker.Config{}, err
 	}
 	cfg := worker.Config{Hostname: c.String("name"), TaskTypes: types, CPUs: c.Int("cpus"), MemBytes: worker.SystemMemory(), Takeover: takeover}
-	if s := c.String("memory"); s != "" {
-		if cfg.MemBytes, err = humanize.ParseBytes(s); err != nil || cfg.MemBytes == 0 {
-			return cfg, fmt.Errorf("--memory %q is not an amount such as 120GiB", s)
-		}
+	if cfg.CPUs < 0 {
+		return cfg, fmt.Errorf("--cpus %d is negative; leave it out for all cores", cfg.CPUs)
 	}
-	return cfg, nil
+	n, err := command.Bytes(c, "memory")
+	if n > 0 {
+		cfg.MemBytes = n
+	}
+	return cfg, err
 }
 
 func newLog(c *cli.Context) (*slog.Logger, error) {

@@ -19,6 +19,7 @@ import (
 
 	"quarry/api"
 	"quarry/build"
+	"quarry/internal/command"
 	"quarry/node/repo"
 	"quarry/node/serve"
 	"quarry/proofs/commp"
@@ -115,11 +116,11 @@ func (p *private) newToken(t *testing.T, role api.Role) string {
 	return token
 }
 
-func command(ctx context.Context, dir, info string, args ...string) (string, error) {
+func workerCommand(ctx context.Context, dir, info string, args ...string) (string, error) {
 	var out bytes.Buffer
 	app := newApp(&out)
 	app.ErrWriter = io.Discard
-	err := app.RunContext(ctx, append([]string{"miner-worker", "--worker-repo", dir, "--miner-api-info", info}, args...))
+	err := command.Run(ctx, app, append([]string{"miner-worker", "--worker-repo", dir, "--miner-api-info", info}, args...))
 	return out.String(), err
 }
 
@@ -146,10 +147,10 @@ func TestRemoteWorker(t *testing.T) {
 	p := newPrivate(t)
 	info := p.newToken(t, api.RoleWorker) + ":http://" + p.addr
 	dir, scratch := filepath.Join(t.TempDir(), "w"), filepath.Join(t.TempDir(), "scratch")
-	_, err := command(context.Background(), dir, info, "storage", "attach", "--init", "--seal", scratch)
+	_, err := workerCommand(context.Background(), dir, info, "storage", "attach", "--init", "--seal", scratch)
 	require.NoError(t, err)
 	background(t, func(ctx context.Context) error {
-		_, err := command(ctx, dir, info, "run", "--listen", "127.0.0.1:0", "--log-level", "error")
+		_, err := workerCommand(ctx, dir, info, "run", "--listen", "127.0.0.1:0", "--log-level", "error")
 		return err
 	})
 
@@ -172,11 +173,11 @@ func TestRemoteWorker(t *testing.T) {
 	require.Empty(t, res.Faults)
 
 	p.keepsItsFiles(t, ref.ID)
-	out, err := command(context.Background(), dir, info, "info")
+	out, err := workerCommand(context.Background(), dir, info, "info")
 	require.NoError(t, err)
 	require.Contains(t, out, "heard of us")
 	require.Contains(t, out, "seal=true")
-	out, err = command(context.Background(), dir, info, "tasks", "--json")
+	out, err = workerCommand(context.Background(), dir, info, "tasks", "--json")
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(strings.TrimSpace(out), "["), out)
 	require.NoError(t, p.manager.RemoveSector(context.Background(), ref.ID))
@@ -184,7 +185,7 @@ func TestRemoteWorker(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, res.Faults, 1)
 	require.Equal(t, api.FaultMissing, res.Faults[0].Reason)
-	_, err = command(context.Background(), dir, info, "stop")
+	_, err = workerCommand(context.Background(), dir, info, "stop")
 	require.NoError(t, err)
 }
 
@@ -251,11 +252,11 @@ func (p *private) asked(t *testing.T, list []opening) {
 }
 
 func TestRefusals(t *testing.T) {
-	_, err := command(context.Background(), t.TempDir(), "x:y", "run", "--addpiece=false", "--precommit1=false", "--precommit2=false", "--commit=false", "--unseal=false",
+	_, err := workerCommand(context.Background(), t.TempDir(), "x:y", "run", "--addpiece=false", "--precommit1=false", "--precommit2=false", "--commit=false", "--unseal=false",
 		"--replica-update=false", "--commit2=false")
 	require.ErrorContains(t, err, "switched off")
-	_, err = command(context.Background(), t.TempDir(), "", "run")
+	_, err = workerCommand(context.Background(), t.TempDir(), "", "run")
 	require.ErrorContains(t, err, "which private node")
-	_, err = command(context.Background(), t.TempDir(), "", "storage", "attach", "--init", t.TempDir())
+	_, err = workerCommand(context.Background(), t.TempDir(), "", "storage", "attach", "--init", t.TempDir())
 	require.ErrorContains(t, err, "--seal")
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"quarry/api"
 	"quarry/build"
+	"quarry/internal/command"
 )
 
 func stopCommand() *cli.Command {
@@ -104,9 +104,12 @@ func authCommand() *cli.Command {
 			{Name: "api-info", Usage: "print the environment line for reaching this node with a new token", Flags: []cli.Flag{perm, role, name, expires},
 				Action: apiInfo},
 			{Name: "list", Usage: "list issued tokens", Flags: []cli.Flag{jsonFlag}, Action: listTokens},
-			{Name: "revoke", Usage: "make a token invalid", ArgsUsage: "ID", Action: func(c *cli.Context) error {
+			{Name: "revoke", Usage: "make a token invalid", ArgsUsage: "ID", Flags: []cli.Flag{command.YesFlag()}, Action: func(c *cli.Context) error {
 				if c.NArg() != 1 {
 					return errors.New("name one token id; `miner auth list` prints them")
+				}
+				if err := command.Confirm(c, "would shut out whoever uses token %s", c.Args().First()); err != nil {
+					return err
 				}
 				n, err := dialCommon(c)
 				if err != nil {
@@ -144,16 +147,37 @@ func apiInfo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	info, err := find(c)
+	addr, err := advertised(c, find)
 	if err != nil {
 		return err
 	}
-	_, addr, ok := strings.Cut(info, ":")
-	if !ok || strings.HasPrefix(info, "/") {
-		addr = info
-	}
 	fmt.Fprintf(c.App.Writer, "%s=%s:%s\n", variable, token, addr)
 	return nil
+}
+
+// advertised is the address under which others reach the node: what it says of
+// itself, since the one that this command found it under may lead to nowhere from
+// elsewhere. What is only a guess is said on standard error.
+func advertised(c *cli.Context, find func(*cli.Context) (string, error)) (string, error) {
+	n, err := dialWith(c, find)
+	if err != nil {
+		return "", err
+	}
+	defer n.Close()
+	s, err := n.NodeStatus(c.Context)
+	if err != nil { // the token is made; where it leads is as good as this command knows
+		fmt.Fprintf(c.App.ErrWriter, "note: this is how the node is reached from here; it does not tell how others reach it: %v\n", err)
+		return n.Info().Base(), nil
+	}
+	for _, note := range s.Notices {
+		if strings.Contains(note.Do, "RemoteListenAddress") {
+			fmt.Fprintf(c.App.ErrWriter, "note: %s; %s\n", note.Text, note.Do)
+		}
+	}
+	if s.Address != "" {
+		return s.Address, nil
+	}
+	return n.Info().Base(), nil
 }
 
 func listTokens(c *cli.Context) error {
@@ -183,7 +207,7 @@ func listTokens(c *cli.Context) error {
 }
 
 func netCommand() *cli.Command {
-	call := func(print func(c *cli.Context, w io.Writer, p api.PeerInfo)) cli.ActionFunc {
+	call := func(print func(w io.Writer, p api.PeerInfo)) cli.ActionFunc {
 		return func(c *cli.Context) error {
 			n, err := dialMarkets(c)
 			if err != nil {
@@ -194,21 +218,16 @@ func netCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			print(c, c.App.Writer, p)
-			return nil
+			return show(c, p, func(w io.Writer) { print(w, p) })
 		}
 	}
 	return &cli.Command{
 		Name: "net", Usage: "the libp2p host of the markets node",
 		Subcommands: []*cli.Command{
-			{Name: "id", Usage: "print the peer id", Action: call(func(_ *cli.Context, w io.Writer, p api.PeerInfo) { fmt.Fprintln(w, p.ID) })},
-			{Name: "listen", Usage: "print the addresses it listens on", Flags: []cli.Flag{jsonFlag}, Action: call(func(c *cli.Context, w io.Writer, p api.PeerInfo) {
-				if c.Bool(flagJSON) {
-					if err := printJSON(w, p); err != nil {
-						fmt.Fprintln(os.Stderr, "error:", err)
-					}
-					return
-				}
+			{Name: "id", Usage: "print the peer id", Flags: []cli.Flag{jsonFlag}, Action: call(func(w io.Writer, p api.PeerInfo) {
+				fmt.Fprintln(w, p.ID)
+			})},
+			{Name: "listen", Usage: "print the addresses it listens on", Flags: []cli.Flag{jsonFlag}, Action: call(func(w io.Writer, p api.PeerInfo) {
 				for _, a := range p.Addrs {
 					fmt.Fprintf(w, "%s/p2p/%s\n", a, p.ID)
 				}

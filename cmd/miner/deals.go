@@ -18,7 +18,8 @@ func dealsCommand() *cli.Command {
 		Name: "storage-deals", Usage: "storage deals of the markets node",
 		Subcommands: []*cli.Command{
 			{Name: "list", Usage: "list deals, newest first", Flags: []cli.Flag{jsonFlag}, Action: listDeals},
-			{Name: "get", Usage: "show one deal", ArgsUsage: "UUID", Flags: []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "log", Usage: "with its history"}}, Action: getDeal},
+			{Name: "get", Usage: "show one deal", ArgsUsage: "UUID", Action: getDeal,
+				Flags: []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "log", Usage: "with its history"}}},
 			{Name: "retry", Usage: "try a deal again that waits for you", ArgsUsage: "UUID", Action: retryDeal},
 		},
 	}

@@ -1,31 +1,36 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
-	"github.com/dustin/go-humanize"
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/urfave/cli/v2"
 
+	"quarry/internal/command"
+	"quarry/internal/ownaddr"
 	"quarry/node"
 	"quarry/node/config"
 	"quarry/node/repo"
+	"quarry/node/serve"
 )
 
 func initCommand() *cli.Command {
 	listen := &cli.StringFlag{Name: "listen", Usage: "host:port of the API, written to the config"}
+	advertise := &cli.StringFlag{Name: "advertise", Usage: "host:port or URL by which others reach the API (API.RemoteListenAddress)"}
 	return &cli.Command{
 		Name: "init", Usage: "make the repo of a miner process",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "actor", Usage: "existing miner (f0...); without it a new one is created on chain"},
 			&cli.StringFlag{Name: "owner", Usage: "owner of the new miner, a key in the full node's wallet"},
 			&cli.StringFlag{Name: "worker", Usage: "worker key (f3...; default: the owner)"},
-			&cli.StringFlag{Name: "sector-size", Value: "8MiB", Usage: "2KiB or 8MiB"},
+			&command.SizeFlag{StringFlag: cli.StringFlag{Name: "sector-size", Value: "8MiB", Usage: "2KiB or 8MiB"}, Least: 1},
 			&cli.BoolFlag{Name: "no-local-storage", Usage: "do not make a storage path inside the repo"},
-			listen,
+			listen, advertise, jsonFlag,
 		},
 		Action: initMiner,
 		Subcommands: []*cli.Command{{
@@ -40,6 +45,7 @@ func initCommand() *cli.Command {
 				&cli.BoolFlag{Name: "publish-peer-info", Usage: "write peer id and addresses to the chain"},
 				// Not the port of the private node, which may be on the same machine.
 				&cli.StringFlag{Name: listen.Name, Usage: listen.Usage, Value: "127.0.0.1:2346"},
+				advertise, jsonFlag,
 			},
 			Action: initService,
 		}},
@@ -62,17 +68,53 @@ func setListen(c *cli.Context, cfg *config.Config) {
 	if l := c.String("listen"); l != "" {
 		cfg.API.ListenAddress = l
 	}
+	cfg.API.RemoteListenAddress = c.String("advertise")
+}
+
+// made is what an init says.
+type made struct {
+	Miner string
+	Repo  string
+	Notes []string // what is still missing
+}
+
+// sayMade prints it, with how to go on.
+func sayMade(c *cli.Context, what string, m made) error {
+	return show(c, m, func(w io.Writer) {
+		fmt.Fprintf(w, "%s %s is ready in %s; start it with `miner --%s %s run`\n", what, m.Miner, m.Repo, flagMinerRepo, m.Repo)
+		for _, note := range m.Notes {
+			fmt.Fprintf(w, "note: %s\n", note)
+		}
+	})
+}
+
+// addressNotes name the settings without which others do not find what listens on
+// every address. published says that the chain has the libp2p addresses already.
+func addressNotes(ctx context.Context, cfg config.Config, published bool) (out []string) {
+	bound, err := serve.HostPort(cfg.API.ListenAddress)
+	if at := ownaddr.ForOthers(ctx, ownaddr.Config{Bound: bound}); err == nil && at.Guessed && cfg.API.RemoteListenAddress == "" {
+		out = append(out, fmt.Sprintf("the API will listen on every address and tell others http://%s; "+
+			"where they reach it under another, set API.RemoteListenAddress (--advertise)", at.HostPort))
+	}
+	if cfg.Subsystems.EnableMarkets && !published {
+		out = append(out, "no client finds it before the chain has its address: when it runs, `miner actor set-peer-id` and "+
+			"`miner actor set-addrs` with the multiaddr by which clients reach this host")
+	}
+	return out
 }
 
 func initMiner(c *cli.Context) error {
+	if err := command.NotWith(c, "actor", "owner", "worker", "sector-size"); err != nil {
+		return err // the chain has those of a miner that exists
+	}
 	dir, err := repo.Expand(c.String(flagMinerRepo))
 	if err != nil {
 		return err
 	}
 	in := node.InitMiner{Dir: dir, NoStorage: c.Bool("no-local-storage"), Log: newLogger(os.Stderr, nil)}
-	size, err := humanize.ParseBytes(c.String("sector-size"))
+	size, err := command.Bytes(c, "sector-size")
 	if err != nil {
-		return fmt.Errorf("--sector-size %q: %w", c.String("sector-size"), err)
+		return err
 	}
 	in.SectorSize = abi.SectorSize(size)
 	for flag, to := range map[string]*address.Address{"actor": &in.Actor, "owner": &in.Owner, "worker": &in.Worker} {
@@ -82,6 +124,9 @@ func initMiner(c *cli.Context) error {
 	}
 	cfg := config.Default()
 	setListen(c, &cfg)
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
 	in.Config = []byte(config.Render(cfg, true))
 	chain, err := dialChain(c.Context)
 	if err != nil {
@@ -92,8 +137,7 @@ func initMiner(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "miner %s is ready in %s; start it with `miner --%s %s run`\n", maddr, dir, flagMinerRepo, dir)
-	return nil
+	return sayMade(c, "miner", made{Miner: maddr.String(), Repo: dir, Notes: addressNotes(c.Context, cfg, false)})
 }
 
 func initService(c *cli.Context) error {
@@ -141,11 +185,17 @@ func initService(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	in := node.InitMarkets{Dir: dir, Miner: maddr, Config: []byte(config.Render(cfg, true)), PublishPeerInfo: c.Bool("publish-peer-info"),
-		Announce: announce, AllowPrivate: true, Log: log}
+	in := node.InitMarkets{
+		Dir:             dir,
+		Miner:           maddr,
+		Config:          []byte(config.Render(cfg, true)),
+		PublishPeerInfo: c.Bool("publish-peer-info"),
+		Announce:        announce,
+		AllowPrivate:    true,
+		Log:             log,
+	}
 	if err := in.Run(c.Context, chain); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "markets node of %s is ready in %s; start it with `miner --%s %s run`\n", maddr, dir, flagMinerRepo, dir)
-	return nil
+	return sayMade(c, "markets node of", made{Miner: maddr.String(), Repo: dir, Notes: addressNotes(c.Context, cfg, in.PublishPeerInfo)})
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"quarry/api"
+	"quarry/internal/command"
 )
 
 // Mistakes on the command line are named, with what to do, before anything is
@@ -22,26 +22,36 @@ func TestMistakesAreNamed(t *testing.T) {
 	t.Setenv("MINER_PATH", dir)
 	t.Setenv("MARKETS_PATH", "")
 	for want, args := range map[string]string{
-		"set FULLNODE_API_INFO=token:address":    "init --owner f01",
-		"holds no repo; run init first":          "info",
-		"name one sector number":                 "sectors status",
-		`"x" is not a sector number`:             "sectors status x",
-		"name one deal UUID":                     "storage-deals get",
-		`"x" is not a deal UUID`:                 "storage-deals get x",
-		"give either --perm":                     "auth create-token",
-		"name one token id":                      "auth revoke",
-		"name one directory":                     "storage attach",
-		"add --seal, --store or both":            "storage attach --init " + dir,
-		"--max-storage":                          "storage attach --init --seal --max-storage much " + dir,
-		`--sector-size "big"`:                    "init --sector-size big",
-		`--owner "me"`:                           "init --owner me",
-		"only markets can be a service":          "init service --type mining",
-		"no repo is named: give --markets-repo":  "init service",
-		"no sealing node is named":               "--markets-repo " + dir + " init service",
-		"set FULLNODE_API_INFO=token:address (m": "run",
+		"set FULLNODE_API_INFO=token:address":        "init --owner f01",
+		"holds no repo; run init first":              "info",
+		"name one sector number":                     "sectors status",
+		`"x" is not a sector number`:                 "sectors status x",
+		"name one deal UUID":                         "storage-deals get",
+		`"x" is not a deal UUID`:                     "storage-deals get x",
+		"give either --perm":                         "auth create-token",
+		"name one token id":                          "auth revoke",
+		"name one directory":                         "storage attach",
+		"add --seal, --store or both":                "storage attach --init " + dir,
+		"--max-storage":                              "storage attach --init --seal --max-storage much " + dir,
+		`--sector-size "big"`:                        "init --sector-size big",
+		`--owner "me"`:                               "init --owner me",
+		"only markets can be a service":              "init service --type mining",
+		"no repo is named: give --markets-repo":      "init service",
+		"no sealing node is named":                   "--markets-repo " + dir + " init service",
+		"set FULLNODE_API_INFO=token:address (m":     "run",
+		`--max-storage "-5GiB": it is negative`:      "storage attach --init --store --max-storage -5GiB " + dir,
+		`--max-storage "0": it is less than`:         "storage attach " + dir + " --init --store --max-storage 0",
+		`--timeout "soon": it is not a span`:         "wait-api --timeout soon",
+		`--log-level "loud" is none of debug`:        "run --log-level loud",
+		`has no command "restore"`:                   "init --owner f01 restore backup.car",
+		"--max-storage has no effect without --init": "storage attach --max-storage 1TiB " + dir,
+		"--owner has no effect beside --actor":       "init --actor f01000 --owner f01",
+		"--sector-size has no effect beside":         "init --actor f01000 --sector-size 2KiB",
+		`"now" is one too many`:                      "stop now",
+		`did you mean ` + "`miner sectors list`":     "sectors lst",
 	} {
 		var out bytes.Buffer
-		err := newApp(&out).RunContext(context.Background(), append([]string{"miner"}, strings.Fields(args)...))
+		err := command.Run(t.Context(), newApp(&out), append([]string{"miner"}, strings.Fields(args)...))
 		if err == nil || !strings.Contains(err.Error(), want) || out.Len() > 0 {
 			t.Errorf("%s: %v, printed %q", args, err, out.String())
 		}

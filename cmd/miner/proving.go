@@ -21,7 +21,7 @@ func provingCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{Name: "info", Usage: "what is proven and what comes next", Flags: []cli.Flag{jsonFlag}, Action: provingInfo},
 			{Name: "recover", Usage: "declare sectors recovered once more that failed after an earlier recovery and were not changed since",
-				ArgsUsage: "sector...", Action: provingRecover},
+				ArgsUsage: "SECTOR...", Action: provingRecover},
 			{Name: "deadlines", Usage: "the 48 deadlines and their sectors", Flags: []cli.Flag{jsonFlag}, Action: provingDeadlines},
 			faultsCommand(),
 		},
@@ -74,7 +74,8 @@ func provingInfo(c *cli.Context) error {
 		}
 		return show(c, r, func(w io.Writer) {
 			fmt.Fprintf(w, "miner:     %s\nsectors:   %d live, %d active, %d faulty\n", r.Miner, r.Sectors.Live, r.Sectors.Active, r.Sectors.Faulty)
-			fmt.Fprintf(w, "deadline:  %d of %d, epochs %d to %d, now %d\n", r.Deadline.Index, r.Deadline.WPoStPeriodDeadlines, r.Deadline.Open, r.Deadline.Close, r.Deadline.CurrentEpoch)
+			fmt.Fprintf(w, "deadline:  %d of %d, epochs %d to %d, now %d\n",
+				r.Deadline.Index, r.Deadline.WPoStPeriodDeadlines, r.Deadline.Open, r.Deadline.Close, r.Deadline.CurrentEpoch)
 			fmt.Fprintf(w, "accepted:  %d window PoSts (%d failed)\n", r.Status.Accepted, r.Status.Failed)
 			for _, a := range r.Status.Alerts {
 				fmt.Fprintf(w, "DANGER:    %s\n", a)
@@ -83,7 +84,8 @@ func provingInfo(c *cli.Context) error {
 				fmt.Fprintf(w, "unreadable: sector %d: %s\n", f.Sector, f)
 			}
 			for _, p := range r.Status.Recent {
-				fmt.Fprintf(w, "  deadline %d at %d: %d sectors, %d skipped, accepted %v %s\n", p.Deadline, p.Open, p.Sectors, len(p.Skipped), p.Accepted, p.Error)
+				fmt.Fprintf(w, "  deadline %d at %d: %d sectors, %d skipped, accepted %v %s\n",
+					p.Deadline, p.Open, p.Sectors, len(p.Skipped), p.Accepted, p.Error)
 			}
 		})
 	})

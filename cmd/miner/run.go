@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -24,7 +25,7 @@ func runCommand() *cli.Command {
 			}
 			level := new(slog.LevelVar)
 			if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
-				return err
+				return fmt.Errorf("--log-level %q is none of debug, info, warn, error", c.String("log-level"))
 			}
 			full, err := fullNodeInfo()
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/api"
+	"quarry/internal/command"
 )
 
 // pageSize is how many entries one call of a list asks for.
@@ -22,30 +23,34 @@ func sectorsCommand() *cli.Command {
 		Name: "sectors", Usage: "sectors of this miner",
 		Subcommands: []*cli.Command{
 			{Name: "list", Usage: "list sectors", Flags: []cli.Flag{jsonFlag}, Action: listSectors},
-			{Name: "status", Usage: "show one sector", ArgsUsage: "NUMBER", Flags: []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "log", Usage: "with its history"}}, Action: sectorStatus},
-			{Name: "pledge", Usage: "seal a sector without deals (committed capacity)", Action: pledge},
-			{Name: "seal", Usage: "start sealing a sector that waits for more deals", ArgsUsage: "NUMBER", Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
-				return n.SectorStartSealing(c.Context, s)
-			})},
-			{Name: "retry", Usage: "leave a failed state now", ArgsUsage: "NUMBER", Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
-				return n.SectorRetry(c.Context, s)
-			})},
-			{Name: "snap-up", Usage: "let a sector without deals take the next deals, without sealing it again", ArgsUsage: "NUMBER", Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
-				return n.SectorMarkForUpgrade(c.Context, s, true)
-			})},
-			{Name: "abort-upgrade", Usage: "undo snap-up: the sector goes on without deals", ArgsUsage: "NUMBER",
-				Flags: []cli.Flag{&cli.BoolFlag{Name: "really-do-it", Usage: "without it nothing is given up"}},
+			{Name: "status", Usage: "show one sector", ArgsUsage: "NUMBER", Action: sectorStatus,
+				Flags: []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "log", Usage: "with its history"}}},
+			{Name: "pledge", Usage: "seal a sector without deals (committed capacity)", Flags: []cli.Flag{jsonFlag}, Action: pledge},
+			{Name: "seal", Usage: "start sealing a sector that waits for more deals", ArgsUsage: "NUMBER",
 				Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
-					if !c.Bool("really-do-it") {
-						return fmt.Errorf("would give up what sector %d took in and return its deals; add --really-do-it", s)
+					return n.SectorStartSealing(c.Context, s)
+				})},
+			{Name: "retry", Usage: "leave a failed state now", ArgsUsage: "NUMBER",
+				Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
+					return n.SectorRetry(c.Context, s)
+				})},
+			{Name: "snap-up", Usage: "let a sector without deals take the next deals, without sealing it again", ArgsUsage: "NUMBER",
+				Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
+					return n.SectorMarkForUpgrade(c.Context, s, true)
+				})},
+			{Name: "abort-upgrade", Usage: "undo snap-up: the sector goes on without deals", ArgsUsage: "NUMBER",
+				Flags: []cli.Flag{command.YesFlag()},
+				Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
+					if err := command.Confirm(c, "would give up what sector %d took in and return its deals", s); err != nil {
+						return err
 					}
 					return n.SectorAbortUpgrade(c.Context, s)
 				})},
 			{Name: "remove", Usage: "forget a sector and delete its files", ArgsUsage: "NUMBER",
-				Flags: []cli.Flag{&cli.BoolFlag{Name: "really-do-it", Usage: "without it nothing is removed"}},
+				Flags: []cli.Flag{command.YesFlag()},
 				Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
-					if !c.Bool("really-do-it") {
-						return fmt.Errorf("would remove sector %d and every file of it; add --really-do-it", s)
+					if err := command.Confirm(c, "would remove sector %d and every file of it", s); err != nil {
+						return err
 					}
 					return n.SectorRemove(c.Context, s)
 				})},
@@ -142,7 +147,8 @@ func printSector(w io.Writer, s api.SectorInfo) {
 		fmt.Fprintf(w, "last error: %s%s\n", s.LastErr, retryNote(s))
 	}
 	if s.Task != nil {
-		fmt.Fprintf(w, "running:    %s on %s: %s %.0f%%, ETA %s\n", s.Task.Spec.Type, s.Task.Worker, s.Task.Stage, s.Task.Percent, s.Task.ETA.Round(time.Second))
+		fmt.Fprintf(w, "running:    %s on %s: %s %.0f%%, ETA %s\n",
+			s.Task.Spec.Type, s.Task.Worker, s.Task.Stage, s.Task.Percent, s.Task.ETA.Round(time.Second))
 	}
 	for _, row := range []struct {
 		name string
@@ -191,6 +197,5 @@ func pledge(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "sector %s\n", sectorOf(id))
-	return nil
+	return show(c, id, func(w io.Writer) { fmt.Fprintf(w, "sector %s\n", sectorOf(id)) })
 }

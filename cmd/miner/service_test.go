@@ -16,6 +16,7 @@ import (
 	"quarry/api"
 	"quarry/api/apitest"
 	"quarry/build"
+	"quarry/internal/command"
 	"quarry/node/repo"
 )
 
@@ -85,7 +86,7 @@ func TestInitServiceComparesThePeers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "markets")
 			var out bytes.Buffer
-			err := newApp(&out).RunContext(t.Context(), []string{"miner", "--markets-repo", dir, "init", "service", "--api-sealer", c.sealer, "--api-sector-index", c.index})
+			err := command.Run(t.Context(), newApp(&out), []string{"miner", "--markets-repo", dir, "init", "service", "--api-sealer", c.sealer, "--api-sector-index", c.index})
 			if err == nil || !strings.Contains(err.Error(), c.want) || out.Len() > 0 {
 				t.Errorf("got %v, printed %q\nwant %s", err, out.String(), c.want)
 			}
@@ -96,7 +97,7 @@ func TestInitServiceComparesThePeers(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "markets")
 	var out bytes.Buffer
-	if err := newApp(&out).RunContext(t.Context(), []string{"miner", "--markets-repo", dir, "init", "service", "--api-sealer", good}); err != nil ||
+	if err := command.Run(t.Context(), newApp(&out), []string{"miner", "--markets-repo", dir, "init", "service", "--api-sealer", good}); err != nil ||
 		!strings.Contains(out.String(), "markets node of f01000 is ready in "+dir) {
 		t.Errorf("%v, printed %q", err, out.String())
 	}

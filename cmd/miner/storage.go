@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"quarry/api"
+	"quarry/internal/command"
 	"quarry/node/repo"
 	"quarry/storage/paths"
 )
@@ -22,12 +23,14 @@ func storageCommand() *cli.Command {
 			{Name: "list", Usage: "list attached paths", Flags: []cli.Flag{jsonFlag}, Action: listPaths},
 			{Name: "attach", Usage: "attach a directory", ArgsUsage: "DIRECTORY", Action: attachPath, Flags: []cli.Flag{
 				&cli.BoolFlag{Name: "init", Usage: "make the directory a storage path first"},
-				&cli.Uint64Flag{Name: "weight", Value: 10, Usage: "preference for new files; 0 = none"},
+				&cli.Uint64Flag{Name: "weight", Value: 10, Usage: "(with --init) preference for new files; 0 = none"},
 				&cli.BoolFlag{Name: "seal", Usage: "(with --init) use it for sealing"},
 				&cli.BoolFlag{Name: "store", Usage: "(with --init) use it for keeping sealed sectors"},
-				&cli.StringFlag{Name: "max-storage", Usage: "(with --init) use no more than this, for example 10TiB"},
+				&command.SizeFlag{StringFlag: cli.StringFlag{Name: "max-storage",
+					Usage: "(with --init) use no more than this, for example 10TiB"}, Least: 1},
 			}},
-			{Name: "detach", Usage: "detach a path from the process that is asked; its files stay", ArgsUsage: "ID", Action: detachPath},
+			{Name: "detach", Usage: "detach a path from the process that is asked; its files stay", ArgsUsage: "ID", Action: detachPath,
+				Flags: []cli.Flag{command.YesFlag()}},
 			{Name: "workers", Usage: "list workers", Flags: []cli.Flag{jsonFlag}, Action: listWorkers},
 			{Name: "tasks", Usage: "list tasks", Flags: []cli.Flag{jsonFlag}, Action: listTasks},
 		},
@@ -73,19 +76,25 @@ func attachPath(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return errors.New("name one directory")
 	}
+	if err := command.OnlyWith(c, "init", "seal", "store", "weight", "max-storage"); err != nil {
+		return err
+	}
 	dir, err := repo.Expand(c.Args().First())
 	if err != nil {
 		return err
 	}
 	if c.Bool("init") {
-		meta := api.PathMeta{ID: api.StorageID(uuid.NewString()), Weight: c.Uint64("weight"), CanSeal: c.Bool("seal"), CanStore: c.Bool("store")}
+		meta := api.PathMeta{
+			ID:       api.StorageID(uuid.NewString()),
+			Weight:   c.Uint64("weight"),
+			CanSeal:  c.Bool("seal"),
+			CanStore: c.Bool("store"),
+		}
 		if !meta.CanSeal && !meta.CanStore {
 			return errors.New("a path must be for something: add --seal, --store or both")
 		}
-		if s := c.String("max-storage"); s != "" {
-			if meta.MaxStorage, err = humanize.ParseBytes(s); err != nil {
-				return fmt.Errorf("--max-storage: %w", err)
-			}
+		if meta.MaxStorage, err = command.Bytes(c, "max-storage"); err != nil {
+			return err
 		}
 		if err := paths.InitDir(dir, meta); err != nil {
 			return err
@@ -128,6 +137,9 @@ func detachPath(c *cli.Context) error {
 	}
 	defer n.Close()
 	id := api.StorageID(c.Args().First())
+	if err := command.Confirm(c, "would detach path %s: what is on it cannot be proven or read before it is attached again", id); err != nil {
+		return err
+	}
 	if err := n.StorageDetachLocal(c.Context, id); err != nil {
 		return err
 	}

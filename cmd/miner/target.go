@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"quarry/api/client"
+	"quarry/internal/command"
 	"quarry/node/repo"
 )
 
@@ -21,21 +21,10 @@ func infoFromRepo(dir string) (string, error) {
 	return repo.APIInfo(dir)
 }
 
-// typed tells whether the operator wrote the flag on the command line: only
-// then it beats the environment.
-func typed(name string) bool {
-	for _, a := range os.Args[1:] {
-		if a == "--"+name || strings.HasPrefix(a, "--"+name+"=") || a == "-"+name {
-			return true
-		}
-	}
-	return false
-}
-
 // minerInfo finds the private node: flag, then MINER_API_INFO, then the
-// default repo.
+// default repo. A flag beats the environment only where it was written.
 func minerInfo(c *cli.Context) (string, error) {
-	if env := os.Getenv("MINER_API_INFO"); env != "" && !typed(flagMinerRepo) {
+	if env := os.Getenv("MINER_API_INFO"); env != "" && !command.Typed(c, flagMinerRepo) {
 		return env, nil
 	}
 	return infoFromRepo(c.String(flagMinerRepo))
@@ -44,7 +33,7 @@ func minerInfo(c *cli.Context) (string, error) {
 // marketsInfo finds the markets node: its own flag, environment or repo, and
 // where none is configured the miner, which may run everything.
 func marketsInfo(c *cli.Context) (string, error) {
-	if typed(flagMarketsRepo) {
+	if command.Typed(c, flagMarketsRepo) {
 		return infoFromRepo(c.String(flagMarketsRepo))
 	}
 	if env := os.Getenv("MARKETS_API_INFO"); env != "" {
@@ -55,6 +44,9 @@ func marketsInfo(c *cli.Context) (string, error) {
 	}
 	return minerInfo(c)
 }
+
+// dialFunc connects to a process that the command line or the environment names.
+type dialFunc func(*cli.Context) (*client.MinerAPI, error)
 
 func dialMiner(c *cli.Context) (*client.MinerAPI, error)   { return dialWith(c, minerInfo) }
 func dialMarkets(c *cli.Context) (*client.MinerAPI, error) { return dialWith(c, marketsInfo) }
@@ -89,4 +81,9 @@ func dialChain(ctx context.Context) (*client.ChainAPI, error) {
 		return nil, err
 	}
 	return client.Chain(ctx, client.Config{Info: info})
+}
+
+// marketsNamed tells whether anything names a markets node of its own.
+func marketsNamed(c *cli.Context) bool {
+	return c.String(flagMarketsRepo) != "" || os.Getenv("MARKETS_API_INFO") != ""
 }

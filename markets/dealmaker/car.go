@@ -22,6 +22,7 @@ import (
 	"github.com/ipld/go-car/v2/blockstore"
 	"github.com/multiformats/go-multihash"
 
+	"quarry/internal/inputfile"
 	"quarry/proofs/commp"
 )
 
@@ -43,6 +44,9 @@ func Pack(ctx context.Context, file, out string, minPiece abi.PaddedPieceSize) (
 	if _, err := os.Stat(out); err == nil {
 		return nil, fmt.Errorf("%s exists already; choose another output", out)
 	}
+	if _, err := inputfile.Check(file); err != nil { // before anything is made
+		return nil, fmt.Errorf("pack: %w", err)
+	}
 	root, err := writeCAR(ctx, file, out)
 	if err != nil {
 		_ = os.Remove(out)
@@ -57,7 +61,7 @@ func Pack(ctx context.Context, file, out string, minPiece abi.PaddedPieceSize) (
 }
 
 func writeCAR(ctx context.Context, file, out string) (cid.Cid, error) {
-	f, err := os.Open(file)
+	f, _, err := inputfile.Open(file)
 	if err != nil {
 		return cid.Undef, err
 	}
@@ -104,15 +108,11 @@ func (c *ctxReader) Read(b []byte) (int, error) {
 // Inspect commits to a payload file as it is; Root is the CAR's first root, or
 // undefined when the file is no CAR.
 func Inspect(ctx context.Context, path string, minPiece abi.PaddedPieceSize) (*CAR, error) {
-	f, err := os.Open(path)
+	f, st, err := inputfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
 	size := max(commp.MinPaddedSize(uint64(st.Size())), minPiece)
 	piece, err := commp.SumPadded(ctx, f, size)
 	if err != nil {

@@ -27,23 +27,33 @@ const maxMultiaddrBytes = 1024
 // address. Unspecified addresses (0.0.0.0) are refused, private ones unless
 // allowPrivate. Gas and nonce are left to the sender.
 func PeerMessages(miner, from address.Address, id string, addrs []string, allowPrivate bool) ([]*api.Message, error) {
-	pid, err := peer.Decode(id)
-	if err != nil {
-		return nil, fmt.Errorf("peer id %q: %w", id, err)
-	}
-	list, err := chainAddrs(addrs, allowPrivate)
+	changeAddrs, err := AddrsMessage(miner, from, addrs, allowPrivate)
 	if err != nil {
 		return nil, err
 	}
-	changeID, err := minerMessage(miner, from, builtin.MethodsMiner.ChangePeerID, &minertypes.ChangePeerIDParams{NewID: abi.PeerID(pid)})
-	if err != nil {
-		return nil, err
-	}
-	changeAddrs, err := minerMessage(miner, from, builtin.MethodsMiner.ChangeMultiaddrs, &minertypes.ChangeMultiaddrsParams{NewMultiaddrs: list})
+	changeID, err := PeerIDMessage(miner, from, id)
 	if err != nil {
 		return nil, err
 	}
 	return []*api.Message{changeID, changeAddrs}, nil
+}
+
+// PeerIDMessage builds the ChangePeerID of [PeerMessages].
+func PeerIDMessage(miner, from address.Address, id string) (*api.Message, error) {
+	pid, err := peer.Decode(id)
+	if err != nil {
+		return nil, fmt.Errorf("peer id %q: %w", id, err)
+	}
+	return minerMessage(miner, from, builtin.MethodsMiner.ChangePeerID, &minertypes.ChangePeerIDParams{NewID: abi.PeerID(pid)})
+}
+
+// AddrsMessage builds the ChangeMultiaddrs of [PeerMessages].
+func AddrsMessage(miner, from address.Address, addrs []string, allowPrivate bool) (*api.Message, error) {
+	list, err := chainAddrs(addrs, allowPrivate)
+	if err != nil {
+		return nil, err
+	}
+	return minerMessage(miner, from, builtin.MethodsMiner.ChangeMultiaddrs, &minertypes.ChangeMultiaddrsParams{NewMultiaddrs: list})
 }
 
 // CheckAnnounce tells whether PeerMessages would take these addresses.
@@ -63,6 +73,9 @@ func chainAddrs(addrs []string, allowPrivate bool) ([]abi.Multiaddrs, error) {
 	var out []abi.Multiaddrs
 	total := 0
 	for _, m := range parsed {
+		if port, err := m.ValueForProtocol(ma.P_TCP); err == nil && port == "0" {
+			return nil, fmt.Errorf("%s has no port that can be dialed; name the one that the host listens on", m)
+		}
 		if manet.IsIPUnspecified(m) {
 			return nil, fmt.Errorf("%s means every address of this host and cannot be dialed; announce the one that clients reach", m)
 		}

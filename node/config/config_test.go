@@ -109,7 +109,8 @@ func TestErrorsNameLineAndKey(t *testing.T) {
 
 func TestEnvironment(t *testing.T) {
 	src := []byte("[API]\nListenAddress = \"127.0.0.1:1\"\n")
-	c, err := parse("f", src, []string{"MINER_API_LISTENADDRESS=127.0.0.1:2", "LOTUS_API_LISTENADDRESS=127.0.0.1:3", "MINER_API_INFO=x", "MINER_PATH=/x", "LOTUS_API_TYPO=1", "junk"})
+	c, err := parse("f", src, []string{"MINER_API_LISTENADDRESS=127.0.0.1:2", "LOTUS_API_LISTENADDRESS=127.0.0.1:3", "MINER_API_INFO=x", "MINER_PATH=/x", "LOTUS_PATH=/y",
+		"LOTUS_MINER_PATH=/z", "OTHER_API_TYPO=1", "junk"})
 	if err != nil || c.API.ListenAddress != "127.0.0.1:2" {
 		t.Fatalf("%q, %v", c.API.ListenAddress, err)
 	}
@@ -118,6 +119,11 @@ func TestEnvironment(t *testing.T) {
 		"MINER_SUBSYSTEMS_ENABLEMINING=ja":   "neither true nor false",
 		"MINER_API_MAXREQUESTBYTES=1MB":      "not a whole number",
 		"LOTUS_SEALING_MAXSEALINGSECTORS=-1": "zero or more",
+		"LOTUS_SEALING_MAXWAITDEALSECTORS=1": "did you mean LOTUS_SEALING_MAXWAITDEALSSECTORS?",
+		"LOTUS_API_INFERNAL=1":               "LOTUS_API_INFERNAL sets no key of the config",
+		"LOTUS_API_TIMEOUT=30s":              "it is one of Lotus's that has no effect here: unset it for this process",
+		"LOTUS_FEES_DEFAULTMAXFEE=1":         "if it is meant for a Lotus program, unset it for this process",
+		"MINER_FEES_ZZZZZZZZZZZZZZZZZ=1":     "MINER_FEES_ZZZZZZZZZZZZZZZZZ sets no key of the config",
 	} {
 		if _, err := parse("f", nil, []string{env}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", env, err)

@@ -16,7 +16,7 @@ func Default() Config {
 			EnableMining: true, EnableSealing: true, EnableSectorStorage: true, EnableMarkets: true,
 		},
 		Libp2p: Libp2p{
-			ListenAddresses:          []string{"/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"},
+			ListenAddresses:          []string{"/ip4/0.0.0.0/tcp/24001", "/ip6/::/tcp/24001"},
 			AnnounceAddresses:        []string{},
 			MaxConnections:           512,
 			MaxConnectionsPerAddress: 16,

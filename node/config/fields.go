@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"quarry/internal/spelling"
 )
 
 // field is one key of the file. Its section is that of the file: of a key in a
@@ -132,7 +134,7 @@ func nearest(key string, known []string) string {
 	}
 	best, dist := "", 1+len(key)/3
 	for _, k := range known {
-		d := levenshtein(strings.ToLower(key), strings.ToLower(k))
+		d := spelling.Distance(strings.ToLower(key), strings.ToLower(k))
 		// The right word in the wrong section, or a beginning of it.
 		if _, field, _ := strings.Cut(k, "."); strings.EqualFold(field, key[strings.LastIndex(key, ".")+1:]) {
 			d = min(d, 1)
@@ -142,23 +144,4 @@ func nearest(key string, known []string) string {
 		}
 	}
 	return best
-}
-
-func levenshtein(a, b string) int {
-	prev := make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := range len(a) {
-		diag := prev[0]
-		prev[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diag, prev[j+1] = prev[j+1], min(prev[j+1]+1, prev[j]+1, diag+cost)
-		}
-	}
-	return prev[len(b)]
 }

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"quarry/internal/inputfile"
 )
 
 // maxFile bounds a config file in bytes.
@@ -21,20 +22,15 @@ const maxFile = 1 << 20
 // The result is not validated, see [Config.Validate]; every error names the file
 // and line or the variable.
 func Load(path string, env []string) (Config, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	b, err := inputfile.Read(path, maxFile)
+	var large *inputfile.TooLarge
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return Config{}, missing(path)
-	}
-	if err != nil {
-		return Config{}, fmt.Errorf("read config: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return Config{}, fmt.Errorf("read config: %w", err)
-	}
-	if len(b) > maxFile {
+	case errors.As(err, &large):
 		return Config{}, fmt.Errorf("config %s is bigger than %d bytes", path, maxFile)
+	case err != nil:
+		return Config{}, fmt.Errorf("read config: %w", err)
 	}
 	return parse(path, b, env)
 }
@@ -146,32 +142,77 @@ func applyEnv(c *Config, env []string) error {
 }
 
 // strayEnv finds misspelt overrides: a name under a section of ours that is no
-// key of it.
+// key of it, in our spelling or in Lotus's.
 func strayEnv(c *Config, vars map[string]string, known map[string]bool) error {
 	sections := map[string]bool{}
 	var names []string
 	for _, f := range fields(c) {
 		section, _, _ := strings.Cut(f.section, ".")
-		sections["MINER_"+strings.ToUpper(section)+"_"] = true
-		names = append(names, "MINER_"+f.env())
+		sections[strings.ToUpper(section)+"_"] = true
+		names = append(names, f.env())
 	}
 	var errs []error
 	for name := range vars {
-		if known[name] || slices.Contains(notKeys, name) {
+		prefix, key := cutPrefix(name)
+		if prefix == "" || known["MINER_"+key] || slices.Contains(notKeys, name) {
 			continue
 		}
-		for prefix := range sections {
-			if strings.HasPrefix(name, prefix) {
-				hint := ""
-				if n := nearest(name, names); n != "" {
-					hint = "; did you mean " + n + "?"
-				}
-				errs = append(errs, fmt.Errorf("environment %s sets no key of the config%s", name, hint))
+		for section := range sections {
+			if strings.HasPrefix(key, section) {
+				errs = append(errs, fmt.Errorf("environment %s sets no key of the config%s", name, strayHint(prefix, key, names)))
 			}
 		}
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
+}
+
+// cutPrefix parts a variable that may mean a key: MINER_ or LOTUS_, and the key.
+func cutPrefix(name string) (prefix, key string) {
+	for _, p := range []string{"MINER_", "LOTUS_"} {
+		if key, ok := strings.CutPrefix(name, p); ok {
+			return p, key
+		}
+	}
+	return "", ""
+}
+
+func strayHint(prefix, key string, names []string) string {
+	if prefix == "LOTUS_" && slices.ContainsFunc(lotusOnly, func(k string) bool {
+		return strings.EqualFold(strings.ReplaceAll(k, ".", "_"), key)
+	}) {
+		return "; it is one of Lotus's that has no effect here: unset it for this process"
+	}
+	if n := nearest(key, names); n != "" {
+		return "; did you mean " + prefix + n + "?"
+	}
+	if prefix == "LOTUS_" {
+		return "; if it is meant for a Lotus program, unset it for this process"
+	}
+	return ""
+}
+
+// listenerKeys are the keys under whose LOTUS_ names a Lotus node on the same host
+// finds its own listener (lotus node/config/types.go, sections API and Libp2p).
+var listenerKeys = []string{"API.ListenAddress", "API.RemoteListenAddress", "Libp2p.ListenAddresses", "Libp2p.AnnounceAddresses"}
+
+// BorrowedListeners are lines about LOTUS_ variables in env that override a
+// listener of this process. They may be meant for a Lotus node on the same host,
+// whose port this process would then take.
+func BorrowedListeners(env []string) (out []string) {
+	c, vars := Default(), map[string]bool{}
+	for _, kv := range env {
+		name, _, _ := strings.Cut(kv, "=")
+		vars[name] = true
+	}
+	for _, f := range fields(&c) {
+		lotus, own := "LOTUS_"+f.env(), "MINER_"+f.env()
+		if slices.Contains(listenerKeys, f.key()) && vars[lotus] && !vars[own] {
+			out = append(out, fmt.Sprintf("environment %s overrides %s of this process; if it is meant for a Lotus node, unset it here or set %s",
+				lotus, f.key(), own))
+		}
+	}
+	return out
 }
 
 // lotusOnly are keys of lotus node/config/types.go v1.17.2 that a migrating

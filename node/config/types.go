@@ -55,7 +55,8 @@ type Subsystems struct {
 
 // Libp2p is the public host of a process with markets.
 type Libp2p struct {
-	// ListenAddresses are multiaddrs; port 0 picks a free one at each start.
+	// ListenAddresses are multiaddrs. Clients find the port on the chain: port 0, which
+	// picks another at each start, is for tests.
 	ListenAddresses []string
 	// AnnounceAddresses, when not empty, are told to others instead of the bound
 	// ones.

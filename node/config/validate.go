@@ -10,6 +10,9 @@ import (
 	"github.com/filecoin-project/go-address"
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"quarry/internal/ownaddr"
 )
 
 // Forms of proof, for Proving.Form.
@@ -60,7 +63,7 @@ func (c Config) values() []error {
 		bad("API.ListenAddress", "%w", err)
 	}
 	if a := c.API.RemoteListenAddress; a != "" && !reachable(a) {
-		bad("API.RemoteListenAddress", "%q is neither host:port nor an http(s) URL", a)
+		bad("API.RemoteListenAddress", "%q is neither host:port nor an http(s) URL that others can dial", a)
 	}
 	if c.API.MaxRequestBytes < 1<<16 {
 		bad("API.MaxRequestBytes", "%d is too small for ordinary requests; use at least 65536", c.API.MaxRequestBytes)
@@ -116,6 +119,11 @@ func (c Config) markets() []error {
 			}
 		}
 	}
+	for _, a := range c.Libp2p.AnnounceAddresses {
+		if undialable(a) {
+			bad("Libp2p.AnnounceAddresses", "nobody can dial %q; name the address and port by which clients reach this host", a)
+		}
+	}
 	d := c.Dealmaking
 	for _, p := range d.PieceCidBlocklist {
 		if _, err := cid.Decode(p); err != nil {
@@ -147,13 +155,34 @@ func (c Config) markets() []error {
 	return errs
 }
 
-// reachable takes host:port, or a URL where a proxy stands before the API.
-func reachable(a string) bool {
-	if u, err := url.Parse(a); err == nil && (u.Scheme == "http" || u.Scheme == "https") {
-		return u.Host != "" && u.RawQuery == "" && u.User == nil
+// undialable tells whether a multiaddr stands for every address or for any port.
+func undialable(a string) bool {
+	m, err := multiaddr.NewMultiaddr(a)
+	if err != nil {
+		return false // refused as what it is
 	}
-	_, _, err := net.SplitHostPort(a)
-	return err == nil
+	if manet.IsIPUnspecified(m) {
+		return true
+	}
+	for _, code := range []int{multiaddr.P_TCP, multiaddr.P_UDP} {
+		if port, err := m.ValueForProtocol(code); err == nil && port == "0" {
+			return true
+		}
+	}
+	return false
+}
+
+// reachable takes host:port, or a URL where a proxy stands before the API. The
+// host is one that can be dialled.
+func reachable(a string) bool {
+	host, port, err := net.SplitHostPort(a)
+	if u, uerr := url.Parse(a); uerr == nil && (u.Scheme == "http" || u.Scheme == "https") {
+		if u.Host == "" || u.RawQuery != "" || u.User != nil {
+			return false
+		}
+		host, port, err = u.Hostname(), u.Port(), nil
+	}
+	return err == nil && port != "0" && !ownaddr.Everywhere(host)
 }
 
 func listenable(a string) error {

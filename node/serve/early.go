@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -18,7 +19,7 @@ import (
 // with ctx and leaves the listener open for Run.
 func (s *Server) RunEarly(ctx context.Context, common api.Common, missing error) error {
 	deps := s.deps
-	deps.Ready = func(context.Context) error { return missing }
+	deps.Ready = s.notYet
 	cfg := s.cfg
 	cfg.Absent = nil
 	early := assemble(cfg, deps, s.ln)
@@ -40,6 +41,19 @@ func (s *Server) RunEarly(ctx context.Context, common api.Common, missing error)
 		err = fmt.Errorf("take the listener %s back: %w", s.Addr(), derr)
 	}
 	return err
+}
+
+// notYet is why a process that still starts is not ready: missing would tell
+// strangers where it looks.
+func (s *Server) notYet(ctx context.Context) error {
+	starting := errors.New("the process is starting")
+	if s.deps.Ready == nil {
+		return starting
+	}
+	if err := s.deps.Ready(ctx); err != nil {
+		return fmt.Errorf("%w; %w", starting, err)
+	}
+	return starting
 }
 
 // lent is a listener whose Close only ends the waiting Accept.

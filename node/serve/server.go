@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"quarry/api"
 	"quarry/internal/listen"
 	"quarry/internal/loglimit"
+	"quarry/internal/ownaddr"
 
 	"github.com/filecoin-project/go-jsonrpc"
 	"github.com/multiformats/go-multiaddr"
@@ -48,8 +50,9 @@ type Deps struct {
 	// Verify returns what a token may do, or an error when it is not valid (any
 	// more). It is also asked again for every call on a long-lived connection.
 	Verify func(ctx context.Context, token string) ([]api.Permission, error)
-	// Ready answers /health/readyz: nil when the process can do its work. nil
-	// func means always ready.
+	// Ready answers /health/readyz: nil when the process can do its work. Anybody
+	// reads the text of the error: it names no host and no path. nil func means
+	// always ready.
 	Ready func(ctx context.Context) error
 	Log   *slog.Logger
 }
@@ -129,13 +132,18 @@ func HostPort(listen string) (string, error) {
 // Addr is the bound address, host:port with the real port.
 func (s *Server) Addr() string { return s.ln.Addr().String() }
 
-// Multiaddr is Addr as the api file of a repo has it: /ip4/…/tcp/…/http.
+// Multiaddr is where programs on this host reach the server, as the api file of a
+// repo has it: /ip4/…/tcp/…/http. One that listens on every address is reached on
+// the loopback address.
 func (s *Server) Multiaddr() string {
-	ma, err := manet.FromNetAddr(s.ln.Addr())
-	if err != nil { // a TCP listener has a TCP address
-		return "/dns4/localhost/tcp/0/http"
+	at, err := netip.ParseAddrPort(ownaddr.OnThisHost(s.Addr()))
+	if err == nil {
+		ma, err := manet.FromNetAddr(net.TCPAddrFromAddrPort(at))
+		if err == nil {
+			return ma.String() + "/http"
+		}
 	}
-	return ma.String() + "/http"
+	return "/dns4/localhost/tcp/0/http" // a TCP listener has a TCP address
 }
 
 // Routes lists every registered pattern.

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package inputfile
+
+func pseudo(string) string { return "" }
