@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"quarry/api/client"
 )
 
 // question is a call that a peer may make.
@@ -65,11 +67,17 @@ func flood(host string, n int, first string) (end func()) {
 	}
 }
 
-// honest requires that the operator is answered in time.
+// honest requires that an operator who comes now is answered in time. Connections
+// from before that nobody uses give way to others, as they should.
 func (a *attack) honest(ctx context.Context) error {
-	a.http.CloseIdleConnections() // an honest caller that comes now
+	judge := a.Judge.Info()
+	c, err := client.Miner(ctx, client.Config{Info: judge.Token.Reveal() + ":" + judge.Base()})
+	if err != nil {
+		return fmt.Errorf("the judge: %w", err)
+	}
+	defer c.Close()
 	start := time.Now()
-	if _, err := a.Judge.Version(ctx); err != nil {
+	if _, err := c.Version(ctx); err != nil {
 		return fmt.Errorf("an honest caller is refused: %w", err)
 	}
 	if took := time.Since(start); took > a.Patience {
