@@ -25,7 +25,7 @@ type WorkerInfo struct {
 type WorkerStatus struct {
 	WorkerInfo
 	LastSeen time.Time
-	Running  []TaskStatus
+	Running  []TaskStatus // each as its Summary
 }
 
 // HeldTask is a claim that a worker believes it has.

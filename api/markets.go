@@ -46,7 +46,7 @@ type DealInfo struct {
 	Proposal          market.DealProposal
 	ClientPeer        string
 	PayloadRoot       cid.Cid
-	TransferURL       string // without headers
+	TransferURL       string // without headers, user and query
 	TransferSize      uint64 // bytes expected
 	Received          uint64 // bytes on disk
 	Checkpoint        DealCheckpoint
@@ -68,10 +68,20 @@ type DealInfo struct {
 	Log               []DealLogEntry `json:",omitempty"`
 }
 
-// DealPage is one page of deals, newest first.
+// DealPage is one page of deals, newest first. It may hold fewer than were asked
+// for, or none, before the end: one page looks at a bounded number of deals.
 type DealPage struct {
 	Deals []DealInfo
 	Next  string // cursor, empty at the end
+}
+
+// DealQuery picks deals. The zero value asks for the first page of all.
+type DealQuery struct {
+	Cursor      string           // DealPage.Next of the page before; empty: from the newest on
+	Limit       int              // deals at most; 0: 1000, which is the most
+	Checkpoints []DealCheckpoint `json:",omitempty"` // any of these; empty: all
+	Retry       DealRetry        `json:",omitempty"` // this one; empty: all
+	Failed      bool             `json:",omitempty"` // only those with an error
 }
 
 // StorageAskInfo is the provider's current offer; prices in attoFIL per GiB
@@ -101,6 +111,8 @@ type PieceRecord struct {
 // Markets is the deal making and retrieval subsystem.
 type Markets interface {
 	DealsList(ctx context.Context, cursor string, limit int) (DealPage, error)                                                      //perm:read
+	DealsQuery(ctx context.Context, q DealQuery) (DealPage, error)                                                                  //perm:read
+	DealsSummary(ctx context.Context) (map[DealCheckpoint]int, error)                                                               //perm:read
 	DealsGet(ctx context.Context, id UUID, log bool) (DealInfo, error)                                                              //perm:read
 	DealsRetry(ctx context.Context, id UUID) error                                                                                  //perm:write
 	MarketGetAsk(ctx context.Context) (StorageAskInfo, error)                                                                       //perm:read

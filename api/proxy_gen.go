@@ -2702,9 +2702,11 @@ type TasksStruct struct {
 		TaskGet      func(ctx context.Context, id UUID) (TaskStatus, error)                        `perm:"read"`
 		TaskWait     func(ctx context.Context, id UUID) (TaskStatus, error)                        `perm:"read"`
 		TaskList     func(ctx context.Context, cursor string, limit int) (Page[TaskStatus], error) `perm:"read"`
+		TaskQuery    func(ctx context.Context, q TaskQuery) (TaskPage, error)                      `perm:"read"`
 		TaskForget   func(ctx context.Context, id UUID) error                                      `perm:"tasks"`
 		TaskRetry    func(ctx context.Context, id UUID) error                                      `perm:"tasks"`
 		TaskAbort    func(ctx context.Context, id UUID) error                                      `perm:"tasks"`
+		TaskCancel   func(ctx context.Context, id UUID) error                                      `perm:"tasks"`
 		RemoveSector func(ctx context.Context, s_ abi.SectorID) error                              `perm:"tasks"`
 	}
 }
@@ -2744,6 +2746,14 @@ func (s *TasksStruct) TaskList(ctx context.Context, cursor string, limit int) (r
 	return page.Items, page.Next, err
 }
 
+// TaskQuery implements [Tasks].
+func (s *TasksStruct) TaskQuery(ctx context.Context, q TaskQuery) (r TaskPage, err error) {
+	if s.Internal.TaskQuery == nil {
+		return r, notConnected("TaskQuery")
+	}
+	return s.Internal.TaskQuery(ctx, q)
+}
+
 // TaskForget implements [Tasks].
 func (s *TasksStruct) TaskForget(ctx context.Context, id UUID) (err error) {
 	if s.Internal.TaskForget == nil {
@@ -2766,6 +2776,14 @@ func (s *TasksStruct) TaskAbort(ctx context.Context, id UUID) (err error) {
 		return notConnected("TaskAbort")
 	}
 	return s.Internal.TaskAbort(ctx, id)
+}
+
+// TaskCancel implements [Tasks].
+func (s *TasksStruct) TaskCancel(ctx context.Context, id UUID) (err error) {
+	if s.Internal.TaskCancel == nil {
+		return notConnected("TaskCancel")
+	}
+	return s.Internal.TaskCancel(ctx, id)
 }
 
 // RemoveSector implements [Tasks].
@@ -2831,6 +2849,18 @@ func (s *TasksServer) TaskList(ctx context.Context, cursor string, limit int) (r
 	return r, err
 }
 
+// TaskQuery guards the method of [Tasks].
+func (s *TasksServer) TaskQuery(ctx context.Context, q TaskQuery) (r TaskPage, err error) {
+	err = s.Guard(ctx, Method{"TaskQuery", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.TaskQuery(ctx, q)
+		return err
+	})
+	if err != nil {
+		r = *new(TaskPage)
+	}
+	return r, err
+}
+
 // TaskForget guards the method of [Tasks].
 func (s *TasksServer) TaskForget(ctx context.Context, id UUID) (err error) {
 	err = s.Guard(ctx, Method{"TaskForget", "tasks"}, func(ctx context.Context) (err error) {
@@ -2853,6 +2883,15 @@ func (s *TasksServer) TaskRetry(ctx context.Context, id UUID) (err error) {
 func (s *TasksServer) TaskAbort(ctx context.Context, id UUID) (err error) {
 	err = s.Guard(ctx, Method{"TaskAbort", "tasks"}, func(ctx context.Context) (err error) {
 		err = s.Impl.TaskAbort(ctx, id)
+		return err
+	})
+	return err
+}
+
+// TaskCancel guards the method of [Tasks].
+func (s *TasksServer) TaskCancel(ctx context.Context, id UUID) (err error) {
+	err = s.Guard(ctx, Method{"TaskCancel", "tasks"}, func(ctx context.Context) (err error) {
+		err = s.Impl.TaskCancel(ctx, id)
 		return err
 	})
 	return err
@@ -3070,6 +3109,7 @@ type SealingStruct struct {
 		SectorAddPiece       func(ctx context.Context, r_ AddPieceRequest) (PiecePlacement, error)               `perm:"sealing-peer"`
 		SectorPlacement      func(ctx context.Context, key string) (PiecePlacement, error)                       `perm:"sealing-peer"`
 		SectorsList          func(ctx context.Context, cursor abi.SectorNumber, limit int) ([]SectorInfo, error) `perm:"read"`
+		SectorsQuery         func(ctx context.Context, q SectorQuery) (SectorPage, error)                        `perm:"read"`
 		SectorsStatus        func(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)         `perm:"peer"`
 		SectorsSummary       func(ctx context.Context) (map[SectorState]int, error)                              `perm:"read"`
 		SectorsFaults        func(ctx context.Context) ([]ChainFault, error)                                     `perm:"read"`
@@ -3123,6 +3163,14 @@ func (s *SealingStruct) SectorsList(ctx context.Context, cursor abi.SectorNumber
 		return r, notConnected("SectorsList")
 	}
 	return s.Internal.SectorsList(ctx, cursor, limit)
+}
+
+// SectorsQuery implements [Sealing].
+func (s *SealingStruct) SectorsQuery(ctx context.Context, q SectorQuery) (r SectorPage, err error) {
+	if s.Internal.SectorsQuery == nil {
+		return r, notConnected("SectorsQuery")
+	}
+	return s.Internal.SectorsQuery(ctx, q)
 }
 
 // SectorsStatus implements [Sealing].
@@ -3268,6 +3316,18 @@ func (s *SealingServer) SectorsList(ctx context.Context, cursor abi.SectorNumber
 	})
 	if err != nil {
 		r = *new([]SectorInfo)
+	}
+	return r, err
+}
+
+// SectorsQuery guards the method of [Sealing].
+func (s *SealingServer) SectorsQuery(ctx context.Context, q SectorQuery) (r SectorPage, err error) {
+	err = s.Guard(ctx, Method{"SectorsQuery", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.SectorsQuery(ctx, q)
+		return err
+	})
+	if err != nil {
+		r = *new(SectorPage)
 	}
 	return r, err
 }
@@ -3424,6 +3484,15 @@ func (s *SealingLate) SectorsList(ctx context.Context, cursor abi.SectorNumber, 
 		return r, err
 	}
 	return impl.SectorsList(ctx, cursor, limit)
+}
+
+// SectorsQuery implements [Sealing].
+func (s *SealingLate) SectorsQuery(ctx context.Context, q SectorQuery) (r SectorPage, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.SectorsQuery(ctx, q)
 }
 
 // SectorsStatus implements [Sealing].
@@ -3629,6 +3698,8 @@ func (s *MiningLate) ProvingRetryRecovery(ctx context.Context, sectors []abi.Sec
 type MarketsStruct struct {
 	Internal struct {
 		DealsList                 func(ctx context.Context, cursor string, limit int) (DealPage, error)                                                                                       `perm:"read"`
+		DealsQuery                func(ctx context.Context, q DealQuery) (DealPage, error)                                                                                                    `perm:"read"`
+		DealsSummary              func(ctx context.Context) (map[DealCheckpoint]int, error)                                                                                                   `perm:"read"`
 		DealsGet                  func(ctx context.Context, id UUID, log bool) (DealInfo, error)                                                                                              `perm:"read"`
 		DealsRetry                func(ctx context.Context, id UUID) error                                                                                                                    `perm:"write"`
 		MarketGetAsk              func(ctx context.Context) (StorageAskInfo, error)                                                                                                           `perm:"read"`
@@ -3648,6 +3719,22 @@ func (s *MarketsStruct) DealsList(ctx context.Context, cursor string, limit int)
 		return r, notConnected("DealsList")
 	}
 	return s.Internal.DealsList(ctx, cursor, limit)
+}
+
+// DealsQuery implements [Markets].
+func (s *MarketsStruct) DealsQuery(ctx context.Context, q DealQuery) (r DealPage, err error) {
+	if s.Internal.DealsQuery == nil {
+		return r, notConnected("DealsQuery")
+	}
+	return s.Internal.DealsQuery(ctx, q)
+}
+
+// DealsSummary implements [Markets].
+func (s *MarketsStruct) DealsSummary(ctx context.Context) (r map[DealCheckpoint]int, err error) {
+	if s.Internal.DealsSummary == nil {
+		return r, notConnected("DealsSummary")
+	}
+	return s.Internal.DealsSummary(ctx)
 }
 
 // DealsGet implements [Markets].
@@ -3730,6 +3817,30 @@ func (s *MarketsServer) DealsList(ctx context.Context, cursor string, limit int)
 	})
 	if err != nil {
 		r = *new(DealPage)
+	}
+	return r, err
+}
+
+// DealsQuery guards the method of [Markets].
+func (s *MarketsServer) DealsQuery(ctx context.Context, q DealQuery) (r DealPage, err error) {
+	err = s.Guard(ctx, Method{"DealsQuery", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.DealsQuery(ctx, q)
+		return err
+	})
+	if err != nil {
+		r = *new(DealPage)
+	}
+	return r, err
+}
+
+// DealsSummary guards the method of [Markets].
+func (s *MarketsServer) DealsSummary(ctx context.Context) (r map[DealCheckpoint]int, err error) {
+	err = s.Guard(ctx, Method{"DealsSummary", "read"}, func(ctx context.Context) (err error) {
+		r, err = s.Impl.DealsSummary(ctx)
+		return err
+	})
+	if err != nil {
+		r = *new(map[DealCheckpoint]int)
 	}
 	return r, err
 }
@@ -3835,6 +3946,24 @@ func (s *MarketsLate) DealsList(ctx context.Context, cursor string, limit int) (
 		return r, err
 	}
 	return impl.DealsList(ctx, cursor, limit)
+}
+
+// DealsQuery implements [Markets].
+func (s *MarketsLate) DealsQuery(ctx context.Context, q DealQuery) (r DealPage, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.DealsQuery(ctx, q)
+}
+
+// DealsSummary implements [Markets].
+func (s *MarketsLate) DealsSummary(ctx context.Context) (r map[DealCheckpoint]int, err error) {
+	impl, err := s.Get()
+	if err != nil {
+		return r, err
+	}
+	return impl.DealsSummary(ctx)
 }
 
 // DealsGet implements [Markets].

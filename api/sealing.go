@@ -130,6 +130,21 @@ type SectorInfo struct {
 	Log        []SectorLogEntry `json:",omitempty"` // only from SectorsStatus with log
 }
 
+// SectorQuery picks sectors. The zero value asks for the first page of all.
+type SectorQuery struct {
+	From   abi.SectorNumber // the lowest number that is wanted
+	Limit  int              // sectors at most; 0: 1000, which is the most
+	States []SectorState    `json:",omitempty"` // any of these; empty: all
+	Faulty bool             `json:",omitempty"` // only those that the chain counts as faulty
+}
+
+// SectorPage is one page of sectors, by number. It may hold fewer than were asked
+// for, or none, before the end: one page looks at a bounded number of sectors.
+type SectorPage struct {
+	Sectors []SectorInfo
+	Next    *abi.SectorNumber // where the next page begins, nil at the end
+}
+
 // ChainFault is a sector that the chain counts as faulty: it has no power and
 // costs a fee every day until it is proven again.
 type ChainFault struct {
@@ -164,6 +179,7 @@ type Sealing interface {
 	// ErrGivenUp when it was and its sector will not bring it on chain.
 	SectorPlacement(ctx context.Context, key string) (PiecePlacement, error)                   //perm:sealing-peer
 	SectorsList(ctx context.Context, cursor abi.SectorNumber, limit int) ([]SectorInfo, error) //perm:read
+	SectorsQuery(ctx context.Context, q SectorQuery) (SectorPage, error)                       //perm:read
 	SectorsStatus(ctx context.Context, n abi.SectorNumber, log bool) (SectorInfo, error)       //perm:peer
 	SectorsSummary(ctx context.Context) (map[SectorState]int, error)                           //perm:read
 	// SectorsFaults lists what the chain counts as faulty, by number, as of the

@@ -33,7 +33,7 @@ type TaskSpec struct {
 	Key      string // unique forever, for example "s-t01000-7/PC1/<ticket hex>"
 	Type     TaskType
 	Sector   SectorRef
-	Params   json.RawMessage // written and read by a Task only
+	Params   json.RawMessage `json:",omitempty"` // written and read by a Task only
 	Priority int             // higher first
 }
 
@@ -58,7 +58,7 @@ type TaskStatus struct {
 	Percent   float64
 	ETA       time.Duration   // 0 = unknown
 	Attempts  int             // claims granted so far; the fencing number of the last one
-	Result    json.RawMessage // when done; read by a Task only
+	Result    json.RawMessage `json:",omitempty"` // when done; read by a Task only
 	Failure   *Failure        // of the last attempt, when there was one
 	Waiting   string          // why a queued task is not running: which worker, path or file is missing
 	Submitted time.Time
@@ -68,16 +68,44 @@ type TaskStatus struct {
 // Final tells whether the task has ended, one way or the other.
 func (t TaskStatus) Final() bool { return t.State == TaskDone || t.State == TaskFailed }
 
+// Summary is the task without what goes in and what came out, which hold bearers,
+// addresses and bulk: what may be shown to whoever can only read.
+func (t TaskStatus) Summary() TaskStatus {
+	t.Spec.Params, t.Result = nil, nil
+	return t
+}
+
+// TaskQuery picks tasks. The zero value asks for the first page of all.
+type TaskQuery struct {
+	Cursor string        // TaskPage.Next of the page before; empty: from the first on
+	Limit  int           // tasks at most; 0: 500, which is the most
+	States []TaskState   `json:",omitempty"` // any of these; empty: all
+	Types  []TaskType    `json:",omitempty"` // any of these; empty: all
+	Sector *abi.SectorID `json:",omitempty"` // of this one only
+}
+
+// TaskPage is one page of tasks in the order of their submission, each as its
+// Summary. It may hold fewer than were asked for, or none, before the end: one
+// page looks at a bounded number of tasks.
+type TaskPage struct {
+	Tasks []TaskStatus
+	Next  string // cursor, empty at the end
+}
+
 // Tasks is the durable queue of work on sectors, as those see it who want work
 // done.
 type Tasks interface {
 	// TaskSubmit queues a task, or gives the one of the same key.
 	TaskSubmit(ctx context.Context, spec TaskSpec) (TaskStatus, error) //perm:tasks
-	TaskGet(ctx context.Context, id UUID) (TaskStatus, error)          //perm:read
+	// TaskGet gives a task, to callers over the network without permission tasks
+	// its Summary only.
+	TaskGet(ctx context.Context, id UUID) (TaskStatus, error) //perm:read
 	// TaskWait returns when the task is final or ctx ends or 30 s passed,
-	// whichever is first, with the status at that moment.
-	TaskWait(ctx context.Context, id UUID) (TaskStatus, error)                            //perm:read
+	// whichever is first, with the status at that moment; a Summary as from TaskGet.
+	TaskWait(ctx context.Context, id UUID) (TaskStatus, error) //perm:read
+	// TaskList pages through all tasks; each as its Summary.
 	TaskList(ctx context.Context, cursor string, limit int) ([]TaskStatus, string, error) //perm:read
+	TaskQuery(ctx context.Context, q TaskQuery) (TaskPage, error)                         //perm:read
 	// TaskForget drops a final task and its result.
 	TaskForget(ctx context.Context, id UUID) error //perm:tasks
 	// TaskRetry lets a queued task be tried at once, whatever delay it was given,
@@ -86,6 +114,10 @@ type Tasks interface {
 	// TaskAbort takes a running task from its worker and queues it again. What was
 	// computed of it stays with the worker. A task that is not running is left alone.
 	TaskAbort(ctx context.Context, id UUID) error //perm:tasks
+	// TaskCancel ends a task that nobody wants any more: it fails, its worker is told
+	// so at its next report and stops, and publishes nothing. A final or unknown one is
+	// left alone.
+	TaskCancel(ctx context.Context, id UUID) error //perm:tasks
 	// RemoveSector deletes every file of a sector from every path.
 	RemoveSector(ctx context.Context, s abi.SectorID) error //perm:tasks
 }

@@ -23,7 +23,17 @@ func pageSize(limit int) int {
 
 // DealsList pages through deals, newest first.
 func (m *Markets) DealsList(_ context.Context, cursor string, limit int) (api.DealPage, error) {
-	return m.store.Page(cursor, pageSize(limit))
+	return m.store.Page(api.DealQuery{Cursor: cursor, Limit: limit})
+}
+
+// DealsQuery pages through the deals that a query picks, newest first.
+func (m *Markets) DealsQuery(_ context.Context, q api.DealQuery) (api.DealPage, error) {
+	return m.store.Page(q)
+}
+
+// DealsSummary counts deals by checkpoint.
+func (m *Markets) DealsSummary(context.Context) (map[api.DealCheckpoint]int, error) {
+	return m.store.Count(), nil
 }
 
 // DealsGet returns one deal.
@@ -32,7 +42,7 @@ func (m *Markets) DealsGet(_ context.Context, id api.UUID, log bool) (api.DealIn
 	if err != nil {
 		return api.DealInfo{}, err
 	}
-	return rec.Info(log)
+	return rec.Shown(log), nil
 }
 
 // DealsRetry lets a deal that waits for the operator go on.
@@ -44,7 +54,8 @@ func (m *Markets) MarketGetAsk(ctx context.Context) (api.StorageAskInfo, error) 
 }
 
 // MarketSetAsk replaces the offer.
-func (m *Markets) MarketSetAsk(ctx context.Context, price, verified abi.TokenAmount, duration abi.ChainEpoch, lo, hi abi.PaddedPieceSize) error {
+func (m *Markets) MarketSetAsk(ctx context.Context, price, verified abi.TokenAmount, duration abi.ChainEpoch,
+	lo, hi abi.PaddedPieceSize) error {
 	return m.asks.Set(ctx, price, verified, duration, lo, hi)
 }
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 	"quarry/markets/ask"
 	"quarry/markets/deals"
 	mnet "quarry/markets/net"
@@ -99,8 +100,9 @@ func (m *Markets) Run(ctx context.Context) error {
 	stop := mnet.Serve(ctx, m.deps.Host, mnet.DefaultLimits(wire.MaxMessage), m.cfg.Streams, m.deps.Log, m.handlers())
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return m.publisher.Run(ctx) })
-	g.Go(func() error { return m.deals.Run(ctx) })
+	catch := lifecycle.NewCatcher(m.deps.Log) // a panic ends this life of the markets, not the process
+	g.Go(func() error { return catch.Do("publishing", func() error { return m.publisher.Run(ctx) }) })
+	g.Go(func() error { return catch.Do("deals", func() error { return m.deals.Run(ctx) }) })
 	return g.Wait()
 }
 

@@ -4,15 +4,18 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/namespace"
-	"golang.org/x/sync/errgroup"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 	"quarry/mining/blocks"
 	"quarry/mining/window"
 )
@@ -83,6 +86,10 @@ type Mining struct {
 	log    *slog.Logger
 	blocks *blocks.Producer
 	window *window.Scheduler
+	catch  *lifecycle.Catcher
+
+	mu       sync.Mutex
+	troubles map[string]string // of a half that has failed and was not begun again yet
 }
 
 var _ api.Mining = (*Mining)(nil)
@@ -90,7 +97,8 @@ var _ api.Mining = (*Mining)(nil)
 // New builds both halves and reads their state.
 func New(cfg Config, deps Deps) (*Mining, error) {
 	if deps.Store == nil || deps.Chain == nil || deps.Storage == nil || deps.Heads == nil || deps.Msgs == nil {
-		return nil, &api.ErrInvalid{What: "mining", Reason: "a collaborator is missing", Hint: "Store, Chain, Storage, Heads and Msgs are all needed"}
+		return nil, &api.ErrInvalid{What: "mining", Reason: "a collaborator is missing",
+			Hint: "Store, Chain, Storage, Heads and Msgs are all needed"}
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
@@ -115,7 +123,15 @@ func New(cfg Config, deps Deps) (*Mining, error) {
 	if err != nil {
 		return nil, fmt.Errorf("window PoSt: %w", err)
 	}
-	return &Mining{cfg: cfg, snark: deps.Snark != nil, log: deps.Log, blocks: b, window: w}, nil
+	return &Mining{
+		cfg:      cfg,
+		snark:    deps.Snark != nil,
+		log:      deps.Log,
+		blocks:   b,
+		window:   w,
+		catch:    lifecycle.NewCatcher(deps.Log),
+		troubles: map[string]string{},
+	}, nil
 }
 
 // noGroth16 is what the operator of a real network has to know.
@@ -135,15 +151,43 @@ func (m *Mining) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	var wg sync.WaitGroup
 	if !m.cfg.DisableBlocks {
-		g.Go(func() error { return m.blocks.Run(ctx) })
+		wg.Go(func() { m.keep(ctx, "block production", m.blocks.Run) })
 	}
 	if !m.cfg.DisableWindow {
-		g.Go(func() error { return m.window.Run(ctx) })
+		wg.Go(func() { m.keep(ctx, "window PoSt", m.window.Run) })
 	}
-	g.Go(func() error { <-ctx.Done(); return ctx.Err() })
-	return g.Wait()
+	<-ctx.Done()
+	wg.Wait()
+	return ctx.Err()
+}
+
+// keep runs one half until ctx ends. What goes wrong in it does not touch the
+// other, and is shown until the half has begun again.
+func (m *Mining) keep(ctx context.Context, what string, run func(context.Context) error) {
+	m.catch.Again(ctx, what, func(ctx context.Context) error {
+		m.trouble(what, nil)
+		err := m.catch.Do(what, func() error { return run(ctx) })
+		m.trouble(what, err)
+		return err
+	})
+}
+
+func (m *Mining) trouble(what string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.troubles, what)
+	if err != nil {
+		m.troubles[what] = fmt.Sprintf("%s has failed and is begun again: %s", what, err)
+	}
+}
+
+// alerts are what is wrong with the halves themselves.
+func (m *Mining) alerts() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Values(m.troubles))
 }
 
 // MiningStatus tells of block production.
@@ -157,7 +201,9 @@ func (m *Mining) MiningStatus(context.Context) (api.MiningStatus, error) {
 
 // ProvingStatus tells of window PoSt.
 func (m *Mining) ProvingStatus(context.Context) (api.ProvingStatus, error) {
-	return m.window.Status(), nil
+	s := m.window.Status()
+	s.Alerts = append(m.alerts(), s.Alerts...)
+	return s, nil
 }
 
 // ProvingRetryRecovery lets sectors be declared recovered once more.

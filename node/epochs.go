@@ -58,6 +58,34 @@ func (e *epochs) span(n abi.ChainEpoch) time.Duration {
 	return time.Duration(n) * time.Duration(e.length.Load())
 }
 
+// spanOf is span as it is when it is asked for: the pace of a devnet may change.
+func (e *epochs) spanOf(n abi.ChainEpoch) func() time.Duration {
+	return func() time.Duration { return e.span(n) }
+}
+
+// paceEvery is how often the pace of a devnet is asked for.
+const paceEvery = 10 * time.Second
+
+// follow keeps the length of an epoch true until ctx ends. A node that does not
+// answer changes nothing.
+func (e *epochs) follow(ctx context.Context) error {
+	ask := e.openEpoch()
+	if ask == nil { // a network's does not change
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	tick := time.NewTicker(paceEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			_, _ = ask(ctx) // asked again at the next tick
+		}
+	}
+}
+
 // wall gives the length of an epoch of a devnet; it is nil on networks whose
 // timestamps tell.
 func (e *epochs) wall() func() time.Duration {

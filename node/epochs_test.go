@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -80,6 +81,39 @@ func TestChangedPaceIsFollowed(t *testing.T) {
 	if _, err := e.openEpoch()(t.Context()); !isUnreachable(err) {
 		t.Errorf("a node that is away gives %v", err)
 	}
+}
+
+// Waits that are counted in epochs follow the pace while they last, whoever asks,
+// and a node that is away for a while changes nothing.
+func TestWaitsFollowThePace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &epochNet{status: &api.NodeStatusDevnet{PaceMillis: 100}}
+		e, err := learnEpochs(t.Context(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait := e.spanOf(30)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- e.follow(ctx) }()
+		for _, c := range []struct {
+			pace int64
+			gone error
+			want time.Duration
+		}{{100, nil, 3 * time.Second}, {4000, nil, 2 * time.Minute}, {1, errors.New("away"), 2 * time.Minute}, {1, nil, 30 * time.Millisecond}} {
+			synctest.Wait()
+			n.status.PaceMillis, n.gone = c.pace, c.gone
+			time.Sleep(paceEvery + 1)
+			synctest.Wait()
+			if got := wait(); got != c.want {
+				t.Errorf("at a pace of %d ms 30 epochs take %s, want %s", c.pace, got, c.want)
+			}
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
 }
 
 func TestEpochLengthThatNobodyNames(t *testing.T) {

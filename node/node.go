@@ -273,7 +273,7 @@ func (n *Node) connectChain(ctx context.Context) (err error) {
 		return err
 	}
 	n.heads = heads.New(heads.Config{}, heads.Deps{Chain: n.chain, Log: n.log.With("part", "heads")})
-	return n.group.Go("heads", n.heads.Run)
+	return n.keep(ctx, "heads", n.heads.Run)
 }
 
 // sender makes the sender of one kind of messages; what it sent is kept under

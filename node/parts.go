@@ -93,7 +93,8 @@ func (n *Node) askMiner(ctx context.Context) error {
 func (n *Node) withStorage(ctx context.Context) (err error) {
 	if !n.set.SectorStorage {
 		n.storage = n.store
-		n.local, err = paths.Open(paths.Config{File: n.storageFile(), ReadOnly: true}, paths.Deps{Index: n.store, Log: n.log.With("part", "paths")})
+		n.local, err = paths.Open(paths.Config{File: n.storageFile(), ReadOnly: true},
+			paths.Deps{Index: n.store, Log: n.log.With("part", "paths")})
 		if err != nil {
 			return err
 		}
@@ -105,7 +106,7 @@ func (n *Node) withStorage(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	disks := breaker.New(breaker.Config{Places: n.set.ProvingOpts.ParallelReads})
+	disks := breaker.New(breaker.Config{Places: n.set.ProvingOpts.ParallelReads, Log: n.log.With("part", "paths")})
 	if n.local, err = n.openPaths(remote, idx, disks); err != nil {
 		return err
 	}
@@ -165,6 +166,10 @@ func (n *Node) serveFiles(remote string, signer *access.Signer) error {
 // directory do not take it.
 const holdFile = ".private-node"
 
+// beaconFile says the same to private nodes on other machines, where the locks of
+// a network file system may not reach.
+const beaconFile = ".private-node.beacon"
+
 // openPaths opens the storage paths of the private node. Each directory is held
 // from its first use; one that another private node uses at the start is refused,
 // one that comes later waits until it is free.
@@ -193,20 +198,48 @@ func (n *Node) openPaths(remote string, idx *index.Index, disks *breaker.Breaker
 	return local, first
 }
 
-// holdPath keeps other private nodes from a directory of sectors. Where the disk
-// has no locks nothing can be done but to say so.
+// holdPath keeps other private nodes from a directory of sectors. Where neither a
+// lock nor a beacon can be had nothing can be done but to say so.
 func (n *Node) holdPath(dir string) (func(), error) {
-	l, err := holder.Take(filepath.Join(dir, holdFile), holder.Self("repo "+n.repo.Dir()+" of miner "+n.maddr.String()))
-	var used *holder.ErrHeld
-	switch {
-	case err == nil:
-		return func() { _ = l.Release() }, nil
-	case errors.As(err, &used):
-		return nil, &api.ErrInUse{What: "storage path " + dir, Holder: used.Holder,
-			Hint: "two private nodes must not share a directory of sectors: stop that one, or name another directory in " + n.storageFile()}
+	who := holder.Self("repo " + n.repo.Dir() + " of miner " + n.maddr.String())
+	release := func() {}
+	l, err := holder.Take(filepath.Join(dir, holdFile), who)
+	if err == nil {
+		release = func() { _ = l.Release() }
+	} else if taken := n.taken(dir, err); taken != nil {
+		return nil, taken
 	}
-	n.log.Warn("a storage path cannot be held; see that no other private node uses it", "path", dir, "error", err)
-	return func() {}, nil
+	b, berr := holder.Light(holder.BeaconConfig{
+		Path: filepath.Join(dir, beaconFile),
+		Who:  who,
+		Home: holder.Home(n.repo.Dir()),
+		Lost: func(other string) {
+			n.log.Error("another private node uses a directory of sectors of this one: stop one of the two, they destroy each other's files",
+				"path", dir, "holder", other)
+		},
+	})
+	switch taken := n.taken(dir, berr); {
+	case berr == nil:
+		lock := release
+		return func() { _ = b.Release(); lock() }, nil
+	case taken != nil:
+		release()
+		return nil, taken
+	case err != nil:
+		n.log.Warn("a storage path cannot be held; see that no other private node uses it", "path", dir, "error", errors.Join(err, berr))
+	}
+	return release, nil
+}
+
+// taken is the refusal of a directory that another private node has, nil for
+// other errors.
+func (n *Node) taken(dir string, err error) error {
+	var used *holder.ErrHeld
+	if !errors.As(err, &used) {
+		return nil
+	}
+	return &api.ErrInUse{What: "storage path " + dir, Holder: used.Holder,
+		Hint: "two private nodes must not share a directory of sectors: stop that one, or name another directory in " + n.storageFile()}
 }
 
 func (n *Node) withWorker(ctx context.Context, remote string, bulk *blobs.Store) error {
@@ -216,7 +249,8 @@ func (n *Node) withWorker(ctx context.Context, remote string, bulk *blobs.Store)
 	graphs := parents.New(parents.Config{Dir: n.set.ParentCache}, parents.Deps{Log: n.log.With("part", "parents")})
 	n.onClose("parent graphs", graphs.Close)
 	run := func(ctx context.Context, up func()) error {
-		w, err := worker.New(ctx, worker.Config{Place: holder.Place(n.repo.Dir()), URL: remote, TaskTypes: n.set.WorkerTasks, MemBytes: worker.SystemMemory()}, worker.Deps{
+		cfg := worker.Config{Place: holder.Place(n.repo.Dir()), URL: remote, TaskTypes: n.set.WorkerTasks, MemBytes: worker.SystemMemory()}
+		w, err := worker.New(ctx, cfg, worker.Deps{
 			Storage: n.stored,
 			Local:   n.local,
 			Blobs:   bulk,
@@ -253,12 +287,31 @@ func (n *Node) withSealing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cfg := sealing.Config{
+		Miner:                   n.maddr,
+		ProofType:               proof,
+		VanillaAccepted:         n.vanilla,
+		Groth16:                 n.snark != nil,
+		WaitDealsDelay:          o.WaitDealsDelay,
+		StartEpochSealingBuffer: o.StartEpochBuffer,
+		CCLifetime:              o.CCLifetime,
+		AlwaysKeepUnsealed:      o.AlwaysKeepUnsealed,
+		MaxWaitDealsSectors:     o.MaxWaitDealsSectors,
+		MaxSealing:              o.MaxSealing,
+		MarkCC:                  o.MarkCC,
+		MaxPreCommitBatch:       o.PreCommitBatch,
+		PreCommitBatchWait:      n.epochs.spanOf(o.PreCommitBatchWait),
+		MaxCommitBatch:          o.CommitBatch,
+		CommitBatchWait:         n.epochs.spanOf(o.CommitBatchWait),
+	}
+	if err := n.keep(ctx, "pace of the network", n.epochs.follow); err != nil {
+		return err
+	}
+	return n.keepSealing(ctx, cfg, book)
+}
+
+func (n *Node) keepSealing(ctx context.Context, cfg sealing.Config, book sealing.Faults) error {
 	preCommits, commits := n.sender("precommit", n.set.Fees.preCommits()), n.sender("commit", n.set.Fees.commits())
-	cfg := sealing.Config{Miner: n.maddr, ProofType: proof, VanillaAccepted: n.vanilla, Groth16: n.snark != nil,
-		WaitDealsDelay: o.WaitDealsDelay, StartEpochSealingBuffer: o.StartEpochBuffer, CCLifetime: o.CCLifetime, AlwaysKeepUnsealed: o.AlwaysKeepUnsealed,
-		MaxWaitDealsSectors: o.MaxWaitDealsSectors, MaxSealing: o.MaxSealing, MarkCC: o.MarkCC,
-		MaxPreCommitBatch: o.PreCommitBatch, PreCommitBatchWait: n.epochs.span(o.PreCommitBatchWait),
-		MaxCommitBatch: o.CommitBatch, CommitBatchWait: n.epochs.span(o.CommitBatchWait)}
 	deps := sealing.Deps{
 		Store:           n.repo.Datastore(repo.Sealing),
 		Chain:           n.chain,

@@ -79,6 +79,17 @@ func (s *Sealing) act(ctx context.Context, l *lane, eff effect, r record) (event
 		return s.commitWait(ctx, r)
 	case effFinalize:
 		return s.finalize(ctx, l, r)
+	case effRetry:
+		return event{Kind: evRetry}, nil
+	case effRemove:
+		return s.remove(ctx, r)
+	}
+	return s.actUpdate(ctx, l, eff, r)
+}
+
+// actUpdate is act for the states of an update.
+func (s *Sealing) actUpdate(ctx context.Context, l *lane, eff effect, r record) (event, error) {
+	switch eff {
 	case effUpdate:
 		return s.updateReplica(ctx, l, r)
 	case effProveUpdate:
@@ -97,10 +108,6 @@ func (s *Sealing) act(ctx context.Context, l *lane, eff effect, r record) (event
 		return s.releaseKey(ctx, l, r)
 	case effAbort:
 		return s.abort(ctx, l, r)
-	case effRetry:
-		return event{Kind: evRetry}, nil
-	case effRemove:
-		return s.remove(ctx, r)
 	}
 	return event{}, fmt.Errorf("state %s has no work", r.State)
 }
@@ -112,6 +119,9 @@ type keyed[P, R any] struct {
 	job    job
 	rest   string
 	params P
+	// waits is asked from time to time while no worker takes the task; an error of it
+	// is the end of the wait. nil: it waits as long as it takes.
+	waits func(ctx context.Context) error
 }
 
 // run has the task done and gives its result. A task that failed is a
@@ -136,6 +146,9 @@ func run[P, R any](ctx context.Context, s *Sealing, l *lane, r record, k keyed[P
 		}
 	}
 	for !st.Final() {
+		if err := k.look(ctx, s, l, st.State); err != nil {
+			return out, err
+		}
 		// Where storage is in this process TaskWait answers a context that has
 		// ended with the state so far.
 		if st, err = s.deps.Storage.TaskWait(ctx, st.ID); err == nil {
@@ -154,6 +167,33 @@ func run[P, R any](ctx context.Context, s *Sealing, l *lane, r record, k keyed[P
 		return out, failed(k.job, "task %s gave a result that cannot be read: %w", key, err)
 	}
 	return out, nil
+}
+
+// cancelTasks ends the tasks of a sector that nobody wants any more, and forgets
+// them, so that workers stop and delete what they began. It is repeated where it
+// matters, and may be.
+func (s *Sealing) cancelTasks(ctx context.Context, r record) {
+	if now, err := s.get(r.Number); err == nil {
+		r = now // with the task of the last step
+	}
+	for _, id := range r.Tasks {
+		if err := s.deps.Storage.TaskCancel(ctx, id); err != nil {
+			s.log.Warn("a task of a sector that is given up could not be cancelled", "sector", s.name(r.Number), "task", id, "err", err)
+		}
+	}
+	s.forget(ctx, r)
+}
+
+// look is a look at what the task waits for; one that runs has its files.
+func (k keyed[P, R]) look(ctx context.Context, s *Sealing, l *lane, st api.TaskState) error {
+	switch {
+	case k.waits == nil:
+		return nil
+	case st == api.TaskQueued:
+		return k.waits(ctx)
+	}
+	_, err := s.missing(ctx, l, false)
+	return err
 }
 
 func (r *record) remember(id api.UUID) {
@@ -215,8 +255,10 @@ func (s *Sealing) awaitHeight(ctx context.Context, l *lane, epoch abi.ChainEpoch
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		_, err := s.deps.Heads.WaitHeight(ctx, epoch)
-		done <- err
+		done <- s.catch.Do("waiting for an epoch", func() error {
+			_, err := s.deps.Heads.WaitHeight(ctx, epoch)
+			return err
+		})
 	}()
 	select {
 	case <-l.wake:

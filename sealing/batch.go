@@ -71,15 +71,24 @@ type batcher struct {
 	// viaMany gives the sender of a message of several sectors, nil for via.
 	viaMany func(sectors int) Messages
 	room    int // bytes of parameters
-	wait    time.Duration
+	wait    func() time.Duration
 
 	mu    sync.Mutex
 	queue []*member
 }
 
+// turn is a sector's part of a message whose turn it is.
+type turn struct {
+	in      *batcher
+	head    *api.TipSet // as of now
+	pressed bool        // it cannot wait for others
+	build   func(ctx context.Context, head *api.TipSet) (part, error)
+}
+
 // dispatch sends the sector's part, with others where that is wanted. A zero
 // answer without an error means that the visit ended first.
-func (s *Sealing) dispatch(ctx context.Context, l *lane, r record, b *batcher, head *api.TipSet, pressed bool, build func(context.Context, *api.TipSet) (part, error)) (sent, error) {
+func (s *Sealing) dispatch(ctx context.Context, l *lane, r record, t turn) (sent, error) {
+	b := t.in
 	key := s.msgKey(r, job{kind: b.work})
 	if old := s.batches.of(key); old != nil { // sent, as far as we know
 		out := s.resend(ctx, b, old, key)
@@ -88,7 +97,7 @@ func (s *Sealing) dispatch(ctx context.Context, l *lane, r record, b *batcher, h
 		}
 		r.Alone = true
 	} else if b.max > 1 && !r.Alone {
-		out := b.join(ctx, r, &member{number: r.Number, key: key, make: build, done: make(chan sent, 1)}, pressed)
+		out := b.join(ctx, r, &member{number: r.Number, key: key, make: t.build, done: make(chan sent, 1)}, t.pressed)
 		if !out.alone && !isFailure(out.err) {
 			return out, out.err
 		}
@@ -99,12 +108,19 @@ func (s *Sealing) dispatch(ctx context.Context, l *lane, r record, b *batcher, h
 			return sent{}, err
 		}
 	}
-	p, err := build(ctx, head)
+	p, err := t.build(ctx, t.head)
 	if err != nil {
 		return sent{}, err
 	}
 	method, value, params := b.assemble([]part{p})
-	c, err := s.send(ctx, b.via, r, job{kind: b.work}, method, value, params, head)
+	c, err := s.send(ctx, r, outgoing{
+		via:    b.via,
+		work:   job{kind: b.work},
+		method: method,
+		value:  value,
+		params: params,
+		head:   t.head,
+	})
 	return sent{msg: c, expiration: p.preCommit.Expiration}, err
 }
 
@@ -133,23 +149,51 @@ func (b *batcher) join(ctx context.Context, r record, m *member, pressed bool) s
 	full := len(b.queue) >= b.max
 	b.mu.Unlock()
 	if !full && !pressed {
-		t := time.NewTimer(time.Until(r.Updated.Add(b.wait)))
-		defer t.Stop()
-		select {
-		case out := <-m.done:
+		if out, over := b.await(ctx, r.Updated, m); over {
 			return out
-		case <-t.C:
-		case <-ctx.Done():
-			if b.leave(m) {
-				return sent{}
-			}
-			return <-m.done // being sent: what comes of it must not be lost
 		}
 	}
 	for b.waits(m) {
 		b.flush(run)
 	}
 	return <-m.done
+}
+
+// Bounds of waiting for others.
+const (
+	defaultWait = 5 * time.Minute
+	lookAgain   = 10 * time.Second // at how long that is
+)
+
+// await waits for others since a time. over says that the sector's part was sent
+// by one of them, or that the visit has ended.
+func (b *batcher) await(ctx context.Context, since time.Time, m *member) (out sent, over bool) {
+	for {
+		wait := time.Duration(0)
+		if b.wait != nil {
+			wait = b.wait()
+		}
+		if wait <= 0 {
+			wait = defaultWait
+		}
+		left := time.Until(since.Add(wait))
+		if left <= 0 {
+			return sent{}, false
+		}
+		t := time.NewTimer(min(left, lookAgain))
+		select {
+		case out := <-m.done:
+			t.Stop()
+			return out, true
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			if b.leave(m) {
+				return sent{}, true
+			}
+			return <-m.done, true // being sent: what comes of it must not be lost
+		}
+	}
 }
 
 func (b *batcher) waits(m *member) bool {
@@ -237,7 +281,7 @@ func (b *batcher) sendTogether(ctx context.Context, head *api.TipSet, ms []*memb
 	}
 	out := b.s.resend(ctx, b, bt, ms[0].key)
 	for i, m := range ms {
-		out.index, out.expiration = uint64(i), parts[i].preCommit.Expiration //nolint:gosec // not negative
+		out.index, out.expiration = uint64(i), parts[i].preCommit.Expiration // not negative
 		m.done <- out
 	}
 }
@@ -262,7 +306,7 @@ func (s *Sealing) resend(ctx context.Context, b *batcher, bt *bundle, key string
 		}
 		bt.refused = err
 	}
-	return sent{msg: c, index: uint64(max(slices.Index(bt.Keys, key), 0)), others: len(bt.Keys) - 1, err: err} //nolint:gosec // not negative
+	return sent{msg: c, index: uint64(max(slices.Index(bt.Keys, key), 0)), others: len(bt.Keys) - 1, err: err} // not negative
 }
 
 // assemble makes the message of some sectors. One that is not taken must not

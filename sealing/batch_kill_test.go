@@ -28,7 +28,7 @@ func killBatchAt(t *testing.T, kill int, before bool) (died bool) {
 	w := newWorld()
 	ds := memStore()
 	cfg := batchConfig(2)
-	cfg.PreCommitBatchWait, cfg.CommitBatchWait = 20*time.Millisecond, 20*time.Millisecond
+	cfg.PreCommitBatchWait, cfg.CommitBatchWait = fixed(20*time.Millisecond), fixed(20*time.Millisecond)
 	dead, cancel := context.WithCancel(bg)
 	defer cancel()
 	s := open(t, w, &mortal{Batching: ds, left: kill, before: before, die: cancel}, cfg)

@@ -16,7 +16,7 @@ import (
 func batchConfig(n int) Config {
 	cfg := testConfig()
 	cfg.MaxPreCommitBatch, cfg.MaxCommitBatch = n, n
-	cfg.PreCommitBatchWait, cfg.CommitBatchWait = time.Hour, time.Hour
+	cfg.PreCommitBatchWait, cfg.CommitBatchWait = fixed(time.Hour), fixed(time.Hour)
 	return cfg
 }
 
@@ -72,7 +72,7 @@ func TestFullBatchGoesOutAtOnce(t *testing.T) {
 func TestBatchGoesOutInTime(t *testing.T) {
 	w := newWorld()
 	cfg := batchConfig(100)
-	cfg.PreCommitBatchWait, cfg.CommitBatchWait = 200*time.Millisecond, 200*time.Millisecond
+	cfg.PreCommitBatchWait, cfg.CommitBatchWait = fixed(200*time.Millisecond), fixed(200*time.Millisecond)
 	s := open(t, w, memStore(), cfg)
 	start(t, s)
 	for _, n := range pledge(t, s, 2) {
@@ -116,7 +116,7 @@ func TestDealThatStartsSoonWaitsForNobody(t *testing.T) {
 func TestOneAloneIsSentAlone(t *testing.T) {
 	w := newWorld()
 	cfg := batchConfig(100)
-	cfg.PreCommitBatchWait, cfg.CommitBatchWait = time.Millisecond, time.Millisecond
+	cfg.PreCommitBatchWait, cfg.CommitBatchWait = fixed(time.Millisecond), fixed(time.Millisecond)
 	s := open(t, w, memStore(), cfg)
 	start(t, s)
 	untilState(t, s, pledge(t, s, 1)[0], api.SectorProving)
@@ -171,7 +171,7 @@ func TestPartOfABatchFails(t *testing.T) {
 		return out, err
 	}
 	cfg := batchConfig(3)
-	cfg.CommitBatchWait = 50 * time.Millisecond
+	cfg.CommitBatchWait = fixed(50 * time.Millisecond)
 	s := open(t, w, memStore(), cfg)
 	start(t, s)
 	nums := pledge(t, s, 3)

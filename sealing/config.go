@@ -34,23 +34,28 @@ type Config struct {
 	// envelope.
 	Groth16 bool
 
-	WaitDealsDelay           abi.ChainEpoch // how long an open sector waits for more pieces after its first
-	StartEpochSealingBuffer  abi.ChainEpoch // sealing starts this long before the earliest deal start; 0 = 480
-	MinDealLead              abi.ChainEpoch // a deal that starts sooner than this is refused; 0 = 60
-	CCLifetime               abi.ChainEpoch // life of sectors without deals; 0 = 540 days
-	UpdateConfidence         abi.ChainEpoch // a replica is kept this long after an update landed; 0 = 900, how far back winning PoSt draws sectors
-	SeedConfidence           abi.ChainEpoch // epochs to wait beyond the seed epoch; 0 = 6, as Lotus InteractivePoRepConfidence
-	AlwaysKeepUnsealed       bool           // keep the readable copy whatever the deal says
-	MarkCC                   bool           // new sectors without deals may take deals later, as by SectorMarkForUpgrade
-	MaxWaitDealsSectors      int            // open sectors at once, 0 = no limit
-	MaxSealing               int            // sectors between start and Proving at once, 0 = no limit
-	MaxPreCommitBatch        int            // pre-commitments in one message, at most 256; up to 1: each sector sends its own
-	MaxCommitBatch           int            // the same for proofs
-	PreCommitBatchWait       time.Duration  // how long a sector waits for others to send its pre-commitment with; 0 = 5 min
-	CommitBatchWait          time.Duration  // the same for its proof
-	RetryMin, RetryMax       time.Duration  // bounds of the back-off after failures; 0 = 2 s and 5 min
-	MaxDealsPerSector        int            // 0 = the protocol's max(256, size/2^27)
-	CollateralMarginPercents int            // added to the pledge the node computes; 0 = 10
+	WaitDealsDelay          abi.ChainEpoch // how long an open sector waits for more pieces after its first
+	StartEpochSealingBuffer abi.ChainEpoch // sealing starts this long before the earliest deal start; 0 = 480
+	MinDealLead             abi.ChainEpoch // a deal that starts sooner than this is refused; 0 = 60
+	CCLifetime              abi.ChainEpoch // life of sectors without deals; 0 = 540 days
+	UpdateConfidence        abi.ChainEpoch // a replica is kept this long after an update landed; 0 = 900, as far back as winning PoSt draws
+	SeedConfidence          abi.ChainEpoch // epochs to wait beyond the seed epoch; 0 = 6, as Lotus InteractivePoRepConfidence
+	AlwaysKeepUnsealed      bool           // keep the readable copy whatever the deal says
+	MarkCC                  bool           // new sectors without deals may take deals later, as by SectorMarkForUpgrade
+	MaxWaitDealsSectors     int            // open sectors at once, 0 = no limit
+	MaxSealing              int            // sectors between start and Proving at once, 0 = no limit
+	MaxPreCommitBatch       int            // pre-commitments in one message, at most 256; up to 1: each sector sends its own
+	MaxCommitBatch          int            // the same for proofs
+	// PreCommitBatchWait and CommitBatchWait are how long a sector waits for others to
+	// send its pre-commitment, or its proof, with. They are asked while it waits: epochs
+	// may become longer or shorter. nil, and 0 from them: 5 min.
+	PreCommitBatchWait, CommitBatchWait func() time.Duration
+	// LostAfter is how long files that no path has are waited for before they are taken
+	// for lost: a disk may be mounted again. 0 = 12 h.
+	LostAfter                time.Duration
+	RetryMin, RetryMax       time.Duration // bounds of the back-off after failures; 0 = 2 s and 5 min
+	MaxDealsPerSector        int           // 0 = the protocol's max(256, size/2^27)
+	CollateralMarginPercents int           // added to the pledge the node computes; 0 = 10
 }
 
 // Chain is what sealing asks of a full node.
@@ -60,16 +65,21 @@ type Chain interface {
 	StateGetNetworkParams(ctx context.Context) (*api.NetworkParams, error)
 	StateMinerInfo(ctx context.Context, a address.Address, tsk api.TipSetKey) (api.MinerInfo, error)
 	StateMinerSectorAllocated(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (bool, error)
-	StateMinerPreCommitDepositForPower(ctx context.Context, a address.Address, pci miner.SectorPreCommitInfo, tsk api.TipSetKey) (abi.TokenAmount, error)
-	StateMinerInitialPledgeForSector(ctx context.Context, duration abi.ChainEpoch, size abi.SectorSize, verified uint64, tsk api.TipSetKey) (abi.TokenAmount, error)
-	StateSectorPreCommitInfo(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (*miner.SectorPreCommitOnChainInfo, error)
+	StateMinerPreCommitDepositForPower(ctx context.Context, a address.Address, pci miner.SectorPreCommitInfo,
+		tsk api.TipSetKey) (abi.TokenAmount, error)
+	StateMinerInitialPledgeForSector(ctx context.Context, duration abi.ChainEpoch, size abi.SectorSize, verified uint64,
+		tsk api.TipSetKey) (abi.TokenAmount, error)
+	StateSectorPreCommitInfo(ctx context.Context, a address.Address, n abi.SectorNumber,
+		tsk api.TipSetKey) (*miner.SectorPreCommitOnChainInfo, error)
 	StateSectorGetInfo(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (*miner.SectorOnChainInfo, error)
 	StateSectorPartition(ctx context.Context, a address.Address, n abi.SectorNumber, tsk api.TipSetKey) (*api.SectorLocation, error)
 	StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64, tsk api.TipSetKey) ([]api.Partition, error)
 	StateMinerProvingDeadline(ctx context.Context, a address.Address, tsk api.TipSetKey) (*dline.Info, error)
 	StateMarketStorageDeal(ctx context.Context, id abi.DealID, tsk api.TipSetKey) (*api.MarketDeal, error)
-	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
-	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
+	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch,
+		entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
+	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch,
+		entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
 }
 
 // Storage is what sealing asks of the sector storage subsystem.
@@ -79,6 +89,8 @@ type Storage interface {
 	TaskWait(ctx context.Context, id api.UUID) (api.TaskStatus, error)
 	TaskForget(ctx context.Context, id api.UUID) error
 	TaskRetry(ctx context.Context, id api.UUID) error
+	TaskCancel(ctx context.Context, id api.UUID) error
+	StorageFindSector(ctx context.Context, s abi.SectorID, t api.FileType) ([]api.SectorLocationInfo, error)
 	BlobOpen(ctx context.Context, ref api.BlobRef) (io.ReadCloser, error)
 	RemoveSector(ctx context.Context, s abi.SectorID) error
 }
@@ -174,11 +186,8 @@ func (c Config) withDefaults(size abi.SectorSize) Config {
 	if c.RetryMax < c.RetryMin {
 		c.RetryMax = max(5*time.Minute, c.RetryMin)
 	}
-	if c.PreCommitBatchWait <= 0 {
-		c.PreCommitBatchWait = 5 * time.Minute
-	}
-	if c.CommitBatchWait <= 0 {
-		c.CommitBatchWait = 5 * time.Minute
+	if c.LostAfter <= 0 {
+		c.LostAfter = 12 * time.Hour
 	}
 	c.MaxPreCommitBatch = min(c.MaxPreCommitBatch, maxBatch)
 	c.MaxCommitBatch = min(c.MaxCommitBatch, maxBatch)

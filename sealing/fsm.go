@@ -49,12 +49,13 @@ const (
 	evAbort         kind = "abort"            //
 	evAborted       kind = "aborted"          //
 
-	evFailed  kind = "failed"  // the step failed: back off, then retry
-	evStuck   kind = "waiting" // nothing failed, something cannot be reached
-	evRetry   kind = "retry"   //
-	evFatal   kind = "fatal"   // no retry can help
-	evRemove  kind = "remove"  //
-	evRemoved kind = "removed" //
+	evLost    kind = "files-lost" // seal again with the same ticket
+	evFailed  kind = "failed"     // the step failed: back off, then retry
+	evStuck   kind = "waiting"    // nothing failed, something cannot be reached
+	evRetry   kind = "retry"      //
+	evFatal   kind = "fatal"      // no retry can help
+	evRemove  kind = "remove"     //
+	evRemoved kind = "removed"    //
 )
 
 // event is one happening with what it brings.
@@ -138,7 +139,7 @@ var machine = map[api.SectorState]rule{
 	api.SectorPreCommit1: {effPC1, 0, api.SectorSealFailed, map[kind]api.SectorState{
 		evPC1: api.SectorPreCommit2, evTicketExpired: api.SectorGetTicket}},
 	api.SectorPreCommit2: {effPC2, 0, api.SectorSeal2Failed, map[kind]api.SectorState{
-		evPC2: api.SectorPreCommitting}},
+		evPC2: api.SectorPreCommitting, evLost: api.SectorPreCommit1}},
 	api.SectorPreCommitting: {effPreCommit, chainVisit, api.SectorPreCommitFailed, map[kind]api.SectorState{
 		evPreCommitSent: api.SectorPreCommitWait, evPreCommitLanded: api.SectorWaitSeed,
 		evTicketExpired: api.SectorGetTicket, evActive: api.SectorFinalizeSector}},
@@ -147,7 +148,7 @@ var machine = map[api.SectorState]rule{
 	api.SectorWaitSeed: {effSeed, waitVisit, api.SectorPreCommitFailed, map[kind]api.SectorState{
 		evSeed: api.SectorCommitting, evActive: api.SectorFinalizeSector}},
 	api.SectorCommitting: {effProve, 0, api.SectorComputeFailed, map[kind]api.SectorState{
-		evProved: api.SectorSubmitCommit}},
+		evProved: api.SectorSubmitCommit, evLost: api.SectorPreCommit1}},
 	api.SectorSubmitCommit: {effCommit, chainVisit, api.SectorCommitFailed, map[kind]api.SectorState{
 		evCommitSent: api.SectorCommitWait, evActive: api.SectorFinalizeSector}},
 	api.SectorCommitWait: {effCommitWait, waitVisit, api.SectorCommitFailed, map[kind]api.SectorState{
@@ -262,29 +263,10 @@ func describe(from api.SectorState, e event) string {
 
 // take moves what e brings into the record.
 func (r *record) take(e event, from api.SectorState) {
-	switch e.Kind {
-	case evFailed, evStuck:
-		r.Retries++
-		r.LastErr, r.NextRetry = e.Reason, e.Now.Add(e.Backoff)
-		if e.Kind == evFailed {
-			r.FailedFrom = from
-			r.bump(e.Job)
-			r.Alone = r.Alone && e.Job == (job{})
-		}
-		return
-	case evFatal:
-		r.LastErr, r.NextRetry = e.Reason, time.Time{}
-		r.giveUp(e)
-		return
-	case evRetry:
-		r.NextRetry = time.Time{}
-		if from == api.SectorSeal2Failed && r.State == api.SectorPreCommit1 {
-			r.bump(job{kind: jobPC1})
-		}
-		if from == api.SectorUpdateFailed && r.State == api.SectorUpdateReplica && r.FailedFrom != api.SectorUpdateReplica {
-			r.bump(r.updateJob(jobUpdate))
-		}
+	if r.takeTrouble(e, from) {
 		return // the last error stays visible until something succeeds
+	}
+	switch e.Kind {
 	case evReserved, evPlanned:
 		if e.Kind == evReserved && r.deals() == 0 {
 			r.FirstPiece = e.Epoch
@@ -301,8 +283,10 @@ func (r *record) take(e event, from api.SectorState) {
 	case evActive:
 		r.takeBack()
 	case evTicket, evTicketExpired:
+		r.PreCommitEpoch = 0 // another replica comes, of which the chain has nothing
 		r.TicketEpoch, r.Ticket = e.Epoch, e.Random
-		r.PC1Out, r.CommD, r.CommR, r.Commitments = api.PreCommit1Out{}, nil, nil, api.SealCommitments{}
+		r.PC1Out, r.Commitments = api.PreCommit1Out{}, api.SealCommitments{}
+		r.CommD, r.CommR = nil, nil
 	case evPC1:
 		r.PC1Out = e.PC1Out
 	case evPC2:
@@ -323,10 +307,41 @@ func (r *record) take(e event, from api.SectorState) {
 	r.succeed(e.Kind)
 }
 
+// takeTrouble takes what is no step ahead; false for what is.
+func (r *record) takeTrouble(e event, from api.SectorState) bool {
+	switch e.Kind {
+	case evFailed, evStuck:
+		r.Retries++
+		r.LastErr, r.NextRetry = e.Reason, e.Now.Add(e.Backoff)
+		if e.Kind == evFailed {
+			r.FailedFrom = from
+			r.bump(e.Job)
+			r.Alone = r.Alone && e.Job == (job{})
+		}
+	case evFatal:
+		r.LastErr, r.NextRetry = e.Reason, time.Time{}
+		r.giveUp(e)
+	case evRetry:
+		r.NextRetry = time.Time{}
+		if from == api.SectorSeal2Failed && r.State == api.SectorPreCommit1 {
+			r.bump(job{kind: jobPC1})
+		}
+		if from == api.SectorUpdateFailed && r.State == api.SectorUpdateReplica && r.FailedFrom != api.SectorUpdateReplica {
+			r.bump(r.updateJob(jobUpdate))
+		}
+	case evLost:
+		r.lose(e)
+	default:
+		return false
+	}
+	return true
+}
+
 // succeed clears the visible error; the back-off is only forgotten where real
 // ground was gained, so that a loop of send and fail keeps slowing down.
 func (r *record) succeed(k kind) {
 	r.LastErr, r.NextRetry, r.TaskID = "", time.Time{}, nil
+	r.Missing = time.Time{}
 	if slices.Contains([]kind{evPlaced, evPacked, evPC2, evPreCommitLanded, evActive, evFinalized, evFinalizedFree,
 		evUpdated, evUpdateLanded, evUpdateKept, evKeyReleased, evAborted}, k) {
 		r.Retries = 0

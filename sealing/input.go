@@ -41,7 +41,8 @@ func (s *Sealing) checkPiece(r api.AddPieceRequest) error {
 	case r.Key == "" || len(r.Key) > maxKey:
 		return &api.ErrInvalid{What: "piece", Reason: fmt.Sprintf("the key must have 1 to %d bytes", maxKey)}
 	case r.Piece.Size.Validate() != nil:
-		return &api.ErrInvalid{What: what, Reason: fmt.Sprintf("%d bytes is no padded piece size", r.Piece.Size), Hint: "piece sizes are powers of two from 128"}
+		return &api.ErrInvalid{What: what, Reason: fmt.Sprintf("%d bytes is no padded piece size", r.Piece.Size),
+			Hint: "piece sizes are powers of two from 128"}
 	case r.Piece.Size > abi.PaddedPieceSize(s.size):
 		return &api.ErrInvalid{What: what, Reason: fmt.Sprintf("%d bytes do not fit a sector of %d", r.Piece.Size, s.size)}
 	case r.Data.Size > uint64(r.Piece.Size.Unpadded()):
@@ -69,7 +70,8 @@ func (s *Sealing) checkProposal(r api.AddPieceRequest) error {
 		return &api.ErrInvalid{What: what, Reason: fmt.Sprintf("the deal is with provider %s, this node seals for %s", p.Provider, s.cfg.Miner),
 			Hint: "name the private node of " + p.Provider.String() + " as SealerApiInfo and SectorIndexApiInfo of the markets node"}
 	case p.PieceCID != r.Piece.PieceCID || p.PieceSize != r.Piece.Size:
-		return &api.ErrInvalid{What: what, Reason: fmt.Sprintf("the deal is about %s of %d bytes, the piece is %s of %d", p.PieceCID, p.PieceSize, r.Piece.PieceCID, r.Piece.Size)}
+		return &api.ErrInvalid{What: what,
+			Reason: fmt.Sprintf("the deal is about %s of %d bytes, the piece is %s of %d", p.PieceCID, p.PieceSize, r.Piece.PieceCID, r.Piece.Size)}
 	}
 	return nil
 }
@@ -79,10 +81,12 @@ func (s *Sealing) checkProposal(r api.AddPieceRequest) error {
 func (s *Sealing) checkDeal(r api.AddPieceRequest, now abi.ChainEpoch) error {
 	d := r.Deal
 	if d.StartEpoch < now+s.cfg.MinDealLead {
-		return &api.ErrInvalid{What: "piece " + r.Key, Reason: fmt.Sprintf("deal %d starts at epoch %d, too near at %d (sealing needs %d epochs)", d.DealID, d.StartEpoch, now, s.cfg.MinDealLead)}
+		return &api.ErrInvalid{What: "piece " + r.Key,
+			Reason: fmt.Sprintf("deal %d starts at epoch %d, too near at %d (sealing needs %d epochs)", d.DealID, d.StartEpoch, now, s.cfg.MinDealLead)}
 	}
 	if d.EndEpoch > now+miner.MaxSectorExpirationExtension {
-		return &api.ErrInvalid{What: "piece " + r.Key, Reason: fmt.Sprintf("deal %d ends at epoch %d, later than any sector may live", d.DealID, d.EndEpoch)}
+		return &api.ErrInvalid{What: "piece " + r.Key,
+			Reason: fmt.Sprintf("deal %d ends at epoch %d, later than any sector may live", d.DealID, d.EndEpoch)}
 	}
 	return nil
 }
@@ -153,7 +157,8 @@ func (s *Sealing) join(ctx context.Context, r api.AddPieceRequest) (ch chan piec
 		return nil, at, false, s.elsewhere(r)
 	}
 	if p.Info != r.Piece {
-		return nil, at, true, &api.ErrInvalid{What: "piece " + r.Key, Reason: fmt.Sprintf("the key was used before for %s of %d bytes", p.Info.PieceCID, p.Info.Size)}
+		return nil, at, true, &api.ErrInvalid{What: "piece " + r.Key,
+			Reason: fmt.Sprintf("the key was used before for %s of %d bytes", p.Info.PieceCID, p.Info.Size)}
 	}
 	if p.Placed {
 		return nil, s.placement(l.rec, p), true, nil
@@ -269,8 +274,8 @@ func compatible(r record, d api.PieceDealInfo, now abi.ChainEpoch) bool {
 func (s *Sealing) newSector(ctx context.Context, r record) (*lane, error) {
 	s.mu.Lock()
 	n := abi.SectorNumber(0)
-	for k := range s.lanes {
-		n = max(n, k+1)
+	if len(s.numbers) > 0 {
+		n = s.numbers[len(s.numbers)-1] + 1
 	}
 	err := s.room()
 	s.mu.Unlock()
@@ -290,7 +295,7 @@ func (s *Sealing) newSector(ctx context.Context, r record) (*lane, error) {
 	l := &lane{rec: r, wake: make(chan struct{}, 1)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lanes[n] = l
+	s.addLane(l)
 	s.kick(l)
 	return l, nil
 }

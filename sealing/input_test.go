@@ -234,7 +234,11 @@ func TestNewSourceForTheSamePiece(t *testing.T) {
 	second := make(chan error, 1)
 	go func() { _, err := s.SectorAddPiece(bg, r); second <- err }()
 	until(t, s, 2, "submitted the new source", func(i api.SectorInfo) bool {
-		return i.Task != nil && strings.Contains(string(i.Task.Spec.Params), "elsewhere")
+		if i.Task == nil || len(i.Task.Spec.Params) > 0 { // whose bearers are not for who reads the status
+			return false
+		}
+		st, err := w.TaskGet(bg, i.Task.ID)
+		return err == nil && strings.Contains(string(st.Spec.Params), "elsewhere")
 	})
 	close(gate)
 	if err := <-second; err != nil {

@@ -31,6 +31,9 @@ func open(t testing.TB, w *world, ds datastore.Batching, cfg Config) *Sealing {
 	return s
 }
 
+// fixed is a time that does not change.
+func fixed(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
+
 // start runs s until the test ends or stop is called.
 func start(t testing.TB, s *Sealing) (stop func()) {
 	t.Helper()

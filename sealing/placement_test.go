@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
@@ -59,7 +60,11 @@ func TestDataIsNotGivenUpLightly(t *testing.T) {
 	pc1 := job{kind: jobPC1}
 	lost := asFailure(&taskError{job: pc1, failure: &api.Failure{Text: "gone"}})
 	may := asFailure(&taskError{job: pc1, failure: &api.Failure{Text: "disk full", Retryable: true}})
+	nowhere := asFailure(&taskError{job: pc1, failure: api.NewFailure(&api.ErrNotFound{What: "unsealed"}, true)})
 	with := record{Pieces: []piece{{Key: "a"}}}
+	long := record{Pieces: with.Pieces, Missing: time.Now().Add(-13 * time.Hour)}
+	short := record{Pieces: with.Pieces, Missing: time.Now().Add(-11 * time.Hour)}
+	s := open(t, newWorld(), memStore(), testConfig())
 	for _, row := range []struct {
 		name  string
 		r     record
@@ -72,11 +77,21 @@ func TestDataIsNotGivenUpLightly(t *testing.T) {
 		{"retryable", with, 100, may, false},
 		{"damaged", with, dataTries - 1, failed(pc1, "commitment"), true},
 		{"unreachable", with, 100, &api.ErrUnreachable{}, false},
+		{"on no path", with, 100, nowhere, false},
+		{"on no path for eleven hours", short, 100, nowhere, false},
+		{"on no path for thirteen hours", long, dataTries - 1, nowhere, true},
+		{"the same, at the first tries", long, dataTries - 2, nowhere, false},
+		{"retryable for long", long, 100, may, false},
+		{"to be sealed again", with, 100, &stepError{kind: evLost, err: errors.New("lost")}, false},
 		{"zeros", record{Pieces: []piece{{}}}, 100, lost, false},
 	} {
 		row.r.Attempts = map[job]int{pc1: row.tries}
 		var step *stepError
-		err := row.r.dataFailure(pc1, row.err)
+		l := &lane{rec: row.r}
+		err := s.dataFailure(bg, l, row.r, pc1, row.err)
+		if noted := !l.rec.Missing.IsZero(); noted != (strings.HasPrefix(row.name, "on no path") || !row.r.Missing.IsZero()) {
+			t.Errorf("%s: missing since %s", row.name, l.rec.Missing)
+		}
 		if isFatal := errors.As(err, &step) && step.kind == evFatal; isFatal != row.fatal {
 			t.Errorf("%s: %v", row.name, err)
 		}

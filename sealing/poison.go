@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/filecoin-project/go-state-types/abi"
 
@@ -25,7 +24,7 @@ func (s *Sealing) setAside(n abi.SectorNumber, p poison) {
 	why := fmt.Errorf("its stored record cannot be read: %w", p.why)
 	s.log.Error("sector set aside", "sector", s.name(n), "err", why, "hint", poisonHint)
 	rec := record{Number: n, ProofType: s.cfg.ProofType, State: api.SectorFailedForGood, LastErr: why.Error() + "; " + poisonHint}
-	s.lanes[n] = &lane{rec: rec, wake: make(chan struct{}, 1), poisoned: why, raw: p.raw}
+	s.addLane(&lane{rec: rec, wake: make(chan struct{}, 1), poisoned: why, raw: p.raw})
 }
 
 // perhapsPlanned refuses a piece that a record set aside speaks of: planned
@@ -42,11 +41,9 @@ func (s *Sealing) perhapsPlanned(key string) error {
 // actSafely is act, where a panic is a failure of this sector and no other: what
 // made it is in its record, and would end the process again after each start.
 func (s *Sealing) actSafely(ctx context.Context, l *lane, e effect, r record) (ev event, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.log.Error("panic in the work of a sector", "sector", s.name(r.Number), "state", r.State, "panic", p, "stack", string(debug.Stack()))
-			ev, err = event{}, fmt.Errorf("internal error in state %s (a bug; the log has the details): %v", r.State, p)
-		}
-	}()
-	return s.act(ctx, l, e, r)
+	err = s.catch.Do(fmt.Sprintf("state %s of sector %s", r.State, s.name(r.Number)), func() (err error) {
+		ev, err = s.act(ctx, l, e, r)
+		return err
+	})
+	return ev, err
 }

@@ -66,6 +66,8 @@ type record struct {
 	GivenUp []givenUp `json:",omitempty"` // pieces whose place in this sector is no more
 
 	Attempts   map[job]int `json:",omitempty"` // failed tries
+	Missing    time.Time   `json:",omitzero"`  // since when files that are needed are on no path
+	Resealed   int         `json:",omitempty"` // how often it was sealed again for lost files
 	FailedFrom api.SectorState
 	Retries    int
 	LastErr    string

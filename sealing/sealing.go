@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/filecoin-project/go-state-types/abi"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 )
 
 const epochsInDay = 2880
@@ -21,6 +23,7 @@ type Sealing struct {
 	cfg     Config
 	deps    Deps
 	log     *slog.Logger
+	catch   *lifecycle.Catcher
 	store   store
 	size    abi.SectorSize
 	miner   abi.ActorID
@@ -30,6 +33,8 @@ type Sealing struct {
 
 	mu      sync.Mutex
 	lanes   map[abi.SectorNumber]*lane
+	numbers []abi.SectorNumber           // of lanes, ascending
+	touched uint64                       // sectors looked at for lists while mu was held
 	keys    map[string]abi.SectorNumber  // piece key -> sector of its plan
 	lost    map[string]abi.SectorNumber  // piece key -> sector that gave it up
 	waiters map[string][]chan pieceError // callers waiting for a piece
@@ -78,31 +83,65 @@ func New(cfg Config, deps Deps) (*Sealing, error) {
 		deps.CommitMsgs = deps.Msgs
 	}
 	s := &Sealing{
-		cfg: cfg.withDefaults(size), deps: deps, log: deps.Log, store: store{deps.Store},
-		size: size, miner: abi.ActorID(id),
-		lanes: map[abi.SectorNumber]*lane{}, keys: map[string]abi.SectorNumber{}, lost: map[string]abi.SectorNumber{},
-		waiters: map[string][]chan pieceError{}, unseals: map[api.UnsealTarget]*unsealing{},
+		cfg:     cfg.withDefaults(size),
+		deps:    deps,
+		log:     deps.Log,
+		catch:   lifecycle.NewCatcher(deps.Log),
+		store:   store{deps.Store},
+		size:    size,
+		miner:   abi.ActorID(id),
+		lanes:   map[abi.SectorNumber]*lane{},
+		keys:    map[string]abi.SectorNumber{},
+		lost:    map[string]abi.SectorNumber{},
+		waiters: map[string][]chan pieceError{},
+		unseals: map[api.UnsealTarget]*unsealing{},
 	}
 	if s.entropy, err = addressEntropy(cfg.Miner); err != nil {
 		return nil, err
 	}
-	recs, poisoned, err := s.store.all(context.Background())
-	if err != nil {
+	s.gather()
+	if err := s.restore(context.Background()); err != nil {
 		return nil, fmt.Errorf("sealing: %w", err)
+	}
+	return s, nil
+}
+
+// restore reads what earlier runs have stored.
+func (s *Sealing) restore(ctx context.Context) error {
+	recs, poisoned, err := s.store.all(ctx)
+	if err != nil {
+		return err
 	}
 	for n, why := range poisoned {
 		s.setAside(n, why)
 	}
 	for _, r := range recs {
-		s.lanes[r.Number] = &lane{rec: r, wake: make(chan struct{}, 1)}
+		s.addLane(&lane{rec: r, wake: make(chan struct{}, 1)})
 		s.indexKeys(r)
 	}
-	s.preCommits = &batcher{s: s, work: jobPreCommit, via: deps.Msgs, viaMany: deps.BatchMsgs, max: s.cfg.MaxPreCommitBatch, room: maxParams, wait: s.cfg.PreCommitBatchWait}
-	s.commits = &batcher{s: s, work: jobCommit, via: deps.CommitMsgs, viaMany: deps.CommitBatchMsgs, max: s.cfg.MaxCommitBatch, room: maxParams, wait: s.cfg.CommitBatchWait}
-	if err := s.batches.load(context.Background(), s.store, s.log); err != nil {
-		return nil, fmt.Errorf("sealing: %w", err)
+	return s.batches.load(ctx, s.store, s.log)
+}
+
+// gather makes the two places where sectors wait for others to send with.
+func (s *Sealing) gather() {
+	s.preCommits = &batcher{
+		s:       s,
+		work:    jobPreCommit,
+		via:     s.deps.Msgs,
+		viaMany: s.deps.BatchMsgs,
+		max:     s.cfg.MaxPreCommitBatch,
+		room:    maxParams,
+		wait:    s.cfg.PreCommitBatchWait,
 	}
-	return s, nil
+	s.commits = &batcher{
+		s:       s,
+		work:    jobCommit,
+		via:     s.deps.CommitMsgs,
+		viaMany: s.deps.CommitBatchMsgs,
+		max:     s.cfg.MaxCommitBatch,
+		room:    maxParams,
+		wait:    s.cfg.CommitBatchWait,
+	}
 }
 
 // Run drives every sector on from its stored state until ctx ends.
@@ -140,10 +179,14 @@ func (s *Sealing) kick(l *lane) {
 	}
 	l.driving = true
 	s.wg.Add(1)
-	ctx := s.running
+	ctx, n := s.running, l.rec.Number
 	go func() {
 		defer s.wg.Done()
-		s.drive(ctx, l)
+		// What a panic leaves undone is begun again from the stored state.
+		s.catch.Again(ctx, "the work on sector "+s.name(n), func(ctx context.Context) error {
+			s.drive(ctx, l)
+			return nil
+		})
 	}()
 }
 
@@ -184,10 +227,19 @@ func (s *Sealing) drive(ctx context.Context, l *lane) {
 			pause(ctx, s.cfg.RetryMin, l.wake)
 			continue
 		}
-		switch ev.Kind {
-		case evFinalized, evFinalizedFree, evRemoved, evKeyReleased, evAborted:
-			s.forget(ctx, rec) // what the tasks computed is not needed any more
-		}
+		s.tidyTasks(ctx, rec, ev.Kind)
+	}
+}
+
+// tidyTasks ends and forgets the tasks that nobody needs after a step from r.
+func (s *Sealing) tidyTasks(ctx context.Context, r record, k kind) {
+	switch {
+	case slices.Contains([]kind{evFinalized, evFinalizedFree, evRemoved, evKeyReleased, evAborted}, k):
+		s.forget(ctx, r) // what the tasks computed is not needed any more
+	case k == evFatal:
+		s.cancelTasks(ctx, r) // at the worker too
+	case k == evLost && r.State == api.SectorPreCommit2: // that task reads what will be another's
+		s.cancelTasks(ctx, r)
 	}
 }
 
@@ -232,7 +284,7 @@ func (s *Sealing) transit(ctx context.Context, l *lane, ev event) error {
 	}
 	l.rec = rec
 	level := slog.LevelInfo
-	if ev.Kind == evFailed || ev.Kind == evFatal || ev.Kind == evStuck {
+	if ev.Kind == evFailed || ev.Kind == evFatal || ev.Kind == evStuck || ev.Kind == evLost {
 		level = slog.LevelWarn
 	}
 	s.log.Log(ctx, level, "sector", "sector", s.name(rec.Number), "from", before.State, "event", ev.Kind, "to", rec.State, "reason", ev.Reason)

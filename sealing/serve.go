@@ -12,35 +12,11 @@ import (
 	"quarry/api"
 )
 
-// maxPage bounds SectorsList.
-const maxPage = 1000
-
 // ActorAddress is the miner's ID address.
 func (s *Sealing) ActorAddress(context.Context) (string, error) { return s.cfg.Miner.String(), nil }
 
 // ActorSectorSize is the miner's sector size in bytes.
 func (s *Sealing) ActorSectorSize(context.Context) (abi.SectorSize, error) { return s.size, nil }
-
-// SectorsList lists sectors from number cursor on, at most limit (0 = 1000).
-func (s *Sealing) SectorsList(_ context.Context, cursor abi.SectorNumber, limit int) ([]api.SectorInfo, error) {
-	if limit <= 0 || limit > maxPage {
-		limit = maxPage
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var numbers []abi.SectorNumber
-	for n := range s.lanes {
-		if n >= cursor {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
-	out := make([]api.SectorInfo, 0, min(len(numbers), limit))
-	for _, n := range numbers[:min(len(numbers), limit)] {
-		out = append(out, s.info(s.lanes[n].rec, false))
-	}
-	return out, nil
-}
 
 // SectorsStatus is one sector, with the task that runs for it and, if asked,
 // its history.
@@ -55,7 +31,7 @@ func (s *Sealing) SectorsStatus(ctx context.Context, n abi.SectorNumber, log boo
 		defer cancel()
 		// The status of a sector is of use without that of its task.
 		if t, err := s.deps.Storage.TaskGet(ctx, *rec.TaskID); err == nil {
-			t.Result = nil
+			t = t.Summary()
 			info.Task = &t
 		}
 	}
@@ -227,10 +203,21 @@ func (s *Sealing) get(n abi.SectorNumber) (record, error) {
 
 func (s *Sealing) info(r record, log bool) api.SectorInfo {
 	out := api.SectorInfo{
-		Sector: s.ref(r), State: r.State, TicketEpoch: r.TicketEpoch, SeedEpoch: r.SeedEpoch,
-		CommD: r.CommD, CommR: r.CommR, PreCommitMsg: r.PreCommitMsg, CommitMsg: r.CommitMsg,
-		Expiration: r.Expiration, Retries: r.Retries, LastErr: r.LastErr, NextRetry: r.NextRetry,
-		Created: r.Created, Updated: r.Updated, Pieces: []api.SectorPiece{},
+		Sector:       s.ref(r),
+		State:        r.State,
+		TicketEpoch:  r.TicketEpoch,
+		SeedEpoch:    r.SeedEpoch,
+		CommD:        r.CommD,
+		CommR:        r.CommR,
+		PreCommitMsg: r.PreCommitMsg,
+		CommitMsg:    r.CommitMsg,
+		Expiration:   r.Expiration,
+		Retries:      r.Retries,
+		LastErr:      r.LastErr,
+		NextRetry:    r.NextRetry,
+		Created:      r.Created,
+		Updated:      r.Updated,
+		Pieces:       []api.SectorPiece{},
 	}
 	if s.deps.Faults != nil {
 		out.Fault = s.deps.Faults.Fault(r.Number)
@@ -263,8 +250,10 @@ func (s *Sealing) SectorUnseal(ctx context.Context, t api.UnsealTarget) error {
 	size := abi.PaddedPieceSize(s.size)
 	switch {
 	case t.Size == 0 || t.Offset > size || t.Size > size-t.Offset || t.Offset%minPiece != 0 || t.Size%minPiece != 0:
-		return &api.ErrInvalid{What: "unseal " + s.name(t.Sector), Reason: fmt.Sprintf("range %d+%d is not a range of 128-byte units of a %d-byte sector", t.Offset, t.Size, size)}
-	case rec.CommR == nil || rec.CommD == nil || rec.Update != nil && rec.Update.CommD == nil || rec.State == api.SectorRemoving || rec.State == api.SectorRemoved:
+		return &api.ErrInvalid{What: "unseal " + s.name(t.Sector),
+			Reason: fmt.Sprintf("range %d+%d is not a range of 128-byte units of a %d-byte sector", t.Offset, t.Size, size)}
+	case rec.CommR == nil || rec.CommD == nil || rec.Update != nil && rec.Update.CommD == nil,
+		rec.State == api.SectorRemoving, rec.State == api.SectorRemoved:
 		return &api.ErrInvalid{What: "unseal " + s.name(t.Sector), Reason: fmt.Sprintf("there is no replica in state %s", rec.State)}
 	}
 	u, err := s.startUnseal(t, rec)
@@ -298,7 +287,7 @@ func (s *Sealing) startUnseal(t api.UnsealTarget, rec record) (*unsealing, error
 	s.unseals[t] = u
 	go func() {
 		defer s.wg.Done()
-		u.err = s.unseal(run, t, rec)
+		u.err = s.catch.Do("the unsealing of sector "+s.name(t.Sector), func() error { return s.unseal(run, t, rec) })
 		s.unsealMu.Lock()
 		delete(s.unseals, t)
 		s.unsealMu.Unlock()

@@ -82,7 +82,8 @@ func (s *Sealing) preCommit(ctx context.Context, l *lane, r record) (event, erro
 	case o.mine(r):
 		return landed(o), nil
 	case o.preCommit != nil:
-		return event{}, fatal("the chain holds another pre-commitment for number %d (%s): the number is lost", r.Number, o.preCommit.Info.SealedCID)
+		return event{}, fatal("the chain holds another pre-commitment for number %d (%s): the number is lost",
+			r.Number, o.preCommit.Info.SealedCID)
 	case ticketTooOld(r, o.head.Height):
 		return event{Kind: evTicketExpired, Reason: fmt.Sprintf("ticket of epoch %d is too old at %d", r.TicketEpoch, o.head.Height)}, nil
 	}
@@ -93,8 +94,11 @@ func (s *Sealing) preCommit(ctx context.Context, l *lane, r record) (event, erro
 	case used: // by the same state that has neither pre-commitment nor sector
 		return event{}, fatal("sector number %d was used up on chain; remove the sector and seal its data under another", r.Number)
 	}
-	out, err := s.dispatch(ctx, l, r, s.preCommits, o.head, s.pressing(r, o), func(ctx context.Context, head *api.TipSet) (part, error) {
-		return s.preCommitPart(ctx, r, head)
+	out, err := s.dispatch(ctx, l, r, turn{
+		in:      s.preCommits,
+		head:    o.head,
+		pressed: s.pressing(r, o),
+		build:   func(ctx context.Context, head *api.TipSet) (part, error) { return s.preCommitPart(ctx, r, head) },
 	})
 	if err != nil || !out.msg.Defined() {
 		return event{}, err
@@ -164,12 +168,22 @@ func (s *Sealing) challengeDelay(ctx context.Context) (abi.ChainEpoch, error) {
 
 // send pushes a message of the sector under a key that changes with every
 // failed try, so that a repeated visit finds the message it already sent.
-func (s *Sealing) send(ctx context.Context, via Messages, r record, work job, method abi.MethodNum, value abi.TokenAmount, params cbg.CBORMarshaler, head *api.TipSet) (cid.Cid, error) {
-	m, err := s.message(ctx, method, value, params, head)
+func (s *Sealing) send(ctx context.Context, r record, o outgoing) (cid.Cid, error) {
+	m, err := s.message(ctx, o.method, o.value, o.params, o.head)
 	if err != nil {
 		return cid.Undef, err
 	}
-	return push(ctx, via, s.msgKey(r, work), m)
+	return push(ctx, o.via, s.msgKey(r, o.work), m)
+}
+
+// outgoing is a message of one sector that is to be sent.
+type outgoing struct {
+	via    Messages
+	work   job // whose message it is
+	method abi.MethodNum
+	value  abi.TokenAmount
+	params cbg.CBORMarshaler
+	head   *api.TipSet // as of which its sender is chosen
 }
 
 func (s *Sealing) msgKey(r record, work job) string {
@@ -177,7 +191,8 @@ func (s *Sealing) msgKey(r record, work job) string {
 }
 
 // message is a message from the miner's worker to the miner actor.
-func (s *Sealing) message(ctx context.Context, method abi.MethodNum, value abi.TokenAmount, params cbg.CBORMarshaler, head *api.TipSet) (*api.Message, error) {
+func (s *Sealing) message(ctx context.Context, method abi.MethodNum, value abi.TokenAmount,
+	params cbg.CBORMarshaler, head *api.TipSet) (*api.Message, error) {
 	info, err := s.deps.Chain.StateMinerInfo(ctx, s.cfg.Miner, head.Key())
 	if err != nil {
 		return nil, fmt.Errorf("ask for the worker address of %s: %w", s.cfg.Miner, err)
@@ -254,7 +269,8 @@ func (s *Sealing) seed(ctx context.Context, r record) (event, error) {
 	if head == nil || err != nil {
 		return event{}, err
 	}
-	rnd, err := s.deps.Chain.StateGetRandomnessFromBeacon(ctx, crypto.DomainSeparationTag_InteractiveSealChallengeSeed, epoch, s.entropy, head.Key())
+	rnd, err := s.deps.Chain.StateGetRandomnessFromBeacon(ctx, crypto.DomainSeparationTag_InteractiveSealChallengeSeed,
+		epoch, s.entropy, head.Key())
 	if err != nil {
 		return event{}, fmt.Errorf("draw the seed of epoch %d: %w", epoch, err)
 	}

@@ -33,8 +33,11 @@ func (s *Sealing) commit(ctx context.Context, l *lane, r record) (event, error) 
 	case !o.mine(r):
 		return event{}, failed(job{}, "the chain has no pre-commitment to prove")
 	}
-	out, err := s.dispatch(ctx, l, r, s.commits, o.head, s.pressing(r, o), func(ctx context.Context, head *api.TipSet) (part, error) {
-		return s.commitPart(ctx, r, o, head)
+	out, err := s.dispatch(ctx, l, r, turn{
+		in:      s.commits,
+		head:    o.head,
+		pressed: s.pressing(r, o),
+		build:   func(ctx context.Context, head *api.TipSet) (part, error) { return s.commitPart(ctx, r, o, head) },
 	})
 	if err != nil || !out.msg.Defined() {
 		return event{}, err

@@ -22,9 +22,10 @@ func (s *Sealing) prove(ctx context.Context, l *lane, r record) (event, error) {
 		job:    job{kind: jobC1},
 		rest:   fmt.Sprintf("%x", r.Seed),
 		params: api.Commit1Params{Ticket: r.Ticket, Seed: r.Seed, Commitments: r.Commitments},
+		waits:  func(ctx context.Context) error { return s.filesLost(ctx, l, r, api.FileCache, api.FileSealed) },
 	})
 	if err != nil {
-		return event{}, asFailure(err)
+		return event{}, s.proofFailure(ctx, r, asFailure(err))
 	}
 	if s.cfg.Groth16 {
 		return s.groth16(ctx, l, r, out.Vanilla)

@@ -3,7 +3,6 @@ package sealing
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/filecoin-project/go-address"
@@ -92,7 +91,7 @@ func (s *Sealing) preCommit1(ctx context.Context, l *lane, r record) (event, err
 	if err != nil {
 		return event{}, err
 	}
-	if ticketTooOld(r, head.Height) {
+	if r.PreCommitEpoch == 0 && ticketTooOld(r, head.Height) {
 		return event{Kind: evTicketExpired, Reason: fmt.Sprintf("ticket of epoch %d is too old at %d", r.TicketEpoch, head.Height)}, nil
 	}
 	out, err := run(ctx, s, l, r, keyed[api.PreCommit1Params, api.PreCommit1Out]{
@@ -102,7 +101,7 @@ func (s *Sealing) preCommit1(ctx context.Context, l *lane, r record) (event, err
 		params: api.PreCommit1Params{Ticket: r.Ticket, Pieces: r.dataPieces()},
 	})
 	if err != nil {
-		return event{}, r.dataFailure(job{kind: jobPC1}, asFailure(err))
+		return event{}, s.dataFailure(ctx, l, r, job{kind: jobPC1}, asFailure(err))
 	}
 	return event{Kind: evPC1, PC1Out: out}, nil
 }
@@ -118,9 +117,10 @@ func (s *Sealing) preCommit2(ctx context.Context, l *lane, r record) (event, err
 		// The key names the PC1 run too: computing that again makes this new.
 		rest:   fmt.Sprintf("%x/%d", r.Ticket, r.Attempts[job{kind: jobPC1}]),
 		params: api.PreCommit2Params{PreCommit1Out: r.PC1Out},
+		waits:  func(ctx context.Context) error { return s.filesLost(ctx, l, r, api.FileCache) },
 	})
 	if err != nil {
-		return event{}, r.dataFailure(pc2, asFailure(err))
+		return event{}, s.dataFailure(ctx, l, r, pc2, asFailure(err))
 	}
 	commR, err := cid.Decode(string(out.SealedCID))
 	if err != nil {
@@ -136,26 +136,9 @@ func (s *Sealing) preCommit2(ctx context.Context, l *lane, r record) (event, err
 	}
 	if commD != want {
 		err := failed(pc2, "the sealed data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
-		return event{}, r.dataFailure(pc2, err)
+		return event{}, s.dataFailure(ctx, l, r, pc2, err)
 	}
 	return event{Kind: evPC2, CommD: &commD, CommR: &commR, Commitments: out.Commitments, Reason: commR.String()}, nil
-}
-
-// dataTries is how often work on the data of a sector may fail in a way that
-// repeating does not help. After that the data is taken for lost in this sector.
-const dataTries = 8
-
-// dataFailure gives up a sector with deals whose data cannot be worked on, so
-// that they are placed again while there is time. Zeros are never lost.
-func (r *record) dataFailure(j job, err error) error {
-	var t *taskError
-	switch {
-	case !isFailure(err) || r.deals() == 0 || r.Attempts[j]+1 < dataTries:
-		return err
-	case errors.As(err, &t) && t.failure.Retryable:
-		return err
-	}
-	return fatal("its data cannot be worked on (%d tries): %w", dataTries, err)
 }
 
 func (s *Sealing) finalize(ctx context.Context, l *lane, r record) (event, error) {
@@ -183,6 +166,7 @@ func (s *Sealing) remove(ctx context.Context, r record) (event, error) {
 	case o.sector != nil && r.CommR != nil && o.sector.SealedCID == *r.CommR && o.sector.Expiration > o.head.Height:
 		return activated(r, o)
 	}
+	s.cancelTasks(ctx, r) // those that run hold the files
 	if err := s.deps.Storage.RemoveSector(ctx, s.id(r.Number)); err != nil {
 		return event{}, fmt.Errorf("remove the files of %s: %w", s.name(r.Number), err)
 	}

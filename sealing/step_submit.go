@@ -52,7 +52,8 @@ func (s *Sealing) submitUpdate(ctx context.Context, l *lane, r record) (event, e
 
 // obstacle says what stands against an update now, and the epoch from which it
 // may be gone; empty when nothing does.
-func (s *Sealing) obstacle(ctx context.Context, r record, head *api.TipSet, at api.SectorLocation) (why string, until abi.ChainEpoch, err error) {
+func (s *Sealing) obstacle(ctx context.Context, r record, head *api.TipSet, at api.SectorLocation) (
+	why string, until abi.ChainEpoch, err error) {
 	until, mutable, err := s.mutable(ctx, at.Deadline, head)
 	if err != nil {
 		return "", 0, err
@@ -113,7 +114,14 @@ func (s *Sealing) sendUpdate(ctx context.Context, l *lane, r record, o onChain, 
 	if err != nil {
 		return event{}, err
 	}
-	c, err := s.send(ctx, s.deps.CommitMsgs, r, r.updateJob(jobSendUpdate), builtin.MethodsMiner.ProveReplicaUpdates3, value, params, o.head)
+	c, err := s.send(ctx, r, outgoing{
+		via:    s.deps.CommitMsgs,
+		work:   r.updateJob(jobSendUpdate),
+		method: builtin.MethodsMiner.ProveReplicaUpdates3,
+		value:  value,
+		params: params,
+		head:   o.head,
+	})
 	if err == nil {
 		return event{Kind: evUpdateSent, Msg: &c, Reason: c.String()}, nil
 	}

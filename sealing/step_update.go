@@ -24,7 +24,7 @@ func (s *Sealing) updateReplica(ctx context.Context, l *lane, r record) (event, 
 		params: api.UpdateReplicaParams{Pieces: r.infos()},
 	})
 	if err != nil {
-		return event{}, r.dataFailure(encode, asFailure(err))
+		return event{}, s.dataFailure(ctx, l, r, encode, asFailure(err))
 	}
 	commR, err := cid.Decode(string(out.SealedCID))
 	if err != nil {
@@ -40,7 +40,7 @@ func (s *Sealing) updateReplica(ctx context.Context, l *lane, r record) (event, 
 	}
 	if commD != want {
 		err := failed(encode, "the encoded data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
-		return event{}, r.dataFailure(encode, err)
+		return event{}, s.dataFailure(ctx, l, r, encode, err)
 	}
 	return event{Kind: evUpdated, CommD: &commD, CommR: &commR, UpdateOut: out.Commitments, Reason: commR.String()}, nil
 }
@@ -137,6 +137,20 @@ func (s *Sealing) updateFiles(ctx context.Context, l *lane, r record, do api.Upd
 	return asFailure(err)
 }
 
+// cancelUpdate ends the work of an update that is given up, so that its workers
+// stop and the files are free.
+func (s *Sealing) cancelUpdate(ctx context.Context, r record) {
+	for _, id := range r.Tasks {
+		st, err := s.deps.Storage.TaskGet(ctx, id)
+		if err != nil || st.Final() || st.Spec.Type == api.TaskFinalizeUpdate {
+			continue
+		}
+		if err := s.deps.Storage.TaskCancel(ctx, id); err != nil {
+			s.log.Warn("a task of an update that is given up could not be cancelled", "sector", s.name(r.Number), "task", id, "err", err)
+		}
+	}
+}
+
 // abort drops what the update made, unless it turns out to have landed.
 func (s *Sealing) abort(ctx context.Context, l *lane, r record) (event, error) {
 	o, err := s.look(ctx, r.Number, nil)
@@ -146,6 +160,7 @@ func (s *Sealing) abort(ctx context.Context, l *lane, r record) (event, error) {
 	case o.updated(r):
 		return updateLanded(o), nil
 	}
+	s.cancelUpdate(ctx, r)
 	if err := s.updateFiles(ctx, l, r, api.UpdateAbort); err != nil {
 		return event{}, err
 	}

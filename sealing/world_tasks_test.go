@@ -55,6 +55,11 @@ func (w *world) TaskGet(ctx context.Context, id api.UUID) (api.TaskStatus, error
 // context that ends while a task is held up with the state so far.
 func (w *world) TaskWait(ctx context.Context, id api.UUID) (api.TaskStatus, error) {
 	w.mu.Lock()
+	if w.missing != 0 { // somebody who waits for a worker does so for a while
+		w.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		w.mu.Lock()
+	}
 	gate, sofar := chan struct{}(nil), api.TaskStatus{}
 	if t, ok := w.byID[id]; ok {
 		gate, sofar = w.block[t.Spec.Type], *t
@@ -77,6 +82,8 @@ func (w *world) TaskWait(ctx context.Context, id api.UUID) (api.TaskStatus, erro
 		return api.TaskStatus{}, &api.ErrNotFound{What: "task"}
 	}
 	switch {
+	case w.missing != 0 && t.Spec.Type == w.needs: // nobody takes it
+		return *t, nil
 	case t.State == api.TaskQueued: // first time: not done yet
 		t.State = api.TaskRunning
 	case t.State == api.TaskRunning:
@@ -178,6 +185,25 @@ func (w *world) TaskRetry(ctx context.Context, id api.UUID) error {
 	defer w.mu.Unlock()
 	w.retried = append(w.retried, id)
 	return w.reach(ctx, "TaskRetry")
+}
+
+func (w *world) TaskCancel(ctx context.Context, id api.UUID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if t, ok := w.byID[id]; ok && !t.Final() {
+		t.State, t.Failure = api.TaskFailed, &api.Failure{Text: "cancelled"}
+		w.cancelled = append(w.cancelled, t.Spec.Key)
+	}
+	return w.reach(ctx, "TaskCancel")
+}
+
+func (w *world) StorageFindSector(ctx context.Context, id abi.SectorID, t api.FileType) ([]api.SectorLocationInfo, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.reach(ctx, "StorageFindSector"); err != nil || w.missing == t {
+		return nil, err
+	}
+	return []api.SectorLocationInfo{{Storage: "here"}}, nil
 }
 
 func (w *world) RemoveSector(ctx context.Context, id abi.SectorID) error {

@@ -49,6 +49,9 @@ type world struct {
 	blobs     map[cid.Cid][]byte
 	retried   []api.UUID // tasks
 	removed   map[abi.SectorID]bool
+	cancelled []string     // keys of tasks
+	missing   api.FileType // is on no path, of any sector
+	needs     api.TaskType // that waits for it
 
 	keyed    map[string]cid.Cid
 	lookups  map[cid.Cid]*api.MsgLookup

@@ -14,6 +14,7 @@ import (
 
 	"quarry/api"
 	"quarry/internal/breaker"
+	"quarry/internal/lifecycle"
 	"quarry/proofs/porep"
 	"quarry/storage/blobs"
 	"quarry/storage/fetch"
@@ -108,12 +109,20 @@ func newProver(cfg Config, deps Deps, client *fetch.Client) (*prove.Prover, erro
 // workers, until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
 	defer m.client.Close()
+	catch := lifecycle.NewCatcher(m.log)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.local.Run(ctx) })
-	g.Go(func() error { return m.tasks.Run(ctx) })
-	g.Go(func() error { return m.Prover.Run(ctx) })
-	g.Go(func() error { return m.wakeTasks(ctx) })
-	g.Go(func() error { return m.sweepBlobs(ctx) })
+	for what, run := range map[string]func(context.Context) error{
+		"looking after tasks":          m.tasks.Run,
+		"looking after sector reads":   m.Prover.Run,
+		"waking tasks":                 m.wakeTasks,
+		"sweeping up old bulk results": m.sweepBlobs,
+	} {
+		g.Go(func() error {
+			catch.Again(ctx, what, run)
+			return nil
+		})
+	}
 	return g.Wait()
 }
 
@@ -164,11 +173,19 @@ func (m *Manager) TaskList(ctx context.Context, cursor string, limit int) ([]api
 	return m.tasks.List(ctx, cursor, limit)
 }
 
+// TaskQuery pages through the tasks that a query picks.
+func (m *Manager) TaskQuery(ctx context.Context, q api.TaskQuery) (api.TaskPage, error) {
+	return m.tasks.Query(ctx, q)
+}
+
 // TaskRetry lets a queued task be tried at once.
 func (m *Manager) TaskRetry(ctx context.Context, id api.UUID) error { return m.tasks.Retry(ctx, id) }
 
 // TaskAbort takes a running task from its worker.
 func (m *Manager) TaskAbort(ctx context.Context, id api.UUID) error { return m.tasks.Abort(ctx, id) }
+
+// TaskCancel ends a task that nobody wants any more.
+func (m *Manager) TaskCancel(ctx context.Context, id api.UUID) error { return m.tasks.Cancel(ctx, id) }
 
 // TaskForget drops a final task.
 func (m *Manager) TaskForget(ctx context.Context, id api.UUID) error { return m.tasks.Forget(ctx, id) }
@@ -212,7 +229,12 @@ func (m *Manager) RemoveSector(ctx context.Context, s abi.SectorID) error {
 	for _, t := range api.AllFileTypes {
 		all |= t
 	}
-	ctx, release, err := index.Hold(ctx, m.Index, api.LockRequest{Sector: s, Write: all, Holder: "sector removal on " + m.cfg.Hostname, Wait: removeWait})
+	ctx, release, err := index.Hold(ctx, m.Index, api.LockRequest{
+		Sector: s,
+		Write:  all,
+		Holder: "sector removal on " + m.cfg.Hostname,
+		Wait:   removeWait,
+	})
 	if err != nil {
 		return err
 	}
@@ -238,7 +260,8 @@ func (m *Manager) removeRemote(ctx context.Context, s abi.SectorID, t api.FileTy
 		errs = append(errs, err)
 	}
 	if len(errs) == 0 {
-		errs = append(errs, &api.ErrUnreachable{Peer: "storage path " + string(l.Storage), Reason: "its process serves no URL; remove the files there"})
+		errs = append(errs, &api.ErrUnreachable{Peer: "storage path " + string(l.Storage),
+			Reason: "its process serves no URL; remove the files there"})
 	}
 	return errors.Join(errs...)
 }

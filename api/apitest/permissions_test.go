@@ -14,15 +14,18 @@ import (
 
 // needs is the permission of each method of the storage roles.
 var needs = map[api.Permission][]string{
-	api.PermRead: {"StorageList", "StorageGet", "StorageFiles", "TaskGet", "TaskWait", "TaskList", "WorkerList"},
+	api.PermRead: {"StorageList", "StorageGet", "StorageFiles", "TaskGet", "TaskWait", "TaskList", "TaskQuery", "WorkerList"},
 	api.PermStorageRead: {
 		"StorageAttach", "StorageDetach", "StorageReportHealth", "StorageFindSector", "StorageFileBearer",
 		"StorageLock", "StorageRenewLock", "StorageUnlock",
 	},
-	api.PermWorker: {"StorageDeclareSectors", "StorageDropSectors", "StorageBestAlloc", "StorageFileKey", "WorkerClaim", "WorkerProgress", "WorkerDone"},
-	api.PermTasks:  {"TaskSubmit", "TaskForget", "TaskRetry", "TaskAbort", "RemoveSector"},
-	api.PermProve:  {"ProveWindow", "ProveWinning", "CheckProvable", "ProverState"},
-	api.PermAdmin:  {"StorageAddLocal", "StorageDetachLocal"},
+	api.PermWorker: {
+		"StorageDeclareSectors", "StorageDropSectors", "StorageBestAlloc", "StorageFileKey",
+		"WorkerClaim", "WorkerProgress", "WorkerDone",
+	},
+	api.PermTasks: {"TaskSubmit", "TaskForget", "TaskRetry", "TaskAbort", "TaskCancel", "RemoveSector"},
+	api.PermProve: {"ProveWindow", "ProveWinning", "CheckProvable", "ProverState"},
+	api.PermAdmin: {"StorageAddLocal", "StorageDetachLocal"},
 }
 
 // holders are tokens with what they may do of storage.

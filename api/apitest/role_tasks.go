@@ -52,6 +52,8 @@ func CheckTasks[S api.Storage](t *testing.T, fresh func(t *testing.T) S) {
 		"forgetting":                  checkForget,
 		"waiting for the end":         checkTaskWait,
 		"abort and retry":             checkAbortRetry,
+		"cancelling":                  checkCancel,
+		"what is picked":              checkTaskQuery,
 		"removing a sector":           checkRemove,
 		"every kind of work":          checkKinds,
 		"failures keep their type":    checkFailures,
@@ -120,7 +122,7 @@ func checkUnknownTasks(t *testing.T, s api.Storage) {
 func checkTaskPages(t *testing.T, s api.Storage) {
 	const n = 5
 	for i := range n {
-		submit(t, s, task(fmt.Sprint("k", i), abi.SectorNumber(i))) //nolint:gosec // small
+		submit(t, s, task(fmt.Sprint("k", i), abi.SectorNumber(i))) // small
 	}
 	for _, limit := range []int{1, 2, 4, 5, 6, 0, -1, 1 << 40} {
 		keys, cursor, pages := "", "", 0
@@ -211,6 +213,61 @@ func checkAbortRetry(t *testing.T, s api.Storage) {
 	require.NoError(t, s.TaskAbort(ctx, id))
 	require.NoError(t, s.TaskRetry(ctx, id))
 	require.Equal(t, api.TaskDone, taskNow(t, s, id).State, "what has ended is left alone")
+}
+
+func checkCancel(t *testing.T, s api.Storage) {
+	ctx := t.Context()
+	require.NoError(t, s.TaskCancel(ctx, uuid.New()), "it is not there")
+	w := someWorker()
+	for number, running := range []bool{false, true} {
+		id := submit(t, s, task(fmt.Sprint("k", number), abi.SectorNumber(number))).ID // small
+		if running {
+			require.Equal(t, id, claim(t, s, w).ID)
+		}
+		for range 2 {
+			require.NoError(t, s.TaskCancel(ctx, id))
+		}
+		st := taskNow(t, s, id)
+		require.Equal(t, api.TaskFailed, st.State)
+		require.Contains(t, st.Failure.Text, "cancelled")
+		_, err := s.WorkerProgress(ctx, api.TaskProgress{Worker: w.ID, Task: id, Attempt: 1, Spent: time.Hour, Computed: true})
+		typed[*api.ErrLeaseLost](t, err)
+		require.NoError(t, s.TaskForget(ctx, id))
+	}
+}
+
+func checkTaskQuery(t *testing.T, s api.Storage) {
+	for number := range 4 {
+		submit(t, s, task(fmt.Sprint("k", number), abi.SectorNumber(number/2))) // small
+	}
+	one := abi.SectorID{Miner: 1000, Number: 1}
+	for _, c := range []struct {
+		q    api.TaskQuery
+		want string
+	}{
+		{api.TaskQuery{}, "k0k1k2k3"},
+		{api.TaskQuery{Sector: &one}, "k2k3"},
+		{api.TaskQuery{States: []api.TaskState{api.TaskQueued}, Types: []api.TaskType{api.TaskCommit2}}, "k0k1k2k3"},
+		{api.TaskQuery{States: []api.TaskState{api.TaskDone}}, ""},
+		{api.TaskQuery{Types: []api.TaskType{api.TaskCommit1}}, ""},
+	} {
+		for c.q.Limit = range 4 {
+			keys := ""
+			for c.q.Cursor = ""; ; {
+				page, err := s.TaskQuery(t.Context(), c.q)
+				require.NoError(t, err)
+				for _, st := range page.Tasks {
+					keys += st.Spec.Key
+				}
+				if c.q.Cursor = page.Next; page.Next == "" {
+					break
+				}
+			}
+			require.Equal(t, c.want, keys, "%+v", c.q)
+		}
+	}
+	_, err := s.TaskQuery(t.Context(), api.TaskQuery{Cursor: "x"})
+	require.Equal(t, "cursor", typed[*api.ErrInvalid](t, err).What)
 }
 
 func checkRemove(t *testing.T, s api.Storage) {

@@ -99,6 +99,10 @@ func checkKinds(t *testing.T, s api.Storage) {
 	require.Len(t, list, len(someWorker().TaskTypes))
 	named := 0
 	for _, st := range list {
+		require.Empty(t, st.Spec.Params, "%s: a list shows no parameters", st.Spec.Key)
+		require.Empty(t, st.Result, "%s: a list shows no results", st.Spec.Key)
+		st, err := s.TaskGet(t.Context(), st.ID)
+		require.NoError(t, err)
 		if refs := api.BlobsOf(st); len(refs) > 0 {
 			require.Equal(t, []api.BlobRef{blob}, refs, st.Spec.Key)
 			named++
@@ -120,7 +124,7 @@ func filled(proto error) error {
 			panic("extend filled for " + f.Type().String())
 		}
 	}
-	return v.Interface().(error) //nolint:forcetypeassert // as proto is
+	return v.Interface().(error) // as proto is
 }
 
 // failed runs a task to its end with a failure and gives what is told of it.

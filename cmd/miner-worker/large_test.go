@@ -135,11 +135,19 @@ func (p *private) await(t *testing.T, spec api.TaskSpec) api.TaskStatus {
 	return st
 }
 
-func (p *private) awaitC1(t *testing.T) api.Commit1Result {
+// spec is what was asked for by the first task.
+func (p *private) spec(t *testing.T) api.TaskSpec {
 	t.Helper()
 	list, _, err := p.manager.TaskList(t.Context(), "", 1)
 	require.NoError(t, err)
-	c1, err := api.Commit1.Result(p.await(t, list[0].Spec))
+	st, err := p.manager.TaskGet(t.Context(), list[0].ID)
+	require.NoError(t, err)
+	return st.Spec
+}
+
+func (p *private) awaitC1(t *testing.T) api.Commit1Result {
+	t.Helper()
+	c1, err := api.Commit1.Result(p.await(t, p.spec(t)))
 	require.NoError(t, err)
 	require.Equal(t, blobstest.Ref(t, blobstest.Bytes(blobstest.VanillaSize)), c1.Vanilla)
 	r, err := p.manager.BlobOpen(t.Context(), c1.Vanilla)
@@ -232,9 +240,7 @@ func TestProofInAMessageFailsTheTask(t *testing.T) {
 	background(t, p.remote(t, "http://"+p.addr, t.TempDir(), memStore(), []api.TaskType{api.TaskCommit1}, func(context.Context, api.TaskStatus, *engine.Claim) (json.RawMessage, error) {
 		return json.Marshal(blobstest.Bytes(blobstest.VanillaSize))
 	}).Run)
-	list, _, err := p.manager.TaskList(t.Context(), "", 1)
-	require.NoError(t, err)
-	st := p.await(t, list[0].Spec)
+	st := p.await(t, p.spec(t))
 	require.Equal(t, api.TaskFailed, st.State)
 	require.False(t, st.Failure.Retryable)
 	require.Contains(t, st.Failure.Text, "more than the 65536 of a message")

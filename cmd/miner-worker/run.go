@@ -27,6 +27,7 @@ import (
 	"quarry/storage/parents"
 	"quarry/storage/paths"
 	"quarry/storage/worker"
+	"quarry/storage/worker/home"
 )
 
 // toggles are the switches for what a worker does; C1 and FIN follow --commit.
@@ -116,21 +117,47 @@ func run(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	miner, err := client.Miner(c.Context, client.Config{Info: info, Name: "the private node", Log: log})
-	if err != nil {
-		return err
-	}
-	defer miner.Close()
 	r, err := openRepo(c.String(flagRepo))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
+	miner, gate, err := dialHome(c.Context, info, r, log)
+	if err != nil {
+		return err
+	}
+	defer miner.Close()
 	ctx, stop := context.WithCancel(c.Context)
 	defer stop()
 	cfg.Place = holder.Place(r.Dir())
-	p := &process{log: log, miner: miner, repo: r, cfg: cfg, parents: c.String(flagParents), stop: stop}
+	p := &process{
+		log:     log,
+		miner:   miner,
+		gate:    gate,
+		repo:    r,
+		cfg:     cfg,
+		parents: c.String(flagParents),
+		stop:    stop,
+	}
 	return p.run(ctx, c.String("listen"), c.String("url"))
+}
+
+// dialHome makes the client of the private node, behind a gate that lets no call
+// through to one of another miner.
+func dialHome(ctx context.Context, info string, r *repo.Repo, log *slog.Logger) (miner *client.MinerAPI, gate *home.Gate, err error) {
+	gate, err = home.Open(ctx, home.Deps{
+		Store: r.Datastore(repo.Worker),
+		Handshake: func(ctx context.Context, me api.Introduction) (api.Handshake, error) {
+			me.Repo = r.ID()
+			return miner.Handshake(ctx, me)
+		},
+		Log: log,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	miner, err = client.Miner(ctx, client.Config{Info: info, Name: "the private node", Gate: gate, Log: log})
+	return miner, gate, err
 }
 
 // openRepo opens the worker's repo, making it at the first run.
@@ -158,6 +185,7 @@ func openRepo(dir string) (*repo.Repo, error) {
 type process struct {
 	log   *slog.Logger
 	miner *client.MinerAPI
+	gate  *home.Gate // before every call to miner
 	repo  *repo.Repo
 	cfg   worker.Config
 	// parents is the directory of parent cache files, empty for none.
@@ -166,7 +194,7 @@ type process struct {
 }
 
 func (p *process) run(ctx context.Context, listen, url string) (err error) {
-	if err := waitMiner(ctx, p.miner, p.log); err != nil {
+	if err := waitMiner(ctx, p.miner, p.gate, p.log); err != nil {
 		return err
 	}
 	srv, err := serve.New(serve.Config{Listen: listen}, serve.Deps{Verify: p.repo.Tokens().Verify, Log: p.log})
@@ -274,15 +302,20 @@ func (p *process) worker(ctx context.Context, local *paths.Local) (w *worker.Wor
 	return w, closeParts, err
 }
 
-// waitMiner waits until the private node answers and speaks our version.
-func waitMiner(ctx context.Context, m *client.MinerAPI, log *slog.Logger) error {
+// waitMiner waits until the private node answers, speaks our version, and is that
+// of the miner that this worker belongs to.
+func waitMiner(ctx context.Context, m *client.MinerAPI, gate *home.Gate, log *slog.Logger) error {
 	for {
 		v, err := m.Version(ctx)
+		if err == nil && v.APIVersion>>8 != build.MinerAPIVersion>>8 {
+			return fmt.Errorf("the private node speaks API %#x, this worker %#x; run the same release on both", v.APIVersion, build.MinerAPIVersion)
+		}
 		if err == nil {
-			if v.APIVersion>>8 != build.MinerAPIVersion>>8 {
-				return fmt.Errorf("the private node speaks API %#x, this worker %#x; run the same release on both", v.APIVersion, build.MinerAPIVersion)
-			}
-			return nil
+			err = gate.Meet(ctx)
+		}
+		var wrong *home.WrongNodeError
+		if err == nil || errors.As(err, &wrong) {
+			return err
 		}
 		var perm *api.ErrPermission
 		if errors.As(err, &perm) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
+	"github.com/google/uuid"
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
@@ -44,6 +45,17 @@ type private struct {
 
 func (p *private) Version(context.Context) (api.VersionInfo, error) {
 	return api.VersionInfo{APIVersion: build.MinerAPIVersion}, nil
+}
+
+func (p *private) Handshake(context.Context, api.Introduction) (api.Handshake, error) {
+	return api.Handshake{Identity: api.Identity{
+		Miner:       "f01000",
+		Network:     "test",
+		Genesis:     "bafygenesis",
+		Kind:        "miner",
+		Instance:    uuid.NewSHA1(uuid.Nil, []byte(p.addr)),
+		APIVersions: map[api.Subsystem]uint32{api.SubsystemSectorStorage: build.MinerAPIVersion},
+	}}, nil
 }
 
 func (p *private) AuthVerify(ctx context.Context, token string) ([]api.Permission, error) {

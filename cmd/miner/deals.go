@@ -17,7 +17,12 @@ func dealsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "storage-deals", Usage: "storage deals of the markets node",
 		Subcommands: []*cli.Command{
-			{Name: "list", Usage: "list deals, newest first", Flags: []cli.Flag{jsonFlag}, Action: listDeals},
+			{Name: "list", Usage: "list deals, newest first", Action: listDeals, Flags: []cli.Flag{
+				jsonFlag,
+				&cli.StringSliceFlag{Name: "checkpoint", Usage: "only deals at this checkpoint, for example Transferred; may be repeated"},
+				&cli.StringFlag{Name: "retry", Usage: "only deals with this class of retry: auto, manual or fatal"},
+				&cli.BoolFlag{Name: "failed", Usage: "only deals with an error"},
+			}},
 			{Name: "get", Usage: "show one deal", ArgsUsage: "UUID", Action: getDeal,
 				Flags: []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "log", Usage: "with its history"}}},
 			{Name: "retry", Usage: "try a deal again that waits for you", ArgsUsage: "UUID", Action: retryDeal},
@@ -42,24 +47,30 @@ func listDeals(c *cli.Context) error {
 		return err
 	}
 	defer n.Close()
-	all, err := allDeals(c, n)
-	if err != nil {
-		return err
+	q := api.DealQuery{Limit: pageSize, Retry: api.DealRetry(c.String("retry")), Failed: c.Bool("failed")}
+	for _, name := range c.StringSlice("checkpoint") {
+		q.Checkpoints = append(q.Checkpoints, api.DealCheckpoint(name))
 	}
-	return show(c, all, func(w io.Writer) { printDeals(w, all) })
+	return stream(c, dealListing(func(cursor string) ([]api.DealInfo, string, error) {
+		q.Cursor = cursor
+		page, err := n.DealsQuery(c.Context, q)
+		return page.Deals, page.Next, err
+	}))
 }
 
-func printDeals(w io.Writer, all []api.DealInfo) {
-	t := newTable(w, "Deal", "On chain", "Checkpoint", "Received", "Sector", "State", "Note")
-	for _, d := range all {
-		sector := ""
-		if d.Placement != nil {
-			sector = sectorOf(d.Placement.Sector)
-		}
-		received := humanize.IBytes(d.Received) + " of " + humanize.IBytes(d.TransferSize)
-		t.AppendRow([]any{d.UUID, chainDeal(d), d.Checkpoint, received, sector, d.SealingState, dealNote(d)})
+func dealListing(page func(cursor string) ([]api.DealInfo, string, error)) listing[api.DealInfo] {
+	return listing[api.DealInfo]{
+		header: []any{"Deal", "On chain", "Checkpoint", "Received", "Sector", "State", "Note"},
+		row: func(d api.DealInfo) []any {
+			sector := ""
+			if d.Placement != nil {
+				sector = sectorOf(d.Placement.Sector)
+			}
+			received := humanize.IBytes(d.Received) + " of " + humanize.IBytes(d.TransferSize)
+			return []any{d.UUID, chainDeal(d), d.Checkpoint, received, sector, d.SealingState, dealNote(d)}
+		},
+		page: page,
 	}
-	t.Render()
 }
 
 // chainDeal is the deal's number on chain; the first deal of a chain is 0.
@@ -70,19 +81,14 @@ func chainDeal(d api.DealInfo) string {
 	return fmt.Sprint(d.ChainDealID)
 }
 
-// allDeals reads every page of the list.
-func allDeals(c *cli.Context, n api.Markets) ([]api.DealInfo, error) {
-	all := []api.DealInfo{}
-	for cursor := ""; ; {
-		page, err := n.DealsList(c.Context, cursor, pageSize)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page.Deals...)
-		if cursor = page.Next; cursor == "" {
-			return all, nil
-		}
+// countDeals is how many deals there are.
+func countDeals(c *cli.Context, n api.Markets) (int, error) {
+	by, err := n.DealsSummary(c.Context)
+	sum := 0
+	for _, n := range by {
+		sum += n
 	}
+	return sum, err
 }
 
 func getDeal(c *cli.Context) error {

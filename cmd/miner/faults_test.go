@@ -60,7 +60,7 @@ func TestFaultIsShownWhereSectorsAre(t *testing.T) {
 	bad := api.SectorInfo{Sector: api.SectorRef{ID: abi.SectorID{Miner: 1000, Number: 7}}, State: api.SectorProving, Fault: &f, Expiration: 99999}
 	good := api.SectorInfo{Sector: api.SectorRef{ID: abi.SectorID{Miner: 1000, Number: 8}}, State: api.SectorProving}
 
-	list := printed(func(w io.Writer) { printSectors(w, []api.SectorInfo{bad, good}) })
+	list := printed(func(w io.Writer) { printPage(t, w, sectorListing(nil), []api.SectorInfo{bad, good}) })
 	contains(t, list, "Proving (faulty)", "faulty since epoch 4711 (2026-03-04T05:06:07Z): its files could not be read", "99999")
 	if n := strings.Count(list, "faulty since"); n != 1 {
 		t.Errorf("%d sectors are said to be faulty:\n%s", n, list)
@@ -118,7 +118,7 @@ func TestFaultWords(t *testing.T) {
 // is.
 func TestNothingIsShownBeforeItIs(t *testing.T) {
 	young := api.SectorInfo{State: api.SectorPacking, LastErr: "x", Updated: noticed}
-	list := printed(func(w io.Writer) { printSectors(w, []api.SectorInfo{young}) })
+	list := printed(func(w io.Writer) { printPage(t, w, sectorListing(nil), []api.SectorInfo{young}) })
 	status := printed(func(w io.Writer) { printSector(w, young) })
 	lacks(t, status, "epoch", "retry", "0001", "ticket", "seed", "expires")
 	if fields := strings.Fields(strings.Split(list, "\n")[1]); len(fields) != 6 { // miner, number, state, deals, updated, note
@@ -132,12 +132,12 @@ func TestNothingIsShownBeforeItIs(t *testing.T) {
 	got := printed(func(w io.Writer) { printDeal(w, fresh) })
 	contains(t, got, "(not on chain yet)", "not active yet")
 	lacks(t, got, "-1", "on chain 0", "placed:", "what to do")
-	lacks(t, printed(func(w io.Writer) { printDeals(w, []api.DealInfo{fresh}) }), "-1", "eeff  0")
+	lacks(t, printed(func(w io.Writer) { printPage(t, w, dealListing(nil), []api.DealInfo{fresh}) }), "-1", "eeff  0")
 	first := fresh
 	first.OnChain, first.ChainDealID, first.SectorStartEpoch, first.Attempt = true, 0, 0, 2
 	got = printed(func(w io.Writer) { printDeal(w, first) })
 	contains(t, got, "(on chain 0)", "active since 0", "placed:     again, 2 times")
-	contains(t, printed(func(w io.Writer) { printDeals(w, []api.DealInfo{first}) }), "eeff  0")
+	contains(t, printed(func(w io.Writer) { printPage(t, w, dealListing(nil), []api.DealInfo{first}) }), "eeff  0")
 
 	lacks(t, printed(func(w io.Writer) { printInfo(w, infoReport{Mining: &api.MiningStatus{Reason: "no power"}}) }), "epoch")
 	contains(t, printed(func(w io.Writer) {

@@ -160,16 +160,21 @@ func (r *infoReport) askMarkets(c *cli.Context, none error) error {
 }
 
 func (r *infoReport) countDeals(c *cli.Context, m *client.MinerAPI) {
-	deals, err := allDeals(c, m)
+	count, err := countDeals(c, m)
 	if err != nil {
 		r.fail("deals", err)
 		return
 	}
-	count := len(deals)
 	r.Deals = &count
-	for _, d := range deals {
-		if d.Err != "" && d.Retry == api.DealRetryManual {
-			r.Stuck++
+	for q := (api.DealQuery{Retry: api.DealRetryManual, Failed: true}); ; {
+		page, err := m.DealsQuery(c.Context, q)
+		if err != nil {
+			r.fail("deals", err)
+			return
+		}
+		r.Stuck += len(page.Deals)
+		if q.Cursor = page.Next; q.Cursor == "" {
+			return
 		}
 	}
 }

@@ -38,8 +38,17 @@ func halfOf(t *testing.T, st api.NodeStatus) *apitest.Server {
 	var index api.IndexStruct
 	index.Internal.StorageList = func(context.Context) ([]api.StoragePath, error) { return nil, nil }
 	var markets api.MarketsStruct
-	markets.Internal.DealsList = func(context.Context, string, int) (api.DealPage, error) {
-		return api.DealPage{Deals: []api.DealInfo{{}, {Err: "no funds", Retry: api.DealRetryManual}}}, nil
+	markets.Internal.DealsSummary = func(context.Context) (map[api.DealCheckpoint]int, error) {
+		return map[api.DealCheckpoint]int{api.DealAccepted: 1, api.DealTransferred: 1}, nil
+	}
+	markets.Internal.DealsQuery = func(_ context.Context, q api.DealQuery) (api.DealPage, error) {
+		if !q.Failed || q.Retry != api.DealRetryManual {
+			return api.DealPage{}, errors.New("only those that wait for the operator are asked for")
+		}
+		if q.Cursor == "" { // a page may be empty before the end
+			return api.DealPage{Next: "more"}, nil
+		}
+		return api.DealPage{Deals: []api.DealInfo{{Err: "no funds", Retry: api.DealRetryManual}}}, nil
 	}
 	return apitest.Serve(t, apitest.Parts{
 		Common:  &common,

@@ -18,7 +18,11 @@ func sealingCommand() *cli.Command {
 	return &cli.Command{
 		Name: "sealing", Usage: "work on sectors: what runs, what waits and for what, and who does it",
 		Subcommands: []*cli.Command{
-			{Name: "jobs", Usage: "list tasks", Flags: []cli.Flag{jsonFlag}, Action: listTasks},
+			{Name: "jobs", Usage: "list tasks", Action: listTasks, Flags: []cli.Flag{
+				jsonFlag,
+				&cli.StringSliceFlag{Name: "state", Usage: "only tasks in this state: queued, running, done or failed; may be repeated"},
+				&cli.StringSliceFlag{Name: "type", Usage: "only tasks of this type, for example PC1; may be repeated"},
+			}},
 			{Name: "workers", Usage: "list workers", Flags: []cli.Flag{jsonFlag}, Action: listWorkers},
 			{Name: "abort", Usage: "take a running task from its worker and queue it again; what was computed stays with the worker",
 				ArgsUsage: "TASK", Action: abortTask},
@@ -47,37 +51,30 @@ func listWorkers(c *cli.Context) error {
 	})
 }
 
-func allTasks(c *cli.Context, n *client.MinerAPI) ([]api.TaskStatus, error) {
-	all := []api.TaskStatus{}
-	for cursor := ""; ; {
-		page, next, err := n.TaskList(c.Context, cursor, pageSize)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page...)
-		if cursor = next; cursor == "" {
-			return all, nil
-		}
-	}
-}
-
 func listTasks(c *cli.Context) error {
 	n, err := dialMiner(c)
 	if err != nil {
 		return err
 	}
 	defer n.Close()
-	all, err := allTasks(c, n)
-	if err != nil {
-		return err
+	q := api.TaskQuery{Limit: pageSize}
+	for _, name := range c.StringSlice("state") {
+		q.States = append(q.States, api.TaskState(name))
 	}
-	return show(c, all, func(w io.Writer) {
-		t := newTable(w, "Task", "Type", "Sector", "State", "Worker", "Progress", "Note")
-		for _, k := range all {
+	for _, name := range c.StringSlice("type") {
+		q.Types = append(q.Types, api.TaskType(name))
+	}
+	return stream(c, listing[api.TaskStatus]{
+		header: []any{"Task", "Type", "Sector", "State", "Worker", "Progress", "Note"},
+		row: func(k api.TaskStatus) []any {
 			progress := fmt.Sprintf("%s %.0f%%", k.Stage, k.Percent)
-			t.AppendRow([]any{k.ID, k.Spec.Type, sectorOf(k.Spec.Sector.ID), k.State, k.Worker, progress, taskNote(k)})
-		}
-		t.Render()
+			return []any{k.ID, k.Spec.Type, sectorOf(k.Spec.Sector.ID), k.State, k.Worker, progress, taskNote(k)}
+		},
+		page: func(cursor string) ([]api.TaskStatus, string, error) {
+			q.Cursor = cursor
+			page, err := n.TaskQuery(c.Context, q)
+			return page.Tasks, page.Next, err
+		},
 	})
 }
 

@@ -16,13 +16,17 @@ import (
 )
 
 // pageSize is how many entries one call of a list asks for.
-const pageSize = 200
+const pageSize = 500
 
 func sectorsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "sectors", Usage: "sectors of this miner",
 		Subcommands: []*cli.Command{
-			{Name: "list", Usage: "list sectors", Flags: []cli.Flag{jsonFlag}, Action: listSectors},
+			{Name: "list", Usage: "list sectors", Action: listSectors, Flags: []cli.Flag{
+				jsonFlag,
+				&cli.StringSliceFlag{Name: "state", Usage: "only sectors in this state, for example PreCommit1; may be repeated"},
+				&cli.BoolFlag{Name: "faulty", Usage: "only sectors that the chain counts as faulty"},
+			}},
 			{Name: "status", Usage: "show one sector", ArgsUsage: "NUMBER", Action: sectorStatus,
 				Flags: []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "log", Usage: "with its history"}}},
 			{Name: "pledge", Usage: "seal a sector without deals (committed capacity)", Flags: []cli.Flag{jsonFlag}, Action: pledge},
@@ -90,34 +94,35 @@ func listSectors(c *cli.Context) error {
 		return err
 	}
 	defer n.Close()
-	all := []api.SectorInfo{}
-	for cursor := abi.SectorNumber(0); ; {
-		page, err := n.SectorsList(c.Context, cursor, pageSize)
-		if err != nil {
-			return err
-		}
-		all = append(all, page...)
-		if len(page) < pageSize {
-			break
-		}
-		cursor = page[len(page)-1].Sector.ID.Number + 1
+	q := api.SectorQuery{Limit: pageSize, Faulty: c.Bool("faulty")}
+	for _, name := range c.StringSlice("state") {
+		q.States = append(q.States, api.SectorState(name))
 	}
-	return show(c, all, func(w io.Writer) { printSectors(w, all) })
+	return stream(c, sectorListing(func(string) ([]api.SectorInfo, string, error) {
+		page, err := n.SectorsQuery(c.Context, q)
+		if err != nil || page.Next == nil {
+			return page.Sectors, "", err
+		}
+		q.From = *page.Next
+		return page.Sectors, "more", nil
+	}))
 }
 
-func printSectors(w io.Writer, all []api.SectorInfo) {
-	t := newTable(w, "Miner", "Sector", "State", "Deals", "Expires", "Updated", "Note")
-	for _, s := range all {
-		deals := 0
-		for _, p := range s.Pieces {
-			if p.DealInfo != nil {
-				deals++
+func sectorListing(page func(cursor string) ([]api.SectorInfo, string, error)) listing[api.SectorInfo] {
+	return listing[api.SectorInfo]{
+		header: []any{"Miner", "Sector", "State", "Deals", "Expires", "Updated", "Note"},
+		row: func(s api.SectorInfo) []any {
+			deals := 0
+			for _, p := range s.Pieces {
+				if p.DealInfo != nil {
+					deals++
+				}
 			}
-		}
-		t.AppendRow([]any{minerOf(s.Sector.ID), s.Sector.ID.Number, stateWord(s), deals, epochOrNot(s.Expiration),
-			s.Updated.Format(time.RFC3339), sectorNote(s)})
+			return []any{minerOf(s.Sector.ID), s.Sector.ID.Number, stateWord(s), deals, epochOrNot(s.Expiration),
+				s.Updated.Format(time.RFC3339), sectorNote(s)}
+		},
+		page: page,
 	}
-	t.Render()
 }
 
 func sectorStatus(c *cli.Context) error {

@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
+
+	"quarry/internal/lifecycle"
 )
 
 // Config of a Breaker; the zero value is good.
@@ -16,6 +19,7 @@ type Config struct {
 	Places int
 	// Retry is how long a hung key is left alone between two probes (0 = 10 s).
 	Retry time.Duration
+	Log   *slog.Logger // of panics in calls; nil: nobody is told
 }
 
 // ErrHung says that nothing comes back from a key.
@@ -52,7 +56,8 @@ type State struct {
 
 // Breaker holds the keys. Its methods may be called from several goroutines.
 type Breaker struct {
-	cfg Config
+	cfg   Config
+	catch *lifecycle.Catcher
 
 	mu   sync.Mutex
 	keys map[string]*gate
@@ -66,14 +71,14 @@ func New(cfg Config) *Breaker {
 	if cfg.Retry <= 0 {
 		cfg.Retry = 10 * time.Second
 	}
-	return &Breaker{cfg: cfg, keys: map[string]*gate{}}
+	return &Breaker{cfg: cfg, catch: lifecycle.NewCatcher(cfg.Log), keys: map[string]*gate{}}
 }
 
 // Do runs f as a call of the key and waits for it for at most limit, counted from
 // when a place is free, or until ctx ends. The context that f gets ends when the
 // caller no longer waits. An f that comes back later is not heard: it must own
 // what it uses and release it itself. Errors of its own are *ErrHung, *ErrSlow and
-// the cause of ctx; any other is what f returned.
+// the cause of ctx; any other is what f returned, or *lifecycle.PanicError.
 func (b *Breaker) Do(ctx context.Context, key string, limit time.Duration, f func(context.Context) error) error {
 	_, err := Get(ctx, b, key, limit, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
 	return err
@@ -93,9 +98,13 @@ func Get[T any](ctx context.Context, b *Breaker, key string, limit time.Duration
 	inner, cancel := context.WithCancel(ctx)
 	back := make(chan answer, 1) // so that a late call ends although nobody listens
 	go func() {
-		v, err := f(inner)
+		var a answer
+		a.err = b.catch.Do("a call of "+key, func() (err error) {
+			a.v, err = f(inner)
+			return err
+		})
 		c.leave()
-		back <- answer{v, err}
+		back <- a
 	}()
 	defer cancel()
 	select {

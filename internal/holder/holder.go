@@ -66,3 +66,12 @@ func Place(dir string) string {
 	sum := sha256.Sum256([]byte(host + "\n" + string(boot) + "\n" + dir))
 	return hex.EncodeToString(sum[:16])
 }
+
+// Home names a directory of this machine, whenever it was booted: what comes from
+// there later is the same installation. It tells neither.
+func Home(dir string) string {
+	host, _ := os.Hostname()                // an empty one is as good as another
+	id, _ := os.ReadFile("/etc/machine-id") // other systems have none
+	sum := sha256.Sum256([]byte("home\n" + host + "\n" + string(id) + "\n" + dir))
+	return hex.EncodeToString(sum[:16])
+}

@@ -4,5 +4,5 @@
 //
 // It knows nothing of what the parts do, and never kills a goroutine: a part that
 // ignores its context is named in the error. A panic in a goroutine that a part
-// started itself is the part's own to catch.
+// started itself would end the process: a part has a Catcher for them.
 package lifecycle

@@ -86,7 +86,7 @@ type fixture struct {
 	private []byte
 }
 
-func good(t *testing.T) *fixture {
+func good(t testing.TB) *fixture {
 	priv, err := filcrypto.Generate(crypto.SigTypeSecp256k1, rand.Reader)
 	require.NoError(t, err)
 	client, err := filcrypto.PublicAddress(crypto.SigTypeSecp256k1, priv)
@@ -102,7 +102,7 @@ func good(t *testing.T) *fixture {
 
 func (f *fixture) prop() *market.DealProposal { return &f.params.ClientDealProposal.Proposal }
 
-func (f *fixture) sign(t *testing.T) {
+func (f *fixture) sign(t testing.TB) {
 	if !f.resign {
 		return
 	}
@@ -305,7 +305,7 @@ func TestPagesNewestFirstAndLogIsBounded(t *testing.T) {
 	}
 	var seen []time.Time
 	for cursor := ""; ; {
-		page, err := st.Page(cursor, 2)
+		page, err := st.Page(api.DealQuery{Cursor: cursor, Limit: 2})
 		require.NoError(t, err)
 		for _, d := range page.Deals {
 			seen = append(seen, d.Created)

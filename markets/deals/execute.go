@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -60,12 +59,12 @@ func (p *Provider) execute(ctx context.Context, id api.UUID) {
 }
 
 func (p *Provider) failed(ctx context.Context, rec *Record, err error) error {
-	class, fault := classOf(err), faultOf(err)
+	class, fault, text := classOf(err), faultOf(err), bounded(err.Error())
 	_, uerr := p.deps.Store.Update(ctx, rec.UUID, func(r *Record) {
-		if r.Err != err.Error() {
-			r.logf(time.Now(), "%s failed (%s): %s", stepName(r.Checkpoint), class, err)
+		if r.Err != text {
+			r.logf(time.Now(), "%s failed (%s): %s", stepName(r.Checkpoint), class, text)
 		}
-		r.Err, r.Fault, r.Retry = err.Error(), fault, class
+		r.Err, r.Fault, r.Retry = text, fault, class
 		if class == api.DealRetryFatal {
 			r.Checkpoint = api.DealComplete
 		}
@@ -83,13 +82,11 @@ func stepName(c api.DealCheckpoint) string {
 }
 
 // step does the work that leads from the record's checkpoint to the next one.
-func (p *Provider) step(ctx context.Context, rec *Record) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			p.deps.Log.Error("deal step panicked", "deal", rec.UUID, "panic", v, "stack", string(debug.Stack()))
-			err = fmt.Errorf("internal error: %v", v)
-		}
-	}()
+func (p *Provider) step(ctx context.Context, rec *Record) error {
+	return p.catch.Do("the "+stepName(rec.Checkpoint)+" of deal "+rec.UUID.String(), func() error { return p.work(ctx, rec) })
+}
+
+func (p *Provider) work(ctx context.Context, rec *Record) error {
 	cdp, err := rec.Proposal()
 	if err != nil {
 		return err
@@ -179,7 +176,7 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 var errQueued = errors.New("waits for one of the places that transfers have")
 
 // shown is a client's URL as it may reach a terminal.
-func shown(url string) string { return httpx.Escape(url, 300) }
+func shown(url string) string { return httpx.Escape(withoutSecrets(url), 300) }
 
 // pull fetches the payload, as one of a limited number.
 func (p *Provider) pull(ctx context.Context, rec *Record) error {
@@ -222,7 +219,11 @@ func (p *Provider) before(ctx context.Context, last abi.ChainEpoch) (context.Con
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if _, err := p.deps.Heads.WaitHeight(ctx, last+1); err == nil {
+		err := p.catch.Do("waiting for an epoch", func() error {
+			_, err := p.deps.Heads.WaitHeight(ctx, last+1)
+			return err
+		})
+		if err == nil {
 			cancel()
 		}
 	}()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/filecoin-project/go-state-types/crypto"
 	"github.com/google/uuid"
+	"github.com/ipfs/go-datastore"
 	"github.com/stretchr/testify/require"
 
 	"quarry/api"
@@ -191,7 +192,8 @@ func TestPanicOfAStep(t *testing.T) {
 		rec := w.untilComplete(p, w.deal(p))
 		require.True(t, rec.Active)
 		require.True(t, slices.ContainsFunc(rec.Log, func(l api.DealLogEntry) bool {
-			return strings.Contains(l.Message, "hand-off to sealing failed (auto): internal error: oops")
+			return strings.Contains(l.Message, "hand-off to sealing failed (auto): internal error in the hand-off to sealing of deal ") &&
+				strings.Contains(l.Message, "oops")
 		}))
 	})
 }
@@ -215,8 +217,11 @@ func TestRecordOfAnotherVersion(t *testing.T) {
 		require.Equal(t, api.DealRetryAuto, classOf(err))
 		_, err = w.get(p, id).Info(false)
 		require.Error(t, err)
-		_, err = p.deps.Store.Page("", 1)
-		require.Error(t, err)
+		page, err := p.deps.Store.Page(api.DealQuery{})
+		require.NoError(t, err, "it does not hide the others")
+		require.Len(t, page.Deals, 1)
+		require.Contains(t, page.Deals[0].Err, "stored proposal of deal "+id.String())
+		require.Equal(t, api.FaultStore, page.Deals[0].Fault)
 	})
 }
 
@@ -263,10 +268,13 @@ func TestStoreRefusals(t *testing.T) {
 	p := f.provider(t, ds)
 	require.True(t, p.Propose(context.Background(), &f.params, "peer").Accepted)
 	var invalid *api.ErrInvalid
-	_, err := p.deps.Store.Page("x", 1)
-	require.ErrorAs(t, err, &invalid)
+	for _, cursor := range []string{"x", uuid.New().String()} {
+		_, err := p.deps.Store.Page(api.DealQuery{Cursor: cursor})
+		require.ErrorAs(t, err, &invalid)
+		require.Equal(t, "deal list cursor", invalid.What)
+	}
 	var missing *api.ErrNotFound
-	_, err = p.deps.Store.Get(uuid.New())
+	_, err := p.deps.Store.Get(uuid.New())
 	require.ErrorAs(t, err, &missing)
 	_, err = p.deps.Store.Update(context.Background(), uuid.New(), func(*Record) {})
 	require.ErrorAs(t, err, &missing)
@@ -274,7 +282,7 @@ func TestStoreRefusals(t *testing.T) {
 	rec, err := p.deps.Store.Get(f.params.DealUUID)
 	require.NoError(t, err)
 	require.EqualValues(t, 5, rec.Received)
-	require.NoError(t, ds.Put(context.Background(), dealKey(uuid.New()), []byte("{")))
+	require.NoError(t, ds.Put(context.Background(), datastore.NewKey("/deal/7"), []byte("{}")))
 	_, err = OpenStore(context.Background(), ds)
-	require.ErrorContains(t, err, "decode /deal/")
+	require.ErrorContains(t, err, "stored deal /deal/7 has no UUID")
 }

@@ -143,12 +143,13 @@ func (p *Provider) placeAgain(ctx context.Context, rec *Record, prop market.Deal
 			return fmt.Errorf("forget the place of piece %s: %w", prop.PieceCID, err)
 		}
 	}
-	p.deps.Log.WarnContext(ctx, "deal lost its place and is placed again", "deal", rec.UUID, "lost", rec.placeKey(rec.Attempt), "reason", cause)
+	p.deps.Log.WarnContext(ctx, "deal lost its place and is placed again", "deal", rec.UUID,
+		"lost", rec.placeKey(rec.Attempt), "reason", cause)
 	_, err := p.deps.Store.Update(ctx, rec.UUID, func(r *Record) {
 		r.Attempt++
 		r.Placement, r.SealingState = nil, ""
 		r.Checkpoint, r.Retry = api.DealPublishConfirmed, api.DealRetryAuto
-		r.Err, r.Fault = cause.Error(), faultOf(cause)
+		r.Err, r.Fault = bounded(cause.Error()), faultOf(cause)
 		r.logf(time.Now(), "its place is lost, it is placed again: %s", cause)
 	})
 	return err

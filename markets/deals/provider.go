@@ -20,6 +20,7 @@ import (
 
 	"quarry/api"
 	"quarry/internal/filcrypto"
+	"quarry/internal/lifecycle"
 	"quarry/markets/transfer"
 	"quarry/markets/wire"
 )
@@ -97,6 +98,7 @@ type Provider struct {
 	transfers chan struct{}
 	commps    chan struct{}
 	started   chan api.UUID // deals to execute, read by Run
+	catch     *lifecycle.Catcher
 	mu        sync.Mutex
 	running   map[api.UUID]bool
 }
@@ -127,8 +129,15 @@ func New(cfg Config, deps Deps) (*Provider, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Provider{cfg: cfg, deps: deps, transfers: make(chan struct{}, cfg.Transfers), commps: make(chan struct{}, cfg.CommP),
-		started: make(chan api.UUID, 64), running: map[api.UUID]bool{}}, nil
+	return &Provider{
+		cfg:       cfg,
+		deps:      deps,
+		transfers: make(chan struct{}, cfg.Transfers),
+		commps:    make(chan struct{}, cfg.CommP),
+		started:   make(chan api.UUID, 64),
+		catch:     lifecycle.NewCatcher(deps.Log),
+		running:   map[api.UUID]bool{},
+	}, nil
 }
 
 const stagedSuffix = ".payload"
@@ -237,8 +246,15 @@ func (p *Provider) Status(ctx context.Context, req *wire.DealStatusRequest) wire
 		return resp
 	}
 	resp.TransferSize, resp.NBytesReceived = rec.TransferSize, rec.Received
-	resp.DealStatus = &wire.DealStatus{Error: rec.Err, Status: string(rec.Checkpoint), SealingStatus: string(rec.SealingState),
-		Proposal: prop.Proposal, SignedProposalCid: rec.SignedCid, PublishCid: rec.PublishCid, ChainDealID: rec.ChainDealID}
+	resp.DealStatus = &wire.DealStatus{
+		Error:             rec.Err,
+		Status:            string(rec.Checkpoint),
+		SealingStatus:     string(rec.SealingState),
+		Proposal:          prop.Proposal,
+		SignedProposalCid: rec.SignedCid,
+		PublishCid:        rec.PublishCid,
+		ChainDealID:       rec.ChainDealID,
+	}
 	withNote(resp.DealStatus, rec)
 	return resp
 }
@@ -248,6 +264,9 @@ func (p *Provider) Status(ctx context.Context, req *wire.DealStatusRequest) wire
 func (p *Provider) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	for _, why := range p.deps.Store.SetAside() {
+		p.deps.Log.Error("deal set aside", "error", why, "hint", poisonHint)
+	}
 	p.sweep()
 	for _, rec := range p.deps.Store.List() {
 		if !rec.Final() && rec.Retry == api.DealRetryAuto || unsettled(rec) {
@@ -294,7 +313,11 @@ func (p *Provider) launch(ctx context.Context, wg *sync.WaitGroup, id api.UUID) 
 	}
 	p.running[id] = true
 	wg.Go(func() {
-		p.execute(ctx, id)
+		// What a panic leaves undone is begun again from the stored checkpoint.
+		p.catch.Again(ctx, "deal "+id.String(), func(ctx context.Context) error {
+			p.execute(ctx, id)
+			return nil
+		})
 		p.mu.Lock()
 		delete(p.running, id)
 		p.mu.Unlock()

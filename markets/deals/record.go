@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -15,8 +18,12 @@ import (
 	"quarry/markets/wire"
 )
 
-// maxLog is how many log lines of a deal are kept; the oldest go first.
-const maxLog = 200
+// Bounds of what a deal's record says of its history: errors come from outside,
+// and a deal may be tried for months.
+const (
+	maxLog  = 200     // lines that are kept; the oldest go first
+	maxLine = 2 << 10 // bytes of one, and of an error
+)
 
 // Record is a deal as it is stored. The proposal is kept as the client's CBOR,
 // because its JSON form cannot hold every label.
@@ -63,10 +70,24 @@ func newRecord(p *wire.DealParams, tp wire.TransferParams, from, token string, n
 	if err != nil {
 		return nil, err
 	}
-	return &Record{UUID: p.DealUUID, SignedCid: signed, SignedProposal: buf.Bytes(), ClientPeer: from,
-		PayloadRoot: p.DealDataRoot, TransferURL: tp.URL, Headers: tp.Headers, TransferSize: p.Transfer.Size,
-		SkipAnnounce: p.SkipIPNIAnnounce, RemoveUnsealed: p.RemoveUnsealedCopy, StagedToken: token,
-		Checkpoint: api.DealAccepted, Retry: api.DealRetryAuto, SectorStart: -1, Created: now, Updated: now}, nil
+	return &Record{
+		UUID:           p.DealUUID,
+		SignedCid:      signed,
+		SignedProposal: buf.Bytes(),
+		ClientPeer:     from,
+		PayloadRoot:    p.DealDataRoot,
+		TransferURL:    tp.URL,
+		Headers:        tp.Headers,
+		TransferSize:   p.Transfer.Size,
+		SkipAnnounce:   p.SkipIPNIAnnounce,
+		RemoveUnsealed: p.RemoveUnsealedCopy,
+		StagedToken:    token,
+		Checkpoint:     api.DealAccepted,
+		Retry:          api.DealRetryAuto,
+		SectorStart:    -1,
+		Created:        now,
+		Updated:        now,
+	}, nil
 }
 
 // SignedProposalCid is the key of a deal off chain: CIDv1, dag-cbor, sha2-256,
@@ -106,17 +127,27 @@ func (r *Record) placeKey(attempt int) string {
 	return fmt.Sprintf("%s/%d", r.UUID, attempt)
 }
 
+// clone is a copy that may be changed. It shares the lines of the log, which are
+// never changed: a new one is appended to a copy of the list.
 func (r *Record) clone() *Record {
 	c := *r
-	c.Log = append([]api.DealLogEntry(nil), r.Log...)
+	c.Log = slices.Clip(r.Log)
 	return &c
 }
 
 func (r *Record) logf(now time.Time, format string, args ...any) {
-	r.Log = append(r.Log, api.DealLogEntry{Time: now, Message: fmt.Sprintf(format, args...)})
+	r.Log = append(r.Log, api.DealLogEntry{Time: now, Message: bounded(fmt.Sprintf(format, args...))})
 	if n := len(r.Log) - maxLog; n > 0 {
-		r.Log = r.Log[n:]
+		r.Log = slices.Clone(r.Log[n:])
 	}
+}
+
+// bounded cuts a text that is too long for a record.
+func bounded(s string) string {
+	if len(s) <= maxLine {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxLine], "") + " ..."
 }
 
 // Info is the record in its API form; secrets stay behind.
@@ -125,13 +156,22 @@ func (r *Record) Info(log bool) (api.DealInfo, error) {
 	if err != nil {
 		return api.DealInfo{}, err
 	}
-	out := api.DealInfo{
+	out := r.info()
+	out.Proposal = p.Proposal
+	if log {
+		out.Log = slices.Clone(r.Log)
+	}
+	return out, nil
+}
+
+// info is Info without the proposal and the log.
+func (r *Record) info() api.DealInfo {
+	return api.DealInfo{
 		UUID:              r.UUID,
 		SignedProposalCid: r.SignedCid,
-		Proposal:          p.Proposal,
 		ClientPeer:        r.ClientPeer,
 		PayloadRoot:       r.PayloadRoot,
-		TransferURL:       r.TransferURL,
+		TransferURL:       withoutSecrets(r.TransferURL),
 		TransferSize:      r.TransferSize,
 		Received:          r.Received,
 		Checkpoint:        r.Checkpoint,
@@ -151,10 +191,20 @@ func (r *Record) Info(log bool) (api.DealInfo, error) {
 		Updated:           r.Updated,
 		IndexNote:         r.IndexNote,
 	}
-	if log {
-		out.Log = append([]api.DealLogEntry(nil), r.Log...)
+}
+
+// withoutSecrets is a URL less what lets its bearer in: who reads of a deal may
+// not fetch its payload in the client's name.
+func withoutSecrets(from string) string {
+	u, err := url.Parse(from)
+	if err != nil {
+		return "a URL that cannot be read"
 	}
-	return out, nil
+	u.User = nil
+	if u.RawQuery != "" {
+		u.RawQuery = "..."
+	}
+	return u.String()
 }
 
 func decodeRecord(b []byte) (*Record, error) {

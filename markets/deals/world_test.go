@@ -66,6 +66,7 @@ type world struct {
 	hang      map[string]bool // calls that only end with their context
 	buffer    abi.ChainEpoch  // before the start nothing is published
 	onAdd     func(r api.AddPieceRequest) error
+	headless  bool // no head has come yet
 }
 
 func newWorld(t *testing.T) *world {
@@ -90,19 +91,26 @@ func (w *world) err(call string) error {
 
 func (w *world) now() abi.ChainEpoch { return head + abi.ChainEpoch(time.Since(w.born)/epoch) }
 
-func (w *world) Head() *api.TipSet { return &api.TipSet{Height: w.now()} }
+func (w *world) tip() *api.TipSet { return &api.TipSet{Height: w.now()} }
+
+func (w *world) Head() *api.TipSet {
+	if w.headless {
+		return nil
+	}
+	return w.tip()
+}
 
 func (w *world) ChainHead(context.Context) (*api.TipSet, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.Head(), w.err("ChainHead")
+	return w.tip(), w.err("ChainHead")
 }
 
 func (w *world) WaitHeight(ctx context.Context, h abi.ChainEpoch) (*api.TipSet, error) {
 	if err := sleep(ctx, time.Until(w.born.Add(time.Duration(h-head)*epoch))); err != nil {
 		return nil, err
 	}
-	return w.Head(), nil
+	return w.tip(), nil
 }
 
 func (w *world) StateMarketStorageDeal(_ context.Context, id abi.DealID, _ api.TipSetKey) (*api.MarketDeal, error) {

@@ -57,20 +57,7 @@ func NewHost(cfg Config) (host.Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("libp2p resource manager: %w", err)
 	}
-	opts := []libp2p.Option{
-		libp2p.Identity(cfg.Key), libp2p.ConnectionManager(cm), libp2p.ResourceManager(rm),
-		libp2p.Transport(tcp.NewTCPTransport),
-		libp2p.Security(libp2ptls.ID, libp2ptls.New), libp2p.Security(noise.ID, noise.New),
-		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
-		libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.UserAgent("quarry"),
-		libp2p.NoListenAddrs, // it listens below: libp2p leaves its goroutines behind when that fails within New
-	}
-	if cfg.QUIC {
-		opts = append(opts, libp2p.Transport(quic.NewTransport))
-	}
-	if len(announce) > 0 {
-		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return announce }))
-	}
+	opts := append(options(cfg, announce), libp2p.ConnectionManager(cm), libp2p.ResourceManager(rm))
 	h, err := libp2p.New(opts...)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open libp2p host: %w", err), cm.Close())
@@ -82,6 +69,28 @@ func NewHost(cfg Config) (host.Host, error) {
 		return nil, errors.Join(fmt.Errorf("open libp2p host on %v (is the port taken?): %w", cfg.Listen, err), h.Close())
 	}
 	return h, nil
+}
+
+// options are what the host speaks, and what it tells of itself.
+func options(cfg Config, announce []ma.Multiaddr) []libp2p.Option {
+	opts := []libp2p.Option{
+		libp2p.Identity(cfg.Key),
+		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Security(libp2ptls.ID, libp2ptls.New),
+		libp2p.Security(noise.ID, noise.New),
+		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
+		libp2p.DisableRelay(),
+		libp2p.DisableMetrics(),
+		libp2p.UserAgent("quarry"),
+		libp2p.NoListenAddrs, // it listens later: libp2p leaves its goroutines behind when that fails within New
+	}
+	if cfg.QUIC {
+		opts = append(opts, libp2p.Transport(quic.NewTransport))
+	}
+	if len(announce) > 0 {
+		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return announce }))
+	}
+	return opts
 }
 
 func orDefault(v, d int) int {

@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	cbg "github.com/whyrusleeping/cbor-gen"
 
+	"quarry/internal/lifecycle"
 	"quarry/internal/loglimit"
 )
 
@@ -41,6 +42,7 @@ type Handler func(ctx context.Context, from peer.ID, req io.Reader) (cbg.CBORMar
 func Serve(ctx context.Context, h host.Host, lim Limits, of Slots, log *slog.Logger, handlers map[string]Handler) (stop func()) {
 	table := newSlots(of)
 	log = loglimit.Logger(log) // strangers can cause these lines at will
+	catch := lifecycle.NewCatcher(log)
 	for id, fn := range handlers {
 		h.SetStreamHandler(protocol.ID(id), func(s lnet.Stream) {
 			slot := table.take(s)
@@ -49,7 +51,8 @@ func Serve(ctx context.Context, h host.Host, lim Limits, of Slots, log *slog.Log
 				return
 			}
 			defer table.leave(slot)
-			if err := answer(ctx, slot, lim, fn); err != nil {
+			err := catch.Do("an answer on "+id, func() error { return answer(ctx, slot, lim, fn) })
+			if err != nil {
 				_ = s.Reset()
 				log.Warn("stream failed", "protocol", id, "peer", slot.peer, "error", err)
 			}
@@ -112,7 +115,7 @@ func Ask(ctx context.Context, h host.Host, to peer.ID, protocols []string, req c
 	if err != nil {
 		return fmt.Errorf("open %v to %s: %w", protocols, to, err)
 	}
-	defer s.Reset() //nolint:errcheck // after Close it does nothing
+	defer s.Reset() // after Close it does nothing
 	deadline, _ := ctx.Deadline()
 	if err := s.SetDeadline(deadline); err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 
 	"github.com/ipfs/go-cid"
 	"github.com/ipfs/go-datastore"
-	"github.com/ipfs/go-datastore/query"
 	mbase "github.com/multiformats/go-multibase"
 	mh "github.com/multiformats/go-multihash"
 
@@ -19,8 +18,9 @@ import (
 
 // Store keeps piece records and the block index. It is safe for concurrent use.
 type Store struct {
-	ds datastore.Batching
-	mu sync.Mutex // serialises read-modify-write of records
+	ds    datastore.Batching
+	mu    sync.Mutex // serialises read-modify-write of records
+	names names
 }
 
 // NewStore works on a datastore already prefixed for it.
@@ -69,7 +69,11 @@ func (s *Store) Update(ctx context.Context, piece cid.Cid, change func(*api.Piec
 	if err := s.ds.Put(ctx, pieceKey(piece), b); err != nil {
 		return fmt.Errorf("write record of piece %s: %w", piece, err)
 	}
-	return s.ds.Sync(ctx, pieceKey(piece))
+	if err := s.ds.Sync(ctx, pieceKey(piece)); err != nil {
+		return fmt.Errorf("write record of piece %s: %w", piece, err)
+	}
+	s.names.add(piece.String())
+	return nil
 }
 
 // AddDeal notes that a deal put the piece at a place. Repeating it changes
@@ -87,33 +91,4 @@ func (s *Store) AddDeal(ctx context.Context, piece cid.Cid, deal api.UUID, paylo
 			r.Sectors = append(r.Sectors, at)
 		}
 	})
-}
-
-// List pages through the records in key order; cursor is the last piece CID of
-// the page before.
-func (s *Store) List(ctx context.Context, cursor string, limit int) ([]api.PieceRecord, string, error) {
-	q := query.Query{Prefix: "/piece", Orders: []query.Order{query.OrderByKey{}}}
-	if cursor != "" {
-		q.Filters = []query.Filter{query.FilterKeyCompare{Op: query.GreaterThan, Key: "/piece/" + cursor}}
-	}
-	res, err := s.ds.Query(ctx, q)
-	if err != nil {
-		return nil, "", fmt.Errorf("list pieces: %w", err)
-	}
-	defer res.Close()
-	var out []api.PieceRecord
-	for e := range res.Next() {
-		if e.Error != nil {
-			return nil, "", fmt.Errorf("list pieces: %w", e.Error)
-		}
-		if len(out) == limit {
-			return out, out[len(out)-1].PieceCID.String(), nil
-		}
-		var rec api.PieceRecord
-		if err := json.Unmarshal(e.Value, &rec); err != nil {
-			return nil, "", fmt.Errorf("decode %s: %w", e.Key, err)
-		}
-		out = append(out, rec)
-	}
-	return out, "", nil
 }

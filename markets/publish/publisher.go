@@ -16,6 +16,7 @@ import (
 	"github.com/ipfs/go-datastore/query"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 )
 
 // Chain is what publishing reads.
@@ -95,8 +96,9 @@ type result struct {
 
 // Publisher gathers and sends. Run must be running for Publish to return.
 type Publisher struct {
-	cfg  Config
-	deps Deps
+	cfg   Config
+	deps  Deps
+	catch *lifecycle.Catcher
 
 	mu      sync.Mutex
 	batches map[string]*batch
@@ -117,17 +119,22 @@ type Publisher struct {
 // for money do not count.
 const maxActive = 8
 
+func (c Config) withDefaults() Config {
+	if c.MaxDeals == 0 {
+		c.MaxDeals = 8
+	}
+	if c.Attempts == 0 {
+		c.Attempts = 5
+	}
+	if c.RetryGap == 0 {
+		c.RetryGap = time.Second
+	}
+	return c
+}
+
 // New reads the batches of earlier runs.
 func New(ctx context.Context, cfg Config, deps Deps) (*Publisher, error) {
-	if cfg.MaxDeals == 0 {
-		cfg.MaxDeals = 8
-	}
-	if cfg.Attempts == 0 {
-		cfg.Attempts = 5
-	}
-	if cfg.RetryGap == 0 {
-		cfg.RetryGap = time.Second
-	}
+	cfg = cfg.withDefaults()
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
@@ -137,6 +144,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Publisher, error) {
 	p := &Publisher{
 		cfg:     cfg,
 		deps:    deps,
+		catch:   lifecycle.NewCatcher(deps.Log),
 		batches: map[string]*batch{},
 		byDeal:  map[api.UUID]string{},
 		since:   map[api.UUID]abi.ChainEpoch{},

@@ -103,7 +103,11 @@ func (p *Publisher) startTimer(ctx context.Context, at abi.ChainEpoch) *timer {
 	t := &timer{at: at, closed: make(chan struct{}), ended: make(chan struct{}), cancel: cancel}
 	go func() {
 		defer close(t.ended)
-		if _, err := p.deps.Heads.WaitHeight(ctx, at); err == nil {
+		err := p.catch.Do("waiting for an epoch", func() error {
+			_, err := p.deps.Heads.WaitHeight(ctx, at)
+			return err
+		})
+		if err == nil {
 			close(t.closed)
 		}
 	}()

@@ -117,7 +117,15 @@ func (p *Publisher) cut(due bool) (mine []*waiter) {
 func (p *Publisher) begin(ctx context.Context, work *sync.WaitGroup, b *batch, mine []*waiter) {
 	p.busy[b.ID] = mine
 	work.Go(func() {
-		r, failed := p.send(ctx, b)
+		var r result
+		var failed map[api.UUID]error
+		err := p.catch.Do("publishing batch "+b.ID, func() error {
+			r, failed = p.send(ctx, b)
+			return nil
+		})
+		if err != nil {
+			r = result{err: &api.ErrBusy{What: "publishing", Reason: err.Error()}}
+		}
 		p.mu.Lock()
 		list := p.busy[b.ID]
 		delete(p.busy, b.ID)

@@ -186,7 +186,8 @@ func (p *Producer) prove(ctx context.Context, a attempt, beacon []byte, sectors 
 }
 
 // statement is what a winning PoSt shows, with its proof still to be made.
-func statement(miner abi.ActorID, kind abi.RegisteredPoStProof, rand []byte, sectors []proof.ExtendedSectorInfo) proof.WinningPoStVerifyInfo {
+func statement(miner abi.ActorID, kind abi.RegisteredPoStProof, rand []byte,
+	sectors []proof.ExtendedSectorInfo) proof.WinningPoStVerifyInfo {
 	info := proof.WinningPoStVerifyInfo{Randomness: rand, Proofs: []proof.PoStProof{{PoStProof: kind}}, Prover: miner}
 	for _, s := range sectors {
 		info.ChallengedSectors = append(info.ChallengedSectors,
@@ -204,11 +205,14 @@ func (p *Producer) whileOn(ctx context.Context, a attempt) (context.Context, fun
 	var wg sync.WaitGroup
 	events := p.deps.Heads.Subscribe(ctx)
 	wg.Go(func() {
-		for range events {
-			if p.taken(a) {
-				cancel(errTaken)
+		cancel(p.catch.Do("watching the head", func() error {
+			for range events {
+				if p.taken(a) {
+					cancel(errTaken)
+				}
 			}
-		}
+			return nil // the first cause counts
+		}))
 	})
 	return ctx, func() {
 		cancel(nil)

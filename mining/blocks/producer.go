@@ -17,6 +17,7 @@ import (
 
 	"quarry/api"
 	"quarry/chain/heads"
+	"quarry/internal/lifecycle"
 	"quarry/mining/guard"
 	"quarry/mining/outage"
 )
@@ -89,6 +90,7 @@ type Snark interface {
 type Producer struct {
 	cfg     Config
 	deps    Deps
+	catch   *lifecycle.Catcher
 	guard   *guard.Guard
 	actor   abi.ActorID
 	entropy []byte

@@ -14,6 +14,7 @@ import (
 	"github.com/ipfs/go-datastore"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 	"quarry/mining/election"
 	"quarry/mining/guard"
 )
@@ -31,7 +32,8 @@ type tally struct {
 func New(cfg Config, deps Deps) (*Producer, error) {
 	id, err := address.IDFromAddress(cfg.Miner)
 	if err != nil {
-		return nil, &api.ErrInvalid{What: "miner address " + cfg.Miner.String(), Reason: "not an ID address", Hint: "resolve it with StateLookupID first"}
+		return nil, &api.ErrInvalid{What: "miner address " + cfg.Miner.String(), Reason: "not an ID address",
+			Hint: "resolve it with StateLookupID first"}
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
@@ -47,7 +49,14 @@ func New(cfg Config, deps Deps) (*Producer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Producer{cfg: cfg, deps: deps, guard: guard.New(deps.Store), actor: abi.ActorID(id), entropy: entropy}
+	p := &Producer{
+		cfg:     cfg,
+		deps:    deps,
+		catch:   lifecycle.NewCatcher(deps.Log),
+		guard:   guard.New(deps.Store),
+		actor:   abi.ActorID(id),
+		entropy: entropy,
+	}
 	if err := p.loadTally(context.Background()); err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func (s *Scheduler) startDeclaring(ctx context.Context, di *dline.Info) {
 	d := &declaring{info: di}
 	ctx, d.end = context.WithCancelCause(ctx)
 	s.ahead[di.Open] = d
-	s.wg.Go(func() {
+	s.spawn(fmt.Sprintf("declaring faults of deadline %d", di.Index), func() {
 		defer d.end(nil)
 		s.declare(ctx, di)
 	})
@@ -69,7 +69,7 @@ func (s *Scheduler) startDeclaring(ctx context.Context, di *dline.Info) {
 // next proving period.
 func (s *Scheduler) declare(ctx context.Context, di *dline.Info) {
 	for wait := retryPause; ; wait = pause(ctx, wait) {
-		err := s.declareFor(ctx, di)
+		err := s.catch.Do(fmt.Sprintf("declaring faults of deadline %d", di.Index), func() error { return s.declareFor(ctx, di) })
 		if err == nil {
 			return
 		}

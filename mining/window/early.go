@@ -20,7 +20,7 @@ func (s *Scheduler) recoverEarly(ctx context.Context, cur *dline.Info) {
 		return
 	}
 	s.earlyAt = cur.Open
-	s.wg.Go(func() {
+	s.spawn("declaring recoveries ahead of time", func() {
 		defer s.earlyBusy.Store(false)
 		for n := uint64(2); n < cur.WPoStPeriodDeadlines; n++ { // the next one has its turn
 			if err := s.recoverOf(ctx, following(cur, n)); err != nil {

@@ -59,7 +59,7 @@ func (s *Scheduler) passed(ctx context.Context, head *api.TipSet) {
 			return
 		}
 		if s.jobs[di.Open] == nil {
-			s.wg.Go(func() { s.noteMissed(ctx, di) })
+			s.spawn("counting a missed deadline", func() { s.noteMissed(ctx, di) })
 		}
 	}
 }
@@ -104,7 +104,7 @@ func (s *Scheduler) allFaulty(ctx context.Context, di *dline.Info) (parts []uint
 		}
 		if live > 0 && len(todo.prove) == 0 {
 			parts = append(parts, uint64(i))
-			sectors += int(live) //nolint:gosec // bounded by maxSectors
+			sectors += int(live) // bounded by maxSectors
 		}
 	}
 	return parts, sectors, nil

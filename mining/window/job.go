@@ -28,8 +28,11 @@ func (s *Scheduler) prove(j *job) {
 	var batches []batch
 	var rand abi.Randomness
 	for d := retryPause; ; d = pause(j.window, d) {
-		var err error
-		if batches, rand, err = s.prepare(j); err == nil {
+		err := s.catch.Do(fmt.Sprintf("planning deadline %d", j.info.Index), func() (err error) {
+			batches, rand, err = s.prepare(j)
+			return err
+		})
+		if err == nil {
 			break
 		}
 		if j.window.Err() != nil {
@@ -39,7 +42,12 @@ func (s *Scheduler) prove(j *job) {
 	}
 	var strands sync.WaitGroup
 	for _, b := range batches {
-		strands.Go(func() { s.strand(j, b, rand) })
+		strands.Go(func() { // what goes wrong with one batch does not touch the others
+			_ = s.catch.Do(fmt.Sprintf("partitions %v of deadline %d", b.indexes(), j.info.Index), func() error {
+				s.strand(j, b, rand)
+				return nil
+			})
+		})
 	}
 	strands.Wait()
 }
@@ -78,7 +86,11 @@ func (s *Scheduler) strand(j *job, b batch, rand abi.Randomness) {
 		log := s.deps.Log.With("deadline", j.info.Index, "open", j.info.Open, "partitions", b.indexes())
 		key := fmt.Sprintf("wdpost-%s-%d-%s-%x-%d", s.cfg.Miner, j.info.Open, b.name(), []byte(rand)[:4], attempt)
 		used = append(used, key)
-		done, err := s.attempt(j, b, rand, key)
+		var done []uint64
+		err := s.catch.Do(fmt.Sprintf("proving partitions %v of deadline %d", b.indexes(), j.info.Index), func() (err error) {
+			done, err = s.attempt(j, b, rand, key)
+			return err
+		})
 		if b = b.without(done); err == nil && len(b) == 0 {
 			return
 		}
@@ -179,7 +191,8 @@ func (s *Scheduler) proveUntilClose(j *job, b batch, rand abi.Randomness) (prove
 			continue
 		}
 		if !loud {
-			s.deps.Log.Error("window PoSt: NOTHING OF THESE PARTITIONS CAN BE READ; trying until the deadline closes, then the chain takes all of it for faulty",
+			s.deps.Log.Error("window PoSt: NOTHING OF THESE PARTITIONS CAN BE READ; trying until the deadline closes, "+
+				"then the chain takes all of it for faulty",
 				"deadline", j.info.Index, "partitions", b.indexes(), "closes", j.info.Close, "error", err)
 		}
 		loud = true

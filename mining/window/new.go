@@ -13,6 +13,7 @@ import (
 	"github.com/filecoin-project/go-state-types/builtin/v18/miner"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 	"quarry/mining/election"
 )
 
@@ -20,7 +21,8 @@ import (
 func New(cfg Config, deps Deps) (*Scheduler, error) {
 	id, err := address.IDFromAddress(cfg.Miner)
 	if err != nil {
-		return nil, &api.ErrInvalid{What: "miner address " + cfg.Miner.String(), Reason: "not an ID address", Hint: "resolve it with StateLookupID first"}
+		return nil, &api.ErrInvalid{What: "miner address " + cfg.Miner.String(), Reason: "not an ID address",
+			Hint: "resolve it with StateLookupID first"}
 	}
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
@@ -41,6 +43,7 @@ func New(cfg Config, deps Deps) (*Scheduler, error) {
 		proving:    make(chan struct{}, 1),
 		book:       bk,
 		pace:       pace{told: cfg.EpochWall},
+		catch:      lifecycle.NewCatcher(deps.Log),
 		jobs:       map[abi.ChainEpoch]*job{},
 		ahead:      map[abi.ChainEpoch]*declaring{},
 		earlyAt:    -1,

@@ -75,12 +75,7 @@ func (s *Scheduler) build(j *job, b batch, rand abi.Randomness) (proven, error) 
 // so that a batch whose mount hangs does not keep others from reading.
 func (s *Scheduler) readAll(j *job, r *reading, rand abi.Randomness) error {
 	for wait := retryPause; ; wait = min(2*wait, maxRest) {
-		if err := s.turn(j.window); err != nil {
-			return err
-		}
-		err := s.pass(j.window, j, r, rand)
-		s.turnOver()
-		if err != nil {
+		if err := s.onePass(j, r, rand); err != nil {
 			return err
 		}
 		if len(r.todo) == 0 || !s.mayRead(j) {
@@ -90,6 +85,14 @@ func (s *Scheduler) readAll(j *job, r *reading, rand abi.Randomness) error {
 			"deadline", j.info.Index, "sectors", len(r.todo), "first", r.why[uint64(r.todo[0].SectorNumber)])
 		s.rest(j.window, wait)
 	}
+}
+
+func (s *Scheduler) onePass(j *job, r *reading, rand abi.Randomness) error {
+	if err := s.turn(j.window); err != nil {
+		return err
+	}
+	defer s.turnOver()
+	return s.pass(j.window, j, r, rand)
 }
 
 // turn waits until no other proof is read or made.
@@ -122,7 +125,8 @@ func (s *Scheduler) field(ctx context.Context, info proof.WindowPoStVerifyInfo, 
 }
 
 // wrap makes the parameters of SubmitWindowedPoSt.
-func (s *Scheduler) wrap(ctx context.Context, di *dline.Info, b batch, skip map[uint64]bool, stated proof.WindowPoStVerifyInfo, blob []byte) (proven, error) {
+func (s *Scheduler) wrap(ctx context.Context, di *dline.Info, b batch, skip map[uint64]bool,
+	stated proof.WindowPoStVerifyInfo, blob []byte) (proven, error) {
 	head := s.deps.Heads.Head()
 	info, err := s.deps.Chain.StateMinerInfo(ctx, s.cfg.Miner, head.Key())
 	if err != nil {

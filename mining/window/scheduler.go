@@ -21,6 +21,7 @@ import (
 
 	"quarry/api"
 	"quarry/chain/heads"
+	"quarry/internal/lifecycle"
 	"quarry/mining/outage"
 )
 
@@ -31,8 +32,10 @@ type Chain interface {
 	StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64, tsk api.TipSetKey) ([]api.Partition, error)
 	StateMinerSectors(ctx context.Context, a address.Address, filter *bitfield.BitField, tsk api.TipSetKey) ([]*miner.SectorOnChainInfo, error)
 	StateMinerInfo(ctx context.Context, a address.Address, tsk api.TipSetKey) (api.MinerInfo, error)
-	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
-	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
+	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch,
+		entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
+	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch,
+		entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)
 	StateAccountKey(ctx context.Context, a address.Address, tsk api.TipSetKey) (address.Address, error)
 	WalletHas(ctx context.Context, a address.Address) (bool, error)
 	WalletBalance(ctx context.Context, a address.Address) (abi.TokenAmount, error)
@@ -110,6 +113,7 @@ type Scheduler struct {
 	node    outage.Watch
 	pace    pace
 
+	catch     *lifecycle.Catcher
 	wg        sync.WaitGroup
 	jobs      map[abi.ChainEpoch]*job       // by opening epoch; owned by Run
 	ahead     map[abi.ChainEpoch]*declaring // the same
@@ -146,6 +150,8 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	defer s.wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	clear(s.jobs) // of a life before this one: they have ended
+	clear(s.ahead)
 	if err := s.resume(ctx); err != nil {
 		return err
 	}
@@ -239,9 +245,16 @@ func (s *Scheduler) start(ctx context.Context, di *dline.Info) {
 	j.life, j.endLife = context.WithCancelCause(ctx)
 	j.window, j.closeWindow = context.WithCancelCause(j.life)
 	s.jobs[di.Open] = j
-	s.wg.Go(func() {
+	s.spawn(fmt.Sprintf("the proof of deadline %d", di.Index), func() {
 		defer j.endLife(nil)
 		s.prove(j)
+	})
+}
+
+// spawn is a goroutine that Run waits for. A panic in it ends that work only.
+func (s *Scheduler) spawn(what string, work func()) {
+	s.wg.Go(func() {
+		_ = s.catch.Do(what, func() error { work(); return nil }) // told by the catcher
 	})
 }
 

@@ -83,7 +83,7 @@ func (s *Scheduler) resume(ctx context.Context) error {
 		return err
 	}
 	for _, p := range list {
-		s.wg.Go(func() { s.finish(ctx, p) })
+		s.spawn("the message "+p.Key, func() { s.finish(ctx, p) })
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func (s *Scheduler) finish(ctx context.Context, p pending) {
 	p.Record.Message = &c
 	life, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	s.wg.Go(func() {
+	s.spawn("waiting for the end of a deadline", func() {
 		if _, err := s.deps.Heads.WaitHeight(life, p.Close+s.cfg.Settle); err == nil {
 			end(errSettled)
 		}

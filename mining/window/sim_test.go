@@ -68,6 +68,7 @@ type sim struct {
 	failReads  int               // readings of partitions that fail before one works
 	failDraws  int               // the same of randomness
 	flaky      map[uint64]bool   // broken for proofs, not for checks
+	poison     map[uint64]bool   // sectors that proofs and checks panic over
 	nextExit   exitcode.ExitCode // forced on the next PoSt executed
 	hold       bool              // keep messages out of blocks
 	epochWall  func() time.Duration

@@ -153,6 +153,11 @@ func (s *sim) ProveWindow(_ context.Context, r api.WindowPoStRequest) (api.Windo
 	defer s.mu.Unlock()
 	s.proofs++
 	s.requests = append(s.requests, r)
+	for _, i := range r.Sectors {
+		if s.poison[uint64(i.SectorNumber)] {
+			panic("index out of range")
+		}
+	}
 	if s.failProofs > 0 {
 		s.failProofs--
 		return api.WindowPoStResult{}, errors.New("storage is restarting")
@@ -177,6 +182,11 @@ func (s *sim) CheckProvable(_ context.Context, r api.ProvableRequest) (api.Prova
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checks = append(s.checks, r)
+	for _, i := range r.Sectors {
+		if s.poison[uint64(i.Number)] {
+			panic("index out of range")
+		}
+	}
 	if s.failChecks > 0 {
 		s.failChecks--
 		return api.ProvableResult{}, errors.New("storage is restarting")

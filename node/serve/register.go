@@ -67,7 +67,7 @@ func (s *Server) RegisterStorage(i api.Storage) {
 func (s *Server) registerStorage(i api.Storage, g api.Guard, served ...api.Subsystem) {
 	s.register(&api.IndexServer{Impl: i, Guard: g}, served...)
 	s.register(&api.LeasesServer{Impl: i, Guard: g})
-	s.register(&api.TasksServer{Impl: i, Guard: g})
+	s.register(&api.TasksServer{Impl: readable(i), Guard: g})
 	s.register(&api.FleetServer{Impl: i, Guard: g})
 	s.register(&api.ProverServer{Impl: i, Guard: g})
 }

@@ -14,6 +14,7 @@ import (
 
 	"quarry/api"
 	"quarry/internal/breaker"
+	"quarry/internal/lifecycle"
 )
 
 // Index is what a Local tells the index of; a part of api.Index.
@@ -55,9 +56,10 @@ type Path struct {
 // Local is the set of storage paths of this process. Its methods may be called
 // from several goroutines at once.
 type Local struct {
-	cfg  Config
-	deps Deps
-	log  *slog.Logger
+	cfg   Config
+	deps  Deps
+	log   *slog.Logger
+	catch *lifecycle.Catcher
 
 	fileMu sync.Mutex // held while storage.json is rewritten
 
@@ -75,6 +77,37 @@ func Open(cfg Config, deps Deps) (*Local, error) {
 	if deps.Index == nil {
 		return nil, errors.New("storage paths: no index given")
 	}
+	setDefaults(&cfg, &deps)
+	l := &Local{
+		cfg:   cfg,
+		deps:  deps,
+		log:   deps.Log,
+		catch: lifecycle.NewCatcher(deps.Log),
+		grown: make(chan struct{}, 1),
+	}
+	if err := l.readOwed(); err != nil {
+		return nil, err
+	}
+	dirs, err := l.configured()
+	if err != nil {
+		return nil, err
+	}
+	var wg sync.WaitGroup
+	for _, dir := range dirs {
+		p := &place{dir: dir}
+		l.places = append(l.places, p)
+		wg.Go(func() {
+			err := l.catch.Do("opening "+dir, func() error { return l.look(context.Background(), p) })
+			if err != nil {
+				l.log.Error("storage path cannot be opened; it will be tried again", "path", dir, "err", err)
+			}
+		})
+	}
+	wg.Wait()
+	return l, nil
+}
+
+func setDefaults(cfg *Config, deps *Deps) {
 	if cfg.Heartbeat <= 0 {
 		cfg.Heartbeat = 10 * time.Second
 	}
@@ -93,26 +126,6 @@ func Open(cfg Config, deps Deps) (*Local, error) {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Local{cfg: cfg, deps: deps, log: deps.Log, grown: make(chan struct{}, 1)}
-	if err := l.readOwed(); err != nil {
-		return nil, err
-	}
-	dirs, err := l.configured()
-	if err != nil {
-		return nil, err
-	}
-	var wg sync.WaitGroup
-	for _, dir := range dirs {
-		p := &place{dir: dir}
-		l.places = append(l.places, p)
-		wg.Go(func() {
-			if err := l.look(context.Background(), p); err != nil {
-				l.log.Error("storage path cannot be opened; it will be tried again", "path", dir, "err", err)
-			}
-		})
-	}
-	wg.Wait()
-	return l, nil
 }
 
 // look is one look at a directory that was not opened yet.

@@ -29,7 +29,12 @@ func (l *Local) Run(ctx context.Context) error {
 	defer wg.Wait()
 	for {
 		for _, p := range l.untended(ctx) {
-			wg.Go(func() { l.tend(p.ctx, p.place) })
+			wg.Go(func() {
+				l.catch.Again(p.ctx, "looking after "+p.dir, func(ctx context.Context) error {
+					l.tend(ctx, p.place)
+					return nil
+				})
+			})
 		}
 		select {
 		case <-ctx.Done():
@@ -41,7 +46,7 @@ func (l *Local) Run(ctx context.Context) error {
 
 type tending struct {
 	*place
-	ctx context.Context //nolint:containedctx // of its goroutine
+	ctx context.Context // of its goroutine
 }
 
 // untended takes the places that nobody looks after.
@@ -135,7 +140,8 @@ func (l *Local) announce(ctx context.Context, p *place) error {
 	if err := l.payOwed(ctx, Path{Meta: meta, Dir: p.dir}); err != nil {
 		return err
 	}
-	files, err := breaker.Get(ctx, l.deps.Breaker, p.dir, scanLimit, func(context.Context) ([]api.SectorFile, error) { return l.scan(p.dir, meta) })
+	files, err := breaker.Get(ctx, l.deps.Breaker, p.dir, scanLimit,
+		func(context.Context) ([]api.SectorFile, error) { return l.scan(p.dir, meta) })
 	if err != nil {
 		return fmt.Errorf("list storage path %s: %w", p.dir, err)
 	}

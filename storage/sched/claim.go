@@ -116,13 +116,17 @@ func (s *Scheduler) begin(t *task) {
 	s.busy(t)
 }
 
-// settle ends what begin began: a task that is still queued waits again.
+// settle ends what begin began: a task that is still queued waits again, and one
+// that has ended meanwhile gives its sector free.
 func (s *Scheduler) settle(t *task) {
 	t.claiming = false
+	if t.State == api.TaskRunning {
+		return
+	}
+	s.files.Release(t.ID)
+	s.dequeue(t)
+	s.free(t)
 	if t.State == api.TaskQueued && !t.gone {
-		s.files.Release(t.ID)
-		s.dequeue(t)
-		s.free(t)
 		s.enqueue(t)
 	}
 }
@@ -130,7 +134,7 @@ func (s *Scheduler) settle(t *task) {
 // picker is the search of one claim for a task.
 type picker struct {
 	s     *Scheduler
-	ctx   context.Context //nolint:containedctx // one search
+	ctx   context.Context // one search
 	me    *worker
 	used  Resources
 	held  []api.HeldTask

@@ -135,3 +135,25 @@ func TestFits(t *testing.T) {
 		require.Equal(t, c.want, c.need.fits(c.used, c.has), name)
 	}
 }
+
+// What a task takes is what the proofs state, never less than two layers.
+func TestStatedMemory(t *testing.T) {
+	for p, layers := range map[abi.RegisteredSealProof]uint64{
+		abi.RegisteredSealProof_StackedDrg8MiBV1_1: 16 << 20, abi.RegisteredSealProof_StackedDrg512MiBV1_1: 1 << 30,
+		abi.RegisteredSealProof_StackedDrg32GiBV1_1_Feat_SyntheticPoRep: 64 << 30, abi.RegisteredSealProof_StackedDrg64GiBV1_1: 128 << 30,
+	} {
+		kinds := []api.TaskType{api.TaskAddPiece, api.TaskPreCommit1, api.TaskUnseal, api.TaskPreCommit2, api.TaskCommit1, api.TaskUpdate,
+			api.TaskProveUpdate1}
+		for _, k := range kinds {
+			r, err := Needs(k, p)
+			require.NoError(t, err, k)
+			require.NotZero(t, r.MemBytes, k)
+			if k == api.TaskPreCommit1 || k == api.TaskUnseal {
+				require.Greater(t, r.MemBytes, layers)
+				require.Less(t, r.MemBytes, layers*3+(64<<20))
+			} else {
+				require.Less(t, r.MemBytes, uint64(2<<30), k)
+			}
+		}
+	}
+}

@@ -71,6 +71,7 @@ type Scheduler struct {
 	sectors map[api.SectorRef]*sector
 	workers map[api.UUID]*worker
 	alive   *holder.Register // which process each worker is
+	touched uint64           // tasks looked at for lists while mu was held
 	changed chan struct{}    // closed and replaced when a waiting claim should look again
 }
 
@@ -143,7 +144,7 @@ func (s *Scheduler) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read tasks: %w", err)
 	}
-	defer res.Close() //nolint:errcheck // read only
+	defer res.Close() // read only
 	for r := range res.Next() {
 		if r.Error != nil {
 			return fmt.Errorf("read tasks: %w", r.Error)

@@ -267,25 +267,6 @@ func TestNothingIsShownThatIsNotStored(t *testing.T) {
 	})
 }
 
-func TestListPages(t *testing.T) {
-	s := open(t, store(), nil)
-	for i := range 7 {
-		submit(t, s, spec(string(rune('a'+i)), api.TaskPreCommit1, abi.SectorNumber(i)))
-	}
-	var keys, cursor string
-	for {
-		page, next, err := s.List(t.Context(), cursor, 3)
-		require.NoError(t, err)
-		for _, p := range page {
-			keys += p.Spec.Key
-		}
-		if cursor = next; next == "" {
-			break
-		}
-	}
-	require.Equal(t, "abcdefg", keys)
-}
-
 func TestRefusals(t *testing.T) {
 	s := open(t, store(), nil)
 	bad := spec("k", "XX", 1)
@@ -301,26 +282,6 @@ func TestRefusals(t *testing.T) {
 	_, err = s.Wait(t.Context(), uuid.New())
 	var missing *api.ErrNotFound
 	require.ErrorAs(t, err, &missing)
-}
-
-// What a task takes is what the proofs state, never less than two layers.
-func TestStatedMemory(t *testing.T) {
-	for p, layers := range map[abi.RegisteredSealProof]uint64{
-		abi.RegisteredSealProof_StackedDrg8MiBV1_1: 16 << 20, abi.RegisteredSealProof_StackedDrg512MiBV1_1: 1 << 30,
-		abi.RegisteredSealProof_StackedDrg32GiBV1_1_Feat_SyntheticPoRep: 64 << 30, abi.RegisteredSealProof_StackedDrg64GiBV1_1: 128 << 30,
-	} {
-		for _, k := range []api.TaskType{api.TaskAddPiece, api.TaskPreCommit1, api.TaskUnseal, api.TaskPreCommit2, api.TaskCommit1, api.TaskUpdate, api.TaskProveUpdate1} {
-			r, err := Needs(k, p)
-			require.NoError(t, err, k)
-			require.NotZero(t, r.MemBytes, k)
-			if k == api.TaskPreCommit1 || k == api.TaskUnseal {
-				require.Greater(t, r.MemBytes, layers)
-				require.Less(t, r.MemBytes, layers*3+(64<<20))
-			} else {
-				require.Less(t, r.MemBytes, uint64(2<<30), k)
-			}
-		}
-	}
 }
 
 func keeps(_ api.TaskClaim, err error) error { return err }

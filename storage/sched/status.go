@@ -14,8 +14,11 @@ import (
 	"quarry/api"
 )
 
-// maxPage bounds one answer of List, in tasks.
-const maxPage = 500
+// Bounds of one page.
+const (
+	maxPage = 500    // tasks
+	maxLook = 10_000 // tasks looked at, where most are not wanted
+)
 
 // Get gives a task's status.
 func (s *Scheduler) Get(ctx context.Context, id api.UUID) (api.TaskStatus, error) {
@@ -68,25 +71,62 @@ func (s *Scheduler) Wait(ctx context.Context, id api.UUID) (api.TaskStatus, erro
 
 // List pages through all tasks in the order of their submission.
 func (s *Scheduler) List(ctx context.Context, cursor string, limit int) ([]api.TaskStatus, string, error) {
-	from, err := parseCursor(cursor)
+	page, err := s.Query(ctx, api.TaskQuery{Cursor: cursor, Limit: limit})
+	return page.Tasks, page.Next, err
+}
+
+// Query pages through the tasks that a query picks, in the order of their
+// submission. What holds up claims does not grow with the page: tasks are picked
+// in one go, and each is told why it waits by itself.
+func (s *Scheduler) Query(ctx context.Context, q api.TaskQuery) (api.TaskPage, error) {
+	from, err := parseCursor(q.Cursor)
 	if err != nil {
-		return nil, "", err
+		return api.TaskPage{}, err
 	}
-	if limit <= 0 || limit > maxPage {
-		limit = maxPage
+	if q.Limit <= 0 || q.Limit > maxPage {
+		q.Limit = maxPage
 	}
+	picked, next := s.pick(q, from)
+	page := api.TaskPage{Tasks: make([]api.TaskStatus, 0, len(picked)), Next: next}
+	for _, t := range picked {
+		if v, ok := s.summary(ctx, t); ok {
+			page.Tasks = append(page.Tasks, v)
+		}
+	}
+	return page, nil
+}
+
+func (s *Scheduler) pick(q api.TaskQuery, from uint64) (out []*task, next string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(s.bySeq, from, func(t *task, seq uint64) int { return cmp.Compare(t.Seq, seq) })
-	rest := s.bySeq[i:]
-	out := make([]api.TaskStatus, 0, min(limit, len(rest)))
-	for _, t := range rest[:min(limit, len(rest))] {
-		out = append(out, s.status(ctx, t))
+	for looked, t := range s.bySeq[i:] {
+		if len(out) == q.Limit || looked == maxLook {
+			return out, formatCursor(s.bySeq[i+looked-1].Seq)
+		}
+		s.touched++
+		if wanted(q, t) {
+			out = append(out, t)
+		}
 	}
-	if len(rest) <= limit {
-		return out, "", nil
+	return out, ""
+}
+
+func wanted(q api.TaskQuery, t *task) bool {
+	return (len(q.States) == 0 || slices.Contains(q.States, t.State)) && (len(q.Types) == 0 || slices.Contains(q.Types, t.Spec.Type)) &&
+		(q.Sector == nil || *q.Sector == t.Spec.Sector.ID)
+}
+
+// summary is the task for a list; false for one that was forgotten meanwhile.
+func (s *Scheduler) summary(ctx context.Context, t *task) (v api.TaskStatus, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.gone {
+		return v, false
 	}
-	return out, formatCursor(rest[limit-1].Seq), nil
+	v = t.summary()
+	v.Waiting = s.waiting(ctx, t)
+	return v, true
 }
 
 // formatCursor names the last task of a page.
@@ -113,9 +153,7 @@ func (s *Scheduler) Workers(context.Context) ([]api.WorkerStatus, error) {
 	for _, w := range s.workers {
 		st := api.WorkerStatus{WorkerInfo: copyInfo(w.WorkerInfo), LastSeen: w.seen}
 		for _, t := range w.running {
-			v := t.view()
-			v.Result = nil
-			st.Running = append(st.Running, v)
+			st.Running = append(st.Running, t.summary())
 		}
 		slices.SortFunc(st.Running, func(a, b api.TaskStatus) int { return cmp.Compare(a.Spec.Key, b.Spec.Key) })
 		out = append(out, st)

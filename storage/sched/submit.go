@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -155,6 +156,28 @@ func (s *Scheduler) Abort(ctx context.Context, id api.UUID) error {
 		}
 		return nil
 	})
+}
+
+// Cancel ends a task that nobody wants any more, for good. Its worker is told at
+// its next report that it has ended.
+func (s *Scheduler) Cancel(ctx context.Context, id api.UUID) error {
+	t, err := s.find(id)
+	if err != nil {
+		return nil
+	}
+	err = s.change(ctx, t, func(r *record) error {
+		if r.Final() {
+			return errMoved
+		}
+		s.log.Info("task is cancelled", "task", r.Spec.Key, "was", r.State, "worker", r.Worker)
+		r.State, r.Failure, r.Past = api.TaskFailed, &api.Failure{Text: "it was cancelled: nobody wants its result any more"}, nil
+		return nil
+	})
+	var unknown *api.ErrNotFound
+	if errors.Is(err, errMoved) || errors.As(err, &unknown) {
+		return nil
+	}
+	return err
 }
 
 // Forget drops a final task. One that is not final is refused with *api.ErrBusy;

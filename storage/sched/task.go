@@ -62,6 +62,16 @@ func (t *task) view() api.TaskStatus {
 	return v
 }
 
+// summary is what lists show of the task; it shares no memory with it.
+func (t *task) summary() api.TaskStatus {
+	v := t.Summary()
+	if v.Failure != nil {
+		f := *v.Failure
+		v.Failure = &f
+	}
+	return v
+}
+
 // heldBy tells whether the run of the work that a worker speaks of has the task.
 func (t *task) heldBy(worker api.UUID, attempt int) bool {
 	return t.State == api.TaskRunning && t.WorkerID == worker && t.Since <= attempt && attempt <= t.Attempts

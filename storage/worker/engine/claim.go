@@ -13,7 +13,7 @@ import (
 // Its methods may be called from several goroutines at once.
 type Claim struct {
 	e      *Engine
-	ctx    context.Context //nolint:containedctx // of the task: it ends with the claim
+	ctx    context.Context // of the task: it ends with the claim
 	cancel context.CancelCauseFunc
 	began  time.Time
 	// reporting is held by whoever reports: of two at once the second could speak of
@@ -142,7 +142,7 @@ func (c *Claim) Open(ctx context.Context, ref api.BlobRef) (r io.ReadCloser, err
 	c.used = append(c.used, ref)
 	c.mu.Unlock()
 	what := "bulk result " + string(ref.CID) + " is fetched for task " + c.key()
-	o := outage{log: c.e.log, what: what}
+	o := c.e.newOutage(what)
 	waited := false
 	defer func() { c.waiting(&waited, false) }()
 	for { // no time limit of a call: it is a transfer, which has limits of its own
@@ -155,7 +155,7 @@ func (c *Claim) Open(ctx context.Context, ref api.BlobRef) (r io.ReadCloser, err
 			return nil, context.Cause(ctx)
 		}
 		c.waiting(&waited, true)
-		sleep(ctx, o.failed(err, c.e.cfg.Retry, c.e.cfg.RetryMax))
+		c.e.rest(ctx, o.failed(err, c.e.cfg.Retry, c.e.cfg.RetryMax))
 	}
 }
 

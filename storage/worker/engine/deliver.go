@@ -36,7 +36,7 @@ func (d *delivery) keep() {
 // run reports until the private node acknowledges, says that the task is somebody
 // else's, or refuses for good; or until ctx ends, then a later run goes on.
 func (d *delivery) run(ctx context.Context) {
-	o := outage{log: d.e.log, what: "the result of task " + d.Key + " is delivered"}
+	o := d.e.newOutage("the result of task " + d.Key + " is delivered")
 	waited := false
 	d.c.Set("deliver", 0, 0)
 	for ctx.Err() == nil {
@@ -53,7 +53,7 @@ func (d *delivery) run(ctx context.Context) {
 			d.keep()
 		}
 		d.c.waiting(&waited, true)
-		sleep(ctx, o.failed(err, d.e.cfg.Retry, d.e.cfg.RetryMax))
+		d.e.rest(ctx, o.failed(err, d.e.cfg.Retry, d.e.cfg.RetryMax))
 	}
 }
 
@@ -128,7 +128,7 @@ func (e *Engine) resume(ctx context.Context, wg *sync.WaitGroup) error {
 		d := delivery{e: e, c: c, outcome: o, kept: true}
 		wg.Go(func() {
 			defer e.drop(c)
-			d.run(ctx)
+			_ = e.catch.Do("the result of task "+o.Key, func() error { d.run(ctx); return nil })
 		})
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/ipfs/go-datastore"
 
 	"quarry/api"
+	"quarry/internal/lifecycle"
 )
 
 // Node is what the engine needs of the private node; a subset of api.Fleet.
@@ -77,11 +78,13 @@ type Engine struct {
 	cfg    Config
 	deps   Deps
 	log    *slog.Logger
+	catch  *lifecycle.Catcher
 	info   api.WorkerInfo
 	outbox outbox
 
 	mu     sync.Mutex
 	claims map[api.UUID]*Claim // until the report was acknowledged
+	heard  chan struct{}       // closed and replaced when a call is answered that was not before
 }
 
 // New reads the worker's identity from its store, or makes one.
@@ -110,8 +113,10 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Engine, error) {
 		cfg:    cfg,
 		deps:   deps,
 		log:    deps.Log,
+		catch:  lifecycle.NewCatcher(deps.Log),
 		outbox: outbox{deps.Store},
 		claims: map[api.UUID]*Claim{},
+		heard:  make(chan struct{}),
 		info: api.WorkerInfo{
 			ID:        id,
 			Session:   uuid.New(),
@@ -178,13 +183,14 @@ func (e *Engine) Info() api.WorkerInfo {
 	return i
 }
 
-// Tasks lists what the worker does now, with results that wait to be delivered.
+// Tasks lists what the worker does now, with results that wait to be delivered;
+// each as its Summary.
 func (e *Engine) Tasks() []api.TaskStatus {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	out := make([]api.TaskStatus, 0, len(e.claims))
 	for _, c := range e.claims {
-		out = append(out, c.status())
+		out = append(out, c.status().Summary())
 	}
 	return out
 }

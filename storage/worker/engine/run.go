@@ -25,7 +25,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	wg.Go(func() { e.tidyUp(ctx) })
-	o := outage{log: e.log, what: "tasks are claimed"}
+	o := e.newOutage("tasks are claimed")
 	var taken time.Time // since when the identity is another's
 	for ctx.Err() == nil {
 		t, err := e.claim(ctx)
@@ -41,7 +41,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			return nil
 		}
 		if !isTaken(err) {
-			sleep(ctx, o.failed(err, e.cfg.Retry, e.cfg.RetryMax))
+			e.rest(ctx, o.failed(err, e.cfg.Retry, e.cfg.RetryMax))
 			continue
 		}
 		if taken.IsZero() {
@@ -109,7 +109,8 @@ func (e *Engine) start(ctx context.Context, wg *sync.WaitGroup, t api.TaskStatus
 	}
 	wg.Go(func() {
 		defer e.drop(c)
-		e.perform(ctx, c)
+		// A claim that is dropped so is queued again at our next one.
+		_ = e.catch.Do("task "+t.Spec.Key, func() error { e.perform(ctx, c); return nil })
 	})
 }
 
@@ -150,15 +151,16 @@ func (e *Engine) perform(run context.Context, c *Claim) {
 func (e *Engine) work(c *Claim, t api.TaskStatus) (result json.RawMessage, err error) {
 	var wg sync.WaitGroup
 	beat, stop := context.WithCancel(c.ctx)
-	wg.Go(func() { e.beat(beat, c) })
+	wg.Go(func() {
+		_ = e.catch.Do("the reports of task "+t.Spec.Key, func() error { e.beat(beat, c); return nil })
+	})
 	defer wg.Wait()
 	defer stop()
-	defer func() {
-		if r := recover(); r != nil {
-			result, err = nil, fmt.Errorf("task %s failed inside: %v", t.Spec.Key, r)
-		}
-	}()
-	return e.deps.Work(c.ctx, t, c)
+	err = e.catch.Do("task "+t.Spec.Key, func() error {
+		result, err = e.deps.Work(c.ctx, t, c)
+		return err
+	})
+	return result, err
 }
 
 // beat reports progress. That nobody hears it changes nothing: only the word of
@@ -166,7 +168,7 @@ func (e *Engine) work(c *Claim, t api.TaskStatus) (result json.RawMessage, err e
 func (e *Engine) beat(ctx context.Context, c *Claim) {
 	tick := time.NewTicker(e.cfg.Progress)
 	defer tick.Stop()
-	o := outage{log: e.log, what: "progress of task " + c.key() + " is reported"}
+	o := e.newOutage("progress of task " + c.key() + " is reported")
 	for {
 		select {
 		case <-ctx.Done():
@@ -198,8 +200,12 @@ func (e *Engine) tidyUp(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		e.deps.Tidy(ctx, e.busy())
-		if _, err := e.deps.Bulk.Sweep(e.named(), bulkAge); err != nil {
+		err := e.catch.Do("tidying up", func() error {
+			e.deps.Tidy(ctx, e.busy())
+			_, err := e.deps.Bulk.Sweep(e.named(), bulkAge)
+			return err
+		})
+		if err != nil {
 			e.log.Warn("old bulk results could not be deleted", "err", err)
 		}
 	}
