@@ -19,9 +19,9 @@ demo: build ## the whole line on this machine: FILE=path KEEP=1 CHAOS=1 FORM=gro
 	@$(GO) build -trimpath -o $(BIN)/demo ./internal/demo
 	@$(BIN)/demo --bin $(BIN) --dir $(DEMO) $(if $(FILE),--file '$(FILE)') $(if $(KEEP),--keep) $(if $(CHAOS),--chaos) $(if $(FORM),--form $(FORM)) $(if $(SNAP),--snap)
 
-attack: build ## own the markets host of a fresh network and try everything with its token; 0 only when nothing gave way and all still works
+attack: build ## own the markets host of a fresh network and try everything with its token; 0 only when nothing gave way and all still works (PATIENCE=10s on a busy machine)
 	@$(GO) build -trimpath -o $(BIN)/attack ./internal/attack
-	@$(BIN)/attack -bin $(BIN) -dir out/attack
+	@$(BIN)/attack -bin $(BIN) -dir out/attack $(if $(PATIENCE),-patience $(PATIENCE))
 
 test: bundle ## every test of the main module
 	$(GO) vet ./...

@@ -162,7 +162,8 @@ func TestPoisonedRecords(t *testing.T) {
 	}
 }
 
-// A peer is not told what goes on inside: reasons may name paths.
+// A worker is not told what goes on inside, as reasons may name paths, and a markets
+// peer nothing at all.
 func TestPartsAreToldToOperators(t *testing.T) {
 	set := monolithSettings(t, fakeNode(t))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -171,8 +172,9 @@ func TestPartsAreToldToOperators(t *testing.T) {
 	}
 	defer func() { _ = l.Close() }()
 	set.RetrievalListen = l.Addr().String()
-	tokens := map[string]bool{tokenFor(t, set.RepoDir, api.RoleWorker, ""): false, tokenFor(t, set.RepoDir, api.RoleMarketsPeer, ""): false,
+	tokens := map[string]bool{tokenFor(t, set.RepoDir, api.RoleWorker, ""): false,
 		tokenFor(t, set.RepoDir, "", api.PermRead): true, tokenFor(t, set.RepoDir, "", api.PermAdmin): true}
+	peer := tokenFor(t, set.RepoDir, api.RoleMarketsPeer, "")
 	p := start(t, set)
 	for token, all := range tokens {
 		s, err := dial(t, token+":"+p.addr).NodeStatus(t.Context())
@@ -180,6 +182,10 @@ func TestPartsAreToldToOperators(t *testing.T) {
 		if err != nil || i < 0 || strings.Contains(s.Parts[i].Error, l.Addr().String()) != all || s.Parts[i].Error == "" {
 			t.Errorf("%+v, %v", s, err)
 		}
+	}
+	var missing *api.ErrPermission
+	if _, err := dial(t, peer+":"+p.addr).NodeStatus(t.Context()); !errors.As(err, &missing) {
+		t.Errorf("a markets peer was told: %v", err)
 	}
 }
 

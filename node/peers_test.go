@@ -78,8 +78,8 @@ func TestPeerIsCompared(t *testing.T) {
 		"token of a worker":       {spoil: func(h *api.Handshake) { h.Allow, _ = api.RolePermissions(api.RoleWorker) }, want: "the token does not allow sealing-peer; make one there with: miner auth api-info --role markets-peer"},
 		"token for reading":       {spoil: func(h *api.Handshake) { h.Allow = []api.Permission{api.PermRead} }, want: "does not allow sealing-peer, storage-read"},
 		"token for everything":    {spoil: func(h *api.Handshake) { h.Allow = api.AllPermissions }, warning: "replace it by one of role markets-peer"},
-		"escapes in what it says": {spoil: func(h *api.Handshake) { h.Miner = "f01\x1b[2J\n" }, want: "of miner f01[2J,"},
-		"endless in what it says": {spoil: func(h *api.Handshake) { h.Miner = strings.Repeat("f", 1<<20) }, want: "of miner " + strings.Repeat("f", 200) + ","},
+		"escapes in what it says": {spoil: func(h *api.Handshake) { h.Miner = "f01\x1b[2J\n" }, want: "of miner f01\\x1b[2J,"},
+		"endless in what it says": {spoil: func(h *api.Handshake) { h.Miner = strings.Repeat("f", 1<<20) }, want: "of miner " + strings.Repeat("f", 200) + "...,"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := api.Handshake{Identity: privateIdentity(), Allow: peerPerms()}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 
 	"github.com/filecoin-project/go-state-types/abi"
@@ -37,9 +38,22 @@ func (s servedSealing) SectorsStatus(ctx context.Context, n abi.SectorNumber, lo
 	}, nil
 }
 
-// SectorAddPiece refuses at once what would be read from elsewhere on a storage
-// path than from where pieces are handed over.
+// stagedURL is where a markets node serves the bytes of a deal.
+var stagedURL = regexp.MustCompile(`^https?://[^/?#@]+(/[^?#]*)?/staged/[0-9a-fA-F-]{36}$`)
+
+// SectorAddPiece refuses at once what would be read from elsewhere than from where
+// pieces are handed over: on a storage path, and, for a markets peer, in the
+// network. This node goes where it is sent, and whoever sent it reads back what it
+// found out of the sector.
 func (s servedSealing) SectorAddPiece(ctx context.Context, r api.AddPieceRequest) (api.PiecePlacement, error) {
+	c, outside := api.CallerOf(ctx)
+	if outside && !c.May(api.PermAdmin) && r.Data.URL != "" && !stagedURL.MatchString(r.Data.URL) {
+		return api.PiecePlacement{}, &api.ErrInvalid{
+			What:   "piece data",
+			Reason: "its URL is not of the form http(s)://host/staged/<deal>",
+			Hint:   "a markets node hands pieces over there",
+		}
+	}
 	if p := r.Data.Path; (r.Data.StorageID != "" || p != "") && (path.Clean(p) != p || !strings.HasPrefix(p, api.SharedDir+"/")) {
 		return api.PiecePlacement{}, &api.ErrInvalid{
 			What:   "piece data",

@@ -69,8 +69,30 @@ func TestSectorFilesAreNoPieces(t *testing.T) {
 			t.Errorf("%q: %v", path, err)
 		}
 	}
-	s := &talkative{}
-	if _, err := (servedSealing{s}).SectorAddPiece(t.Context(), api.AddPieceRequest{Data: api.DataRef{URL: "http://h/x"}}); err != nil || s.taken == nil {
-		t.Errorf("a piece with a URL: %v", err)
+}
+
+// A markets peer cannot send this node to whatever answers in its network: only to
+// where a markets node hands over the bytes of a deal.
+func TestPeersSendNobodyAstray(t *testing.T) {
+	const deal = "/staged/00000000-0000-4000-8000-000000000000"
+	peer := serve.WithPermissions(t.Context(), peerPerms())
+	for url, ok := range map[string]bool{
+		"http://10.0.0.5:2346" + deal: true, "https://m.example/x" + deal: true, "http://[::1]:7" + deal: true,
+		"http://169.254.169.254/latest/meta-data/": false, "http://h/x": false, "http://h" + deal + "?x=y": false, "http://h" + deal + "#x": false,
+		"http://h/x?y=" + deal: false, "http://h/x#" + deal: false, "http://u@h" + deal: false, "http://" + deal: false, "ftp://h" + deal: false,
+		"http://h" + deal + "/..": false, "http://h/staged/x": false, "http://h" + deal + "0": false, deal: false,
+	} {
+		s := &talkative{}
+		r := api.AddPieceRequest{Data: api.DataRef{URL: url}}
+		_, err := servedSealing{s}.SectorAddPiece(peer, r)
+		var invalid *api.ErrInvalid
+		if (err == nil) != ok || (s.taken != nil) != ok || !ok && !errors.As(err, &invalid) {
+			t.Errorf("%s: %v", url, err)
+		}
+		for name, ctx := range map[string]context.Context{"self": t.Context(), "admin": serve.WithPermissions(t.Context(), api.AllPermissions)} {
+			if _, err := (servedSealing{s}).SectorAddPiece(ctx, r); err != nil {
+				t.Errorf("%s from %s: %v", url, name, err)
+			}
+		}
 	}
 }

@@ -46,14 +46,14 @@ var minerRights = map[string]string{
 		WorkerClaim WorkerProgress WorkerDone`,
 	"worker read write sign admin": `
 		RuntimeSubsystems AuthVerify NodeStatus ID NetAddrsListen NetPeers
-		StorageList StorageGet StorageFiles TaskGet TaskWait TaskList WorkerList
-		SectorsList SectorsSummary SectorsFaults MiningStatus ProvingStatus
-		DealsList DealsGet MarketGetAsk MarketPendingDeals PiecesList PiecesGet`,
+		StorageList StorageGet StorageFiles TaskGet TaskWait TaskList TaskQuery WorkerList
+		SectorsList SectorsQuery SectorsSummary SectorsFaults MiningStatus ProvingStatus
+		DealsList DealsQuery DealsSummary DealsGet MarketGetAsk MarketPendingDeals PiecesList PiecesGet`,
 	"write sign admin": `
 		LogList LogSetLevel NetConnect DealsRetry PledgeSector SectorStartSealing SectorRetry`,
 	"admin": `
 		AuthNew AuthCreate AuthList AuthRevoke AuthRotate Shutdown
-		StorageAddLocal StorageDetachLocal TaskSubmit TaskForget TaskRetry TaskAbort RemoveSector
+		StorageAddLocal StorageDetachLocal TaskSubmit TaskForget TaskRetry TaskAbort TaskCancel RemoveSector
 		ProveWindow ProveWinning CheckProvable ProverState ProvingRetryRecovery
 		SectorRemove SectorMarkForUpgrade SectorAbortUpgrade
 		MarketSetAsk MarketPublishPendingDeals`,

@@ -312,7 +312,7 @@ func TestDealsOfStrangersAreShownHarmless(t *testing.T) {
 	}
 	deal.Proposal.StoragePricePerEpoch, deal.Proposal.ProviderCollateral, deal.Proposal.ClientCollateral = big.Zero(), big.Zero(), big.Zero()
 	var m api.MarketsStruct
-	m.Internal.DealsList = func(context.Context, string, int) (api.DealPage, error) {
+	m.Internal.DealsQuery = func(context.Context, api.DealQuery) (api.DealPage, error) {
 		return api.DealPage{Deals: []api.DealInfo{deal}}, nil
 	}
 	m.Internal.DealsGet = func(context.Context, api.UUID, bool) (api.DealInfo, error) { return deal, nil }

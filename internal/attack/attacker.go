@@ -29,8 +29,8 @@ type target struct {
 	WorkerPath  api.StorageID
 	Sector      abi.SectorID // that the worker or the private node has files of
 	MarketsRepo string
-	Libp2p      string // multiaddr of the markets node's host, with its peer ID; empty: none runs
 	Judge       *client.MinerAPI
+	Patience    time.Duration // how long an honest caller may wait while others misbehave
 }
 
 // attack is what the owner of the markets host has.

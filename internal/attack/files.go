@@ -37,6 +37,15 @@ func (a *attack) files() (out []try) {
 		data := api.DataRef{StorageID: a.WorkerPath, Path: path, Size: 127}
 		add("piece out of "+path, "SectorAddPiece", map[string]any{"Key": "x", "Data": data})
 	}
+	for _, url := range []string{
+		"http://169.254.169.254/latest/meta-data/", a.Private + "/remote/sealed/" + api.SectorName(sector), a.Private + "/health/livez",
+		a.trap.url + "/x", a.trap.url + "/x?y=/staged/00000000-0000-4000-8000-000000000000", "file:///etc/hostname",
+	} {
+		data := api.DataRef{URL: url, Token: a.token, Size: 127}
+		out = append(out, try{"piece from " + url, func(ctx context.Context) error {
+			return errors.Join(a.refused(ctx, "SectorAddPiece", map[string]any{"Key": "x", "Data": data}), a.trap.empty())
+		}})
+	}
 	return append(out, try{"secrets in the state of a sector", a.sectorSecrets})
 }
 

@@ -8,13 +8,12 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"quarry/api/client"
 )
 
 // question is a call that a peer may make.
 const question = `{"jsonrpc":"2.0","id":1,"method":"Filecoin.Version","params":[]}`
-
-// honestLimit is how long an honest caller may wait while others misbehave.
-const honestLimit = time.Second
 
 // listeners keeps the private node's listener waiting in every way with many
 // connections, and requires that an honest caller is answered meanwhile.
@@ -68,14 +67,20 @@ func flood(host string, n int, first string) (end func()) {
 	}
 }
 
-// honest requires that the operator is answered in time.
+// honest requires that an operator who comes now is answered in time. Connections
+// from before that nobody uses give way to others, as they should.
 func (a *attack) honest(ctx context.Context) error {
-	a.http.CloseIdleConnections() // an honest caller that comes now
+	judge := a.Judge.Info()
+	c, err := client.Miner(ctx, client.Config{Info: judge.Token.Reveal() + ":" + judge.Base()})
+	if err != nil {
+		return fmt.Errorf("the judge: %w", err)
+	}
+	defer c.Close()
 	start := time.Now()
-	if _, err := a.Judge.Version(ctx); err != nil {
+	if _, err := c.Version(ctx); err != nil {
 		return fmt.Errorf("an honest caller is refused: %w", err)
 	}
-	if took := time.Since(start); took > honestLimit {
+	if took := time.Since(start); took > a.Patience {
 		return fmt.Errorf("an honest caller waited for %s", took)
 	}
 	return nil

@@ -14,11 +14,12 @@ import (
 
 // options are the command line.
 type options struct {
-	bin     string
-	dir     string
-	sockets int
-	rounds  int
-	budget  time.Duration
+	bin      string
+	dir      string
+	sockets  int
+	rounds   int
+	patience time.Duration
+	budget   time.Duration
 }
 
 func main() {
@@ -27,6 +28,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "out/attack", "directory for everything the run makes; emptied first")
 	flag.IntVar(&o.sockets, "sockets", 300, "connections that keep a listener waiting at the same time")
 	flag.IntVar(&o.rounds, "rounds", 1, "how often everything is tried")
+	flag.DurationVar(&o.patience, "patience", time.Second, "how long an honest caller may wait while others misbehave; more on a busy machine")
 	flag.DurationVar(&o.budget, "budget", 20*time.Minute, "give up after this long")
 	flag.Parse()
 
@@ -53,7 +55,7 @@ func attackNetwork(ctx context.Context, o options) (err error) {
 	}
 	var sum outcome
 	for range o.rounds {
-		one, err := w.attacked(ctx, o.sockets)
+		one, err := w.attacked(ctx, o)
 		if err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func (w *world) makeDeal(ctx context.Context) error {
 }
 
 // attacked is one round of everything.
-func (w *world) attacked(ctx context.Context, sockets int) (outcome, error) {
+func (w *world) attacked(ctx context.Context, o options) (outcome, error) {
 	t, err := w.target(ctx)
 	if err != nil {
 		return outcome{}, err
@@ -77,12 +77,13 @@ func (w *world) attacked(ctx context.Context, sockets int) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	t.Patience = o.patience
 	a, err := newAttack(t)
 	if err != nil {
 		return outcome{}, err
 	}
 	defer a.close()
-	return run(ctx, os.Stdout, append(a.groups(sockets), group{"libp2p", streams(w.Chain, miner)}))
+	return run(ctx, os.Stdout, append(a.groups(o.sockets), group{"libp2p", streams(w.Chain, miner)}))
 }
 
 // target names what is attacked: the worker has a path, the private node the files.

@@ -155,5 +155,6 @@ func newTarget(t *testing.T) target {
 		Sector:      sector,
 		MarketsRepo: markets,
 		Judge:       judge,
+		Patience:    20 * time.Second, // the machine may be busy
 	}
 }

@@ -110,7 +110,7 @@ func TestBeaconThatWasTaken(t *testing.T) {
 	}
 	b.renew()
 	b.renew()
-	if mine() || len(told) != 1 || told[0] != "process 9 on far[2J since 2024-01-02T03:04:05Z" {
+	if mine() || len(told) != 1 || told[0] != "process 9 on far\\x1b[2J since 2024-01-02T03:04:05Z" {
 		t.Errorf("told %q", told)
 	}
 	if err := os.WriteFile(path, []byte("torn"), 0o600); err != nil {

@@ -160,7 +160,7 @@ func TestTooLargeABlockIsNotRead(t *testing.T) {
 	blk := raw(t, "x")
 	s := newShop(t, Config{})
 	c := pieceNamed(t, "p")
-	for length, opened := range map[uint64]int{pieces.MaxBlock + 1: 0, pieces.MaxBlock: 1} {
+	for opened, length := range []uint64{pieces.MaxBlock + 1, pieces.MaxBlock} {
 		s.srv.bs.find = scanned{string(blk.c.Hash()): {{Piece: c, Length: length}}}
 		_, err := s.srv.bs.Get(t.Context(), blk.c)
 		require.Error(t, err)

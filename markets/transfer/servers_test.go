@@ -336,7 +336,7 @@ func TestTextOfTheServerIsEscaped(t *testing.T) {
 			2000) + "\r\nContent-Length: 3\r\n\r\n\x1b[m"))
 		_ = conn.Close()
 	}, nil)
-	require.ErrorContains(t, err, `404 \x1b]0;x\a\x1b[31m\u202egone`)
+	require.ErrorContains(t, err, `404 \x1b]0;x\x07\x1b[31m\u202egone`)
 	require.NotContains(t, err.Error(), "\x1b")
 	require.NotContains(t, err.Error(), "\u202e")
 	require.Less(t, len(err.Error()), 500)

@@ -284,7 +284,7 @@ func TestRefusedByThePrivateNode(t *testing.T) {
 		401: "refused the token",
 		403: "refused the token",
 		404: "set Accept = true under [Link]",
-		429: "refused the link: why[2J (429",
+		429: "refused the link: why\\x1b[2J (429",
 	} {
 		h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "why\x1b[2J", code) })
 		o := openerTo(t, serveHTTP(t, h), nil)

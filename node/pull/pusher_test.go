@@ -77,7 +77,7 @@ func TestPushIsNotSentElsewhere(t *testing.T) {
 	p := NewPusher(PusherConfig{Base: base, Token: secret.New("l.i.nk")}, PusherDeps{Reader: src})
 	defer p.Close()
 	err := p.SectorPush(t.Context(), api.PushRequest{ID: strings.Repeat("ab", idBytes), Sector: sector, Size: 128, Length: 100})
-	require.ErrorContains(t, err, "307 Temporary Redirect: go on[2J there")
+	require.ErrorContains(t, err, "307 Temporary Redirect: go on\\x1b[2J there")
 }
 
 // takesNothing is a markets node that reads no push; each one is told to came.

@@ -17,7 +17,7 @@ const (
 	maxTTL     = 10 * time.Minute
 	maxWait    = 10 * time.Minute
 	maxWaiting = 4096 // waiters in all; more is a caller gone wild
-	maxHeld    = 4096 // leases of a caller that only reads
+	maxHeld    = 1024 // leases of a caller that only reads
 )
 
 // lockTable holds leases and the queue of those who wait, oldest first. Index.mu

@@ -65,6 +65,7 @@ func TestRetryable(t *testing.T) {
 		&api.ErrPermission{}:       false,
 		&api.ErrInUse{}:            true,
 		&api.ErrGivenUp{}:          false,
+		&api.ErrF3Disabled{}:       false,
 	}
 	require.Len(t, again, len(api.ErrorTable()), "an error is missing here")
 	for err, want := range again {

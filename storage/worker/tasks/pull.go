@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path"
@@ -41,8 +42,21 @@ func newPuller(local *paths.Local, pause time.Duration) *puller {
 		Refusals: 3,
 		RetryMin: pause,
 		RetryMax: 30 * time.Second,
+		Guard:    noLinkLocal,
 	}, httpx.Deps{})}
 }
+
+// noLinkLocal refuses addresses at which nobody hands over pieces, but hosts in
+// clouds tell their secrets.
+func noLinkLocal(a netip.Addr) error {
+	if a = a.Unmap(); a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a == awsMetadata {
+		return errors.New("pieces are not pulled from link-local, multicast and metadata addresses")
+	}
+	return nil
+}
+
+// awsMetadata is where a cloud serves its metadata over IPv6.
+var awsMetadata = netip.MustParseAddr("fd00:ec2::254")
 
 func (p *puller) close() { p.http.Close() }
 

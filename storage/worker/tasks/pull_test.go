@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -243,4 +244,24 @@ func TestPullFromADisk(t *testing.T) {
 	}
 	_, err = p.open(t.Context(), api.DataRef{StorageID: "q", Path: "data", Size: 1})
 	require.IsType(t, &api.ErrNotFound{}, err)
+}
+
+// Where clouds keep secrets no piece is pulled from.
+func TestPiecesAreNotPulledFromMetadata(t *testing.T) {
+	for addr, ok := range map[string]bool{
+		"10.0.0.5": true, "127.0.0.1": true, "::1": true, "fd00::1": true, "192.0.2.1": true,
+		"169.254.169.254": false, "169.254.0.1": false, "::ffff:169.254.169.254": false, "fe80::1": false, "fd00:ec2::254": false,
+		"224.0.0.1": false, "ff02::1": false, "0.0.0.0": false, "::": false,
+	} {
+		err := noLinkLocal(netip.MustParseAddr(addr))
+		require.Equal(t, ok, err == nil, addr)
+	}
+	p := newPuller(nil, time.Millisecond)
+	defer p.close()
+	src, err := p.open(t.Context(), api.DataRef{URL: "http://169.254.169.254/x", Size: 1})
+	if err == nil {
+		_, err = io.ReadAll(src)
+		require.NoError(t, src.Close())
+	}
+	require.ErrorContains(t, err, "metadata addresses")
 }
