@@ -15,10 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/filecoin-project/go-address"
-	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/filecoin-project/go-state-types/big"
-
 	"quarry/api"
 	"quarry/api/apitest"
 	"quarry/api/client"
@@ -36,35 +32,9 @@ func fakeNodeOf(t *testing.T, network string) (info string) {
 
 func serveFakeNode(t *testing.T, network, listen string) *apitest.Server {
 	t.Helper()
-	block := &api.BlockHeader{Miner: minerID, Ticket: &api.Ticket{VRFProof: []byte{1}}, Height: 100, ParentWeight: big.Zero(), ParentBaseFee: big.Zero(),
-		ParentStateRoot: anyCID, ParentMessageReceipts: anyCID, Messages: anyCID, Parents: api.TipSetKey{anyCID}}
-	head, err := api.NewTipSet([]*api.BlockHeader{block})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var chain api.ChainStruct
-	in := &chain.Internal
-	in.ChainHead = func(context.Context) (*api.TipSet, error) { return head, nil }
-	in.StateNetworkName = func(context.Context) (string, error) { return network, nil }
-	in.ChainGetGenesis = func(context.Context) (*api.TipSet, error) { return head, nil }
-	in.ChainGetTipSet = func(context.Context, api.TipSetKey) (*api.TipSet, error) { return head, nil }
-	in.ChainNotify = func(ctx context.Context) (<-chan []*api.HeadChange, error) {
-		out := make(chan []*api.HeadChange, 1)
-		out <- []*api.HeadChange{{Type: api.HeadCurrent, Val: head}}
-		context.AfterFunc(ctx, func() { close(out) })
-		return out, nil
-	}
-	in.StateMinerInfo = func(context.Context, address.Address, api.TipSetKey) (api.MinerInfo, error) {
-		return api.MinerInfo{Owner: blsKey, Worker: blsKey, Beneficiary: blsKey, SectorSize: 2 << 10, WindowPoStPartitionSectors: 2,
-			WindowPoStProofType: abi.RegisteredPoStProof_StackedDrgWindow2KiBV1_1}, nil
-	}
-	var self api.NodeStruct
-	self.Internal.Version = func(context.Context) (api.VersionInfo, error) { return api.VersionInfo{Version: "fake"}, nil }
-	var dev api.DevnetStruct
-	dev.Internal.DevnetStatus = func(context.Context) (api.NodeStatusDevnet, error) {
-		return api.NodeStatusDevnet{PaceMillis: 100, ProofKinds: []string{"vanilla"}}, nil
-	}
-	return apitest.Serve(t, apitest.Parts{Chain: &chain, Node: &self, Devnet: &dev, Listen: listen})
+	parts := apitest.Standing(t, network, minerID, blsKey)
+	parts.Listen = listen
+	return apitest.Serve(t, parts)
 }
 
 var anyCID = api.TipSetKey{}.Cid()

@@ -1,6 +1,7 @@
 package devnet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -56,21 +57,12 @@ func (n *Node) StateListActors(ctx context.Context, tsk api.TipSetKey) ([]addres
 		}
 		a, err := address.NewIDAddress(uint64(id))
 		out = append(out, a)
-		return firstOf(err, ctx.Err())
+		return cmp.Or(err, ctx.Err())
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func dealState(s *market.DealState) api.MarketDealState {

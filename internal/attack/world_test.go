@@ -11,7 +11,6 @@ import (
 
 	"github.com/filecoin-project/go-address"
 	"github.com/filecoin-project/go-state-types/abi"
-	"github.com/filecoin-project/go-state-types/big"
 	"github.com/stretchr/testify/require"
 
 	"quarry/api"
@@ -34,33 +33,7 @@ func fullNode(t *testing.T) *apitest.Server {
 	require.NoError(t, err)
 	miner, err := address.NewIDAddress(1000)
 	require.NoError(t, err)
-	c := api.TipSetKey{}.Cid()
-	head, err := api.NewTipSet([]*api.BlockHeader{{Miner: miner, Ticket: &api.Ticket{VRFProof: []byte{1}}, Height: 100,
-		ParentWeight: big.Zero(), ParentBaseFee: big.Zero(), ParentStateRoot: c, ParentMessageReceipts: c, Messages: c, Parents: api.TipSetKey{c}}})
-	require.NoError(t, err)
-	var chain api.ChainStruct
-	in := &chain.Internal
-	in.ChainHead = func(context.Context) (*api.TipSet, error) { return head, nil }
-	in.StateNetworkName = func(context.Context) (string, error) { return "fake", nil }
-	in.ChainGetGenesis = func(context.Context) (*api.TipSet, error) { return head, nil }
-	in.ChainGetTipSet = func(context.Context, api.TipSetKey) (*api.TipSet, error) { return head, nil }
-	in.ChainNotify = func(ctx context.Context) (<-chan []*api.HeadChange, error) {
-		out := make(chan []*api.HeadChange, 1)
-		out <- []*api.HeadChange{{Type: api.HeadCurrent, Val: head}}
-		context.AfterFunc(ctx, func() { close(out) })
-		return out, nil
-	}
-	in.StateMinerInfo = func(context.Context, address.Address, api.TipSetKey) (api.MinerInfo, error) {
-		return api.MinerInfo{Owner: key, Worker: key, Beneficiary: key, SectorSize: 2 << 10, WindowPoStPartitionSectors: 2,
-			WindowPoStProofType: abi.RegisteredPoStProof_StackedDrgWindow2KiBV1_1}, nil
-	}
-	var self api.NodeStruct
-	self.Internal.Version = func(context.Context) (api.VersionInfo, error) { return api.VersionInfo{Version: "fake"}, nil }
-	var dev api.DevnetStruct
-	dev.Internal.DevnetStatus = func(context.Context) (api.NodeStatusDevnet, error) {
-		return api.NodeStatusDevnet{PaceMillis: 100, ProofKinds: []string{"vanilla"}}, nil
-	}
-	return apitest.Serve(t, apitest.Parts{Chain: &chain, Node: &self, Devnet: &dev})
+	return apitest.Serve(t, apitest.Standing(t, "fake", miner, key))
 }
 
 // private runs a private node and gives tokens of it.

@@ -37,14 +37,17 @@ var (
 // themselves use.
 var public = []string{"/ipfs/", "/ipns/", "/piece/", "/fil/", "/rpc/", "/health/", "/http", "/libp2p/"}
 
-// self is the name of this host, where it is long enough to be no word.
-var self = sync.OnceValue(func() string {
-	name, err := os.Hostname()
+// self is the name of this host; a variable for tests, which have one of their own.
+var self = sync.OnceValue(func() string { return tellable(os.Hostname()) })
+
+// tellable is a host's name where it can be told from a word: neither short nor
+// that of every host. It is empty for others.
+func tellable(name string, err error) string {
 	if err != nil || len(name) < 4 || name == "localhost" {
 		return ""
 	}
 	return name
-})
+}
 
 // Text is s without tokens, URLs, addresses, hosts and paths; each leaves a mark
 // such as <path>. A host or host:port that equals one of keep stays: one that the
