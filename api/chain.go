@@ -51,50 +51,66 @@ type Chain interface {
 	ChainGetPath(ctx context.Context, from, to TipSetKey) ([]*HeadChange, error)                         //perm:read
 	ChainTipSetWeight(ctx context.Context, tsk TipSetKey) (abi.TokenAmount, error)                       //perm:read
 
-	StateNetworkName(ctx context.Context) (string, error)                                                                                                           //perm:read
-	StateNetworkVersion(ctx context.Context, tsk TipSetKey) (network.Version, error)                                                                                //perm:read
-	StateGetNetworkParams(ctx context.Context) (*NetworkParams, error)                                                                                              //perm:read
-	StateGetActor(ctx context.Context, a address.Address, tsk TipSetKey) (*Actor, error)                                                                            //perm:read
-	StateReadState(ctx context.Context, a address.Address, tsk TipSetKey) (*ActorState, error)                                                                      //perm:read
-	StateLookupID(ctx context.Context, a address.Address, tsk TipSetKey) (address.Address, error)                                                                   //perm:read
-	StateAccountKey(ctx context.Context, a address.Address, tsk TipSetKey) (address.Address, error)                                                                 //perm:read
-	StateCall(ctx context.Context, msg *Message, tsk TipSetKey) (*InvocResult, error)                                                                               //perm:read
-	StateSearchMsg(ctx context.Context, from TipSetKey, msg cid.Cid, lookback abi.ChainEpoch, allowReplaced bool) (*MsgLookup, error)                               //perm:read
-	StateWaitMsg(ctx context.Context, msg cid.Cid, confidence uint64, lookback abi.ChainEpoch, allowReplaced bool) (*MsgLookup, error)                              //perm:read
-	StateMinerInfo(ctx context.Context, a address.Address, tsk TipSetKey) (MinerInfo, error)                                                                        //perm:read
-	StateMinerPower(ctx context.Context, a address.Address, tsk TipSetKey) (*MinerPower, error)                                                                     //perm:read
-	StateMinerProvingDeadline(ctx context.Context, a address.Address, tsk TipSetKey) (*dline.Info, error)                                                           //perm:read
-	StateMinerDeadlines(ctx context.Context, a address.Address, tsk TipSetKey) ([]Deadline, error)                                                                  //perm:read
-	StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64, tsk TipSetKey) ([]Partition, error)                                               //perm:read
-	StateMinerSectors(ctx context.Context, a address.Address, filter *bitfield.BitField, tsk TipSetKey) ([]*miner.SectorOnChainInfo, error)                         //perm:read
-	StateMinerActiveSectors(ctx context.Context, a address.Address, tsk TipSetKey) ([]*miner.SectorOnChainInfo, error)                                              //perm:read
-	StateMinerFaults(ctx context.Context, a address.Address, tsk TipSetKey) (bitfield.BitField, error)                                                              //perm:read
-	StateMinerRecoveries(ctx context.Context, a address.Address, tsk TipSetKey) (bitfield.BitField, error)                                                          //perm:read
-	StateMinerSectorCount(ctx context.Context, a address.Address, tsk TipSetKey) (MinerSectors, error)                                                              //perm:read
-	StateMinerAvailableBalance(ctx context.Context, a address.Address, tsk TipSetKey) (abi.TokenAmount, error)                                                      //perm:read
-	StateMinerSectorAllocated(ctx context.Context, a address.Address, n abi.SectorNumber, tsk TipSetKey) (bool, error)                                              //perm:read
-	StateMinerPreCommitDepositForPower(ctx context.Context, a address.Address, pci miner.SectorPreCommitInfo, tsk TipSetKey) (abi.TokenAmount, error)               //perm:read
-	StateMinerInitialPledgeForSector(ctx context.Context, duration abi.ChainEpoch, size abi.SectorSize, verified uint64, tsk TipSetKey) (abi.TokenAmount, error)    //perm:read
-	StateMinerCreationDeposit(ctx context.Context, tsk TipSetKey) (abi.TokenAmount, error)                                                                          //perm:read
-	StateSectorPreCommitInfo(ctx context.Context, a address.Address, n abi.SectorNumber, tsk TipSetKey) (*miner.SectorPreCommitOnChainInfo, error)                  //perm:read
-	StateSectorGetInfo(ctx context.Context, a address.Address, n abi.SectorNumber, tsk TipSetKey) (*miner.SectorOnChainInfo, error)                                 //perm:read
-	StateSectorExpiration(ctx context.Context, a address.Address, n abi.SectorNumber, tsk TipSetKey) (*SectorExpiration, error)                                     //perm:read
-	StateSectorPartition(ctx context.Context, a address.Address, n abi.SectorNumber, tsk TipSetKey) (*SectorLocation, error)                                        //perm:read
-	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk TipSetKey) (abi.Randomness, error) //perm:read
-	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, tsk TipSetKey) (abi.Randomness, error)  //perm:read
-	StateGetBeaconEntry(ctx context.Context, epoch abi.ChainEpoch) (*BeaconEntry, error)                                                                            //perm:read
-	StateListMiners(ctx context.Context, tsk TipSetKey) ([]address.Address, error)                                                                                  //perm:read
-	StateMarketBalance(ctx context.Context, a address.Address, tsk TipSetKey) (MarketBalance, error)                                                                //perm:read
-	StateMarketStorageDeal(ctx context.Context, id abi.DealID, tsk TipSetKey) (*MarketDeal, error)                                                                  //perm:read
-	StateDealProviderCollateralBounds(ctx context.Context, size abi.PaddedPieceSize, verified bool, tsk TipSetKey) (DealCollateralBounds, error)                    //perm:read
-	StateVerifiedClientStatus(ctx context.Context, a address.Address, tsk TipSetKey) (*abi.StoragePower, error)                                                     //perm:read
-	StateCirculatingSupply(ctx context.Context, tsk TipSetKey) (abi.TokenAmount, error)                                                                             //perm:read
-	StateVMCirculatingSupplyInternal(ctx context.Context, tsk TipSetKey) (CirculatingSupply, error)                                                                 //perm:read
+	StateNetworkName(ctx context.Context) (string, error)                                           //perm:read
+	StateNetworkVersion(ctx context.Context, tsk TipSetKey) (network.Version, error)                //perm:read
+	StateGetNetworkParams(ctx context.Context) (*NetworkParams, error)                              //perm:read
+	StateGetActor(ctx context.Context, a address.Address, tsk TipSetKey) (*Actor, error)            //perm:read
+	StateReadState(ctx context.Context, a address.Address, tsk TipSetKey) (*ActorState, error)      //perm:read
+	StateLookupID(ctx context.Context, a address.Address, tsk TipSetKey) (address.Address, error)   //perm:read
+	StateAccountKey(ctx context.Context, a address.Address, tsk TipSetKey) (address.Address, error) //perm:read
+	StateCall(ctx context.Context, msg *Message, tsk TipSetKey) (*InvocResult, error)               //perm:read
+	StateSearchMsg(ctx context.Context, from TipSetKey, msg cid.Cid, lookback abi.ChainEpoch,
+		allowReplaced bool) (*MsgLookup, error) //perm:read
+	StateWaitMsg(ctx context.Context, msg cid.Cid, confidence uint64, lookback abi.ChainEpoch,
+		allowReplaced bool) (*MsgLookup, error) //perm:read
+	StateMinerInfo(ctx context.Context, a address.Address, tsk TipSetKey) (MinerInfo, error)              //perm:read
+	StateMinerPower(ctx context.Context, a address.Address, tsk TipSetKey) (*MinerPower, error)           //perm:read
+	StateMinerProvingDeadline(ctx context.Context, a address.Address, tsk TipSetKey) (*dline.Info, error) //perm:read
+	StateMinerDeadlines(ctx context.Context, a address.Address, tsk TipSetKey) ([]Deadline, error)        //perm:read
+	StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64,
+		tsk TipSetKey) ([]Partition, error) //perm:read
+	StateMinerSectors(ctx context.Context, a address.Address, filter *bitfield.BitField,
+		tsk TipSetKey) ([]*miner.SectorOnChainInfo, error) //perm:read
+	StateMinerActiveSectors(ctx context.Context, a address.Address,
+		tsk TipSetKey) ([]*miner.SectorOnChainInfo, error) //perm:read
+	StateMinerFaults(ctx context.Context, a address.Address, tsk TipSetKey) (bitfield.BitField, error)         //perm:read
+	StateMinerRecoveries(ctx context.Context, a address.Address, tsk TipSetKey) (bitfield.BitField, error)     //perm:read
+	StateMinerSectorCount(ctx context.Context, a address.Address, tsk TipSetKey) (MinerSectors, error)         //perm:read
+	StateMinerAvailableBalance(ctx context.Context, a address.Address, tsk TipSetKey) (abi.TokenAmount, error) //perm:read
+	StateMinerSectorAllocated(ctx context.Context, a address.Address, n abi.SectorNumber,
+		tsk TipSetKey) (bool, error) //perm:read
+	StateMinerPreCommitDepositForPower(ctx context.Context, a address.Address,
+		pci miner.SectorPreCommitInfo, tsk TipSetKey) (abi.TokenAmount, error) //perm:read
+	StateMinerInitialPledgeForSector(ctx context.Context, duration abi.ChainEpoch,
+		size abi.SectorSize, verified uint64, tsk TipSetKey) (abi.TokenAmount, error) //perm:read
+	StateMinerCreationDeposit(ctx context.Context, tsk TipSetKey) (abi.TokenAmount, error) //perm:read
+	StateSectorPreCommitInfo(ctx context.Context, a address.Address, n abi.SectorNumber,
+		tsk TipSetKey) (*miner.SectorPreCommitOnChainInfo, error) //perm:read
+	StateSectorGetInfo(ctx context.Context, a address.Address, n abi.SectorNumber,
+		tsk TipSetKey) (*miner.SectorOnChainInfo, error) //perm:read
+	StateSectorExpiration(ctx context.Context, a address.Address, n abi.SectorNumber,
+		tsk TipSetKey) (*SectorExpiration, error) //perm:read
+	StateSectorPartition(ctx context.Context, a address.Address, n abi.SectorNumber,
+		tsk TipSetKey) (*SectorLocation, error) //perm:read
+	StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag,
+		epoch abi.ChainEpoch, entropy []byte, tsk TipSetKey) (abi.Randomness, error) //perm:read
+	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag,
+		epoch abi.ChainEpoch, entropy []byte, tsk TipSetKey) (abi.Randomness, error) //perm:read
+	StateGetBeaconEntry(ctx context.Context, epoch abi.ChainEpoch) (*BeaconEntry, error)             //perm:read
+	StateListMiners(ctx context.Context, tsk TipSetKey) ([]address.Address, error)                   //perm:read
+	StateMarketBalance(ctx context.Context, a address.Address, tsk TipSetKey) (MarketBalance, error) //perm:read
+	StateMarketStorageDeal(ctx context.Context, id abi.DealID, tsk TipSetKey) (*MarketDeal, error)   //perm:read
+	StateDealProviderCollateralBounds(ctx context.Context, size abi.PaddedPieceSize, verified bool,
+		tsk TipSetKey) (DealCollateralBounds, error) //perm:read
+	StateVerifiedClientStatus(ctx context.Context, a address.Address, tsk TipSetKey) (*abi.StoragePower, error) //perm:read
+	StateCirculatingSupply(ctx context.Context, tsk TipSetKey) (abi.TokenAmount, error)                         //perm:read
+	StateVMCirculatingSupplyInternal(ctx context.Context, tsk TipSetKey) (CirculatingSupply, error)             //perm:read
 
-	GasEstimateMessageGas(ctx context.Context, msg *Message, spec *MessageSendSpec, tsk TipSetKey) (*Message, error)                               //perm:read
-	GasEstimateGasLimit(ctx context.Context, msg *Message, tsk TipSetKey) (int64, error)                                                           //perm:read
-	GasEstimateFeeCap(ctx context.Context, msg *Message, maxqueueblks int64, tsk TipSetKey) (abi.TokenAmount, error)                               //perm:read
-	GasEstimateGasPremium(ctx context.Context, nblocksincl uint64, sender address.Address, gaslimit int64, tsk TipSetKey) (abi.TokenAmount, error) //perm:read
+	GasEstimateMessageGas(ctx context.Context, msg *Message, spec *MessageSendSpec, tsk TipSetKey) (*Message, error) //perm:read
+	GasEstimateGasLimit(ctx context.Context, msg *Message, tsk TipSetKey) (int64, error)                             //perm:read
+	GasEstimateFeeCap(ctx context.Context, msg *Message, maxqueueblks int64, tsk TipSetKey) (abi.TokenAmount, error) //perm:read
+	GasEstimateGasPremium(ctx context.Context, nblocksincl uint64, sender address.Address,
+		gaslimit int64, tsk TipSetKey) (abi.TokenAmount, error) //perm:read
 
 	MpoolPushMessage(ctx context.Context, msg *Message, spec *MessageSendSpec) (*SignedMessage, error) //perm:sign
 	MpoolPush(ctx context.Context, msg *SignedMessage) (cid.Cid, error)                                //perm:write
@@ -102,10 +118,11 @@ type Chain interface {
 	MpoolPending(ctx context.Context, tsk TipSetKey) ([]*SignedMessage, error)                         //perm:read
 	MpoolSelect(ctx context.Context, tsk TipSetKey, ticketQuality float64) ([]*SignedMessage, error)   //perm:read
 
-	MinerGetBaseInfo(ctx context.Context, a address.Address, epoch abi.ChainEpoch, tsk TipSetKey) (*MiningBaseInfo, error) //perm:read
-	MinerCreateBlock(ctx context.Context, t *BlockTemplate) (*BlockMsg, error)                                             //perm:write
-	SyncSubmitBlock(ctx context.Context, b *BlockMsg) error                                                                //perm:write
-	SyncState(ctx context.Context) (json.RawMessage, error)                                                                //perm:read
+	MinerGetBaseInfo(ctx context.Context, a address.Address, epoch abi.ChainEpoch,
+		tsk TipSetKey) (*MiningBaseInfo, error) //perm:read
+	MinerCreateBlock(ctx context.Context, t *BlockTemplate) (*BlockMsg, error) //perm:write
+	SyncSubmitBlock(ctx context.Context, b *BlockMsg) error                    //perm:write
+	SyncState(ctx context.Context) (json.RawMessage, error)                    //perm:read
 
 	WalletNew(ctx context.Context, t KeyType) (address.Address, error)                                     //perm:write
 	WalletHas(ctx context.Context, a address.Address) (bool, error)                                        //perm:write

@@ -14,7 +14,11 @@ import (
 )
 
 // lotus chain/types/blockheader_test.go, TestInteropBH.
-const headerVector = "905501d04cb15021bf6bd003073d79e2238d4e61f1ad2281430102038200420a0b818205410c818200410781d82a5827000171a0e402202f84fef0d7cc2d7f9f00d22445f7bf7539fdd685fd9f284aa37f3822b57619cc430003e802d82a5827000171a0e402202f84fef0d7cc2d7f9f00d22445f7bf7539fdd685fd9f284aa37f3822b57619ccd82a5827000171a0e402202f84fef0d7cc2d7f9f00d22445f7bf7539fdd685fd9f284aa37f3822b57619ccd82a5827000171a0e402202f84fef0d7cc2d7f9f00d22445f7bf7539fdd685fd9f284aa37f3822b57619cc410001f60345003b9aca00"
+const headerVector = "905501d04cb15021bf6bd003073d79e2238d4e61f1ad2281430102038200420a0b818205410c818200410781" +
+	"d82a5827000171a0e402202f84fef0d7cc2d7f9f00d22445f7bf7539fdd685fd9f284aa37f3822b57619cc430003e802d82a58270001" +
+	"71a0e402202f84fef0d7cc2d7f9f00d22445f7bf7539fdd685fd9f284aa37f3822b57619ccd82a5827000171a0e402202f84fef0d7cc" +
+	"2d7f9f00d22445f7bf7539fdd685fd9f284aa37f3822b57619ccd82a5827000171a0e402202f84fef0d7cc2d7f9f00d22445f7bf7539" +
+	"fdd685fd9f284aa37f3822b57619cc410001f60345003b9aca00"
 
 func vectorHeader(t testing.TB) *BlockHeader {
 	t.Helper()
@@ -23,11 +27,24 @@ func vectorHeader(t testing.TB) *BlockHeader {
 		t.Fatal(err)
 	}
 	c := cid.MustParse("bafy2bzaceaxyj7xq27gc2747adjcirpxx52tt7owqx6z6kckun7tqivvoym4y")
-	return &BlockHeader{Miner: miner, Ticket: &Ticket{VRFProof: []byte{1, 2, 3}}, ElectionProof: &ElectionProof{VRFProof: []byte{10, 11}},
-		BeaconEntries: []BeaconEntry{{Round: 5, Data: []byte{12}}}, WinPoStProof: []proof.PoStProof{{ProofBytes: []byte{7}}},
-		Parents: []cid.Cid{c}, ParentWeight: big.NewInt(1000), Height: 2, ParentStateRoot: c, ParentMessageReceipts: c, Messages: c,
-		BLSAggregate: &crypto.Signature{}, Timestamp: 1, BlockSig: &crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{3}},
-		ForkSignaling: 3, ParentBaseFee: big.NewInt(1_000_000_000)}
+	return &BlockHeader{
+		Miner:                 miner,
+		Ticket:                &Ticket{VRFProof: []byte{1, 2, 3}},
+		ElectionProof:         &ElectionProof{VRFProof: []byte{10, 11}},
+		BeaconEntries:         []BeaconEntry{{Round: 5, Data: []byte{12}}},
+		WinPoStProof:          []proof.PoStProof{{ProofBytes: []byte{7}}},
+		Parents:               []cid.Cid{c},
+		ParentWeight:          big.NewInt(1000),
+		Height:                2,
+		ParentStateRoot:       c,
+		ParentMessageReceipts: c,
+		Messages:              c,
+		BLSAggregate:          &crypto.Signature{},
+		Timestamp:             1,
+		BlockSig:              &crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{3}},
+		ForkSignaling:         3,
+		ParentBaseFee:         big.NewInt(1_000_000_000),
+	}
 }
 
 func TestHeaderVector(t *testing.T) {

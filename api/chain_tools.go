@@ -23,29 +23,39 @@ import (
 type ChainTools interface {
 	ChainGetFinalizedTipSet(ctx context.Context) (*TipSet, error) //perm:read
 
-	StateListActors(ctx context.Context, tsk TipSetKey) ([]address.Address, error)                                                                   //perm:read
-	StateActorCodeCIDs(ctx context.Context, nv network.Version) (map[string]cid.Cid, error)                                                          //perm:read
-	StateActorManifestCID(ctx context.Context, nv network.Version) (cid.Cid, error)                                                                  //perm:read
-	StateMinerAllocated(ctx context.Context, a address.Address, tsk TipSetKey) (*bitfield.BitField, error)                                           //perm:read
-	StateMinerInitialPledgeCollateral(ctx context.Context, a address.Address, pci miner.SectorPreCommitInfo, tsk TipSetKey) (abi.TokenAmount, error) //perm:read
+	StateListActors(ctx context.Context, tsk TipSetKey) ([]address.Address, error)                         //perm:read
+	StateActorCodeCIDs(ctx context.Context, nv network.Version) (map[string]cid.Cid, error)                //perm:read
+	StateActorManifestCID(ctx context.Context, nv network.Version) (cid.Cid, error)                        //perm:read
+	StateMinerAllocated(ctx context.Context, a address.Address, tsk TipSetKey) (*bitfield.BitField, error) //perm:read
+	StateMinerInitialPledgeCollateral(ctx context.Context, a address.Address,
+		pci miner.SectorPreCommitInfo, tsk TipSetKey) (abi.TokenAmount, error) //perm:read
 	// StateDecodeParams gives CBOR parameters as the JSON of their type; ErrInvalid
 	// where the actor has no such method or the bytes are not its parameters.
-	StateDecodeParams(ctx context.Context, to address.Address, method abi.MethodNum, params []byte, tsk TipSetKey) (json.RawMessage, error) //perm:read
+	StateDecodeParams(ctx context.Context, to address.Address, method abi.MethodNum, params []byte,
+		tsk TipSetKey) (json.RawMessage, error) //perm:read
 	// StateEncodeParams is the way back, for an actor by its code.
-	StateEncodeParams(ctx context.Context, code cid.Cid, method abi.MethodNum, params json.RawMessage) ([]byte, error) //perm:read
+	StateEncodeParams(ctx context.Context, code cid.Cid, method abi.MethodNum,
+		params json.RawMessage) ([]byte, error) //perm:read
 
 	StateMarketDeals(ctx context.Context, tsk TipSetKey) (map[string]*MarketDeal, error)                  //perm:read
 	StateMarketProposalPending(ctx context.Context, proposal cid.Cid, tsk TipSetKey) (bool, error)        //perm:read
 	StateVerifierStatus(ctx context.Context, a address.Address, tsk TipSetKey) (*abi.StoragePower, error) //perm:read
 
-	StateGetAllocation(ctx context.Context, client address.Address, id verifreg.AllocationId, tsk TipSetKey) (*verifreg.Allocation, error) //perm:read
-	StateGetAllocations(ctx context.Context, client address.Address, tsk TipSetKey) (map[verifreg.AllocationId]verifreg.Allocation, error) //perm:read
-	StateGetAllAllocations(ctx context.Context, tsk TipSetKey) (map[verifreg.AllocationId]verifreg.Allocation, error)                      //perm:read
-	StateGetAllocationForPendingDeal(ctx context.Context, deal abi.DealID, tsk TipSetKey) (*verifreg.Allocation, error)                    //perm:read
-	StateGetAllocationIdForPendingDeal(ctx context.Context, deal abi.DealID, tsk TipSetKey) (verifreg.AllocationId, error)                 //perm:read
-	StateGetClaim(ctx context.Context, provider address.Address, id verifreg.ClaimId, tsk TipSetKey) (*verifreg.Claim, error)              //perm:read
-	StateGetClaims(ctx context.Context, provider address.Address, tsk TipSetKey) (map[verifreg.ClaimId]verifreg.Claim, error)              //perm:read
-	StateGetAllClaims(ctx context.Context, tsk TipSetKey) (map[verifreg.ClaimId]verifreg.Claim, error)                                     //perm:read
+	StateGetAllocation(ctx context.Context, client address.Address, id verifreg.AllocationId,
+		tsk TipSetKey) (*verifreg.Allocation, error) //perm:read
+	StateGetAllocations(ctx context.Context, client address.Address,
+		tsk TipSetKey) (map[verifreg.AllocationId]verifreg.Allocation, error) //perm:read
+	StateGetAllAllocations(ctx context.Context,
+		tsk TipSetKey) (map[verifreg.AllocationId]verifreg.Allocation, error) //perm:read
+	StateGetAllocationForPendingDeal(ctx context.Context, deal abi.DealID,
+		tsk TipSetKey) (*verifreg.Allocation, error) //perm:read
+	StateGetAllocationIdForPendingDeal(ctx context.Context, deal abi.DealID,
+		tsk TipSetKey) (verifreg.AllocationId, error) //perm:read
+	StateGetClaim(ctx context.Context, provider address.Address, id verifreg.ClaimId,
+		tsk TipSetKey) (*verifreg.Claim, error) //perm:read
+	StateGetClaims(ctx context.Context, provider address.Address,
+		tsk TipSetKey) (map[verifreg.ClaimId]verifreg.Claim, error) //perm:read
+	StateGetAllClaims(ctx context.Context, tsk TipSetKey) (map[verifreg.ClaimId]verifreg.Claim, error) //perm:read
 
 	// MpoolBatchPush and MpoolBatchPushMessage stop at the first message that is
 	// refused; those before it stay pushed.
@@ -68,12 +78,13 @@ type ChainTools interface {
 	MarketWithdraw(ctx context.Context, wallet, addr address.Address, amt abi.TokenAmount) (cid.Cid, error) //perm:sign
 
 	// The embedded chain has no fast finality: all of these answer ErrF3Disabled.
-	F3IsRunning(ctx context.Context) (bool, error)                                                                                 //perm:read
-	F3GetLatestCertificate(ctx context.Context) (json.RawMessage, error)                                                           //perm:read
-	F3GetManifest(ctx context.Context) (json.RawMessage, error)                                                                    //perm:read
-	F3GetProgress(ctx context.Context) (json.RawMessage, error)                                                                    //perm:read
-	F3GetOrRenewParticipationTicket(ctx context.Context, miner address.Address, previous []byte, instances uint64) ([]byte, error) //perm:sign
-	F3Participate(ctx context.Context, ticket []byte) (json.RawMessage, error)                                                     //perm:sign
+	F3IsRunning(ctx context.Context) (bool, error)                       //perm:read
+	F3GetLatestCertificate(ctx context.Context) (json.RawMessage, error) //perm:read
+	F3GetManifest(ctx context.Context) (json.RawMessage, error)          //perm:read
+	F3GetProgress(ctx context.Context) (json.RawMessage, error)          //perm:read
+	F3GetOrRenewParticipationTicket(ctx context.Context, miner address.Address, previous []byte,
+		instances uint64) ([]byte, error) //perm:sign
+	F3Participate(ctx context.Context, ticket []byte) (json.RawMessage, error) //perm:sign
 
 	// The embedded node talks to no other: its peer id is a name, it has no peers.
 	ID(ctx context.Context) (string, error)                        //perm:read

@@ -15,7 +15,8 @@ func TestFormOfTheFleet(t *testing.T) {
 	id := uuid.MustParse("00000000-0000-0000-0000-000000000001")
 	const one = `"00000000-0000-0000-0000-000000000001"`
 	for want, v := range map[string]any{
-		`{"ID":` + one + `,"Session":` + one + `,"Hostname":"h","TaskTypes":["C2"],"MemBytes":18446744073709551615,"CPUs":2,"GPUs":null,"Paths":["p"],"URL":"u","PID":3,"Place":"l"}`: WorkerInfo{
+		`{"ID":` + one + `,"Session":` + one + `,"Hostname":"h","TaskTypes":["C2"],` +
+			`"MemBytes":18446744073709551615,"CPUs":2,"GPUs":null,"Paths":["p"],"URL":"u","PID":3,"Place":"l"}`: WorkerInfo{
 			ID:        id,
 			Session:   id,
 			Hostname:  "h",

@@ -110,15 +110,16 @@ type PieceRecord struct {
 
 // Markets is the deal making and retrieval subsystem.
 type Markets interface {
-	DealsList(ctx context.Context, cursor string, limit int) (DealPage, error)                                                      //perm:read
-	DealsQuery(ctx context.Context, q DealQuery) (DealPage, error)                                                                  //perm:read
-	DealsSummary(ctx context.Context) (map[DealCheckpoint]int, error)                                                               //perm:read
-	DealsGet(ctx context.Context, id UUID, log bool) (DealInfo, error)                                                              //perm:read
-	DealsRetry(ctx context.Context, id UUID) error                                                                                  //perm:write
-	MarketGetAsk(ctx context.Context) (StorageAskInfo, error)                                                                       //perm:read
-	MarketSetAsk(ctx context.Context, price, verified abi.TokenAmount, duration abi.ChainEpoch, min, max abi.PaddedPieceSize) error //perm:admin
-	MarketPendingDeals(ctx context.Context) ([]UUID, error)                                                                         //perm:read
-	MarketPublishPendingDeals(ctx context.Context) error                                                                            //perm:admin
-	PiecesList(ctx context.Context, cursor string, limit int) ([]PieceRecord, string, error)                                        //perm:read
-	PiecesGet(ctx context.Context, piece cid.Cid) (PieceRecord, error)                                                              //perm:read
+	DealsList(ctx context.Context, cursor string, limit int) (DealPage, error) //perm:read
+	DealsQuery(ctx context.Context, q DealQuery) (DealPage, error)             //perm:read
+	DealsSummary(ctx context.Context) (map[DealCheckpoint]int, error)          //perm:read
+	DealsGet(ctx context.Context, id UUID, log bool) (DealInfo, error)         //perm:read
+	DealsRetry(ctx context.Context, id UUID) error                             //perm:write
+	MarketGetAsk(ctx context.Context) (StorageAskInfo, error)                  //perm:read
+	MarketSetAsk(ctx context.Context, price, verified abi.TokenAmount, duration abi.ChainEpoch, min,
+		max abi.PaddedPieceSize) error //perm:admin
+	MarketPendingDeals(ctx context.Context) ([]UUID, error)                                  //perm:read
+	MarketPublishPendingDeals(ctx context.Context) error                                     //perm:admin
+	PiecesList(ctx context.Context, cursor string, limit int) ([]PieceRecord, string, error) //perm:read
+	PiecesGet(ctx context.Context, piece cid.Cid) (PieceRecord, error)                       //perm:read
 }

@@ -20,8 +20,17 @@ func someMessage(t testing.TB, sig crypto.SigType) *SignedMessage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &SignedMessage{Message: Message{To: to, From: from, Nonce: 7, Value: big.NewInt(1), GasLimit: 1 << 40, GasFeeCap: big.NewInt(3),
-		GasPremium: big.NewInt(2), Method: 6, Params: []byte{0x81, 0}}, Signature: crypto.Signature{Type: sig, Data: bytes.Repeat([]byte{5}, 65)}}
+	return &SignedMessage{Message: Message{
+		To:         to,
+		From:       from,
+		Nonce:      7,
+		Value:      big.NewInt(1),
+		GasLimit:   1 << 40,
+		GasFeeCap:  big.NewInt(3),
+		GasPremium: big.NewInt(2),
+		Method:     6,
+		Params:     []byte{0x81, 0},
+	}, Signature: crypto.Signature{Type: sig, Data: bytes.Repeat([]byte{5}, 65)}}
 }
 
 // A message survives CBOR and JSON with its CID, and no cut of it is taken.

@@ -72,7 +72,8 @@ func TestNamesDoNotCollide(t *testing.T) {
 // answer of every method.
 func TestLateParts(t *testing.T) {
 	gone := errors.New("it does not run")
-	for _, late := range []any{&NetLate{Get: func() (Net, error) { return nil, gone }}, &SealingLate{Get: func() (Sealing, error) { return nil, gone }},
+	for _, late := range []any{&NetLate{Get: func() (Net, error) { return nil, gone }},
+		&SealingLate{Get: func() (Sealing, error) { return nil, gone }},
 		&MiningLate{Get: func() (Mining, error) { return nil, gone }}, &MarketsLate{Get: func() (Markets, error) { return nil, gone }}} {
 		v := reflect.ValueOf(late)
 		for i := range v.NumMethod() {

@@ -49,7 +49,8 @@ func (t Task[P, R]) Params(spec TaskSpec) (p P, err error) {
 	d := json.NewDecoder(bytes.NewReader(spec.Params))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&p); err != nil {
-		return p, &ErrInvalid{What: "parameters of task " + spec.Key, Reason: err.Error(), Hint: "the other process may be of another version"}
+		return p, &ErrInvalid{What: "parameters of task " + spec.Key, Reason: err.Error(),
+			Hint: "the other process may be of another version"}
 	}
 	return p, nil
 }

@@ -91,7 +91,8 @@ func TestParamsRefused(t *testing.T) {
 }
 
 func TestResult(t *testing.T) {
-	done := TaskStatus{State: TaskDone, Spec: TaskSpec{Key: "key", Type: TaskCommit2}, Result: json.RawMessage(`{"Proof":"AQ==","Later":1}`)}
+	done := TaskStatus{State: TaskDone, Spec: TaskSpec{Key: "key", Type: TaskCommit2},
+		Result: json.RawMessage(`{"Proof":"AQ==","Later":1}`)}
 	r, err := Commit2.Result(done)
 	require.NoError(t, err, "a field that a later version added is left alone")
 	require.Equal(t, Commit2Result{Proof: []byte{1}}, r)

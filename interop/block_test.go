@@ -73,9 +73,16 @@ func TestCreateAndSubmitBlock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		bm, err := d.node.MinerCreateBlock(ctx, &lapi.BlockTemplate{Miner: maddr, Parents: base.Key(), Ticket: ticket, Eproof: ep,
-			BeaconValues: mbi.BeaconEntries, Epoch: round, Timestamp: base.MinTimestamp() + uint64(round-base.Height()),
-			WinningPoStProof: prove(t, d, mbi, prand)})
+		bm, err := d.node.MinerCreateBlock(ctx, &lapi.BlockTemplate{
+			Miner:            maddr,
+			Parents:          base.Key(),
+			Ticket:           ticket,
+			Eproof:           ep,
+			BeaconValues:     mbi.BeaconEntries,
+			Epoch:            round,
+			Timestamp:        base.MinTimestamp() + uint64(round-base.Height()),
+			WinningPoStProof: prove(t, d, mbi, prand),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

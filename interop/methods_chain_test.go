@@ -274,7 +274,8 @@ func networkPart(t *testing.T, s *session) {
 	s.same(t, supply, err)
 	parts, err := s.f.StateVMCirculatingSupplyInternal(s.ctx, types.EmptyTSK)
 	s.same(t, parts, err)
-	if sum := big.Sub(big.Sub(big.Add(parts.FilVested, parts.FilMined), parts.FilBurnt), parts.FilLocked); !sum.Equals(parts.FilCirculating) {
+	if sum := big.Sub(big.Sub(big.Add(parts.FilVested, parts.FilMined), parts.FilBurnt),
+		parts.FilLocked); !sum.Equals(parts.FilCirculating) {
 		t.Errorf("supply %+v", parts)
 	}
 	id, err := s.f.ID(s.ctx)

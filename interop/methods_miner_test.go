@@ -59,7 +59,8 @@ func minerPart(t *testing.T, s *session) {
 	s.same(t, base, err)
 	entry, err := s.f.StateGetBeaconEntry(s.ctx, head.Height())
 	s.same(t, entry, err)
-	for _, draw := range []func(context.Context, crypto.DomainSeparationTag, abi.ChainEpoch, []byte, types.TipSetKey) (abi.Randomness, error){
+	for _, draw := range []func(context.Context, crypto.DomainSeparationTag, abi.ChainEpoch, []byte,
+		types.TipSetKey) (abi.Randomness, error){
 		s.f.StateGetRandomnessFromTickets, s.f.StateGetRandomnessFromBeacon,
 	} {
 		r, err := draw(s.ctx, crypto.DomainSeparationTag_SealRandomness, head.Height(), []byte("e"), head.Key())

@@ -134,7 +134,8 @@ func batchPart(t *testing.T, s *session) {
 	}
 	s.mark("MpoolSub")
 	two := func() []*types.Message {
-		return []*types.Message{{From: s.client, To: s.faucet, Value: types.NewInt(1)}, {From: s.client, To: s.faucet, Value: types.NewInt(2)}}
+		return []*types.Message{{From: s.client, To: s.faucet, Value: types.NewInt(1)},
+			{From: s.client, To: s.faucet, Value: types.NewInt(2)}}
 	}
 	out, err := s.f.MpoolBatchPushMessage(s.ctx, two(), nil)
 	if s.same(t, out, err); len(out) != 2 || out[0].Message.Nonce != 0 || out[1].Message.Nonce != 1 {

@@ -68,22 +68,44 @@ type Config struct {
 // DefaultConfig are Boost's defaults (filecoin-project/boost node/config/def.go).
 func DefaultConfig() Config {
 	return Config{
-		PublishPeriod: 120, MaxDealsPerMsg: 8, PublishBuffer: 480,
-		MinSealing: 2880, MaxStartDelay: 14 * builtin.EpochsInDay,
-		MinDuration: market.DealMinDuration, MaxDuration: market.DealMaxDuration, CollateralMultiplier: 2,
-		ConsiderOnline: true, ConsiderVerified: true, ConsiderUnverified: true,
-		Transfers: 20, CommP: 1,
-		AskPrice: big.NewInt(50_000_000), AskVerifiedPrice: big.NewInt(5_000_000), AskDuration: 1_000_000, AskMinPieceSize: 256,
-		PollEpochs: 4, MaxRetrievals: 256,
+		PublishPeriod:        120,
+		MaxDealsPerMsg:       8,
+		PublishBuffer:        480,
+		MinSealing:           2880,
+		MaxStartDelay:        14 * builtin.EpochsInDay,
+		MinDuration:          market.DealMinDuration,
+		MaxDuration:          market.DealMaxDuration,
+		CollateralMultiplier: 2,
+		ConsiderOnline:       true,
+		ConsiderVerified:     true,
+		ConsiderUnverified:   true,
+		Transfers:            20,
+		CommP:                1,
+		AskPrice:             big.NewInt(50_000_000),
+		AskVerifiedPrice:     big.NewInt(5_000_000),
+		AskDuration:          1_000_000,
+		AskMinPieceSize:      256,
+		PollEpochs:           4,
+		MaxRetrievals:        256,
 	}
 }
 
 func (c Config) policy() deals.Policy {
-	return deals.Policy{Miner: c.Miner, MinDuration: c.MinDuration, MaxDuration: c.MaxDuration,
-		MaxExtension: minertypes.MaxSectorExpirationExtension, CollateralMultiplier: c.CollateralMultiplier,
-		MinSealing: c.MinSealing, MaxStartDelay: c.MaxStartDelay, PublishBuffer: c.PublishBuffer,
-		MaxStagingBytes: c.MaxStagingBytes, ConsiderOnline: c.ConsiderOnline, ConsiderVerified: c.ConsiderVerified,
-		ConsiderUnverified: c.ConsiderUnverified, Blocklist: c.Blocklist}
+	return deals.Policy{
+		Miner:                c.Miner,
+		MinDuration:          c.MinDuration,
+		MaxDuration:          c.MaxDuration,
+		MaxExtension:         minertypes.MaxSectorExpirationExtension,
+		CollateralMultiplier: c.CollateralMultiplier,
+		MinSealing:           c.MinSealing,
+		MaxStartDelay:        c.MaxStartDelay,
+		PublishBuffer:        c.PublishBuffer,
+		MaxStagingBytes:      c.MaxStagingBytes,
+		ConsiderOnline:       c.ConsiderOnline,
+		ConsiderVerified:     c.ConsiderVerified,
+		ConsiderUnverified:   c.ConsiderUnverified,
+		Blocklist:            c.Blocklist,
+	}
 }
 
 func (c Config) check() error {

@@ -42,9 +42,18 @@ type fakeChain struct {
 }
 
 func newFakeChain(t testing.TB) *fakeChain {
-	c := &fakeChain{grew: make(chan struct{}), height: 100, keys: map[address.Address][]byte{}, escrow: map[address.Address]abi.TokenAmount{},
-		deals: map[abi.DealID]*api.MarketDeal{}, msgs: map[cid.Cid]*api.Message{}, rcpts: map[cid.Cid]api.MessageReceipt{},
-		byKey: map[string]cid.Cid{}, sent: map[abi.MethodNum]int{}, drop: map[cid.Cid]bool{}}
+	c := &fakeChain{
+		grew:   make(chan struct{}),
+		height: 100,
+		keys:   map[address.Address][]byte{},
+		escrow: map[address.Address]abi.TokenAmount{},
+		deals:  map[abi.DealID]*api.MarketDeal{},
+		msgs:   map[cid.Cid]*api.Message{},
+		rcpts:  map[cid.Cid]api.MessageReceipt{},
+		byKey:  map[string]cid.Cid{},
+		sent:   map[abi.MethodNum]int{},
+		drop:   map[cid.Cid]bool{},
+	}
 	c.info = api.MinerInfo{Worker: c.newKey(t), SectorSize: 8 << 20}
 	return c
 }
@@ -124,7 +133,8 @@ func (c *fakeChain) StateMarketBalance(_ context.Context, a address.Address, _ a
 	return api.MarketBalance{Escrow: e, Locked: big.Zero()}, nil
 }
 
-func (c *fakeChain) StateDealProviderCollateralBounds(context.Context, abi.PaddedPieceSize, bool, api.TipSetKey) (api.DealCollateralBounds, error) {
+func (c *fakeChain) StateDealProviderCollateralBounds(context.Context, abi.PaddedPieceSize, bool,
+	api.TipSetKey) (api.DealCollateralBounds, error) {
 	return api.DealCollateralBounds{Min: big.NewInt(1000), Max: big.NewInt(1 << 50)}, nil
 }
 
@@ -245,7 +255,8 @@ func (c *fakeChain) publish(params []byte) ([]byte, error) {
 		id := abi.DealID(len(c.deals) + 5)
 		stored := d.Proposal
 		stored.Client = clientID
-		c.deals[id] = &api.MarketDeal{Proposal: stored, State: api.MarketDealState{SectorStartEpoch: -1, LastUpdatedEpoch: -1, SlashEpoch: -1}}
+		c.deals[id] = &api.MarketDeal{Proposal: stored, State: api.MarketDealState{SectorStartEpoch: -1, LastUpdatedEpoch: -1,
+			SlashEpoch: -1}}
 		ret.IDs = append(ret.IDs, id)
 		ret.ValidDeals.Set(uint64(i))
 	}
@@ -275,7 +286,8 @@ type fakeSealing struct {
 }
 
 func newFakeSealing() *fakeSealing {
-	return &fakeSealing{placed: map[string]api.PiecePlacement{}, bytes: map[abi.SectorNumber][]byte{}, adds: map[string]int{}, state: api.SectorPreCommit1}
+	return &fakeSealing{placed: map[string]api.PiecePlacement{}, bytes: map[abi.SectorNumber][]byte{}, adds: map[string]int{},
+		state: api.SectorPreCommit1}
 }
 
 func (s *fakeSealing) SectorAddPiece(ctx context.Context, r api.AddPieceRequest) (api.PiecePlacement, error) {

@@ -67,20 +67,51 @@ func (m *Markets) prefixed(name string) datastore.Batching {
 func (m *Markets) build(ctx context.Context) (err error) {
 	cfg, d := m.cfg, m.deps
 	m.pieces = pieces.NewStore(m.prefixed("pieces"))
-	m.asks = ask.New(ask.Config{Miner: cfg.Miner, Price: cfg.AskPrice, VerifiedPrice: cfg.AskVerifiedPrice, Duration: cfg.AskDuration,
-		MinPieceSize: cfg.AskMinPieceSize, MaxPieceSize: cfg.AskMaxPieceSize}, ask.Deps{Store: m.prefixed("ask"), Chain: d.Chain})
-	if m.publisher, err = publish.New(ctx, publish.Config{Miner: cfg.Miner, From: cfg.PublishAddress, Period: cfg.PublishPeriod, MaxDeals: cfg.MaxDealsPerMsg},
-		publish.Deps{Store: m.prefixed("publish"), Chain: d.Chain, Msgs: d.Msgs, Escrow: d.Escrow, Heads: d.Heads, Log: d.Log}); err != nil {
+	m.asks = ask.New(ask.Config{
+		Miner:         cfg.Miner,
+		Price:         cfg.AskPrice,
+		VerifiedPrice: cfg.AskVerifiedPrice,
+		Duration:      cfg.AskDuration,
+		MinPieceSize:  cfg.AskMinPieceSize,
+		MaxPieceSize:  cfg.AskMaxPieceSize,
+	}, ask.Deps{Store: m.prefixed("ask"), Chain: d.Chain})
+	if m.publisher, err = publish.New(ctx, publish.Config{Miner: cfg.Miner, From: cfg.PublishAddress, Period: cfg.PublishPeriod,
+		MaxDeals: cfg.MaxDealsPerMsg},
+		publish.Deps{
+			Store:  m.prefixed("publish"),
+			Chain:  d.Chain,
+			Msgs:   d.Msgs,
+			Escrow: d.Escrow,
+			Heads:  d.Heads,
+			Log:    d.Log,
+		}); err != nil {
 		return err
 	}
 	if m.store, err = deals.OpenStore(ctx, m.prefixed("deals")); err != nil {
 		return err
 	}
-	m.fetcher = transfer.New(transfer.Config{AllowPrivateIPs: cfg.AllowPrivateIPs, Stall: cfg.TransferStall, Attempts: cfg.TransferAttempts})
-	if m.deals, err = deals.New(deals.Config{Policy: cfg.policy(), StagingDir: cfg.StagingDir, StagedBaseURL: cfg.StagedBaseURL,
-		Transfers: cfg.Transfers, CommP: cfg.CommP, PollEpochs: cfg.PollEpochs},
-		deals.Deps{Store: m.store, Chain: d.Chain, Heads: d.Heads, Publisher: m.publisher, Sealing: d.Sealing, Index: m.pieces,
-			Fetcher: m.fetcher, Ask: m.asks.Get, Indexed: m.pieces.Get, Log: d.Log}); err != nil {
+	m.fetcher = transfer.New(transfer.Config{AllowPrivateIPs: cfg.AllowPrivateIPs, Stall: cfg.TransferStall,
+		Attempts: cfg.TransferAttempts})
+	if m.deals, err = deals.New(deals.Config{
+		Policy:        cfg.policy(),
+		StagingDir:    cfg.StagingDir,
+		StagedBaseURL: cfg.StagedBaseURL,
+		Transfers:     cfg.Transfers,
+		CommP:         cfg.CommP,
+		PollEpochs:    cfg.PollEpochs,
+	},
+		deals.Deps{
+			Store:     m.store,
+			Chain:     d.Chain,
+			Heads:     d.Heads,
+			Publisher: m.publisher,
+			Sealing:   d.Sealing,
+			Index:     m.pieces,
+			Fetcher:   m.fetcher,
+			Ask:       m.asks.Get,
+			Indexed:   m.pieces.Get,
+			Log:       d.Log,
+		}); err != nil {
 		return err
 	}
 	m.retrieval, err = retrieve.New(retrieve.Config{MaxRequests: cfg.MaxRetrievals}, retrieve.Deps{

@@ -243,7 +243,13 @@ func TestSecondDealNeedsItsOwnFunds(t *testing.T) {
 	require.NoError(t, err)
 	ask, err := w.client.Ask(ctx, p)
 	require.NoError(t, err)
-	params, err := w.client.Proposal(ctx, p, ask, car, dealmaker.Terms{Wallet: w.wallet, StartDelay: 1000, Duration: 518400, URL: hang.URL, AutoAddEscrow: true})
+	params, err := w.client.Proposal(ctx, p, ask, car, dealmaker.Terms{
+		Wallet:        w.wallet,
+		StartDelay:    1000,
+		Duration:      518400,
+		URL:           hang.URL,
+		AutoAddEscrow: true,
+	})
 	require.NoError(t, err)
 	var rejected *dealmaker.ErrRejected
 	require.ErrorAs(t, w.client.Propose(ctx, p, params), &rejected)

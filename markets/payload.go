@@ -45,7 +45,8 @@ func (m *Markets) openSector(ctx context.Context, rec api.PieceRecord, at api.Pi
 	r, err := m.deps.Reader.OpenUnsealed(ctx, at.Sector, at.Offset, at.Size)
 	var missing *api.ErrNotFound
 	if errors.As(err, &missing) && m.cfg.UnsealOnRetrieval {
-		if err := m.deps.Sealing.SectorUnseal(ctx, api.UnsealTarget{Sector: at.Sector.Number, Offset: at.Offset, Size: at.Size}); err != nil {
+		if err := m.deps.Sealing.SectorUnseal(ctx, api.UnsealTarget{Sector: at.Sector.Number, Offset: at.Offset,
+			Size: at.Size}); err != nil {
 			return nil, fmt.Errorf("unseal piece %s in sector %d: %w", rec.PieceCID, at.Sector.Number, err)
 		}
 		r, err = m.deps.Reader.OpenUnsealed(ctx, at.Sector, at.Offset, at.Size)

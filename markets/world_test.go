@@ -55,7 +55,13 @@ func newHost(t testing.TB, listen ...string) host.Host {
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, chain: newFakeChain(t), sealing: newFakeSealing(), ds: dssync.MutexWrap(datastore.NewMapDatastore()), dir: t.TempDir()}
+	w := &world{
+		t:       t,
+		chain:   newFakeChain(t),
+		sealing: newFakeSealing(),
+		ds:      dssync.MutexWrap(datastore.NewMapDatastore()),
+		dir:     t.TempDir(),
+	}
 	w.host = newHost(t, "/ip4/127.0.0.1/tcp/0")
 	t.Cleanup(func() { w.host.Close() })
 	id := w.host.ID().String()
@@ -80,7 +86,15 @@ func (w *world) start() {
 	cfg.Miner, cfg.StagingDir, cfg.StagedBaseURL = minerAddr, w.dir, w.http.URL
 	cfg.AllowPrivateIPs, cfg.MinSealing, cfg.PublishBuffer, cfg.PublishPeriod = true, 100, 10, 0
 	cfg.UnsealOnRetrieval = true
-	m, err := New(context.Background(), cfg, Deps{Store: w.ds, Chain: w.chain, Sealing: w.sealing, Reader: w.sealing, Host: w.host, Heads: w.chain, Msgs: w.chain})
+	m, err := New(context.Background(), cfg, Deps{
+		Store:   w.ds,
+		Chain:   w.chain,
+		Sealing: w.sealing,
+		Reader:  w.sealing,
+		Host:    w.host,
+		Heads:   w.chain,
+		Msgs:    w.chain,
+	})
 	require.NoError(w.t, err)
 	w.m = m
 	mux := http.NewServeMux()
@@ -130,8 +144,13 @@ func (w *world) propose(ctx context.Context, car *dealmaker.CAR, url string) (uu
 	require.NoError(w.t, err)
 	ask, err := w.client.Ask(ctx, p)
 	require.NoError(w.t, err)
-	params, err := w.client.Proposal(ctx, p, ask, car, dealmaker.Terms{Wallet: w.wallet, StartDelay: 1000, Duration: 518400,
-		URL: url, AutoAddEscrow: true})
+	params, err := w.client.Proposal(ctx, p, ask, car, dealmaker.Terms{
+		Wallet:        w.wallet,
+		StartDelay:    1000,
+		Duration:      518400,
+		URL:           url,
+		AutoAddEscrow: true,
+	})
 	require.NoError(w.t, err)
 	return params.DealUUID, w.client.Propose(ctx, p, params)
 }

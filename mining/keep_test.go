@@ -40,7 +40,8 @@ func TestOneHalfDoesNotEndTheOther(t *testing.T) {
 				t.Fatal(err)
 			}
 			shown := strings.Join(st.Alerts, "; ")
-			if want == "" && shown != "" || !strings.Contains(shown, want) || want != "" && !strings.Contains(shown, "block production has failed") {
+			if want == "" && shown != "" || !strings.Contains(shown, want) || want != "" &&
+				!strings.Contains(shown, "block production has failed") {
 				t.Errorf("life %d: alerts %q", i+1, shown)
 			}
 			time.Sleep(time.Duration(i+1) * time.Second)

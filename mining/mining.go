@@ -105,8 +105,12 @@ func New(cfg Config, deps Deps) (*Mining, error) {
 	}
 	b, err := blocks.New(blocks.Config{Miner: cfg.Miner, EpochWall: cfg.EpochWall, OpenEpoch: cfg.OpenEpoch,
 		SubmitConfidence: cfg.SubmitConfidence}, blocks.Deps{
-		Store: namespace.Wrap(deps.Store, datastore.NewKey("/blocks")), Chain: deps.Chain, Prover: deps.Storage, Snark: deps.Snark,
-		Heads: deps.Heads, Log: deps.Log.With("part", "blocks"),
+		Store:  namespace.Wrap(deps.Store, datastore.NewKey("/blocks")),
+		Chain:  deps.Chain,
+		Prover: deps.Storage,
+		Snark:  deps.Snark,
+		Heads:  deps.Heads,
+		Log:    deps.Log.With("part", "blocks"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("block production: %w", err)
@@ -117,8 +121,13 @@ func New(cfg Config, deps Deps) (*Mining, error) {
 		SubmitConfidence: cfg.SubmitConfidence,
 		EpochWall:        cfg.EpochWall,
 	}, window.Deps{
-		Store: namespace.Wrap(deps.Store, datastore.NewKey("/window")), Chain: deps.Chain, Prover: deps.Storage, Snark: deps.Snark,
-		Heads: deps.Heads, Msgs: deps.Msgs, Log: deps.Log.With("part", "window"),
+		Store:  namespace.Wrap(deps.Store, datastore.NewKey("/window")),
+		Chain:  deps.Chain,
+		Prover: deps.Storage,
+		Snark:  deps.Snark,
+		Heads:  deps.Heads,
+		Msgs:   deps.Msgs,
+		Log:    deps.Log.With("part", "window"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("window PoSt: %w", err)

@@ -42,8 +42,13 @@ func newIdle(t *testing.T, store datastore.Batching) (*Mining, error) {
 		t.Fatal(err)
 	}
 	u := untouchable{}
-	return New(Config{Miner: a}, Deps{Store: store, Chain: struct{ Chain }{u.Chain}, Storage: struct{ Storage }{u.Storage},
-		Heads: struct{ Heads }{u.Heads}, Msgs: struct{ Msgs }{u.Msgs}})
+	return New(Config{Miner: a}, Deps{
+		Store:   store,
+		Chain:   struct{ Chain }{u.Chain},
+		Storage: struct{ Storage }{u.Storage},
+		Heads:   struct{ Heads }{u.Heads},
+		Msgs:    struct{ Msgs }{u.Msgs},
+	})
 }
 
 // On a network that takes only Groth16 nothing is called and nothing spent,

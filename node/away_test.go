@@ -35,8 +35,10 @@ func newSplit(t *testing.T) (m *monolith, private *running) {
 		t.Fatal(err)
 	}
 	file := fmt.Sprintf("[API]\nListenAddress = \"127.0.0.1:0\"\n[Libp2p]\nListenAddresses = [\"/ip4/127.0.0.1/tcp/0\"]\n"+
-		"[Dealmaking]\nPublishMsgPeriod = \"2 epochs\"\nAllowPrivateIPs = true\nRetrievalListenAddress = %q\n[Subsystems]\nEnableMining = false\n"+
-		"EnableSealing = false\nEnableSectorStorage = false\nSealerApiInfo = %q\nSectorIndexApiInfo = %q\n", freePort(t), token+":"+addr, token+":"+addr)
+		"[Dealmaking]\nPublishMsgPeriod = \"2 epochs\"\nAllowPrivateIPs = true\nRetrievalListenAddress = %q\n[Subsystems]\n"+
+		"EnableMining = false\n"+
+		"EnableSealing = false\nEnableSectorStorage = false\nSealerApiInfo = %q\nSectorIndexApiInfo = %q\n", freePort(t), token+":"+
+		addr, token+":"+addr)
 	mdir := filepath.Join(dir, "markets")
 	if err := (InitMarkets{Dir: mdir, Miner: maddr, Config: []byte(file)}).Run(t.Context(), full); err != nil {
 		t.Fatal(err)

@@ -64,7 +64,13 @@ func (c *common) stuck() (out []api.MessageStatus) {
 	defer c.mu.Unlock()
 	for _, s := range c.senders {
 		for _, m := range s.Waiting() {
-			out = append(out, api.MessageStatus{Key: m.Key, Cid: m.CID, From: m.From.String(), Nonce: m.Nonce, Reason: m.Reason})
+			out = append(out, api.MessageStatus{
+				Key:    m.Key,
+				Cid:    m.CID,
+				From:   m.From.String(),
+				Nonce:  m.Nonce,
+				Reason: m.Reason,
+			})
 		}
 	}
 	return out
@@ -177,7 +183,13 @@ func (c *common) partStatus(ctx context.Context) []api.PartStatus {
 	peer := isPeer(serve.Permissions(ctx))
 	out := []api.PartStatus{}
 	for _, p := range c.parts() {
-		st := api.PartStatus{Name: p.Name, Up: p.Up, Since: p.Since, Restarts: p.Restarts, Next: p.Next}
+		st := api.PartStatus{
+			Name:     p.Name,
+			Up:       p.Up,
+			Since:    p.Since,
+			Restarts: p.Restarts,
+			Next:     p.Next,
+		}
 		switch {
 		case p.Err != nil && peer:
 			st.Error = "see info and the log of that node"

@@ -48,20 +48,32 @@ func newFullNode(t *testing.T) *fullNode {
 		t.Fatal(err)
 	}
 	f := &fullNode{ds: dssync.MutexWrap(datastore.NewMapDatastore()), dir: t.TempDir()}
-	if f.w, err = wallet.New(wallet.Deps{Keystore: wallet.DatastoreKeystore{DS: dssync.MutexWrap(datastore.NewMapDatastore())}}); err != nil {
+	keys := wallet.DatastoreKeystore{DS: dssync.MutexWrap(datastore.NewMapDatastore())}
+	if f.w, err = wallet.New(wallet.Deps{Keystore: keys}); err != nil {
 		t.Fatal(err)
 	}
 	b := e.Bundle()
-	err = devnet.Init(t.Context(), devnet.InitConfig{Seed: []byte(t.Name()), Timestamp: uint64(time.Now().Add(-365 * 24 * time.Hour).Unix()),
-		SealProof: abi.RegisteredSealProof_StackedDrg2KiBV1_1, Sectors: 2, SectorDir: f.dir},
-		devnet.InitDeps{Store: f.ds, Wallet: f.w, Engine: e, Manifest: b.Manifest, Blocks: func(put func(cid.Cid, []byte) error) error {
-			for _, blk := range b.Blocks {
-				if err := put(blk.Cid, blk.Data); err != nil {
-					return err
+	err = devnet.Init(t.Context(), devnet.InitConfig{
+		Seed:      []byte(t.Name()),
+		Timestamp: uint64(time.Now().Add(-365 * 24 * time.Hour).Unix()),
+		SealProof: abi.RegisteredSealProof_StackedDrg2KiBV1_1,
+		Sectors:   2,
+		SectorDir: f.dir,
+	},
+		devnet.InitDeps{
+			Store:    f.ds,
+			Wallet:   f.w,
+			Engine:   e,
+			Manifest: b.Manifest,
+			Blocks: func(put func(cid.Cid, []byte) error) error {
+				for _, blk := range b.Blocks {
+					if err := put(blk.Cid, blk.Data); err != nil {
+						return err
+					}
 				}
-			}
-			return nil
-		}})
+				return nil
+			},
+		})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,7 +100,8 @@ func TestWaitsFollowThePace(t *testing.T) {
 			pace int64
 			gone error
 			want time.Duration
-		}{{100, nil, 3 * time.Second}, {4000, nil, 2 * time.Minute}, {1, errors.New("away"), 2 * time.Minute}, {1, nil, 30 * time.Millisecond}} {
+		}{{100, nil, 3 * time.Second}, {4000, nil, 2 * time.Minute}, {1, errors.New("away"), 2 * time.Minute},
+			{1, nil, 30 * time.Millisecond}} {
 			synctest.Wait()
 			n.status.PaceMillis, n.gone = c.pace, c.gone
 			time.Sleep(paceEvery + 1)

@@ -20,7 +20,14 @@ func TestOneIdentityOfAWorker(t *testing.T) {
 	token := tokenFor(t, set.RepoDir, api.RoleWorker, "")
 	p := start(t, set)
 	p.MinerAPI = dial(t, token+":"+p.addr)
-	first := api.WorkerInfo{ID: uuid.New(), Session: uuid.New(), Hostname: "alpha", PID: 11, Place: holder.Place("/a"), TaskTypes: []api.TaskType{api.TaskAddPiece}}
+	first := api.WorkerInfo{
+		ID:        uuid.New(),
+		Session:   uuid.New(),
+		Hostname:  "alpha",
+		PID:       11,
+		Place:     holder.Place("/a"),
+		TaskTypes: []api.TaskType{api.TaskAddPiece},
+	}
 	second, restart, other := first, first, first
 	second.Session, second.Hostname, second.PID, second.Place = uuid.New(), "beta", 12, holder.Place("/b")
 	restart.Session, restart.PID = uuid.New(), 13
@@ -61,7 +68,8 @@ func TestOneIdentityOfAWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	var used *api.ErrInUse
-	if err := ask(second); !errors.As(err, &used) || !strings.HasPrefix(used.Holder, "process 11 on alpha since ") || !strings.Contains(err.Error(), first.ID.String()) {
+	if err := ask(second); !errors.As(err, &used) || !strings.HasPrefix(used.Holder, "process 11 on alpha since ") ||
+		!strings.Contains(err.Error(), first.ID.String()) {
 		t.Errorf("a copy: %v", err)
 	}
 	for name, w := range map[string]api.WorkerInfo{"the first": first, "another": other} {

@@ -44,17 +44,23 @@ func (want peerNeeds) compare(got api.Handshake) (warning string, err error) {
 	version, runs := got.APIVersions[want.sub]
 	switch {
 	case got.Instance == want.me.Instance && want.me.Instance != uuid.Nil:
-		return "", wrongf("the address of the %s node is this process itself; name the private node's (there: miner auth api-info --role markets-peer)", want.name)
+		return "", wrongf("the address of the %s node is this process itself; name the private node's (there: miner auth "+
+			"api-info --role markets-peer)", want.name)
 	case got.Miner == "":
-		return "", wrongf("the address of the %s node is that of a %s, which belongs to no miner; name the private node's", want.name, shown(got.Kind))
+		return "", wrongf("the address of the %s node is that of a %s, which belongs to no miner; name the private node's",
+			want.name, shown(got.Kind))
 	case got.Miner != want.me.Miner && want.me.Miner != "":
-		return "", wrongf("it is the node of miner %s, this one is of %s; name the private node of %s in the config", shown(got.Miner), want.me.Miner, want.me.Miner)
+		return "", wrongf("it is the node of miner %s, this one is of %s; name the private node of %s in the config",
+			shown(got.Miner), want.me.Miner, want.me.Miner)
 	case !runs:
-		return "", wrongf("%s does not run there (it is a %s node with %s); are the addresses of the two halves crossed?", want.sub, shown(got.Kind), subsystemWords(got))
+		return "", wrongf("%s does not run there (it is a %s node with %s); are the addresses of the two halves crossed?", want.sub,
+			shown(got.Kind), subsystemWords(got))
 	case version>>8 != build.MinerAPIVersion>>8:
-		return "", wrongf("it speaks API %s for %s, this process %s; run the same release on both", versionWords(version), want.sub, versionWords(build.MinerAPIVersion))
+		return "", wrongf("it speaks API %s for %s, this process %s; run the same release on both", versionWords(version), want.sub,
+			versionWords(build.MinerAPIVersion))
 	case got.Genesis == "":
-		return "", &api.ErrUnreachable{Peer: "the " + want.name + " node", Reason: "it waits for its full node and cannot tell its network yet"}
+		return "", &api.ErrUnreachable{Peer: "the " + want.name + " node",
+			Reason: "it waits for its full node and cannot tell its network yet"}
 	case got.Network != want.me.Network || got.Genesis != want.me.Genesis:
 		return "", wrongf("it is on network %s (genesis %s), this process on %s (genesis %s); let both use full nodes of one network",
 			shown(got.Network), shown(got.Genesis), want.me.Network, want.me.Genesis)
@@ -66,10 +72,12 @@ func (want peerNeeds) compare(got api.Handshake) (warning string, err error) {
 		}
 	}
 	if len(lacks) > 0 {
-		return "", wrongf("the token does not allow %s; make one there with: miner auth api-info --role %s", strings.Join(lacks, ", "), api.RoleMarketsPeer)
+		return "", wrongf("the token does not allow %s; make one there with: miner auth api-info --role %s",
+			strings.Join(lacks, ", "), api.RoleMarketsPeer)
 	}
 	if slices.Contains(got.Allow, api.PermAdmin) {
-		return fmt.Sprintf("the token allows everything on the private node, and this host is public; replace it by one of role %s and revoke it", api.RoleMarketsPeer), nil
+		return fmt.Sprintf("the token allows everything on the private node, and this host is public; replace it by one of "+
+			"role %s and revoke it", api.RoleMarketsPeer), nil
 	}
 	return "", nil
 }
@@ -111,7 +119,8 @@ func (want peerNeeds) meet(ctx context.Context, p handshaker, me api.Introductio
 		return got, "", wrongf("%v", err)
 	case errors.As(err, &absent):
 		if v, verr := p.Version(ctx); verr == nil {
-			return got, "", wrongf("it does not answer as a miner process (it says it is %s %s, API %s: a full node, or another release?); name the private node's address",
+			return got, "", wrongf("it does not answer as a miner process (it says it is %s %s, API %s: a full node, or "+
+				"another release?); name the private node's address",
 				printable.Brief(v.Agent), printable.Brief(v.Version), versionWords(v.APIVersion))
 		}
 		return got, "", wrongf("it does not answer as a miner process of this release: %v", err)

@@ -22,7 +22,8 @@ var minerKey = datastore.NewKey("miner-address")
 func MinerAddress(r *repo.Repo) (address.Address, error) {
 	b, err := r.Datastore(repo.Node).Get(context.Background(), minerKey)
 	if errors.Is(err, datastore.ErrNotFound) {
-		return address.Undef, fmt.Errorf("repo %s has no miner yet; finish `miner init` (running it again continues where it stopped)", r.Dir())
+		return address.Undef, fmt.Errorf("repo %s has no miner yet; finish `miner init` (running it again continues where "+
+			"it stopped)", r.Dir())
 	}
 	if err != nil {
 		return address.Undef, fmt.Errorf("read the miner address of %s: %w", r.Dir(), err)

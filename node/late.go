@@ -36,7 +36,8 @@ func (l *late[T]) get() (T, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.runs {
-		return *new(T), &api.ErrUnreachable{Peer: "the part " + l.name, Reason: "it has failed and is started again; `miner info` of that process says why"}
+		return *new(T), &api.ErrUnreachable{Peer: "the part " + l.name,
+			Reason: "it has failed and is started again; `miner info` of that process says why"}
 	}
 	return l.impl, nil
 }

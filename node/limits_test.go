@@ -26,7 +26,14 @@ func TestLimitsReachTheirListeners(t *testing.T) {
 	require.Equal(t, ListenLimits{
 		API:       listen.Limits{Conns: 1, ConnsPerAddress: 2, Sockets: 3, SocketsPerAddress: 4},
 		Retrieval: listen.Limits{Conns: 5, ConnsPerAddress: 6, Requests: 7, RequestsPerAddress: 8},
-		Libp2p:    mnet.HostLimits{Conns: 9, ConnsPerAddress: 10, ConnsPerPeer: 11, Streams: 12, StreamsPerPeer: 13, MemoryBytes: 14 << 20},
+		Libp2p: mnet.HostLimits{
+			Conns:           9,
+			ConnsPerAddress: 10,
+			ConnsPerPeer:    11,
+			Streams:         12,
+			StreamsPerPeer:  13,
+			MemoryBytes:     14 << 20,
+		},
 	}, set.Limits)
 	require.Equal(t, mnet.Slots{All: 15, PerAddress: 16, PerPeer: 17}, set.MarketsOpts.Streams)
 	require.Equal(t, 7, set.MarketsOpts.MaxRetrievals)

@@ -26,7 +26,8 @@ func (n *Node) acceptLink(context.Context) error {
 	n.accepts = pull.NewAcceptor(pull.AcceptorConfig{}, pull.AcceptorDeps{
 		Identity: n.common.identity,
 		Meet: func(in api.Introduction) error {
-			return linked{n.common.identity(), "private", []api.Subsystem{api.SubsystemSealing, api.SubsystemSectorStorage}}.compare(in.Identity)
+			return linked{n.common.identity(), "private", []api.Subsystem{api.SubsystemSealing,
+				api.SubsystemSectorStorage}}.compare(in.Identity)
 		},
 		Log: n.log.With("part", "link"),
 	})
@@ -99,7 +100,8 @@ func (want linked) compare(got api.Identity) error {
 	name, shown := "the "+want.name+" node", printable.Brief
 	switch {
 	case got.Instance == want.me.Instance:
-		return errors.New("the link leads to this process itself; name the address of the markets node in MarketsApiInfo of the private one")
+		return errors.New("the link leads to this process itself; name the address of the markets node in MarketsApiInfo of " +
+			"the private one")
 	case got.Miner != want.me.Miner:
 		return fmt.Errorf("the link joins the two halves of one miner: there is %q, here %s; name %s of %s",
 			shown(got.Miner), want.me.Miner, name, want.me.Miner)

@@ -60,33 +60,57 @@ func MapConfig(dir string, cfg config.Config) (Settings, error) {
 		return Settings{}, err
 	}
 	return Settings{
-		RepoDir: dir, Mining: sub.EnableMining, Sealing: sub.EnableSealing, SectorStorage: sub.EnableSectorStorage, Markets: sub.EnableMarkets,
-		SealerInfo: sealer, SectorIndexInfo: index,
-		LinkAccept: cfg.Link.Accept, LinkInfo: link,
-		Listen: cfg.API.ListenAddress, RemoteURL: remoteURL(cfg.API.RemoteListenAddress), MaxRequestBytes: cfg.API.MaxRequestBytes,
-		Limits: listenLimits(cfg),
+		RepoDir:         dir,
+		Mining:          sub.EnableMining,
+		Sealing:         sub.EnableSealing,
+		SectorStorage:   sub.EnableSectorStorage,
+		Markets:         sub.EnableMarkets,
+		SealerInfo:      sealer,
+		SectorIndexInfo: index,
+		LinkAccept:      cfg.Link.Accept,
+		LinkInfo:        link,
+		Listen:          cfg.API.ListenAddress,
+		RemoteURL:       remoteURL(cfg.API.RemoteListenAddress),
+		MaxRequestBytes: cfg.API.MaxRequestBytes,
+		Limits:          listenLimits(cfg),
 		SealingOpts: SealingOptions{
-			WaitDealsDelay: cfg.Sealing.WaitDealsDelay.Epoch(), CCLifetime: cfg.Sealing.CommittedCapacitySectorLifetime.Epoch(),
+			WaitDealsDelay:      cfg.Sealing.WaitDealsDelay.Epoch(),
+			CCLifetime:          cfg.Sealing.CommittedCapacitySectorLifetime.Epoch(),
 			StartEpochBuffer:    cfg.Dealmaking.StartEpochSealingBuffer.Epoch(),
-			MaxWaitDealsSectors: int(cfg.Sealing.MaxWaitDealsSectors), MaxSealing: int(cfg.Sealing.MaxSealingSectors),
-			AlwaysKeepUnsealed: cfg.Sealing.AlwaysKeepUnsealedCopy, MarkCC: cfg.Sealing.MakeCCSectorsAvailable, Synthetic: cfg.Sealing.UseSyntheticPoRep,
-			PreCommitBatch: preCommitBatch(cfg.Sealing), CommitBatch: int(cfg.Sealing.MaxCommitBatch),
-			PreCommitBatchWait: cfg.Sealing.PreCommitBatchWait.Epoch(), CommitBatchWait: cfg.Sealing.CommitBatchWait.Epoch(),
+			MaxWaitDealsSectors: int(cfg.Sealing.MaxWaitDealsSectors),
+			MaxSealing:          int(cfg.Sealing.MaxSealingSectors),
+			AlwaysKeepUnsealed:  cfg.Sealing.AlwaysKeepUnsealedCopy,
+			MarkCC:              cfg.Sealing.MakeCCSectorsAvailable,
+			Synthetic:           cfg.Sealing.UseSyntheticPoRep,
+			PreCommitBatch:      preCommitBatch(cfg.Sealing),
+			CommitBatch:         int(cfg.Sealing.MaxCommitBatch),
+			PreCommitBatchWait:  cfg.Sealing.PreCommitBatchWait.Epoch(),
+			CommitBatchWait:     cfg.Sealing.CommitBatchWait.Epoch(),
 		},
 		ProvingOpts: ProvingOptions{
-			ParallelReads: int(cfg.Proving.ParallelCheckLimit), MaxPartitions: int(cfg.Proving.MaxPartitionsPerPoStMessage),
-			NoWindow: cfg.Proving.DisableBuiltinWindowPoSt, NoBlocks: cfg.Proving.DisableBuiltinWinningPoSt,
-			Form: cfg.Proving.Form, ParameterDir: cfg.Proving.ParameterDir,
+			ParallelReads: int(cfg.Proving.ParallelCheckLimit),
+			MaxPartitions: int(cfg.Proving.MaxPartitionsPerPoStMessage),
+			NoWindow:      cfg.Proving.DisableBuiltinWindowPoSt,
+			NoBlocks:      cfg.Proving.DisableBuiltinWinningPoSt,
+			Form:          cfg.Proving.Form,
+			ParameterDir:  cfg.Proving.ParameterDir,
 		},
 		Fees: FeeLimits{
-			PreCommit: cfg.Fees.MaxPreCommitGasFee.Amount(), Commit: cfg.Fees.MaxCommitGasFee.Amount(),
-			WindowPoSt: cfg.Fees.MaxWindowPoStGasFee.Amount(), Publish: cfg.Fees.MaxPublishDealsFee.Amount(),
+			PreCommit:      cfg.Fees.MaxPreCommitGasFee.Amount(),
+			Commit:         cfg.Fees.MaxCommitGasFee.Amount(),
+			WindowPoSt:     cfg.Fees.MaxWindowPoStGasFee.Amount(),
+			Publish:        cfg.Fees.MaxPublishDealsFee.Amount(),
 			Escrow:         cfg.Fees.MaxMarketBalanceAddFee.Amount(),
-			PreCommitBatch: batchFee(cfg.Fees.MaxPreCommitBatchGasFee), CommitBatch: batchFee(cfg.Fees.MaxCommitBatchGasFee),
+			PreCommitBatch: batchFee(cfg.Fees.MaxPreCommitBatchGasFee),
+			CommitBatch:    batchFee(cfg.Fees.MaxCommitBatchGasFee),
 		},
-		LocalWorker: cfg.Storage.LocalWorker, WorkerTasks: workerTasks(cfg.Storage), ParentCache: cfg.Storage.ParentCacheDir,
-		Libp2pListen: cfg.Libp2p.ListenAddresses, Libp2pAnnounce: cfg.Libp2p.AnnounceAddresses,
-		RetrievalListen: cfg.Dealmaking.RetrievalListenAddress, MarketsOpts: m,
+		LocalWorker:     cfg.Storage.LocalWorker,
+		WorkerTasks:     workerTasks(cfg.Storage),
+		ParentCache:     cfg.Storage.ParentCacheDir,
+		Libp2pListen:    cfg.Libp2p.ListenAddresses,
+		Libp2pAnnounce:  cfg.Libp2p.AnnounceAddresses,
+		RetrievalListen: cfg.Dealmaking.RetrievalListenAddress,
+		MarketsOpts:     m,
 	}, nil
 }
 
@@ -116,7 +140,8 @@ func workerTasks(s config.Storage) []api.TaskType {
 		kind api.TaskType
 	}{{s.AllowAddPiece, api.TaskAddPiece}, {s.AllowPreCommit1, api.TaskPreCommit1}, {s.AllowPreCommit2, api.TaskPreCommit2},
 		{s.AllowCommit, api.TaskCommit1}, {s.AllowCommit, api.TaskCommit2}, {s.AllowUnseal, api.TaskUnseal},
-		{s.AllowReplicaUpdate, api.TaskUpdate}, {s.AllowReplicaUpdate, api.TaskProveUpdate1}, {s.AllowProveReplicaUpdate2, api.TaskProveUpdate2}} {
+		{s.AllowReplicaUpdate, api.TaskUpdate}, {s.AllowReplicaUpdate, api.TaskProveUpdate1},
+		{s.AllowProveReplicaUpdate2, api.TaskProveUpdate2}} {
 		if t.on {
 			tasks = append(tasks, t.kind)
 		}
@@ -126,7 +151,8 @@ func workerTasks(s config.Storage) []api.TaskType {
 
 func marketsConfig(cfg config.Config) (markets.Config, error) {
 	d, m := cfg.Dealmaking, markets.DefaultConfig()
-	m.ConsiderOnline, m.ConsiderVerified, m.ConsiderUnverified = d.ConsiderOnlineStorageDeals, d.ConsiderVerifiedStorageDeals, d.ConsiderUnverifiedStorageDeals
+	m.ConsiderOnline = d.ConsiderOnlineStorageDeals
+	m.ConsiderVerified, m.ConsiderUnverified = d.ConsiderVerifiedStorageDeals, d.ConsiderUnverifiedStorageDeals
 	for _, s := range d.PieceCidBlocklist {
 		c, err := cid.Decode(s)
 		if err != nil {
@@ -171,7 +197,8 @@ func peerInfo(key, s string) (string, error) {
 		return "", &api.ErrInvalid{
 			What:   key,
 			Reason: "it has an address and no token before it",
-			Hint:   "make one there with miner auth api-info (of role " + string(api.RoleMarketsPeer) + ", for a link " + string(api.RoleLink) + ")",
+			Hint: "make one there with miner auth api-info (of role " + string(api.RoleMarketsPeer) + ", for a link " +
+				string(api.RoleLink) + ")",
 		}
 	case apiinfo.FromFile(s):
 		return s, nil

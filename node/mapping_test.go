@@ -135,7 +135,8 @@ func TestMapConfigRefusesBadValues(t *testing.T) {
 }
 
 func TestRemoteURL(t *testing.T) {
-	for in, want := range map[string]string{"": "", "host:1": "http://host:1", "https://host/base/": "https://host/base", "http://host:1": "http://host:1"} {
+	for in, want := range map[string]string{"": "", "host:1": "http://host:1", "https://host/base/": "https://host/base",
+		"http://host:1": "http://host:1"} {
 		if got := remoteURL(in); got != want {
 			t.Errorf("%q: %q", in, got)
 		}
@@ -152,12 +153,13 @@ func TestLoadSettings(t *testing.T) {
 	}
 	const on, off = "true", "false"
 	for name, c := range map[string]struct{ file, want string }{
-		"no file":         {"", ""},
-		"monolith":        {switches(on, on, on, on), ""},
-		"private":         {switches(on, on, on, off), ""},
-		"markets":         {switches(off, off, off, on) + peers, ""},
-		"no sealer":       {switches(off, off, off, on), "SealerApiInfo is empty"},
-		"no index":        {switches(off, off, off, on) + "SealerApiInfo = \"t.o.k:/ip4/127.0.0.1/tcp/7/http\"\n", "SectorIndexApiInfo is empty"},
+		"no file":   {"", ""},
+		"monolith":  {switches(on, on, on, on), ""},
+		"private":   {switches(on, on, on, off), ""},
+		"markets":   {switches(off, off, off, on) + peers, ""},
+		"no sealer": {switches(off, off, off, on), "SealerApiInfo is empty"},
+		"no index": {switches(off, off, off, on) + "SealerApiInfo = \"t.o.k:/ip4/127.0.0.1/tcp/7/http\"\n",
+			"SectorIndexApiInfo is empty"},
 		"markets, pull":   {switches(off, off, off, on) + "[Link]\nAccept = true\n", ""},
 		"private, pull":   {switches(on, on, on, off) + "[Link]\nMarketsApiInfo = \"t.o.k:/ip4/127.0.0.1/tcp/7/http\"\n", ""},
 		"pull both ways":  {switches(off, off, off, on) + peers + "[Link]\nAccept = true\n", "revoke that token there"},
@@ -167,8 +169,9 @@ func TestLoadSettings(t *testing.T) {
 		"sealing farm":    {switches(off, on, on, off) + peers, "set EnableMining = true"},
 		"sealing alone":   {switches(off, on, off, on) + peers, "EnableSealing needs"},
 		"storage alone":   {switches(off, off, on, on) + peers, "EnableSectorStorage needs"},
-		"unknown key":     {"[Dealmaking]\n\nConsiderOnlineStorageDeal = false\n", ":3: unknown key Dealmaking.ConsiderOnlineStorageDeal; did you mean Dealmaking.ConsiderOnlineStorageDeals?"},
-		"bad value":       {"[Dealmaking]\nMaxDealsPerPublishMsg = 0\n", "Dealmaking.MaxDealsPerPublishMsg"},
+		"unknown key": {"[Dealmaking]\n\nConsiderOnlineStorageDeal = false\n",
+			":3: unknown key Dealmaking.ConsiderOnlineStorageDeal; did you mean Dealmaking.ConsiderOnlineStorageDeals?"},
+		"bad value": {"[Dealmaking]\nMaxDealsPerPublishMsg = 0\n", "Dealmaking.MaxDealsPerPublishMsg"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -72,8 +72,13 @@ func (n *Node) runMarkets(ctx context.Context, out senders, now *late[*liveMarke
 	if err != nil {
 		return err
 	}
-	h, err := mnet.NewHost(mnet.Config{Key: priv, Listen: n.set.Libp2pListen, Announce: n.set.Libp2pAnnounce,
-		Limits: n.set.Limits.Libp2p, Log: n.log.With("part", "libp2p")})
+	h, err := mnet.NewHost(mnet.Config{
+		Key:      priv,
+		Listen:   n.set.Libp2pListen,
+		Announce: n.set.Libp2pAnnounce,
+		Limits:   n.set.Limits.Libp2p,
+		Log:      n.log.With("part", "libp2p"),
+	})
 	if err != nil {
 		return err
 	}
@@ -141,7 +146,8 @@ func (n *Node) runRetrieval(ctx context.Context, h http.Handler, up func()) erro
 		return fmt.Errorf("listen for retrievals on %s (is the port taken?): %w", n.set.RetrievalListen, err)
 	}
 	at := ownaddr.ForOthers(ctx, ownaddr.Config{Bound: ln.Addr().String()})
-	n.log.Info("serving retrievals", "bound", ln.Addr().String(), "this host reaches it at", "http://"+ownaddr.OnThisHost(ln.Addr().String()),
+	n.log.Info("serving retrievals", "bound", ln.Addr().String(), "this host reaches it at", "http://"+
+		ownaddr.OnThisHost(ln.Addr().String()),
 		"others at", "http://"+at.HostPort)
 	up()
 	return ln.Serve(ctx, ln.Server(h), 5*time.Second)

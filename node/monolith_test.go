@@ -122,8 +122,13 @@ func (m *monolith) deal(t *testing.T, n int) stored {
 	if err != nil {
 		t.Fatal(err)
 	}
-	params, err := m.client.Proposal(t.Context(), m.at, ask, car, dealmaker.Terms{Wallet: m.wallet, StartDelay: 5000, Duration: 518400,
-		URL: srv.URL, AutoAddEscrow: true})
+	params, err := m.client.Proposal(t.Context(), m.at, ask, car, dealmaker.Terms{
+		Wallet:        m.wallet,
+		StartDelay:    5000,
+		Duration:      518400,
+		URL:           srv.URL,
+		AutoAddEscrow: true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +236,8 @@ func TestDamagedSector(t *testing.T) {
 		t.Fatalf("both deals are in sector %d", bad)
 	}
 	m.proves(t, "both sectors are proven", []uint64{})
-	file := filepath.Join(m.set.RepoDir, "sectors", "sealed", api.SectorName(abi.SectorID{Miner: abi.ActorID(must(address.IDFromAddress(m.at.Miner))), Number: abi.SectorNumber(bad)}))
+	file := filepath.Join(m.set.RepoDir, "sectors", "sealed",
+		api.SectorName(abi.SectorID{Miner: abi.ActorID(must(address.IDFromAddress(m.at.Miner))), Number: abi.SectorNumber(bad)}))
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -342,9 +348,11 @@ func (m *monolith) publicListener(t *testing.T, s stored) {
 	}
 	_, admin, _ := strings.Cut(m.info, ":")
 	token := strings.TrimSuffix(m.info, ":"+admin)
-	for _, path := range []string{"/rpc/v0", "/rpc/v1", "/health/livez", "/remote/sealed/s-t01000-0", "/staged/" + s.id.String(), "/debug/pprof/", "/metrics", "/"} {
+	for _, path := range []string{"/rpc/v0", "/rpc/v1", "/health/livez", "/remote/sealed/s-t01000-0", "/staged/" + s.id.String(),
+		"/debug/pprof/", "/metrics", "/"} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			if code := status(t, method, "http://"+m.set.RetrievalListen+path, token); code != http.StatusNotFound && code != http.StatusMethodNotAllowed {
+			if code := status(t, method, "http://"+m.set.RetrievalListen+path, token); code != http.StatusNotFound &&
+				code != http.StatusMethodNotAllowed {
 				t.Errorf("%s %s on the public listener answers %d", method, path, code)
 			}
 		}

@@ -82,7 +82,8 @@ func (n *Node) meetFullNode(ctx context.Context) (answer, error) {
 	}
 	me := n.common.identity()
 	if me.Genesis != "" && (is.Network != me.Network || is.Genesis != me.Genesis) {
-		return answer{}, wrongf("it is on network %s (genesis %s), but repo %s belongs to %s (genesis %s); set FULLNODE_API_INFO to a full node of that network",
+		return answer{}, wrongf("it is on network %s (genesis %s), but repo %s belongs to %s (genesis %s); set "+
+			"FULLNODE_API_INFO to a full node of that network",
 			printable.Brief(is.Network), is.Genesis, n.repo.Dir(), me.Network, me.Genesis)
 	}
 	return answer{version: printable.Brief(v.Version)}, nil

@@ -92,7 +92,13 @@ func newNode(set Settings) *Node {
 		budget = defaultBudget
 	}
 	// The parts have most of the budget, what they stood on has the rest.
-	return &Node{set: set, proving: newLate[api.Mining]("mining"), budget: budget, log: set.Log, group: lifecycle.New(budget*2/3, set.Log)}
+	return &Node{
+		set:     set,
+		proving: newLate[api.Mining]("mining"),
+		budget:  budget,
+		log:     set.Log,
+		group:   lifecycle.New(budget*2/3, set.Log),
+	}
 }
 
 // Run composes the process and works until ctx ends, Shutdown is called, or a

@@ -71,7 +71,8 @@ func identityNotices(info api.MinerInfo, own api.PeerInfo, announced bool) (out 
 		out = append(out, api.Notice{Act: true, Text: "the chain has no peer id of this miner: no client can make a deal", Do: setID})
 	case id != own.ID:
 		out = append(out, api.Notice{Act: true, Do: setID + ", unless that one is another process of this miner",
-			Text: fmt.Sprintf("the chain says that this miner is libp2p peer %s, but this node is %s: clients look for the other", id, own.ID)})
+			Text: fmt.Sprintf("the chain says that this miner is libp2p peer %s, but this node is %s: clients look for the other",
+				id, own.ID)})
 	}
 	chain := addrsOnChain(info)
 	if len(chain) == 0 {

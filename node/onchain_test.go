@@ -32,15 +32,31 @@ func TestChainIsComparedWithTheHost(t *testing.T) {
 		act       []string // parts of notices that need the operator
 		tell      []string // and of others
 	}{
-		"same":                     {id: ownID, chain: []string{public}, own: []string{public}, announced: true},
-		"same, not announced":      {id: ownID, chain: []string{public}, own: []string{loop, public}},
-		"nothing on chain":         {own: []string{public}, act: []string{"no peer id of this miner", "no address of this miner"}},
-		"another peer":             {id: otherID, chain: []string{public}, own: []string{public}, act: []string{"is libp2p peer " + otherID + ", but this node is " + ownID}},
-		"no addresses":             {id: ownID, own: []string{public}, act: []string{"no address of this miner: no client can make a deal"}},
-		"another address":          {id: ownID, chain: []string{router}, own: []string{loop}, act: []string{"to use " + router + ", which this node does not have"}},
-		"one of two is stale":      {id: ownID, chain: []string{router, loop}, own: []string{loop}, tell: []string{"to use " + router + ", which"}},
-		"announced, not on chain":  {id: ownID, chain: []string{public}, own: []string{public, router}, announced: true, tell: []string{"announces " + router + ", which is not on chain"}},
-		"announced something else": {id: ownID, chain: []string{public}, own: []string{router}, announced: true, act: []string{public}, tell: []string{router}},
+		"same":                {id: ownID, chain: []string{public}, own: []string{public}, announced: true},
+		"same, not announced": {id: ownID, chain: []string{public}, own: []string{loop, public}},
+		"nothing on chain":    {own: []string{public}, act: []string{"no peer id of this miner", "no address of this miner"}},
+		"another peer": {id: otherID, chain: []string{public}, own: []string{public},
+			act: []string{"is libp2p peer " + otherID + ", but this node is " + ownID}},
+		"no addresses": {id: ownID, own: []string{public}, act: []string{"no address of this miner: no client can make a deal"}},
+		"another address": {id: ownID, chain: []string{router}, own: []string{loop},
+			act: []string{"to use " + router + ", which this node does not have"}},
+		"one of two is stale": {id: ownID, chain: []string{router, loop}, own: []string{loop},
+			tell: []string{"to use " + router + ", which"}},
+		"announced, not on chain": {
+			id:        ownID,
+			chain:     []string{public},
+			own:       []string{public, router},
+			announced: true,
+			tell:      []string{"announces " + router + ", which is not on chain"},
+		},
+		"announced something else": {
+			id:        ownID,
+			chain:     []string{public},
+			own:       []string{router},
+			announced: true,
+			act:       []string{public},
+			tell:      []string{router},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var act, tell []string
@@ -149,7 +165,8 @@ func newMonolithOn(t *testing.T, full *fullNode) *onePlace {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "miner")
 	file := "[API]\nListenAddress = \"127.0.0.1:0\"\n[Libp2p]\nListenAddresses = [\"/ip4/127.0.0.1/tcp/0\"]\n"
-	maddr, err := (InitMiner{Dir: dir, Owner: full.account(t, api.KeyBLS), SectorSize: 2 << 10, Config: []byte(file)}).Run(t.Context(), full)
+	maddr, err := (InitMiner{Dir: dir, Owner: full.account(t, api.KeyBLS), SectorSize: 2 << 10,
+		Config: []byte(file)}).Run(t.Context(), full)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +192,8 @@ func refusals(t *testing.T, full *fullNode, actor Actor) {
 	}
 	unknown := actor
 	unknown.From = stranger
-	if _, err := unknown.SetPeerID(t.Context(), otherID); err == nil || !strings.Contains(err.Error(), "its key is not in the full node's wallet") {
+	if _, err := unknown.SetPeerID(t.Context(), otherID); err == nil ||
+		!strings.Contains(err.Error(), "its key is not in the full node's wallet") {
 		t.Errorf("a sender without a key: %v", err)
 	}
 	nobody := actor

@@ -30,7 +30,8 @@ func monolithSettings(t *testing.T, full string) Settings {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "miner")
 	file := "[API]\nListenAddress = \"127.0.0.1:0\"\n[Libp2p]\nListenAddresses = [\"/ip4/127.0.0.1/tcp/0\"]\n"
-	if _, err := (InitMiner{Dir: dir, Actor: minerID, SectorSize: 2 << 10, Config: []byte(file)}).Run(t.Context(), newSetupChain(t)); err != nil {
+	if _, err := (InitMiner{Dir: dir, Actor: minerID, SectorSize: 2 << 10, Config: []byte(file)}).Run(t.Context(),
+		newSetupChain(t)); err != nil {
 		t.Fatal(err)
 	}
 	return load(t, dir, full)
@@ -137,7 +138,8 @@ func TestPoisonedRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := `{"Number":4,"State":"Proving","CC":true}`
-	for k, v := range map[string]string{"/sectors/3": `{"Number":3,"State":`, "/sectors/4": good, "/sectors/5": `{"Number":5,"State":"Flying"}`} {
+	for k, v := range map[string]string{"/sectors/3": `{"Number":3,"State":`, "/sectors/4": good,
+		"/sectors/5": `{"Number":5,"State":"Flying"}`} {
 		if err := r.Datastore(repo.Sealing).Put(t.Context(), datastore.NewKey(k), []byte(v)); err != nil {
 			t.Fatal(err)
 		}

@@ -214,7 +214,8 @@ func (n *Node) holdPath(dir string) (func(), error) {
 		Who:  who,
 		Home: holder.Home(n.repo.Dir()),
 		Lost: func(other string) {
-			n.log.Error("another private node uses a directory of sectors of this one: stop one of the two, they destroy each other's files",
+			n.log.Error("another private node uses a directory of sectors of this one: stop one of the two, they destroy each "+
+				"other's files",
 				"path", dir, "holder", other)
 		},
 	})
@@ -346,8 +347,15 @@ func (n *Node) withMining(ctx context.Context) error {
 		return nil
 	}
 	o := n.set.ProvingOpts
-	cfg := mining.Config{Miner: n.maddr, VanillaAccepted: n.vanilla, EpochWall: n.epochs.wall(), OpenEpoch: n.epochs.openEpoch(),
-		DisableBlocks: o.NoBlocks, DisableWindow: o.NoWindow, MaxPartitionsPerPoStMessage: o.MaxPartitions}
+	cfg := mining.Config{
+		Miner:                       n.maddr,
+		VanillaAccepted:             n.vanilla,
+		EpochWall:                   n.epochs.wall(),
+		OpenEpoch:                   n.epochs.openEpoch(),
+		DisableBlocks:               o.NoBlocks,
+		DisableWindow:               o.NoWindow,
+		MaxPartitionsPerPoStMessage: o.MaxPartitions,
+	}
 	deps := mining.Deps{
 		Store:   n.repo.Datastore(repo.Mining),
 		Chain:   n.chain,

@@ -30,7 +30,8 @@ func TestPeersInTheConfig(t *testing.T) {
 		"@" + file + "x":          "no such file",
 		"a.b.c/ip4/1.2.3.4/tcp/5": "the colon between the token and the address is missing",
 	} {
-		if got, err := peerInfo("Subsystems.SealerApiInfo", in); got != "" || err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Subsystems.SealerApiInfo") {
+		if got, err := peerInfo("Subsystems.SealerApiInfo", in); got != "" || err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), "Subsystems.SealerApiInfo") {
 			t.Errorf("%q: %q, %v", in, got, err)
 		}
 	}

@@ -65,8 +65,14 @@ func newPeerWatch(name string, every time.Duration, log *slog.Logger, open ...st
 	if every <= 0 {
 		every = defaultPoll
 	}
-	p := &peerWatch{name: name, log: log, every: every, open: map[string]bool{}, asking: make(chan struct{}, 1),
-		last: api.PeerStatus{Name: name, Since: time.Now(), LastError: notAsked}}
+	p := &peerWatch{
+		name:   name,
+		log:    log,
+		every:  every,
+		open:   map[string]bool{},
+		asking: make(chan struct{}, 1),
+		last:   api.PeerStatus{Name: name, Since: time.Now(), LastError: notAsked},
+	}
 	for _, m := range open {
 		p.open[m] = true
 	}
@@ -135,13 +141,15 @@ func (p *peerWatch) note(a answer, err error) {
 	case err != nil:
 		state = peerAway
 	}
-	if first := p.last.LastError == notAsked; first || p.last.Reachable != (state == peerRight) || (p.state == peerWrong) != (state == peerWrong) {
+	if first := p.last.LastError == notAsked; first || p.last.Reachable != (state == peerRight) ||
+		(p.state == peerWrong) != (state == peerWrong) {
 		p.last.Since = time.Now()
 		p.tell(state, a, err)
 	}
 	p.state, p.instance, p.away = state, a.instance, nil
 	errors.As(err, &p.away)
-	p.last.Reachable, p.last.Version, p.last.Warning, p.last.LastError = state == peerRight, a.version, a.warning, ""
+	p.last.Reachable, p.last.Version = state == peerRight, a.version
+	p.last.Warning, p.last.LastError = a.warning, ""
 	if err != nil {
 		p.last.LastError = err.Error()
 	}

@@ -63,23 +63,34 @@ func TestPeerIsCompared(t *testing.T) {
 		"right":                   {spoil: func(*api.Handshake) {}},
 		"same release, other fix": {spoil: func(h *api.Handshake) { h.APIVersions[api.SubsystemSealing] ^= 1 }},
 		"this process itself":     {spoil: func(h *api.Handshake) { h.Instance = me.Instance }, want: "is this process itself"},
-		"a worker":                {spoil: func(h *api.Handshake) { h.Miner, h.Kind = "", "worker" }, want: "is that of a worker, which belongs to no miner"},
-		"another miner":           {spoil: func(h *api.Handshake) { h.Miner = "f01001" }, want: "it is the node of miner f01001, this one is of " + me.Miner},
+		"a worker": {spoil: func(h *api.Handshake) { h.Miner, h.Kind = "", "worker" },
+			want: "is that of a worker, which belongs to no miner"},
+		"another miner": {spoil: func(h *api.Handshake) { h.Miner = "f01001" },
+			want: "it is the node of miner f01001, this one is of " + me.Miner},
 		"the other half": {spoil: func(h *api.Handshake) {
 			h.APIVersions = map[api.Subsystem]uint32{api.SubsystemMarkets: 1}
 			h.Kind = "markets"
 		}, want: "Sealing does not run there (it is a markets node with Markets)"},
-		"nothing runs":            {spoil: func(h *api.Handshake) { h.APIVersions = nil }, want: "with no subsystem"},
-		"another minor version":   {spoil: func(h *api.Handshake) { h.APIVersions[api.SubsystemSealing] += 1 << 8 }, want: "run the same release on both"},
-		"another major version":   {spoil: func(h *api.Handshake) { h.APIVersions[api.SubsystemSealing] += 1 << 16 }, want: "run the same release on both"},
-		"waits for its full node": {spoil: func(h *api.Handshake) { h.Network, h.Genesis = "", "" }, want: "cannot tell its network yet", away: true},
-		"another network":         {spoil: func(h *api.Handshake) { h.Network = "calibration" }, want: "it is on network calibration (genesis bafygenesis), this process on net (genesis bafygenesis)"},
-		"another genesis":         {spoil: func(h *api.Handshake) { h.Genesis = "bafyother" }, want: "(genesis bafyother), this process on net (genesis bafygenesis)"},
-		"token of a worker":       {spoil: func(h *api.Handshake) { h.Allow, _ = api.RolePermissions(api.RoleWorker) }, want: "the token does not allow sealing-peer; make one there with: miner auth api-info --role markets-peer"},
-		"token for reading":       {spoil: func(h *api.Handshake) { h.Allow = []api.Permission{api.PermRead} }, want: "does not allow sealing-peer, storage-read"},
-		"token for everything":    {spoil: func(h *api.Handshake) { h.Allow = api.AllPermissions }, warning: "replace it by one of role markets-peer"},
+		"nothing runs": {spoil: func(h *api.Handshake) { h.APIVersions = nil }, want: "with no subsystem"},
+		"another minor version": {spoil: func(h *api.Handshake) { h.APIVersions[api.SubsystemSealing] += 1 << 8 },
+			want: "run the same release on both"},
+		"another major version": {spoil: func(h *api.Handshake) { h.APIVersions[api.SubsystemSealing] += 1 << 16 },
+			want: "run the same release on both"},
+		"waits for its full node": {spoil: func(h *api.Handshake) { h.Network, h.Genesis = "", "" },
+			want: "cannot tell its network yet", away: true},
+		"another network": {spoil: func(h *api.Handshake) { h.Network = "calibration" },
+			want: "it is on network calibration (genesis bafygenesis), this process on net (genesis bafygenesis)"},
+		"another genesis": {spoil: func(h *api.Handshake) { h.Genesis = "bafyother" },
+			want: "(genesis bafyother), this process on net (genesis bafygenesis)"},
+		"token of a worker": {spoil: func(h *api.Handshake) { h.Allow, _ = api.RolePermissions(api.RoleWorker) },
+			want: "the token does not allow sealing-peer; make one there with: miner auth api-info --role markets-peer"},
+		"token for reading": {spoil: func(h *api.Handshake) { h.Allow = []api.Permission{api.PermRead} },
+			want: "does not allow sealing-peer, storage-read"},
+		"token for everything": {spoil: func(h *api.Handshake) { h.Allow = api.AllPermissions },
+			warning: "replace it by one of role markets-peer"},
 		"escapes in what it says": {spoil: func(h *api.Handshake) { h.Miner = "f01\x1b[2J\n" }, want: "of miner f01\\x1b[2J,"},
-		"endless in what it says": {spoil: func(h *api.Handshake) { h.Miner = strings.Repeat("f", 1<<20) }, want: "of miner " + strings.Repeat("f", 200) + "...,"},
+		"endless in what it says": {spoil: func(h *api.Handshake) { h.Miner = strings.Repeat("f", 1<<20) }, want: "of miner " +
+			strings.Repeat("f", 200) + "...,"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := api.Handshake{Identity: privateIdentity(), Allow: peerPerms()}
@@ -102,7 +113,8 @@ func TestPeerIsCompared(t *testing.T) {
 // An init knows no instance and no miner yet: neither makes a peer wrong.
 func TestPeerOfAnInitIsCompared(t *testing.T) {
 	me := api.Identity{Network: "net", Genesis: "bafygenesis"}
-	if _, err := (peerNeeds{me: me, name: "sealing", sub: api.SubsystemSealing}).compare(api.Handshake{Identity: privateIdentity()}); err != nil {
+	if _, err := (peerNeeds{me: me, name: "sealing",
+		sub: api.SubsystemSealing}).compare(api.Handshake{Identity: privateIdentity()}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -248,7 +260,8 @@ func TestHalvesAreOneNode(t *testing.T) {
 	if err := h1.watch.wrong(); err != nil {
 		t.Errorf("the first: %v", err)
 	}
-	if err := h2.watch.wrong(); err == nil || !strings.Contains(err.Error(), "another node of miner "+minerID.String()+" than the sealing node") {
+	if err := h2.watch.wrong(); err == nil || !strings.Contains(err.Error(), "another node of miner "+minerID.String()+
+		" than the sealing node") {
 		t.Errorf("the second: %v", err)
 	}
 	sealer.Stop()
@@ -325,7 +338,8 @@ func TestSecondMarketsNodeIsRefused(t *testing.T) {
 	peer, worker := dial(t, s.Info(peerToken)), dial(t, s.Info("w.or.ker"))
 	first := api.Introduction{Identity: marketsIdentity(), Host: "alpha", PID: 11, Place: "here"}
 	answer, err := peer.Handshake(ctx, first)
-	if err != nil || answer.Miner != minerID.String() || !slices.Equal(slices.Sorted(slices.Values(answer.Allow)), slices.Sorted(slices.Values(peerPerms()))) {
+	if err != nil || answer.Miner != minerID.String() || !slices.Equal(slices.Sorted(slices.Values(answer.Allow)),
+		slices.Sorted(slices.Values(peerPerms()))) {
 		t.Fatalf("%+v, %v", answer, err)
 	}
 	if !maps.Equal(answer.APIVersions, privateIdentity().APIVersions) || answer.Network != "net" || answer.Genesis != "bafygenesis" {
@@ -343,7 +357,8 @@ func TestSecondMarketsNodeIsRefused(t *testing.T) {
 		"copy of both":     other(func(*api.Introduction) {}),
 	} {
 		var used *api.ErrInUse
-		if _, err := peer.Handshake(ctx, in); !errors.As(err, &used) || !strings.HasPrefix(used.Holder, "process 11 on alpha since ") || !strings.Contains(err.Error(), "stop one") {
+		if _, err := peer.Handshake(ctx, in); !errors.As(err, &used) ||
+			!strings.HasPrefix(used.Holder, "process 11 on alpha since ") || !strings.Contains(err.Error(), "stop one") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

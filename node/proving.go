@@ -28,7 +28,8 @@ func (n *Node) chooseForm(ctx context.Context) error {
 	if groth16, err := n.wantsGroth16(); err != nil || !groth16 {
 		return err
 	}
-	cache, err := paramcache.New(paramcache.Config{Dir: n.set.ProvingOpts.ParameterDir, Devnet: n.devnet}, paramcache.Deps{Log: n.log.With("part", "parameters")})
+	cache, err := paramcache.New(paramcache.Config{Dir: n.set.ProvingOpts.ParameterDir, Devnet: n.devnet},
+		paramcache.Deps{Log: n.log.With("part", "parameters")})
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,8 @@ func (n *Node) wantsGroth16() (bool, error) {
 	switch form := n.set.ProvingOpts.Form; form {
 	case config.FormVanilla:
 		if !n.vanilla {
-			return false, &api.ErrUnsupportedProof{What: "vanilla proofs on this network", Hint: "set Form = \"auto\" or \"groth16\" under [Proving]"}
+			return false, &api.ErrUnsupportedProof{What: "vanilla proofs on this network",
+				Hint: "set Form = \"auto\" or \"groth16\" under [Proving]"}
 		}
 		return false, nil
 	case config.FormAuto, "":

@@ -99,7 +99,8 @@ func TestChooseForm(t *testing.T) {
 		vanilla   = "vanilla"
 		groth16   = "groth16"
 		noVanilla = `cannot prove vanilla proofs on this network yet; set Form = "auto" or "groth16" under [Proving]`
-		noKeys    = "cannot prove Groth16 proofs by the full node, which has no verifying keys yet; generate them with `miner-worker params generate` where it runs"
+		noKeys    = "cannot prove Groth16 proofs by the full node, which has no verifying keys yet; generate them with " +
+			"`miner-worker params generate` where it runs"
 		generate  = "generate them with: miner-worker params generate"
 		published = "put the published files there"
 	)
@@ -219,7 +220,8 @@ func TestChooseFormRefusesForgedKeys(t *testing.T) {
 	}
 	n := chooser(t, publicNet, config.FormAuto, dir)
 	var damaged *paramcache.DamagedError
-	if err := n.chooseForm(t.Context()); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "the key that checks seal proofs") || n.snark != nil {
+	if err := n.chooseForm(t.Context()); !errors.As(err, &damaged) ||
+		!strings.Contains(err.Error(), "the key that checks seal proofs") || n.snark != nil {
 		t.Errorf("got %v", err)
 	}
 	var unsupported *api.ErrUnsupportedProof

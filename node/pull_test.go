@@ -57,7 +57,8 @@ func newCanary(t *testing.T) *canary {
 func pullConfig(listen, retrieval string) []byte {
 	return []byte(fmt.Sprintf("[API]\nListenAddress = %q\n[Libp2p]\nListenAddresses = [\"/ip4/127.0.0.1/tcp/0\"]\n"+
 		"[Dealmaking]\nPublishMsgPeriod = \"2 epochs\"\nAllowPrivateIPs = true\nRetrievalListenAddress = %q\n"+
-		"[Subsystems]\nEnableMining = false\nEnableSealing = false\nEnableSectorStorage = false\n[Link]\nAccept = true\n", listen, retrieval))
+		"[Subsystems]\nEnableMining = false\nEnableSealing = false\nEnableSectorStorage = false\n[Link]\nAccept = true\n", listen,
+		retrieval))
 }
 
 // pulled is a markets node in pull mode and its private node, on a chain of their
@@ -297,8 +298,9 @@ func TestWrongLinks(t *testing.T) {
 		"wrong token": {func(s *Settings, token string) {
 			s.LinkInfo = strings.Replace(s.LinkInfo, token, "a.b.c", 1)
 		}, "refused the token of the link"},
-		"nobody":          {func(s *Settings, token string) { s.LinkInfo = token + ":http://127.0.0.1:1" }, "connection refused"},
-		"another network": {func(s *Settings, _ string) { s.FullNodeInfo = fakeNodeOf(t, "other") }, "let both use full nodes of one network"},
+		"nobody": {func(s *Settings, token string) { s.LinkInfo = token + ":http://127.0.0.1:1" }, "connection refused"},
+		"another network": {func(s *Settings, _ string) { s.FullNodeInfo = fakeNodeOf(t, "other") },
+			"let both use full nodes of one network"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			public, private := linkedPair(t, c.change)
@@ -322,22 +324,30 @@ func TestLinkedCompare(t *testing.T) {
 	both := []api.Subsystem{api.SubsystemSealing, api.SubsystemSectorStorage}
 	me := api.Identity{Miner: "f01000", Network: "net", Genesis: "gen", Instance: uuid.New()}
 	right := func() api.Identity {
-		return api.Identity{Miner: "f01000", Network: "net", Genesis: "gen", Instance: uuid.New(), Kind: "miner",
+		return api.Identity{
+			Miner:    "f01000",
+			Network:  "net",
+			Genesis:  "gen",
+			Instance: uuid.New(),
+			Kind:     "miner",
 			APIVersions: map[api.Subsystem]uint32{
 				api.SubsystemSealing:       build.MinerAPIVersion,
 				api.SubsystemSectorStorage: build.MinerAPIVersion + 1,
-			}}
+			},
+		}
 	}
 	for name, c := range map[string]struct {
 		spoil func(*api.Identity)
 		want  string
 	}{
-		"right":         {func(*api.Identity) {}, ""},
-		"itself":        {func(id *api.Identity) { id.Instance = me.Instance }, "leads to this process itself"},
-		"other miner":   {func(id *api.Identity) { id.Miner = "f01001" }, `there is "f01001", here f01000; name the private node of f01000`},
+		"right":  {func(*api.Identity) {}, ""},
+		"itself": {func(id *api.Identity) { id.Instance = me.Instance }, "leads to this process itself"},
+		"other miner": {func(id *api.Identity) { id.Miner = "f01001" },
+			`there is "f01001", here f01000; name the private node of f01000`},
 		"other network": {func(id *api.Identity) { id.Network = "x" }, `one network: there is "x", here "net"`},
 		"other genesis": {func(id *api.Identity) { id.Genesis = "x" }, "one network: the genesis there is x, here gen"},
-		"no storage":    {func(id *api.Identity) { delete(id.APIVersions, api.SubsystemSectorStorage) }, "does not run there (it is a miner node)"},
+		"no storage": {func(id *api.Identity) { delete(id.APIVersions, api.SubsystemSectorStorage) },
+			"does not run there (it is a miner node)"},
 		"other release": {func(id *api.Identity) { id.APIVersions[api.SubsystemSealing] += 1 << 8 }, "run the same release on both"},
 	} {
 		got := right()

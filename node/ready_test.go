@@ -87,10 +87,11 @@ func TestHeadTrouble(t *testing.T) {
 		clock *epochs
 		want  string
 	}{
-		"right":                  {at(30 * time.Second), 10 * time.Second, mainnet, ""},
-		"at the limit":           {at(5 * time.Minute), 5 * time.Minute, mainnet, ""},
-		"stands still":           {at(0), 5*time.Minute + 1, mainnet, "the chain stands still since 2026-03-04T11:54:59Z"},
-		"behind":                 {at(5*time.Minute + time.Second), time.Second, mainnet, "the full node is not synced: its head is of 2026-03-04T11:54:59Z"},
+		"right":        {at(30 * time.Second), 10 * time.Second, mainnet, ""},
+		"at the limit": {at(5 * time.Minute), 5 * time.Minute, mainnet, ""},
+		"stands still": {at(0), 5*time.Minute + 1, mainnet, "the chain stands still since 2026-03-04T11:54:59Z"},
+		"behind": {at(5*time.Minute + time.Second), time.Second, mainnet,
+			"the full node is not synced: its head is of 2026-03-04T11:54:59Z"},
 		"made-up time":           {at(year), time.Second, devnet, ""},
 		"devnet at the limit":    {at(year), 30 * time.Second, devnet, ""},
 		"devnet stands still":    {at(year), 30*time.Second + 1, devnet, "the chain stands still since 2026-03-04T11:59:29Z"},
@@ -98,7 +99,8 @@ func TestHeadTrouble(t *testing.T) {
 		"as fast, stands still":  {at(year), 31 * time.Second, fast, "stands still"},
 		"a head without a block": {&api.TipSet{}, time.Second, mainnet, ""},
 	} {
-		if got := headTrouble(c.head, now.Add(-c.seen), now, c.clock); got != c.want && (c.want == "" || !strings.HasPrefix(got, c.want) && !strings.Contains(got, c.want)) {
+		if got := headTrouble(c.head, now.Add(-c.seen), now, c.clock); got != c.want &&
+			(c.want == "" || !strings.HasPrefix(got, c.want) && !strings.Contains(got, c.want)) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
@@ -124,7 +126,8 @@ func TestListeningOnEveryAddress(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(s.Address, "0.0.0.0") || strings.Contains(s.Address, "[::]") || status(t, http.MethodGet, s.Address+"/health/livez", "") != http.StatusOK {
+			if strings.Contains(s.Address, "0.0.0.0") || strings.Contains(s.Address, "[::]") ||
+				status(t, http.MethodGet, s.Address+"/health/livez", "") != http.StatusOK {
 				t.Errorf("others are told %s", s.Address)
 			}
 			if len(s.Notices) != 1 || s.Notices[0].Act || !strings.Contains(s.Notices[0].Text, "others are told "+s.Address) ||

@@ -114,7 +114,8 @@ func composed(t *testing.T, set Settings) *Node {
 func TestWhoGetsInWhere(t *testing.T) {
 	full := fakeNode(t)
 	seen := map[string]bool{}
-	for name, set := range map[string]Settings{"private": privateSettings(t, full, "127.0.0.1:0"), "markets": marketsSettings(t, full, "a.b.c:"+freePort(t))} {
+	for name, set := range map[string]Settings{"private": privateSettings(t, full, "127.0.0.1:0"),
+		"markets": marketsSettings(t, full, "a.b.c:"+freePort(t))} {
 		n := composed(t, set)
 		tokens := tokensAt(t, n.repo)
 		forged := forgeries(t, n.repo, tokens["markets-peer"])

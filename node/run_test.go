@@ -54,7 +54,8 @@ func privateSettings(t *testing.T, full, listen string) Settings {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "miner")
 	file := fmt.Sprintf("[API]\nListenAddress = %q\n[Subsystems]\nEnableMarkets = false\n", listen)
-	if _, err := (InitMiner{Dir: dir, Actor: minerID, SectorSize: 2 << 10, Config: []byte(file)}).Run(t.Context(), newSetupChain(t)); err != nil {
+	if _, err := (InitMiner{Dir: dir, Actor: minerID, SectorSize: 2 << 10, Config: []byte(file)}).Run(t.Context(),
+		newSetupChain(t)); err != nil {
 		t.Fatal(err)
 	}
 	return load(t, dir, full)
@@ -63,7 +64,8 @@ func privateSettings(t *testing.T, full, listen string) Settings {
 func marketsSettings(t *testing.T, full, peer string) Settings {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "markets")
-	file := fmt.Sprintf("[API]\nListenAddress = \"127.0.0.1:0\"\n[Libp2p]\nListenAddresses = [\"/ip4/127.0.0.1/tcp/0\"]\n[Subsystems]\nEnableMining = false\n"+
+	file := fmt.Sprintf("[API]\nListenAddress = \"127.0.0.1:0\"\n[Libp2p]\nListenAddresses = [\"/ip4/127.0.0.1/tcp/0\"]\n"+
+		"[Subsystems]\nEnableMining = false\n"+
 		"EnableSealing = false\nEnableSectorStorage = false\nSealerApiInfo = %q\nSectorIndexApiInfo = %q\n", peer, peer)
 	if err := (InitMarkets{Dir: dir, Miner: minerID, Config: []byte(file)}).Run(t.Context(), newSetupChain(t)); err != nil {
 		t.Fatal(err)
@@ -182,7 +184,8 @@ func TestRunPrivate(t *testing.T) {
 	for _, round := range []string{"first start", "restart"} {
 		p := start(t, set)
 		subs, err := p.RuntimeSubsystems(t.Context())
-		if want := []api.Subsystem{api.SubsystemMining, api.SubsystemSealing, api.SubsystemSectorStorage}; err != nil || !reflect.DeepEqual(subs, want) {
+		if want := []api.Subsystem{api.SubsystemMining, api.SubsystemSealing, api.SubsystemSectorStorage}; err != nil ||
+			!reflect.DeepEqual(subs, want) {
 			t.Fatalf("%s: %v, %v", round, subs, err)
 		}
 		for _, token := range []string{"", "wrong", apitest.AdminToken} {
@@ -263,7 +266,8 @@ var openRoutes = map[string]int{
 
 func TestRoutesWithoutToken(t *testing.T) {
 	full := fakeNode(t)
-	for name, set := range map[string]Settings{"private": privateSettings(t, full, "127.0.0.1:0"), "markets": marketsSettings(t, full, "a.b.c:"+freePort(t))} {
+	for name, set := range map[string]Settings{"private": privateSettings(t, full, "127.0.0.1:0"),
+		"markets": marketsSettings(t, full, "a.b.c:"+freePort(t))} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()

@@ -45,7 +45,8 @@ func TestPeersAreToldLittleOfASector(t *testing.T) {
 	if err != nil || s.log || !reflect.DeepEqual(info, want) {
 		t.Errorf("log %v, %+v, %v", s.log, info, err)
 	}
-	for name, ctx := range map[string]context.Context{"self": t.Context(), "read": serve.WithPermissions(t.Context(), []api.Permission{api.PermRead})} {
+	for name, ctx := range map[string]context.Context{"self": t.Context(),
+		"read": serve.WithPermissions(t.Context(), []api.Permission{api.PermRead})} {
 		info, err := servedSealing{s}.SectorsStatus(ctx, 7, true)
 		if err != nil || !s.log || info.Task == nil || info.LastErr == "" || len(info.Log) != 1 {
 			t.Errorf("%s: %+v, %v", name, info, err)
@@ -78,8 +79,10 @@ func TestPeersSendNobodyAstray(t *testing.T) {
 	peer := serve.WithPermissions(t.Context(), peerPerms())
 	for url, ok := range map[string]bool{
 		"http://10.0.0.5:2346" + deal: true, "https://m.example/x" + deal: true, "http://[::1]:7" + deal: true,
-		"http://169.254.169.254/latest/meta-data/": false, "http://h/x": false, "http://h" + deal + "?x=y": false, "http://h" + deal + "#x": false,
-		"http://h/x?y=" + deal: false, "http://h/x#" + deal: false, "http://u@h" + deal: false, "http://" + deal: false, "ftp://h" + deal: false,
+		"http://169.254.169.254/latest/meta-data/": false, "http://h/x": false, "http://h" + deal + "?x=y": false, "http://h" +
+			deal + "#x": false,
+		"http://h/x?y=" + deal: false, "http://h/x#" + deal: false, "http://u@h" + deal: false, "http://" + deal: false, "ftp://h" +
+			deal: false,
 		"http://h" + deal + "/..": false, "http://h/staged/x": false, "http://h" + deal + "0": false, deal: false,
 	} {
 		s := &talkative{}
@@ -89,7 +92,8 @@ func TestPeersSendNobodyAstray(t *testing.T) {
 		if (err == nil) != ok || (s.taken != nil) != ok || !ok && !errors.As(err, &invalid) {
 			t.Errorf("%s: %v", url, err)
 		}
-		for name, ctx := range map[string]context.Context{"self": t.Context(), "admin": serve.WithPermissions(t.Context(), api.AllPermissions)} {
+		for name, ctx := range map[string]context.Context{"self": t.Context(),
+			"admin": serve.WithPermissions(t.Context(), api.AllPermissions)} {
 			if _, err := (servedSealing{s}).SectorAddPiece(ctx, r); err != nil {
 				t.Errorf("%s from %s: %v", url, name, err)
 			}

@@ -37,7 +37,8 @@ func (s ServicePeers) Check(ctx context.Context, chain api.Chain) (address.Addre
 		return address.Undef, fmt.Errorf("--api-sector-index: %w", err)
 	}
 	if index.Repo != sealer.Repo {
-		return address.Undef, &api.ErrInvalid{What: "--api-sector-index", Reason: "it is another node of miner " + sealer.Miner + " than --api-sealer",
+		return address.Undef, &api.ErrInvalid{What: "--api-sector-index", Reason: "it is another node of miner " + sealer.Miner +
+			" than --api-sealer",
 			Hint: "name one private node in both"}
 	}
 	return address.NewFromString(sealer.Miner)

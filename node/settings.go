@@ -86,13 +86,15 @@ func (s Settings) fits(kind repo.Kind) error {
 	switch {
 	case kind == repo.KindMarkets && (s.Mining || s.Sealing || s.SectorStorage):
 		what.Reason = "it is a markets repo, and the config lets it mine, seal or store"
-		what.Hint = "set EnableMining, EnableSealing and EnableSectorStorage to false under [Subsystems] (and see that no MINER_SUBSYSTEMS_ variable is set), or run the private node's repo"
+		what.Hint = "set EnableMining, EnableSealing and EnableSectorStorage to false under [Subsystems] (and see that no " +
+			"MINER_SUBSYSTEMS_ variable is set), or run the private node's repo"
 	case kind == repo.KindMarkets && !s.Markets:
 		what.Reason = "it is a markets repo, and the config turns markets off"
 		what.Hint = "set EnableMarkets = true under [Subsystems]"
 	case kind == repo.KindMiner && !s.Mining:
 		what.Reason = "it is the repo of a miner, whose sectors must be proven, and the config turns mining off"
-		what.Hint = "set EnableMining, EnableSealing and EnableSectorStorage to true under [Subsystems]; a markets node has a repo of its own (miner init service)"
+		what.Hint = "set EnableMining, EnableSealing and EnableSectorStorage to true under [Subsystems]; a markets node has a " +
+			"repo of its own (miner init service)"
 	case kind != repo.KindMarkets && kind != repo.KindMiner:
 		what.Reason = fmt.Sprintf("it is the repo of a %s", kind)
 		what.Hint = "name the repo of a miner or of a markets node with --miner-repo"

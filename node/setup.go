@@ -102,7 +102,8 @@ func (in InitMiner) checkKeys(ctx context.Context, chain api.Chain) error {
 			return fmt.Errorf("look for %s in the full node's wallet: %w", a, err)
 		}
 		if !has {
-			return &api.ErrInvalid{What: "key " + a.String(), Reason: "it is not in the full node's wallet", Hint: "make or import it there first"}
+			return &api.ErrInvalid{What: "key " + a.String(), Reason: "it is not in the full node's wallet",
+				Hint: "make or import it there first"}
 		}
 	}
 	key, err := chain.StateAccountKey(ctx, in.worker(), nil)
@@ -146,9 +147,13 @@ func (in InitMiner) create(ctx context.Context, chain api.Chain, r *repo.Repo, p
 		return address.Undef, err
 	}
 	sender := setupSender(chain, r, in.Log)
-	c, err := sender.Send(ctx, "create-miner", &api.Message{To: builtin.StoragePowerActorAddr, From: in.Owner,
+	c, err := sender.Send(ctx, "create-miner", &api.Message{
+		To:     builtin.StoragePowerActorAddr,
+		From:   in.Owner,
 		Value:  big.Div(big.Mul(deposit, big.NewInt(100+depositMargin)), big.NewInt(100)),
-		Method: builtin.MethodsPower.CreateMiner, Params: params})
+		Method: builtin.MethodsPower.CreateMiner,
+		Params: params,
+	})
 	if err != nil {
 		return address.Undef, fmt.Errorf("create the miner actor: %w", err)
 	}

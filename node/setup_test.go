@@ -95,7 +95,13 @@ func newSetupChain(t *testing.T) *setupChain {
 
 func TestInitMiner(t *testing.T) {
 	chain, dir := newSetupChain(t), filepath.Join(t.TempDir(), "miner")
-	in := InitMiner{Dir: dir, Owner: blsKey, Worker: blsKey2, SectorSize: 2 << 10, Config: []byte("[API]\n")}
+	in := InitMiner{
+		Dir:        dir,
+		Owner:      blsKey,
+		Worker:     blsKey2,
+		SectorSize: 2 << 10,
+		Config:     []byte("[API]\n"),
+	}
 	got, err := in.Run(t.Context(), chain)
 	if err != nil || got != minerID {
 		t.Fatalf("%v, %v", got, err)
@@ -104,7 +110,8 @@ func TestInitMiner(t *testing.T) {
 		t.Fatalf("%d messages", len(chain.pushed))
 	}
 	m := chain.pushed[0]
-	if m.To != builtin.StoragePowerActorAddr || m.From != blsKey || m.Method != builtin.MethodsPower.CreateMiner || !m.Value.Equals(big.NewInt(1010)) {
+	if m.To != builtin.StoragePowerActorAddr || m.From != blsKey || m.Method != builtin.MethodsPower.CreateMiner ||
+		!m.Value.Equals(big.NewInt(1010)) {
 		t.Errorf("%+v", m)
 	}
 	var p power.CreateMinerParams
@@ -118,12 +125,14 @@ func TestInitMiner(t *testing.T) {
 	if st, err := os.Stat(filepath.Join(dir, repo.FileConfig)); err != nil || st.Mode().Perm() != 0o600 {
 		t.Errorf("others may read the config, which may hold a token: %v, %v", st.Mode(), err)
 	}
-	if b, err := os.ReadFile(filepath.Join(dir, repo.FileStorage)); err != nil || !strings.Contains(string(b), filepath.Join(dir, "sectors")) {
+	if b, err := os.ReadFile(filepath.Join(dir, repo.FileStorage)); err != nil ||
+		!strings.Contains(string(b), filepath.Join(dir, "sectors")) {
 		t.Errorf("storage.json %s, %v", b, err)
 	}
 
 	var invalid *api.ErrInvalid
-	if _, err := in.Run(t.Context(), chain); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "already belongs to miner "+minerID.String()) {
+	if _, err := in.Run(t.Context(), chain); !errors.As(err, &invalid) ||
+		!strings.Contains(err.Error(), "already belongs to miner "+minerID.String()) {
 		t.Errorf("second init: %v", err)
 	}
 	if len(chain.pushed) != 1 {
@@ -261,12 +270,19 @@ func noStrays(t *testing.T, dir string) {
 // the config of an interrupted init is kept.
 func TestInitMarketsAddresses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "markets")
-	in := InitMarkets{Dir: dir, Miner: minerID, PublishPeerInfo: true, Announce: []string{"/ip4/0.0.0.0/tcp/24001"}, Config: []byte("[API]\n")}
+	in := InitMarkets{
+		Dir:             dir,
+		Miner:           minerID,
+		PublishPeerInfo: true,
+		Announce:        []string{"/ip4/0.0.0.0/tcp/24001"},
+		Config:          []byte("[API]\n"),
+	}
 	var invalid *api.ErrInvalid
 	for want, addrs := range map[string][]string{"every address of this host": {"/ip4/0.0.0.0/tcp/24001"}, "no multiaddrs": nil,
 		"not a public address": {"/ip4/10.1.2.3/tcp/1"}, "failed to parse": {"here"}} {
 		in.Announce = addrs
-		if err := in.Run(t.Context(), newSetupChain(t)); !errors.As(err, &invalid) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--announce") {
+		if err := in.Run(t.Context(), newSetupChain(t)); !errors.As(err, &invalid) || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), "--announce") {
 			t.Errorf("%v: %v", addrs, err)
 		}
 	}

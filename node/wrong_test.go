@@ -69,11 +69,12 @@ func TestWrongPeerAtStart(t *testing.T) {
 	self := tokenFor(t, own.RepoDir, "", api.PermAdmin) + ":" + selfAddr
 
 	for name, c := range map[string]struct{ sealer, index, want string }{
-		"another miner":          {strangers, strangers, "it is the node of miner f01001, this one is of " + minerID.String()},
-		"another miner's index":  {right, strangers, "sector storage node: refused: it is the node of miner f01001"},
-		"a full node":            {full, full, "does not answer as a miner process"},
-		"this process":           {self, self, "is this process itself"},
-		"a markets node":         {seconds + ":" + m.addr, seconds + ":" + m.addr, "Sealing does not run there (it is a markets node with Markets)"},
+		"another miner":         {strangers, strangers, "it is the node of miner f01001, this one is of " + minerID.String()},
+		"another miner's index": {right, strangers, "sector storage node: refused: it is the node of miner f01001"},
+		"a full node":           {full, full, "does not answer as a miner process"},
+		"this process":          {self, self, "is this process itself"},
+		"a markets node": {seconds + ":" + m.addr, seconds + ":" + m.addr,
+			"Sealing does not run there (it is a markets node with Markets)"},
 		"token of a worker":      {workers, workers, "does not allow sealing-peer"},
 		"token for reading":      {readers, readers, "does not allow sealing-peer, storage-read"},
 		"token of somebody else": {"a.b.c:" + addr, "a.b.c:" + addr, "refused the token"},
@@ -222,13 +223,15 @@ func TestCopiesOfARepo(t *testing.T) {
 	me := fmt.Sprintf("process %d on ", os.Getpid())
 	for _, c := range []struct{ first, copy Settings }{{private, private2}, {public, public2}} {
 		var copied *repo.ErrCopy
-		if err := Run(t.Context(), c.copy); !errors.As(err, &copied) || !strings.HasPrefix(copied.Holder, me) || !strings.Contains(copied.Holder, c.first.RepoDir) {
+		if err := Run(t.Context(), c.copy); !errors.As(err, &copied) || !strings.HasPrefix(copied.Holder, me) ||
+			!strings.Contains(copied.Holder, c.first.RepoDir) {
 			t.Errorf("on the same machine: %v", err)
 		}
 	}
 	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // as another user or container sees it
 	var used *api.ErrInUse
-	if err := Run(t.Context(), private2); !errors.As(err, &used) || !strings.HasPrefix(used.Holder, me) || !strings.Contains(used.Holder, private.RepoDir) ||
+	if err := Run(t.Context(), private2); !errors.As(err, &used) || !strings.HasPrefix(used.Holder, me) ||
+		!strings.Contains(used.Holder, private.RepoDir) ||
 		used.What != "storage path "+filepath.Join(private.RepoDir, "sectors") {
 		t.Errorf("with the same sectors: %v", err)
 	}
@@ -248,7 +251,8 @@ func TestOneDirectoryOfSectors(t *testing.T) {
 	}
 	p := start(t, first)
 	var used *api.ErrInUse
-	if err := Run(t.Context(), second); !errors.As(err, &used) || !strings.Contains(used.Holder, minerID.String()) || !strings.Contains(err.Error(), second.RepoDir) {
+	if err := Run(t.Context(), second); !errors.As(err, &used) || !strings.Contains(used.Holder, minerID.String()) ||
+		!strings.Contains(err.Error(), second.RepoDir) {
 		t.Errorf("got %v", err)
 	}
 	p.stop(t)
@@ -291,7 +295,8 @@ func TestKindOfRepoBinds(t *testing.T) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
-	env := []string{"MINER_SUBSYSTEMS_ENABLEMINING=true", "MINER_SUBSYSTEMS_ENABLESEALING=true", "MINER_SUBSYSTEMS_ENABLESECTORSTORAGE=true"}
+	env := []string{"MINER_SUBSYSTEMS_ENABLEMINING=true", "MINER_SUBSYSTEMS_ENABLESEALING=true",
+		"MINER_SUBSYSTEMS_ENABLESECTORSTORAGE=true"}
 	if _, err := LoadSettings(public.RepoDir, env); err == nil || !strings.Contains(err.Error(), "mine, seal or store") {
 		t.Errorf("by the environment: %v", err)
 	}
@@ -301,7 +306,8 @@ func TestKindOfRepoBinds(t *testing.T) {
 // not start, and an init that is refused does not write one.
 func TestConfigGone(t *testing.T) {
 	full := fakeNode(t)
-	for name, set := range map[string]Settings{"miner": privateSettings(t, full, "127.0.0.1:0"), "markets": marketsSettings(t, full, "a.b.c:127.0.0.1:1")} {
+	for name, set := range map[string]Settings{"miner": privateSettings(t, full, "127.0.0.1:0"),
+		"markets": marketsSettings(t, full, "a.b.c:127.0.0.1:1")} {
 		file := filepath.Join(set.RepoDir, repo.FileConfig)
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
@@ -318,9 +324,11 @@ func TestConfigGone(t *testing.T) {
 		}
 		var err error
 		if name == "miner" {
-			_, err = InitMiner{Dir: set.RepoDir, Actor: minerID, SectorSize: 2 << 10, Config: []byte("[API]\n")}.Run(t.Context(), newSetupChain(t))
+			_, err = InitMiner{Dir: set.RepoDir, Actor: minerID, SectorSize: 2 << 10, Config: []byte("[API]\n")}.Run(t.Context(),
+				newSetupChain(t))
 		} else {
-			err = InitMarkets{Dir: set.RepoDir, Miner: must(address.NewIDAddress(1001)), Config: []byte("[API]\n")}.Run(t.Context(), newSetupChain(t))
+			err = InitMarkets{Dir: set.RepoDir, Miner: must(address.NewIDAddress(1001)), Config: []byte("[API]\n")}.Run(t.Context(),
+				newSetupChain(t))
 		}
 		if err == nil || !strings.Contains(err.Error(), "already belongs to miner "+minerID.String()) {
 			t.Errorf("%s: init of a repo that belongs to somebody: %v", name, err)
@@ -343,7 +351,8 @@ func TestFullNodeOfAnotherNetwork(t *testing.T) {
 	start(t, set).stop(t)
 	set.FullNodeInfo = fakeNodeOf(t, "other")
 	err := Run(t.Context(), set)
-	if err == nil || !strings.Contains(err.Error(), "it is on network other ") || !strings.Contains(err.Error(), "belongs to fake ") || !strings.Contains(err.Error(), "FULLNODE_API_INFO") {
+	if err == nil || !strings.Contains(err.Error(), "it is on network other ") ||
+		!strings.Contains(err.Error(), "belongs to fake ") || !strings.Contains(err.Error(), "FULLNODE_API_INFO") {
 		t.Errorf("got %v", err)
 	}
 	set.FullNodeInfo = "a.b.c:" + strings.TrimPrefix(fakeNode(t), apitest.AdminToken+":http://")

@@ -32,7 +32,13 @@ func TestBatchesAreSentUnderTheirOwnLimit(t *testing.T) {
 	w := newWorld()
 	var mu sync.Mutex
 	var pre, com []int
-	deps := Deps{Store: memStore(), Chain: w, Storage: w, Heads: w, Msgs: w}
+	deps := Deps{
+		Store:   memStore(),
+		Chain:   w,
+		Storage: w,
+		Heads:   w,
+		Msgs:    w,
+	}
 	deps.BatchMsgs = func(n int) Messages { return counted{w, &mu, &pre, n} }
 	deps.CommitBatchMsgs = func(n int) Messages { return counted{w, &mu, &com, n} }
 	s, err := New(batchConfig(3), deps)
@@ -52,7 +58,13 @@ func TestBatchesAreSentUnderTheirOwnLimit(t *testing.T) {
 
 func TestSingleSectorsAreNotSentAsBatches(t *testing.T) {
 	w := newWorld()
-	deps := Deps{Store: memStore(), Chain: w, Storage: w, Heads: w, Msgs: w}
+	deps := Deps{
+		Store:   memStore(),
+		Chain:   w,
+		Storage: w,
+		Heads:   w,
+		Msgs:    w,
+	}
 	deps.BatchMsgs = func(n int) Messages { t.Errorf("asked for a batch of %d", n); return w }
 	deps.CommitBatchMsgs = deps.BatchMsgs
 	s, err := New(batchConfig(1), deps)

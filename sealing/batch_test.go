@@ -146,7 +146,10 @@ func TestRefusedBatchFallsApart(t *testing.T) {
 	}
 	start(t, s)
 	nums := pledge(t, s, 3)
-	until(t, s, nums[1], "is refused by itself", func(i api.SectorInfo) bool { return i.State == api.SectorPreCommitFailed && i.Retries > 1 })
+	until(t, s, nums[1], "is refused by itself", func(i api.SectorInfo) bool {
+		return i.State == api.SectorPreCommitFailed &&
+			i.Retries > 1
+	})
 	w.mu.Lock()
 	w.refuse = nil
 	w.mu.Unlock()

@@ -39,9 +39,11 @@ func TestTransitions(t *testing.T) {
 		eff  effect
 	}{
 		{"first piece", record{State: api.SectorWaitDeals}, event{Kind: evReserved, Pieces: full}, api.SectorAddPiece, effPlace},
-		{"more while adding", record{State: api.SectorAddPiece, Pieces: full}, event{Kind: evReserved, Pieces: full}, api.SectorAddPiece, effPlace},
+		{"more while adding", record{State: api.SectorAddPiece, Pieces: full}, event{Kind: evReserved, Pieces: full},
+			api.SectorAddPiece, effPlace},
 		{"last one placed", record{State: api.SectorAddPiece, Pieces: full}, event{Kind: evPlaced}, api.SectorWaitDeals, effWaitDeals},
-		{"only one dropped", record{State: api.SectorAddPiece, Pieces: full}, event{Kind: evDropped, Filler: commp.ZeroPiece(testSize)}, api.SectorWaitDeals, effWaitDeals},
+		{"only one dropped", record{State: api.SectorAddPiece, Pieces: full},
+			event{Kind: evDropped, Filler: commp.ZeroPiece(testSize)}, api.SectorWaitDeals, effWaitDeals},
 		{"pack", record{State: api.SectorWaitDeals, Pieces: full}, event{Kind: evStart}, api.SectorPacking, effPack},
 		{"filler planned", record{State: api.SectorPacking}, event{Kind: evPlanned, Pieces: full}, api.SectorPacking, effPack},
 		{"packed", record{State: api.SectorPacking}, event{Kind: evPacked}, api.SectorGetTicket, effTicket},
@@ -70,12 +72,16 @@ func TestTransitions(t *testing.T) {
 		{"commit fails", record{State: api.SectorCommitWait}, event{Kind: evFailed}, api.SectorCommitFailed, effRetry},
 		{"FIN fails", record{State: api.SectorFinalizeSector}, event{Kind: evFailed}, api.SectorFinalizeFailed, effRetry},
 
-		{"AP again", record{State: api.SectorAddPieceFailed, FailedFrom: api.SectorAddPiece, Pieces: full}, event{Kind: evRetry}, api.SectorAddPiece, effPlace},
-		{"packing again", record{State: api.SectorAddPieceFailed, FailedFrom: api.SectorPacking}, event{Kind: evRetry}, api.SectorPacking, effPack},
+		{"AP again", record{State: api.SectorAddPieceFailed, FailedFrom: api.SectorAddPiece, Pieces: full}, event{Kind: evRetry},
+			api.SectorAddPiece, effPlace},
+		{"packing again", record{State: api.SectorAddPieceFailed, FailedFrom: api.SectorPacking}, event{Kind: evRetry},
+			api.SectorPacking, effPack},
 		{"PC1 again", record{State: api.SectorSealFailed, Ticket: []byte{1}}, event{Kind: evRetry}, api.SectorPreCommit1, effPC1},
 		{"ticket again", record{State: api.SectorSealFailed}, event{Kind: evRetry}, api.SectorGetTicket, effTicket},
-		{"PC2 again", record{State: api.SectorSeal2Failed, Attempts: map[job]int{{kind: jobPC2}: 3}}, event{Kind: evRetry}, api.SectorPreCommit2, effPC2},
-		{"PC2 too often", record{State: api.SectorSeal2Failed, Attempts: map[job]int{{kind: jobPC2}: 4}}, event{Kind: evRetry}, api.SectorPreCommit1, effPC1},
+		{"PC2 again", record{State: api.SectorSeal2Failed, Attempts: map[job]int{{kind: jobPC2}: 3}}, event{Kind: evRetry},
+			api.SectorPreCommit2, effPC2},
+		{"PC2 too often", record{State: api.SectorSeal2Failed, Attempts: map[job]int{{kind: jobPC2}: 4}}, event{Kind: evRetry},
+			api.SectorPreCommit1, effPC1},
 		{"pre-commit again", record{State: api.SectorPreCommitFailed}, event{Kind: evRetry}, api.SectorPreCommitting, effPreCommit},
 		{"prove again", record{State: api.SectorComputeFailed}, event{Kind: evRetry}, api.SectorCommitting, effProve},
 		{"commit again", record{State: api.SectorCommitFailed}, event{Kind: evRetry}, api.SectorWaitSeed, effSeed},
@@ -91,7 +97,8 @@ func TestTransitions(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			got, eff, err := apply(row.from, row.ev)
 			if err != nil || got.State != row.to || eff != row.eff {
-				t.Errorf("%s + %s = %s, effect %d (%v); want %s, effect %d", row.from.State, row.ev.Kind, got.State, eff, err, row.to, row.eff)
+				t.Errorf("%s + %s = %s, effect %d (%v); want %s, effect %d", row.from.State, row.ev.Kind, got.State, eff, err,
+					row.to, row.eff)
 			}
 		})
 	}

@@ -30,9 +30,11 @@ var updateMachine = map[api.SectorState]rule{
 	api.SectorSnapWaitDeals: {effWaitDeals, waitVisit, api.SectorSnapAddPieceFailed, map[kind]api.SectorState{
 		evReserved: api.SectorSnapAddPiece, evStart: api.SectorSnapPacking, evAbort: api.SectorAbortUpgrade}},
 	api.SectorSnapAddPiece: {effPlace, 0, api.SectorSnapAddPieceFailed, map[kind]api.SectorState{
-		evReserved: api.SectorSnapAddPiece, evPlaced: api.SectorSnapAddPiece, evDropped: api.SectorSnapAddPiece, evAbort: api.SectorAbortUpgrade}},
+		evReserved: api.SectorSnapAddPiece, evPlaced: api.SectorSnapAddPiece, evDropped: api.SectorSnapAddPiece,
+		evAbort: api.SectorAbortUpgrade}},
 	api.SectorSnapPacking: {effPack, 0, api.SectorSnapAddPieceFailed, map[kind]api.SectorState{
-		evPlanned: api.SectorSnapPacking, evPlaced: api.SectorSnapPacking, evPacked: api.SectorUpdateReplica, evAbort: api.SectorAbortUpgrade}},
+		evPlanned: api.SectorSnapPacking, evPlaced: api.SectorSnapPacking, evPacked: api.SectorUpdateReplica,
+		evAbort: api.SectorAbortUpgrade}},
 	api.SectorUpdateReplica: {effUpdate, 0, api.SectorUpdateFailed, map[kind]api.SectorState{
 		evUpdated: api.SectorProveUpdate, evAbort: api.SectorAbortUpgrade}},
 	api.SectorProveUpdate: {effProveUpdate, 0, api.SectorUpdateFailed, map[kind]api.SectorState{
@@ -52,10 +54,12 @@ var updateMachine = map[api.SectorState]rule{
 	api.SectorAbortUpgrade: {effAbort, 0, api.SectorAbortUpgrade, map[kind]api.SectorState{
 		evAborted: api.SectorProving, evUpdateLanded: api.SectorFinalizeUpdate}},
 
-	api.SectorSnapAddPieceFailed: {effRetry, 0, "", map[kind]api.SectorState{evRetry: api.SectorSnapPacking, evAbort: api.SectorAbortUpgrade}},
-	api.SectorUpdateFailed:       {effRetry, 0, "", map[kind]api.SectorState{evRetry: api.SectorProveUpdate, evAbort: api.SectorAbortUpgrade}},
-	api.SectorFinalUpdateFailed:  {effRetry, 0, "", map[kind]api.SectorState{evRetry: api.SectorFinalizeUpdate}},
-	api.SectorReleaseKeyFailed:   {effRetry, 0, "", map[kind]api.SectorState{evRetry: api.SectorReleaseKey}},
+	api.SectorSnapAddPieceFailed: {effRetry, 0, "", map[kind]api.SectorState{evRetry: api.SectorSnapPacking,
+		evAbort: api.SectorAbortUpgrade}},
+	api.SectorUpdateFailed: {effRetry, 0, "", map[kind]api.SectorState{evRetry: api.SectorProveUpdate,
+		evAbort: api.SectorAbortUpgrade}},
+	api.SectorFinalUpdateFailed: {effRetry, 0, "", map[kind]api.SectorState{evRetry: api.SectorFinalizeUpdate}},
+	api.SectorReleaseKeyFailed:  {effRetry, 0, "", map[kind]api.SectorState{evRetry: api.SectorReleaseKey}},
 }
 
 // updateTries is after how many failures of PR1 the replica is encoded afresh.

@@ -31,7 +31,8 @@ func TestUpdateTransitions(t *testing.T) {
 		{"mark taken away", record{State: api.SectorAvailable, CC: true}, event{Kind: evAbort}, api.SectorProving, effNone},
 		{"begins", record{State: api.SectorAvailable, CC: true}, event{Kind: evUpgrade}, api.SectorSnapWaitDeals, effWaitDeals},
 		{"first piece", up(api.SectorSnapWaitDeals), event{Kind: evReserved, Pieces: full}, api.SectorSnapAddPiece, effPlace},
-		{"last one placed", func() record { r := up(api.SectorSnapAddPiece); r.Pieces = full; return r }(), event{Kind: evPlaced}, api.SectorSnapWaitDeals, effWaitDeals},
+		{"last one placed", func() record { r := up(api.SectorSnapAddPiece); r.Pieces = full; return r }(), event{Kind: evPlaced},
+			api.SectorSnapWaitDeals, effWaitDeals},
 		{"pack", up(api.SectorSnapWaitDeals), event{Kind: evStart}, api.SectorSnapPacking, effPack},
 		{"filler planned", up(api.SectorSnapPacking), event{Kind: evPlanned, Pieces: full}, api.SectorSnapPacking, effPack},
 		{"packed", up(api.SectorSnapPacking), event{Kind: evPacked}, api.SectorUpdateReplica, effUpdate},
@@ -61,11 +62,15 @@ func TestUpdateTransitions(t *testing.T) {
 			r.FailedFrom, r.Pieces = api.SectorSnapAddPiece, full
 			return r
 		}(), event{Kind: evRetry}, api.SectorSnapAddPiece, effPlace},
-		{"packing again", func() record { r := up(api.SectorSnapAddPieceFailed); r.FailedFrom = api.SectorSnapPacking; return r }(), event{Kind: evRetry}, api.SectorSnapPacking, effPack},
+		{"packing again", func() record { r := up(api.SectorSnapAddPieceFailed); r.FailedFrom = api.SectorSnapPacking; return r }(),
+			event{Kind: evRetry}, api.SectorSnapPacking, effPack},
 		{"RU again", failedFrom(api.SectorUpdateReplica, nil), event{Kind: evRetry}, api.SectorUpdateReplica, effUpdate},
-		{"PR1 again", failedFrom(api.SectorProveUpdate, map[job]int{{kind: jobPR1, round: 1}: 3}), event{Kind: evRetry}, api.SectorProveUpdate, effProveUpdate},
-		{"PR1 too often", failedFrom(api.SectorProveUpdate, map[job]int{{kind: jobPR1, round: 1}: 4}), event{Kind: evRetry}, api.SectorUpdateReplica, effUpdate},
-		{"PR1 too often in another round", failedFrom(api.SectorProveUpdate, map[job]int{{kind: jobPR1, round: 2}: 4}), event{Kind: evRetry}, api.SectorProveUpdate, effProveUpdate},
+		{"PR1 again", failedFrom(api.SectorProveUpdate, map[job]int{{kind: jobPR1, round: 1}: 3}), event{Kind: evRetry},
+			api.SectorProveUpdate, effProveUpdate},
+		{"PR1 too often", failedFrom(api.SectorProveUpdate, map[job]int{{kind: jobPR1, round: 1}: 4}), event{Kind: evRetry},
+			api.SectorUpdateReplica, effUpdate},
+		{"PR1 too often in another round", failedFrom(api.SectorProveUpdate, map[job]int{{kind: jobPR1, round: 2}: 4}),
+			event{Kind: evRetry}, api.SectorProveUpdate, effProveUpdate},
 		{"message again", failedFrom(api.SectorUpdateWait, nil), event{Kind: evRetry}, api.SectorProveUpdate, effProveUpdate},
 		{"after a reorganisation", failedFrom(api.SectorUpdateActivating, nil), event{Kind: evRetry}, api.SectorUpdateReplica, effUpdate},
 		{"keep again", up(api.SectorFinalUpdateFailed), event{Kind: evRetry}, api.SectorFinalizeUpdate, effKeepUpdate},
@@ -74,7 +79,8 @@ func TestUpdateTransitions(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			got, eff, err := apply(row.from, row.ev)
 			if err != nil || got.State != row.to || eff != row.eff {
-				t.Errorf("%s + %s = %s, effect %d (%v); want %s, effect %d", row.from.State, row.ev.Kind, got.State, eff, err, row.to, row.eff)
+				t.Errorf("%s + %s = %s, effect %d (%v); want %s, effect %d", row.from.State, row.ev.Kind, got.State, eff, err,
+					row.to, row.eff)
 			}
 		})
 	}
@@ -97,9 +103,11 @@ func TestUpdateIsClonedWithItsRecord(t *testing.T) {
 	if err != nil || r.Update.Commitments.RawMessage != nil || got.Update.Commitments.RawMessage == nil {
 		t.Errorf("before %+v, after %+v (%v)", r.Update, got.Update, err)
 	}
-	r = record{State: api.SectorUpdateWait, Update: &replicaUpdate{Round: 1, Sending: true}, Attempts: map[job]int{{kind: jobSendUpdate, round: 1}: 1}}
+	r = record{State: api.SectorUpdateWait, Update: &replicaUpdate{Round: 1, Sending: true},
+		Attempts: map[job]int{{kind: jobSendUpdate, round: 1}: 1}}
 	got, _, err = apply(r, event{Kind: evFailed, Job: job{kind: jobSendUpdate, round: 1}})
-	if err != nil || !r.Update.Sending || got.Update.Sending || got.Attempts[job{kind: jobPR1, round: 1}] != 1 || r.Attempts[job{kind: jobPR1, round: 1}] != 0 {
+	if err != nil || !r.Update.Sending || got.Update.Sending || got.Attempts[job{kind: jobPR1, round: 1}] != 1 ||
+		r.Attempts[job{kind: jobPR1, round: 1}] != 0 {
 		t.Errorf("before %+v, after %+v (%v)", r, got, err)
 	}
 }

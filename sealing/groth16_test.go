@@ -49,7 +49,13 @@ func groth16Config() Config {
 func openGroth16(t testing.TB, w *world, j *judge) *Sealing {
 	t.Helper()
 	w.groth16 = true
-	deps := Deps{Store: memStore(), Chain: w, Storage: w, Heads: w, Msgs: w}
+	deps := Deps{
+		Store:   memStore(),
+		Chain:   w,
+		Storage: w,
+		Heads:   w,
+		Msgs:    w,
+	}
 	if j != nil {
 		deps.Verify = j
 	}

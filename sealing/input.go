@@ -48,7 +48,8 @@ func (s *Sealing) checkPiece(r api.AddPieceRequest) error {
 	case r.Data.Size > uint64(r.Piece.Size.Unpadded()):
 		return &api.ErrInvalid{What: what, Reason: fmt.Sprintf("%d payload bytes do not fit a piece of %d", r.Data.Size, r.Piece.Size)}
 	case r.Deal.EndEpoch <= r.Deal.StartEpoch:
-		return &api.ErrInvalid{What: what, Reason: fmt.Sprintf("the deal ends at %d, before it starts at %d", r.Deal.EndEpoch, r.Deal.StartEpoch)}
+		return &api.ErrInvalid{What: what, Reason: fmt.Sprintf("the deal ends at %d, before it starts at %d", r.Deal.EndEpoch,
+			r.Deal.StartEpoch)}
 	}
 	if _, err := commcid.CIDToDataCommitmentV1(r.Piece.PieceCID); err != nil {
 		return &api.ErrInvalid{What: what, Reason: "the piece CID is no data commitment: " + err.Error()}
@@ -67,11 +68,13 @@ func (s *Sealing) checkProposal(r api.AddPieceRequest) error {
 	what := fmt.Sprintf("piece %s of deal %d", r.Key, r.Deal.DealID)
 	switch {
 	case p.Provider != s.cfg.Miner:
-		return &api.ErrInvalid{What: what, Reason: fmt.Sprintf("the deal is with provider %s, this node seals for %s", p.Provider, s.cfg.Miner),
+		return &api.ErrInvalid{What: what, Reason: fmt.Sprintf("the deal is with provider %s, this node seals for %s", p.Provider,
+			s.cfg.Miner),
 			Hint: "name the private node of " + p.Provider.String() + " as SealerApiInfo and SectorIndexApiInfo of the markets node"}
 	case p.PieceCID != r.Piece.PieceCID || p.PieceSize != r.Piece.Size:
 		return &api.ErrInvalid{What: what,
-			Reason: fmt.Sprintf("the deal is about %s of %d bytes, the piece is %s of %d", p.PieceCID, p.PieceSize, r.Piece.PieceCID, r.Piece.Size)}
+			Reason: fmt.Sprintf("the deal is about %s of %d bytes, the piece is %s of %d", p.PieceCID, p.PieceSize,
+				r.Piece.PieceCID, r.Piece.Size)}
 	}
 	return nil
 }
@@ -82,7 +85,8 @@ func (s *Sealing) checkDeal(r api.AddPieceRequest, now abi.ChainEpoch) error {
 	d := r.Deal
 	if d.StartEpoch < now+s.cfg.MinDealLead {
 		return &api.ErrInvalid{What: "piece " + r.Key,
-			Reason: fmt.Sprintf("deal %d starts at epoch %d, too near at %d (sealing needs %d epochs)", d.DealID, d.StartEpoch, now, s.cfg.MinDealLead)}
+			Reason: fmt.Sprintf("deal %d starts at epoch %d, too near at %d (sealing needs %d epochs)", d.DealID, d.StartEpoch, now,
+				s.cfg.MinDealLead)}
 	}
 	if d.EndEpoch > now+miner.MaxSectorExpirationExtension {
 		return &api.ErrInvalid{What: "piece " + r.Key,
@@ -287,7 +291,8 @@ func (s *Sealing) newSector(ctx context.Context, r record) (*lane, error) {
 		return nil, err
 	}
 	now := time.Now()
-	r.Number, r.ProofType, r.Created, r.Updated = n, s.cfg.ProofType, now, now
+	r.Number, r.ProofType = n, s.cfg.ProofType
+	r.Created, r.Updated = now, now
 	r.note(now, "created")
 	if err := s.store.put(ctx, r); err != nil {
 		return nil, err

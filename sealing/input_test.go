@@ -104,7 +104,8 @@ func TestMismatchIsToldAndThePlaceUsedAgain(t *testing.T) {
 	bad := aPiece(t, "bad", 1<<20)
 	bad.Data.URL = "wrong"
 	var mismatch *api.ErrPieceMismatch
-	if _, err := s.SectorAddPiece(bg, bad); !errors.As(err, &mismatch) || mismatch.Want != bad.Piece.PieceCID.String() || mismatch.Got != "baga-other" {
+	if _, err := s.SectorAddPiece(bg, bad); !errors.As(err, &mismatch) || mismatch.Want != bad.Piece.PieceCID.String() ||
+		mismatch.Got != "baga-other" {
 		t.Fatalf("got %v, want the mismatch", err)
 	}
 	var gone *api.ErrNotFound

@@ -18,13 +18,25 @@ import (
 func memStore() datastore.Batching { return dssync.MutexWrap(datastore.NewMapDatastore()) }
 
 func testConfig() Config {
-	return Config{Miner: testMiner(), ProofType: testProof, VanillaAccepted: true, WaitDealsDelay: 20,
-		RetryMin: time.Millisecond, RetryMax: 4 * time.Millisecond}
+	return Config{
+		Miner:           testMiner(),
+		ProofType:       testProof,
+		VanillaAccepted: true,
+		WaitDealsDelay:  20,
+		RetryMin:        time.Millisecond,
+		RetryMax:        4 * time.Millisecond,
+	}
 }
 
 func open(t testing.TB, w *world, ds datastore.Batching, cfg Config) *Sealing {
 	t.Helper()
-	s, err := New(cfg, Deps{Store: ds, Chain: w, Storage: w, Heads: w, Msgs: w})
+	s, err := New(cfg, Deps{
+		Store:   ds,
+		Chain:   w,
+		Storage: w,
+		Heads:   w,
+		Msgs:    w,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,8 @@ func TestLostReplicaIsMadeAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		info := untilState(t, s, at.Sector.Number, api.SectorProving)
-		if pc1, pc2, c1 := w.sent(api.TaskPreCommit1), w.sent(api.TaskPreCommit2), w.sent(api.TaskCommit1); pc1 != 2 || pc2 != 2 || c1 != 1 {
+		if pc1, pc2, c1 := w.sent(api.TaskPreCommit1), w.sent(api.TaskPreCommit2), w.sent(api.TaskCommit1); pc1 != 2 || pc2 != 2 ||
+			c1 != 1 {
 			t.Errorf("%s lost: %d PC1, %d PC2 and %d C1 tasks", kind, pc1, pc2, c1)
 		}
 		w.mu.Lock()

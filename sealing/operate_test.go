@@ -236,7 +236,8 @@ func TestUnseal(t *testing.T) {
 	if err := s.SectorUnseal(bg, target); err == nil {
 		t.Error("a failed task went unnoticed")
 	}
-	for _, bad := range []api.UnsealTarget{{Sector: target.Sector}, {Sector: target.Sector, Size: testSize + 128}, {Sector: target.Sector, Offset: testSize, Size: 128}, {Sector: target.Sector, Offset: 1, Size: 128}} {
+	for _, bad := range []api.UnsealTarget{{Sector: target.Sector}, {Sector: target.Sector, Size: testSize + 128},
+		{Sector: target.Sector, Offset: testSize, Size: 128}, {Sector: target.Sector, Offset: 1, Size: 128}} {
 		if err := s.SectorUnseal(bg, bad); !errors.As(err, &invalid) {
 			t.Errorf("%+v: %v, want ErrInvalid", bad, err)
 		}
@@ -307,7 +308,8 @@ func FuzzCommitReturn(f *testing.F) {
 	f.Add([]byte{}, int64(16))
 	f.Fuzz(func(t *testing.T, ret []byte, exit int64) {
 		c := (&api.Message{To: testMiner(), From: testMiner()}).Cid()
-		err := commitFailure(record{CommitMsg: &c}, &api.MsgLookup{Receipt: api.MessageReceipt{ExitCode: exitcode.ExitCode(exit), Return: bytes.Clone(ret)}})
+		err := commitFailure(record{CommitMsg: &c}, &api.MsgLookup{Receipt: api.MessageReceipt{ExitCode: exitcode.ExitCode(exit),
+			Return: bytes.Clone(ret)}})
 		var step *stepError
 		if !errors.As(err, &step) || step.kind != evFailed {
 			t.Errorf("got %v, want a failure of the step", err)

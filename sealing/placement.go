@@ -190,5 +190,6 @@ func (s *Sealing) dropError(r record, p piece, f *api.Failure) error {
 		return mismatch
 	}
 	tries := r.Attempts[job{kind: jobAddPiece, piece: p.Seq}] + 1
-	return &api.ErrBusy{What: "piece " + p.Key, Reason: fmt.Sprintf("its data could not be put into a sector (%d tries): %s", tries, f.Text)}
+	return &api.ErrBusy{What: "piece " + p.Key, Reason: fmt.Sprintf("its data could not be put into a sector (%d tries): %s", tries,
+		f.Text)}
 }

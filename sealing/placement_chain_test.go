@@ -94,7 +94,8 @@ func TestOnlyAProvenSectorTakesData(t *testing.T) {
 	w.mu.Unlock()
 	var invalid *api.ErrInvalid
 	err = s.SectorMarkForUpgrade(bg, n, true)
-	if !errors.As(err, &invalid) || !strings.Contains(invalid.Reason, "never proven") || !strings.Contains(invalid.Hint, "until epoch 1860") {
+	if !errors.As(err, &invalid) || !strings.Contains(invalid.Reason, "never proven") ||
+		!strings.Contains(invalid.Hint, "until epoch 1860") {
 		t.Errorf("mark of a sector that was never proven: %v", err)
 	}
 	if i, _ := s.SectorsStatus(bg, n, false); i.State != api.SectorProving {
@@ -152,7 +153,8 @@ func TestNewSectorsAreMarkedButNotUsedBeforeTheirProof(t *testing.T) {
 func TestOldRecordsOfLostSectorsAreUnderstood(t *testing.T) {
 	for _, st := range []api.SectorState{api.SectorFailedForGood, api.SectorRemoved, api.SectorRemoving} {
 		ds := memStore()
-		r := record{Number: 7, ProofType: testProof, State: st, Pieces: []piece{{Key: "piece", Info: abi.PieceInfo{Size: 128, PieceCID: commp.ZeroPiece(128)}, Placed: true}}}
+		r := record{Number: 7, ProofType: testProof, State: st,
+			Pieces: []piece{{Key: "piece", Info: abi.PieceInfo{Size: 128, PieceCID: commp.ZeroPiece(128)}, Placed: true}}}
 		if err := (store{ds}).put(bg, r); err != nil {
 			t.Fatal(err)
 		}

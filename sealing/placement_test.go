@@ -132,10 +132,11 @@ func losses() []loss {
 			s.SealedCID = other
 			w.sectors[n] = &s
 		}), "another replica"},
-		{"the sector to update is faulty beyond the start", true, testSize, api.TaskProveUpdate1, changed(func(w *world, _ abi.SectorNumber) {
-			w.inactive = 1 << 20
-			w.advance(w.height + 4950) // the deal starts in 50 epochs
-		}), "faulty or was never proven"},
+		{"the sector to update is faulty beyond the start", true, testSize, api.TaskProveUpdate1,
+			changed(func(w *world, _ abi.SectorNumber) {
+				w.inactive = 1 << 20
+				w.advance(w.height + 4950) // the deal starts in 50 epochs
+			}), "faulty or was never proven"},
 	}
 }
 

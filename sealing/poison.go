@@ -32,7 +32,8 @@ func (s *Sealing) setAside(n abi.SectorNumber, p poison) {
 func (s *Sealing) perhapsPlanned(key string) error {
 	for n, l := range s.lanes {
 		if l.poisoned != nil && bytes.Contains(l.raw, []byte(key)) {
-			return &api.ErrBusy{What: "piece " + key, Reason: fmt.Sprintf("it may be in sector %s, %v; %s", s.name(n), l.poisoned, poisonHint)}
+			return &api.ErrBusy{What: "piece " + key, Reason: fmt.Sprintf("it may be in sector %s, %v; %s", s.name(n), l.poisoned,
+				poisonHint)}
 		}
 	}
 	return nil

@@ -31,7 +31,8 @@ func TestDealOfAnotherProvider(t *testing.T) {
 		want  string
 	}{
 		"another provider": {func(p *market.DealProposal) { p.Provider = stranger },
-			fmt.Sprintf("the deal is with provider %s, this node seals for %s; name the private node of %s", stranger, s.cfg.Miner, stranger)},
+			fmt.Sprintf("the deal is with provider %s, this node seals for %s; name the private node of %s", stranger, s.cfg.Miner,
+				stranger)},
 		"no provider":   {func(p *market.DealProposal) { p.Provider = address.Undef }, "the deal is with provider"},
 		"another piece": {func(p *market.DealProposal) { p.PieceCID = aPiece(t, "other", 1<<20).Piece.PieceCID }, "the deal is about"},
 		"another size":  {func(p *market.DealProposal) { p.PieceSize /= 2 }, "the deal is about"},
@@ -91,10 +92,12 @@ func TestPoisonedRecordStopsItsSectorOnly(t *testing.T) {
 	start(t, s)
 	for n := range poison {
 		info, err := s.SectorsStatus(bg, n, true)
-		if err != nil || info.State != api.SectorFailedForGood || !strings.Contains(info.LastErr, "its stored record cannot be read") || !strings.Contains(info.LastErr, "restore the store") {
+		if err != nil || info.State != api.SectorFailedForGood ||
+			!strings.Contains(info.LastErr, "its stored record cannot be read") || !strings.Contains(info.LastErr, "restore the store") {
 			t.Errorf("%+v, %v", info, err)
 		}
-		for what, do := range map[string]func(context.Context, abi.SectorNumber) error{"remove": s.SectorRemove, "retry": s.SectorRetry, "seal": s.SectorStartSealing} {
+		for what, do := range map[string]func(context.Context, abi.SectorNumber) error{"remove": s.SectorRemove,
+			"retry": s.SectorRetry, "seal": s.SectorStartSealing} {
 			var invalid *api.ErrInvalid
 			if err := do(bg, n); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "cannot be read") {
 				t.Errorf("%s of %d: %v", what, n, err)
@@ -127,7 +130,13 @@ func TestPoisonedRecordStopsItsSectorOnly(t *testing.T) {
 	if err := ds.Put(bg, datastore.NewKey("/sectors/x"), nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(testConfig(), Deps{Store: ds, Chain: w, Storage: w, Heads: w, Msgs: w}); err == nil || !strings.Contains(err.Error(), "has no number") {
+	if _, err := New(testConfig(), Deps{
+		Store:   ds,
+		Chain:   w,
+		Storage: w,
+		Heads:   w,
+		Msgs:    w,
+	}); err == nil || !strings.Contains(err.Error(), "has no number") {
 		t.Errorf("a key of somebody else: %v", err)
 	}
 }
@@ -158,7 +167,13 @@ func (p *panicking) TaskSubmit(ctx context.Context, spec api.TaskSpec) (api.Task
 func TestPanicIsAFailureOfItsSector(t *testing.T) {
 	w := newWorld()
 	p := &panicking{world: w, left: 2}
-	s, err := New(testConfig(), Deps{Store: memStore(), Chain: w, Storage: p, Heads: w, Msgs: w})
+	s, err := New(testConfig(), Deps{
+		Store:   memStore(),
+		Chain:   w,
+		Storage: p,
+		Heads:   w,
+		Msgs:    w,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,8 @@ func (b *bench) compute(spec api.TaskSpec) (any, error) {
 			}
 		}
 		raw, err := json.Marshal(c)
-		return api.PreCommit2Result{SealedCID: api.CidString(c.SealedCID().String()), UnsealedCID: api.CidString(c.UnsealedCID().String()), Commitments: api.SealCommitments{RawMessage: raw}}, err
+		return api.PreCommit2Result{SealedCID: api.CidString(c.SealedCID().String()),
+			UnsealedCID: api.CidString(c.UnsealedCID().String()), Commitments: api.SealCommitments{RawMessage: raw}}, err
 	case api.TaskCommit1:
 		var p api.Commit1Params
 		if err := json.Unmarshal(spec.Params, &p); err != nil {
@@ -138,10 +139,14 @@ func (b *bench) addPiece(sec *benchSector, p api.AddPieceParams) error {
 // chain itself, never taken from the message.
 func verify(pre *miner.SectorPreCommitOnChainInfo, unsealed abi.PieceInfo, blob []byte) error {
 	ok, err := porep.Verify(context.Background(), proof.SealVerifyInfo{
-		SealProof: pre.Info.SealProof, SectorID: abi.SectorID{Miner: 1000, Number: pre.Info.SectorNumber},
-		Randomness:            abi.SealRandomness(draw(crypto.DomainSeparationTag_SealRandomness, pre.Info.SealRandEpoch, minerEntropy())),
-		InteractiveRandomness: abi.InteractiveSealRandomness(draw(crypto.DomainSeparationTag_InteractiveSealChallengeSeed, pre.PreCommitEpoch+testDelay, minerEntropy())),
-		SealedCID:             pre.Info.SealedCID, UnsealedCID: unsealed.PieceCID}, blob)
+		SealProof:  pre.Info.SealProof,
+		SectorID:   abi.SectorID{Miner: 1000, Number: pre.Info.SectorNumber},
+		Randomness: abi.SealRandomness(draw(crypto.DomainSeparationTag_SealRandomness, pre.Info.SealRandEpoch, minerEntropy())),
+		InteractiveRandomness: abi.InteractiveSealRandomness(draw(crypto.DomainSeparationTag_InteractiveSealChallengeSeed,
+			pre.PreCommitEpoch+testDelay, minerEntropy())),
+		SealedCID:   pre.Info.SealedCID,
+		UnsealedCID: unsealed.PieceCID,
+	}, blob)
 	if err == nil && !ok {
 		err = fmt.Errorf("the proof of sector %d is wrong", pre.Info.SectorNumber)
 	}

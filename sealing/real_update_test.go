@@ -41,7 +41,8 @@ func (s *benchSector) update(ctx context.Context, spec api.TaskSpec) (any, error
 			return nil, err
 		}
 		raw, err := json.Marshal(c)
-		return api.UpdateReplicaResult{SealedCID: api.CidString(c.SealedCID().String()), UnsealedCID: api.CidString(c.UnsealedCID().String()), Commitments: api.UpdateCommitments{RawMessage: raw}}, err
+		return api.UpdateReplicaResult{SealedCID: api.CidString(c.SealedCID().String()),
+			UnsealedCID: api.CidString(c.UnsealedCID().String()), Commitments: api.UpdateCommitments{RawMessage: raw}}, err
 	}
 	var p api.ProveUpdate1Params
 	var c update.Commitments

@@ -287,7 +287,8 @@ func (s *Sealing) transit(ctx context.Context, l *lane, ev event) error {
 	if ev.Kind == evFailed || ev.Kind == evFatal || ev.Kind == evStuck || ev.Kind == evLost {
 		level = slog.LevelWarn
 	}
-	s.log.Log(ctx, level, "sector", "sector", s.name(rec.Number), "from", before.State, "event", ev.Kind, "to", rec.State, "reason", ev.Reason)
+	s.log.Log(ctx, level, "sector", "sector", s.name(rec.Number), "from", before.State, "event", ev.Kind, "to", rec.State, "reason",
+		ev.Reason)
 	s.settle(before, rec, ev)
 	return nil
 }

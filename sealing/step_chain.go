@@ -124,8 +124,13 @@ func (s *Sealing) preCommitInfo(ctx context.Context, r record, head *api.TipSet)
 	if err != nil {
 		return miner.SectorPreCommitInfo{}, err
 	}
-	info := miner.SectorPreCommitInfo{SealProof: r.ProofType, SectorNumber: r.Number, SealedCID: *r.CommR,
-		SealRandEpoch: r.TicketEpoch, Expiration: exp}
+	info := miner.SectorPreCommitInfo{
+		SealProof:     r.ProofType,
+		SectorNumber:  r.Number,
+		SealedCID:     *r.CommR,
+		SealRandEpoch: r.TicketEpoch,
+		Expiration:    exp,
+	}
 	if !r.CC { // null stands for a sector of zeros (FIP-0041)
 		info.UnsealedCid = r.CommD
 	}
@@ -201,8 +206,15 @@ func (s *Sealing) message(ctx context.Context, method abi.MethodNum, value abi.T
 	if err := params.MarshalCBOR(&b); err != nil {
 		return nil, fmt.Errorf("encode parameters of method %d: %w", method, err)
 	}
-	return &api.Message{To: s.cfg.Miner, From: info.Worker, Value: value, Method: method, Params: b.Bytes(),
-		GasFeeCap: big.Zero(), GasPremium: big.Zero()}, nil
+	return &api.Message{
+		To:         s.cfg.Miner,
+		From:       info.Worker,
+		Value:      value,
+		Method:     method,
+		Params:     b.Bytes(),
+		GasFeeCap:  big.Zero(),
+		GasPremium: big.Zero(),
+	}, nil
 }
 
 func push(ctx context.Context, via Messages, key string, m *api.Message) (cid.Cid, error) {
@@ -244,9 +256,11 @@ func (s *Sealing) preCommitWait(ctx context.Context, r record) (event, error) {
 	case o.mine(r):
 		return landed(o), nil
 	case !m.Receipt.ExitCode.IsSuccess():
-		return event{}, failed(job{kind: jobPreCommit}, "pre-commit message %s failed with exit code %s", r.PreCommitMsg, m.Receipt.ExitCode)
+		return event{}, failed(job{kind: jobPreCommit}, "pre-commit message %s failed with exit code %s", r.PreCommitMsg,
+			m.Receipt.ExitCode)
 	}
-	return event{}, failed(job{kind: jobPreCommit}, "pre-commit message %s succeeded and yet the chain has no pre-commitment", r.PreCommitMsg)
+	return event{}, failed(job{kind: jobPreCommit}, "pre-commit message %s succeeded and yet the chain has no pre-commitment",
+		r.PreCommitMsg)
 }
 
 // seed waits until the interactive challenge is drawn and settled.

@@ -100,7 +100,8 @@ func (s *Sealing) silent(ctx context.Context, r record, head *api.TipSet) (map[u
 		}
 		if why != "" {
 			out[p.Seq] = true
-			s.log.WarnContext(ctx, "a deal is not announced with its sector", "sector", s.name(r.Number), "deal", p.Deal.DealID, "reason", why)
+			s.log.WarnContext(ctx, "a deal is not announced with its sector", "sector", s.name(r.Number), "deal", p.Deal.DealID,
+				"reason", why)
 		}
 	}
 	return out, nil

@@ -87,7 +87,13 @@ func (s *Sealing) placeNext(ctx context.Context, l *lane, r record) (event, erro
 	if t.failure.Retryable && r.Attempts[add]+1 < pieceTries {
 		return event{}, asFailure(err)
 	}
-	return event{Kind: evDropped, Seq: p.Seq, Filler: commp.ZeroPiece(p.Info.Size), Reason: t.failure.Text, Failure: t.failure}, nil
+	return event{
+		Kind:    evDropped,
+		Seq:     p.Seq,
+		Filler:  commp.ZeroPiece(p.Info.Size),
+		Reason:  t.failure.Text,
+		Failure: t.failure,
+	}, nil
 }
 
 // pack fills the sector up with zeros and has them written.

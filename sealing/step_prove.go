@@ -87,6 +87,12 @@ func (s *Sealing) groth16(ctx context.Context, l *lane, r record, vanilla api.Bl
 // sealInfo is what the miner actor hands to the verifier of the seal, but for
 // the proof (actors miner/src/lib.rs, get_verify_info).
 func (s *Sealing) sealInfo(r record) proof.SealVerifyInfo {
-	return proof.SealVerifyInfo{SealProof: r.ProofType, SectorID: s.id(r.Number), Randomness: abi.SealRandomness(r.Ticket),
-		InteractiveRandomness: abi.InteractiveSealRandomness(r.Seed), SealedCID: *r.CommR, UnsealedCID: *r.CommD}
+	return proof.SealVerifyInfo{
+		SealProof:             r.ProofType,
+		SectorID:              s.id(r.Number),
+		Randomness:            abi.SealRandomness(r.Ticket),
+		InteractiveRandomness: abi.InteractiveSealRandomness(r.Seed),
+		SealedCID:             *r.CommR,
+		UnsealedCID:           *r.CommD,
+	}
 }

@@ -138,7 +138,13 @@ func (s *Sealing) preCommit2(ctx context.Context, l *lane, r record) (event, err
 		err := failed(pc2, "the sealed data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
 		return event{}, s.dataFailure(ctx, l, r, pc2, err)
 	}
-	return event{Kind: evPC2, CommD: &commD, CommR: &commR, Commitments: out.Commitments, Reason: commR.String()}, nil
+	return event{
+		Kind:        evPC2,
+		CommD:       &commD,
+		CommR:       &commR,
+		Commitments: out.Commitments,
+		Reason:      commR.String(),
+	}, nil
 }
 
 func (s *Sealing) finalize(ctx context.Context, l *lane, r record) (event, error) {

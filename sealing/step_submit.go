@@ -78,7 +78,8 @@ func (s *Sealing) active(ctx context.Context, n abi.SectorNumber, head *api.TipS
 		return false, fmt.Errorf("ask for the partitions of deadline %d: %w", at.Deadline, err)
 	}
 	if at.Partition >= uint64(len(parts)) {
-		return false, fmt.Errorf("deadline %d has %d partitions, the sector is said to be in number %d", at.Deadline, len(parts), at.Partition)
+		return false, fmt.Errorf("deadline %d has %d partitions, the sector is said to be in number %d", at.Deadline, len(parts),
+			at.Partition)
 	}
 	active, err := parts[at.Partition].ActiveSectors.IsSet(uint64(n))
 	if err != nil {
@@ -157,8 +158,13 @@ func updateParams(r record, at api.SectorLocation, silent map[uint64]bool) (*min
 		return nil, err
 	}
 	return &miner.ProveReplicaUpdates3Params{
-		SectorUpdates: []miner.SectorUpdateManifest{{Sector: r.Number, Deadline: at.Deadline, Partition: at.Partition,
-			NewSealedCID: info.NewSealedSectorCID, Pieces: pieces}},
+		SectorUpdates: []miner.SectorUpdateManifest{{
+			Sector:       r.Number,
+			Deadline:     at.Deadline,
+			Partition:    at.Partition,
+			NewSealedCID: info.NewSealedSectorCID,
+			Pieces:       pieces,
+		}},
 		SectorProofs:               [][]byte{r.Update.Proof},
 		UpdateProofsType:           info.UpdateProofType,
 		RequireActivationSuccess:   true,

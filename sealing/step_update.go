@@ -42,7 +42,13 @@ func (s *Sealing) updateReplica(ctx context.Context, l *lane, r record) (event, 
 		err := failed(encode, "the encoded data has commitment %s, the pieces have %s: the unsealed file is damaged", commD, want)
 		return event{}, s.dataFailure(ctx, l, r, encode, err)
 	}
-	return event{Kind: evUpdated, CommD: &commD, CommR: &commR, UpdateOut: out.Commitments, Reason: commR.String()}, nil
+	return event{
+		Kind:      evUpdated,
+		CommD:     &commD,
+		CommR:     &commR,
+		UpdateOut: out.Commitments,
+		Reason:    commR.String(),
+	}, nil
 }
 
 // proveUpdate has the vanilla proof made and turned into the proof field.

@@ -171,7 +171,8 @@ func TestUpdateSetbacks(t *testing.T) {
 		"deadline in its last epoch": func(w *world) { w.advance(31*60 - 1) },
 		"deadline of the next day":   func(w *world) { w.deadline = 2; w.advance(2870) },
 	}
-	for _, call := range []string{"ChainPutObj", "StateMinerInfo", "StateMinerInitialPledgeForSector", "StateSectorGetInfo", "StateSectorPartition",
+	for _, call := range []string{"ChainPutObj", "StateMinerInfo", "StateMinerInitialPledgeForSector", "StateSectorGetInfo",
+		"StateSectorPartition",
 		"StateMinerPartitions", "StateMinerProvingDeadline", "Send", "Wait", "WaitHeight", "TaskSubmit", "TaskWait", "TaskForget"} {
 		cases[call+" cannot be reached"] = func(w *world) { w.flaky[call] = 4 }
 	}
@@ -324,7 +325,8 @@ func FuzzUpdateReturn(f *testing.F) {
 	f.Fuzz(func(t *testing.T, ret []byte, exit int64) {
 		c := (&api.Message{To: testMiner(), From: testMiner()}).Cid()
 		r := record{Update: &replicaUpdate{Round: 2, Msg: &c}}
-		err := updateFailure(r, r.updateJob(jobSendUpdate), &api.MsgLookup{Receipt: api.MessageReceipt{ExitCode: exitcode.ExitCode(exit), Return: bytes.Clone(ret)}})
+		err := updateFailure(r, r.updateJob(jobSendUpdate),
+			&api.MsgLookup{Receipt: api.MessageReceipt{ExitCode: exitcode.ExitCode(exit), Return: bytes.Clone(ret)}})
 		var step *stepError
 		if !errors.As(err, &step) || step.kind != evFailed || step.job.String() != "update.2" {
 			t.Errorf("got %v, want a failure of the step", err)

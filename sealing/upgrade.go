@@ -45,7 +45,8 @@ func (s *Sealing) SectorMarkForUpgrade(ctx context.Context, n abi.SectorNumber, 
 	if why != "" {
 		return &api.ErrInvalid{What: what, Reason: why, Hint: hint}
 	}
-	return s.outside(ctx, l, event{Kind: evMarked, Expiration: o.sector.Expiration, Reason: fmt.Sprintf("asked for, expires at %d", o.sector.Expiration)})
+	return s.outside(ctx, l, event{Kind: evMarked, Expiration: o.sector.Expiration,
+		Reason: fmt.Sprintf("asked for, expires at %d", o.sector.Expiration)})
 }
 
 // upgradeRefusal says why a sector cannot take data; empty where it can.

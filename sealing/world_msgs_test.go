@@ -195,7 +195,8 @@ func (w *world) proveCommit(p miner.ProveCommitSectors3Params, value abi.TokenAm
 		want = *pre.Info.UnsealedCid
 	}
 	blob, isEnvelope := envelope.Parse(p.SectorProofs[0])
-	vanilla := fmt.Sprintf("vanilla %x", draw(crypto.DomainSeparationTag_InteractiveSealChallengeSeed, pre.PreCommitEpoch+testDelay, minerEntropy()))
+	vanilla := fmt.Sprintf("vanilla %x", draw(crypto.DomainSeparationTag_InteractiveSealChallengeSeed, pre.PreCommitEpoch+testDelay,
+		minerEntropy()))
 	switch {
 	case got != want:
 		return errors.New("CommD")
@@ -216,7 +217,12 @@ func (w *world) proveCommit(p miner.ProveCommitSectors3Params, value abi.TokenAm
 	}
 	delete(w.pre, a.SectorNumber)
 	w.commits = append(w.commits, p)
-	w.sectors[a.SectorNumber] = &miner.SectorOnChainInfo{SectorNumber: a.SectorNumber, SealedCID: pre.Info.SealedCID,
-		Activation: w.height, Expiration: pre.Info.Expiration, InitialPledge: big.NewInt(oldPledge)}
+	w.sectors[a.SectorNumber] = &miner.SectorOnChainInfo{
+		SectorNumber:  a.SectorNumber,
+		SealedCID:     pre.Info.SealedCID,
+		Activation:    w.height,
+		Expiration:    pre.Info.Expiration,
+		InitialPledge: big.NewInt(oldPledge),
+	}
 	return nil
 }

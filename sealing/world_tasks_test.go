@@ -148,7 +148,8 @@ func (w *world) compute(spec api.TaskSpec) (any, error) {
 		h := blake2b.Sum256(fmt.Appendf(nil, "%s %x %s", spec.Sector, in.Ticket, in.CommD))
 		h[31] &= 0x3f
 		r, err := commcid.ReplicaCommitmentV1ToCID(h[:])
-		return api.PreCommit2Result{SealedCID: api.CidString(r.String()), UnsealedCID: api.CidString(in.CommD), Commitments: api.SealCommitments{RawMessage: json.RawMessage(`{}`)}}, err
+		return api.PreCommit2Result{SealedCID: api.CidString(r.String()), UnsealedCID: api.CidString(in.CommD),
+			Commitments: api.SealCommitments{RawMessage: json.RawMessage(`{}`)}}, err
 	case api.TaskCommit1:
 		var p api.Commit1Params
 		if err := json.Unmarshal(spec.Params, &p); err != nil {
@@ -160,7 +161,8 @@ func (w *world) compute(spec api.TaskSpec) (any, error) {
 		if err := json.Unmarshal(spec.Params, &p); err != nil {
 			return nil, err
 		}
-		if p.Info.SectorID != spec.Sector.ID || !p.Info.SealedCID.Defined() || !p.Info.UnsealedCID.Defined() || len(p.Info.Randomness) != 32 || len(p.Info.InteractiveRandomness) != 32 {
+		if p.Info.SectorID != spec.Sector.ID || !p.Info.SealedCID.Defined() || !p.Info.UnsealedCID.Defined() ||
+			len(p.Info.Randomness) != 32 || len(p.Info.InteractiveRandomness) != 32 {
 			return nil, fmt.Errorf("C2 of %+v", p.Info)
 		}
 		return api.Commit2Result{Proof: fakeGroth16(getBulk(p.Vanilla))}, nil

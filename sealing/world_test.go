@@ -93,14 +93,27 @@ type misdeed struct {
 }
 
 func newWorld() *world {
-	return &world{height: 1000, proof: testProof, deadline: 30, moved: make(chan struct{}),
+	return &world{
+		height:    1000,
+		proof:     testProof,
+		deadline:  30,
+		moved:     make(chan struct{}),
 		allocated: map[abi.SectorNumber]bool{0: true, 1: true}, // pre-sealed
-		pre:       map[abi.SectorNumber]*miner.SectorPreCommitOnChainInfo{}, sectors: map[abi.SectorNumber]*miner.SectorOnChainInfo{},
-		blobs: map[cid.Cid][]byte{}, removed: map[abi.SectorID]bool{}, keyed: map[string]cid.Cid{},
-		lookups: map[cid.Cid]*api.MsgLookup{}, executed: map[abi.MethodNum]int{},
-		tasks: map[string]*api.TaskStatus{}, byID: map[uuid.UUID]*api.TaskStatus{}, block: map[api.TaskType]chan struct{}{},
-		taskFails: map[api.TaskType][]taskFail{}, exits: map[abi.MethodNum][]misdeed{},
-		flaky: map[string]int{}, calls: map[string]int{}}
+		pre:       map[abi.SectorNumber]*miner.SectorPreCommitOnChainInfo{},
+		sectors:   map[abi.SectorNumber]*miner.SectorOnChainInfo{},
+		blobs:     map[cid.Cid][]byte{},
+		removed:   map[abi.SectorID]bool{},
+		keyed:     map[string]cid.Cid{},
+		lookups:   map[cid.Cid]*api.MsgLookup{},
+		executed:  map[abi.MethodNum]int{},
+		tasks:     map[string]*api.TaskStatus{},
+		byID:      map[uuid.UUID]*api.TaskStatus{},
+		block:     map[api.TaskType]chan struct{}{},
+		taskFails: map[api.TaskType][]taskFail{},
+		exits:     map[abi.MethodNum][]misdeed{},
+		flaky:     map[string]int{},
+		calls:     map[string]int{},
+	}
 }
 
 // reach counts a call and fails it when told to. Callers hold mu.
@@ -207,25 +220,29 @@ func (w *world) StateMinerSectorAllocated(ctx context.Context, _ address.Address
 	return w.allocated[n], w.reach(ctx, "StateMinerSectorAllocated")
 }
 
-func (w *world) StateMinerPreCommitDepositForPower(ctx context.Context, _ address.Address, _ miner.SectorPreCommitInfo, _ api.TipSetKey) (abi.TokenAmount, error) {
+func (w *world) StateMinerPreCommitDepositForPower(ctx context.Context, _ address.Address, _ miner.SectorPreCommitInfo,
+	_ api.TipSetKey) (abi.TokenAmount, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return big.NewInt(700), w.reach(ctx, "StateMinerPreCommitDepositForPower")
 }
 
-func (w *world) StateMinerInitialPledgeForSector(ctx context.Context, _ abi.ChainEpoch, _ abi.SectorSize, _ uint64, _ api.TipSetKey) (abi.TokenAmount, error) {
+func (w *world) StateMinerInitialPledgeForSector(ctx context.Context, _ abi.ChainEpoch, _ abi.SectorSize, _ uint64,
+	_ api.TipSetKey) (abi.TokenAmount, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return big.NewInt(1000), w.reach(ctx, "StateMinerInitialPledgeForSector")
 }
 
-func (w *world) StateSectorPreCommitInfo(ctx context.Context, _ address.Address, n abi.SectorNumber, _ api.TipSetKey) (*miner.SectorPreCommitOnChainInfo, error) {
+func (w *world) StateSectorPreCommitInfo(ctx context.Context, _ address.Address, n abi.SectorNumber,
+	_ api.TipSetKey) (*miner.SectorPreCommitOnChainInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.pre[n], w.reach(ctx, "StateSectorPreCommitInfo")
 }
 
-func (w *world) StateSectorGetInfo(ctx context.Context, _ address.Address, n abi.SectorNumber, _ api.TipSetKey) (*miner.SectorOnChainInfo, error) {
+func (w *world) StateSectorGetInfo(ctx context.Context, _ address.Address, n abi.SectorNumber,
+	_ api.TipSetKey) (*miner.SectorOnChainInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.sectors[n], w.reach(ctx, "StateSectorGetInfo")
@@ -252,13 +269,15 @@ func draw(tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte) 
 	return h[:]
 }
 
-func (w *world) StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, _ api.TipSetKey) (abi.Randomness, error) {
+func (w *world) StateGetRandomnessFromTickets(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch,
+	entropy []byte, _ api.TipSetKey) (abi.Randomness, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return draw(tag, epoch, entropy), w.reach(ctx, "StateGetRandomnessFromTickets")
 }
 
-func (w *world) StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch, entropy []byte, _ api.TipSetKey) (abi.Randomness, error) {
+func (w *world) StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch,
+	entropy []byte, _ api.TipSetKey) (abi.Randomness, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if epoch > w.height {

@@ -36,7 +36,8 @@ func (w *world) StateMinerProvingDeadline(ctx context.Context, _ address.Address
 	return w.proving(), w.reach(ctx, "StateMinerProvingDeadline")
 }
 
-func (w *world) StateSectorPartition(ctx context.Context, _ address.Address, _ abi.SectorNumber, _ api.TipSetKey) (*api.SectorLocation, error) {
+func (w *world) StateSectorPartition(ctx context.Context, _ address.Address, _ abi.SectorNumber,
+	_ api.TipSetKey) (*api.SectorLocation, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return &api.SectorLocation{Deadline: w.deadline, Partition: 1}, w.reach(ctx, "StateSectorPartition")
@@ -90,8 +91,14 @@ func (w *world) proveUpdate(p miner.ProveReplicaUpdates3Params, value abi.TokenA
 	}
 	old := sector.SealedCID
 	w.updates = append(w.updates, p)
-	w.sectors[u.Sector] = &miner.SectorOnChainInfo{SectorNumber: u.Sector, SealedCID: u.NewSealedCID, SectorKeyCID: &old,
-		Activation: sector.Activation, Expiration: sector.Expiration, InitialPledge: big.NewInt(oldPledge)}
+	w.sectors[u.Sector] = &miner.SectorOnChainInfo{
+		SectorNumber:  u.Sector,
+		SealedCID:     u.NewSealedCID,
+		SectorKeyCID:  &old,
+		Activation:    sector.Activation,
+		Expiration:    sector.Expiration,
+		InitialPledge: big.NewInt(oldPledge),
+	}
 	return nil
 }
 

@@ -263,7 +263,13 @@ func TestManagerRestarts(t *testing.T) {
 // says for what, and goes on by itself when there is room.
 func TestNoSpace(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "small")
-	require.NoError(t, paths.InitDir(dir, api.PathMeta{ID: "small", Weight: 1, CanSeal: true, CanStore: true, MaxStorage: 64 << 10}))
+	require.NoError(t, paths.InitDir(dir, api.PathMeta{
+		ID:         "small",
+		Weight:     1,
+		CanSeal:    true,
+		CanStore:   true,
+		MaxStorage: 64 << 10,
+	}))
 	m, local := newManager(t, memStore(), dir)
 	background(t, m.Run)
 	background(t, newWorker(t, m, local, memStore()).Run)

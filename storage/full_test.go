@@ -125,7 +125,8 @@ func sealOnFull(t *testing.T, name string, limit func(files, pages int) string) 
 // worker's reservation or of the queue.
 func noRoom(st api.TaskStatus) bool {
 	var full *api.ErrNoSpace
-	return st.State == api.TaskQueued && (st.Failure != nil && errors.As(st.Failure, &full) || strings.Contains(st.Waiting, " free, the largest has "))
+	return st.State == api.TaskQueued && (st.Failure != nil && errors.As(st.Failure, &full) ||
+		strings.Contains(st.Waiting, " free, the largest has "))
 }
 
 // sealWith is seal with another way to do a task.

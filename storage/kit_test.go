@@ -64,13 +64,25 @@ func openLocal(t *testing.T, idx paths.Index, url string, dirs ...string) *paths
 }
 
 // fastTasks are the scheduler's times, short enough for tests.
-var fastTasks = sched.Config{Lease: time.Second, ClaimWait: 200 * time.Millisecond, Affinity: 100 * time.Millisecond, RetryDelay: 10 * time.Millisecond, TaskWait: 5 * time.Second}
+var fastTasks = sched.Config{
+	Lease:      time.Second,
+	ClaimWait:  200 * time.Millisecond,
+	Affinity:   100 * time.Millisecond,
+	RetryDelay: 10 * time.Millisecond,
+	TaskWait:   5 * time.Second,
+}
 
 func newManager(t *testing.T, store datastore.Batching, dirs ...string) (*storage.Manager, *paths.Local) {
 	t.Helper()
 	idx := index.New(index.Config{})
 	local := openLocal(t, idx, "", dirs...)
-	m, err := storage.New(storage.Config{Hostname: "test", Tasks: fastTasks}, storage.Deps{Store: store, Index: idx, Local: local, Blobs: bulk(t), Log: testLog(t)})
+	m, err := storage.New(storage.Config{Hostname: "test", Tasks: fastTasks}, storage.Deps{
+		Store: store,
+		Index: idx,
+		Local: local,
+		Blobs: bulk(t),
+		Log:   testLog(t),
+	})
 	require.NoError(t, err)
 	return m, local
 }
@@ -113,8 +125,21 @@ func memStore() datastore.Batching { return dssync.MutexWrap(datastore.NewMapDat
 
 func newWorker(t *testing.T, s worker.Storage, local *paths.Local, store datastore.Batching, types ...api.TaskType) *worker.Worker {
 	t.Helper()
-	w, err := worker.New(context.Background(), worker.Config{Place: "test", TaskTypes: types, Progress: 20 * time.Millisecond, Retry: 20 * time.Millisecond, RoomWait: time.Millisecond, PullPause: 2 * time.Millisecond},
-		worker.Deps{Storage: s, Local: local, Store: store, Blobs: bulk(t), Log: testLog(t)})
+	w, err := worker.New(context.Background(), worker.Config{
+		Place:     "test",
+		TaskTypes: types,
+		Progress:  20 * time.Millisecond,
+		Retry:     20 * time.Millisecond,
+		RoomWait:  time.Millisecond,
+		PullPause: 2 * time.Millisecond,
+	},
+		worker.Deps{
+			Storage: s,
+			Local:   local,
+			Store:   store,
+			Blobs:   bulk(t),
+			Log:     testLog(t),
+		})
 	require.NoError(t, err)
 	return w
 }

@@ -115,7 +115,13 @@ func TestNodeRestartsWhileATaskEnds(t *testing.T) {
 		cfg := fastTasks
 		cfg.Lease = time.Hour
 		m, err := storage.New(storage.Config{Hostname: "test", Tasks: cfg},
-			storage.Deps{Store: store, Index: idx, Local: openLocal(t, idx, ""), Blobs: bulk(t), Log: testLog(t)})
+			storage.Deps{
+				Store: store,
+				Index: idx,
+				Local: openLocal(t, idx, ""),
+				Blobs: bulk(t),
+				Log:   testLog(t),
+			})
 		require.NoError(t, err)
 		return m
 	}
@@ -133,7 +139,8 @@ func TestNodeRestartsWhileATaskEnds(t *testing.T) {
 	require.NoError(t, err)
 	_, err = m.TaskSubmit(t.Context(), spec)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return exists(made) || exists(filepath.Join(scratch, "cache", "s-t01000-7")) }, time.Minute, 100*time.Microsecond)
+	require.Eventually(t, func() bool { return exists(made) || exists(filepath.Join(scratch, "cache", "s-t01000-7")) }, time.Minute,
+		100*time.Microsecond)
 	l.connect(nil) // shortly before the work ends
 	stopNode()
 	lost := l.lost()
@@ -165,7 +172,8 @@ func TestNodeIsAwayAtEveryStep(t *testing.T) {
 	idx := index.New(index.Config{})
 	cfg := fastTasks
 	cfg.Lease = time.Hour
-	m, err := storage.New(storage.Config{Hostname: "test", Tasks: cfg}, storage.Deps{Store: memStore(), Index: idx, Local: openLocal(t, idx, ""), Blobs: bulk(t)})
+	m, err := storage.New(storage.Config{Hostname: "test", Tasks: cfg},
+		storage.Deps{Store: memStore(), Index: idx, Local: openLocal(t, idx, ""), Blobs: bulk(t)})
 	require.NoError(t, err)
 	background(t, m.Run)
 	l.connect(m)
@@ -185,7 +193,8 @@ func TestNodeIsAwayAtEveryStep(t *testing.T) {
 	require.NoError(t, err)
 	pc2, err := api.PreCommit2.Result(step(api.PreCommit2.Spec("PC2", ref, api.PreCommit2Params{PreCommit1Out: out})))
 	require.NoError(t, err)
-	c1, err := api.Commit1.Result(step(api.Commit1.Spec("C1", ref, api.Commit1Params{Ticket: ticket, Seed: seed, Commitments: pc2.Commitments})))
+	c1, err := api.Commit1.Result(step(api.Commit1.Spec("C1", ref,
+		api.Commit1Params{Ticket: ticket, Seed: seed, Commitments: pc2.Commitments})))
 	require.NoError(t, err)
 	require.NotEmpty(t, read(t, m, c1.Vanilla))
 	step(api.Finalize.Spec("FIN", ref, api.FinalizeParams{}))

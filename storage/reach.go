@@ -131,7 +131,8 @@ func (m *Manager) room(ctx context.Context, w api.WorkerInfo, t api.TaskStatus) 
 		return err.Error()
 	}
 	keeps := spec.Type == api.TaskFinalize || spec.Type == api.TaskFinalizeUpdate // they end on a path for keeping
-	need, most, any, wrong := m.need(ctx, w, t, size), int64(-1), false, ""
+	need, most := m.need(ctx, w, t, size), int64(-1)
+	any, wrong := false, ""
 	for _, id := range w.Paths {
 		p, err := m.StorageGet(ctx, id)
 		if err != nil || !(keeps && p.CanStore || !keeps && p.CanSeal) {

@@ -37,17 +37,20 @@ func TestTasksNeedTheRightPath(t *testing.T) {
 		paths    []api.StorageID
 		why      string
 	}{
-		"PC1 with room":              {api.TaskPreCommit1, 15, 0, []api.StorageID{"seal"}, ""},
-		"PC1 without room":           {api.TaskPreCommit1, 14, 0, []api.StorageID{"seal"}, "none of its paths for sealing has 28 KiB free, the largest has 28 KiB"},
-		"PC1 that was begun":         {api.TaskPreCommit1, 1, 1, []api.StorageID{"seal"}, ""},
-		"PC1 without a path":         {api.TaskPreCommit1, 15, 0, nil, "it has no storage path for sealing that works"},
-		"PC1 on a path for keeping":  {api.TaskPreCommit1, 15, 0, []api.StorageID{"store"}, "it has no storage path for sealing that works"},
+		"PC1 with room": {api.TaskPreCommit1, 15, 0, []api.StorageID{"seal"}, ""},
+		"PC1 without room": {api.TaskPreCommit1, 14, 0, []api.StorageID{"seal"},
+			"none of its paths for sealing has 28 KiB free, the largest has 28 KiB"},
+		"PC1 that was begun": {api.TaskPreCommit1, 1, 1, []api.StorageID{"seal"}, ""},
+		"PC1 without a path": {api.TaskPreCommit1, 15, 0, nil, "it has no storage path for sealing that works"},
+		"PC1 on a path for keeping": {api.TaskPreCommit1, 15, 0, []api.StorageID{"store"},
+			"it has no storage path for sealing that works"},
 		"PC1 on an unknown path":     {api.TaskPreCommit1, 15, 0, []api.StorageID{"gone"}, "it has no storage path for sealing that works"},
 		"FIN without a path to keep": {api.TaskFinalize, 15, 0, []api.StorageID{"seal"}, "it has no storage path for keeping that works"},
-		"FIN without its files":      {api.TaskFinalize, 15, 0, []api.StorageID{"store"}, "the cache file is on no path that can be read now"},
-		"C2 needs nothing":           {api.TaskCommit2, 0, 0, nil, ""},
-		"PR2 needs nothing":          {api.TaskProveUpdate2, 0, 0, nil, ""},
-		"RU without its files":       {api.TaskUpdate, 40, 0, []api.StorageID{"seal"}, "the cache file is on no path that can be read now"},
+		"FIN without its files": {api.TaskFinalize, 15, 0, []api.StorageID{"store"},
+			"the cache file is on no path that can be read now"},
+		"C2 needs nothing":     {api.TaskCommit2, 0, 0, nil, ""},
+		"PR2 needs nothing":    {api.TaskProveUpdate2, 0, 0, nil, ""},
+		"RU without its files": {api.TaskUpdate, 40, 0, []api.StorageID{"seal"}, "the cache file is on no path that can be read now"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, s := reachable(t, c.room)

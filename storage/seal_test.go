@@ -100,7 +100,8 @@ func seal(t *testing.T, m *storage.Manager, s api.SectorRef) sealed {
 // prove checks the vanilla proof of replication as the chain would.
 func prove(t *testing.T, m *storage.Manager, s api.SectorRef, r sealed) cid.Cid {
 	t.Helper()
-	c1 := do[api.Commit1Result](t, m, s.String()+"/C1", api.TaskCommit1, s, api.Commit1Params{Ticket: ticket, Seed: seed, Commitments: r.pc2.Commitments})
+	c1 := do[api.Commit1Result](t, m, s.String()+"/C1", api.TaskCommit1, s,
+		api.Commit1Params{Ticket: ticket, Seed: seed, Commitments: r.pc2.Commitments})
 	commR, err := cid.Parse(string(r.pc2.SealedCID))
 	require.NoError(t, err)
 	commD, err := cid.Parse(string(r.pc2.UnsealedCID))
@@ -108,8 +109,14 @@ func prove(t *testing.T, m *storage.Manager, s api.SectorRef, r sealed) cid.Cid 
 	want, err := commp.CommD(s.ProofType, r.pieces)
 	require.NoError(t, err)
 	require.Equal(t, want, commD)
-	ok, err := porep.Verify(context.Background(), proof.SealVerifyInfo{SealProof: s.ProofType, SectorID: s.ID, Randomness: ticket,
-		InteractiveRandomness: seed, SealedCID: commR, UnsealedCID: commD}, read(t, m, c1.Vanilla))
+	ok, err := porep.Verify(context.Background(), proof.SealVerifyInfo{
+		SealProof:             s.ProofType,
+		SectorID:              s.ID,
+		Randomness:            ticket,
+		InteractiveRandomness: seed,
+		SealedCID:             commR,
+		UnsealedCID:           commD,
+	}, read(t, m, c1.Vanilla))
 	require.NoError(t, err)
 	require.True(t, ok)
 	return commR
@@ -175,12 +182,15 @@ func proveSpacetime(t *testing.T, m *storage.Manager, commR cid.Cid) {
 	require.NoError(t, err)
 	require.Len(t, win.Skipped, 1)
 	require.Equal(t, abi.SectorNumber(8), win.Skipped[0].Sector)
-	ok, err := post.VerifyWindow(ctx, proof.WindowPoStVerifyInfo{Randomness: rand, Prover: 1000, ChallengedSectors: []proof.SectorInfo{info}}, win.Vanilla)
+	ok, err := post.VerifyWindow(ctx, proof.WindowPoStVerifyInfo{Randomness: rand, Prover: 1000,
+		ChallengedSectors: []proof.SectorInfo{info}}, win.Vanilla)
 	require.NoError(t, err)
 	require.True(t, ok)
-	blob, err := m.ProveWinning(ctx, api.WinningPoStRequest{Miner: 1000, Randomness: rand, Sectors: []proof.ExtendedSectorInfo{{SealProof: sealProof, SectorNumber: 7, SealedCID: commR}}})
+	blob, err := m.ProveWinning(ctx, api.WinningPoStRequest{Miner: 1000, Randomness: rand,
+		Sectors: []proof.ExtendedSectorInfo{{SealProof: sealProof, SectorNumber: 7, SealedCID: commR}}})
 	require.NoError(t, err)
-	ok, err = post.VerifyWinning(ctx, proof.WinningPoStVerifyInfo{Randomness: rand, Prover: 1000, ChallengedSectors: []proof.SectorInfo{info}}, blob)
+	ok, err = post.VerifyWinning(ctx, proof.WinningPoStVerifyInfo{Randomness: rand, Prover: 1000,
+		ChallengedSectors: []proof.SectorInfo{info}}, blob)
 	require.NoError(t, err)
 	require.True(t, ok)
 }

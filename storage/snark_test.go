@@ -46,9 +46,14 @@ func vanilla(t *testing.T) api.BlobRef {
 
 func commit2(t *testing.T, number abi.SectorNumber) api.Commit2Params {
 	t.Helper()
-	return api.Commit2Params{Vanilla: vanilla(t), Info: proof.SealVerifyInfo{SealProof: sealProof, SectorID: abi.SectorID{Miner: 1000, Number: number},
-		Randomness: abi.SealRandomness(ticket), InteractiveRandomness: abi.InteractiveSealRandomness(seed),
-		SealedCID: commp.ZeroPiece(2048), UnsealedCID: commp.ZeroPiece(2048)}}
+	return api.Commit2Params{Vanilla: vanilla(t), Info: proof.SealVerifyInfo{
+		SealProof:             sealProof,
+		SectorID:              abi.SectorID{Miner: 1000, Number: number},
+		Randomness:            abi.SealRandomness(ticket),
+		InteractiveRandomness: abi.InteractiveSealRandomness(seed),
+		SealedCID:             commp.ZeroPiece(2048),
+		UnsealedCID:           commp.ZeroPiece(2048),
+	}}
 }
 
 // TestCommit2GoesToWhoCan: a worker without proof parameters never gets a C2
@@ -63,10 +68,19 @@ func TestCommit2GoesToWhoCan(t *testing.T) {
 	require.NoError(t, err)
 	st, err := m.TaskSubmit(context.Background(), api.TaskSpec{Key: "C2", Type: api.TaskCommit2, Sector: ref, Params: raw})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { ws, err := m.WorkerList(context.Background()); return err == nil && len(ws) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { ws, err := m.WorkerList(context.Background()); return err == nil && len(ws) == 1 },
+		10*time.Second, time.Millisecond)
 
-	able, err := worker.New(context.Background(), worker.Config{Place: "test", TaskTypes: []api.TaskType{api.TaskCommit2}, Retry: time.Millisecond},
-		worker.Deps{Storage: m, Local: openLocal(t, m, ""), Store: memStore(), Blobs: bulk(t), Snark: prover{192}, Log: testLog(t)})
+	able, err := worker.New(context.Background(), worker.Config{Place: "test", TaskTypes: []api.TaskType{api.TaskCommit2},
+		Retry: time.Millisecond},
+		worker.Deps{
+			Storage: m,
+			Local:   openLocal(t, m, ""),
+			Store:   memStore(),
+			Blobs:   bulk(t),
+			Snark:   prover{192},
+			Log:     testLog(t),
+		})
 	require.NoError(t, err)
 	background(t, able.Run)
 	got := do[api.Commit2Result](t, m, "C2", api.TaskCommit2, ref, commit2(t, ref.ID.Number))
@@ -83,7 +97,14 @@ func TestCommit2GoesToWhoCan(t *testing.T) {
 func TestCommit2OfTheWrongSizeIsAFailure(t *testing.T) {
 	m, local := newManager(t, memStore())
 	background(t, m.Run)
-	w, err := worker.New(context.Background(), worker.Config{Place: "test"}, worker.Deps{Storage: m, Local: local, Store: memStore(), Blobs: bulk(t), Snark: prover{191}, Log: testLog(t)})
+	w, err := worker.New(context.Background(), worker.Config{Place: "test"}, worker.Deps{
+		Storage: m,
+		Local:   local,
+		Store:   memStore(),
+		Blobs:   bulk(t),
+		Snark:   prover{191},
+		Log:     testLog(t),
+	})
 	require.NoError(t, err)
 	background(t, w.Run)
 	st := submit(t, m, "C2", api.TaskCommit2, ref, commit2(t, ref.ID.Number))
@@ -94,7 +115,14 @@ func TestCommit2OfTheWrongSizeIsAFailure(t *testing.T) {
 func TestProveUpdate2(t *testing.T) {
 	m, local := newManager(t, memStore())
 	background(t, m.Run)
-	w, err := worker.New(context.Background(), worker.Config{Place: "test"}, worker.Deps{Storage: m, Local: local, Store: memStore(), Blobs: bulk(t), Snark: prover{192}, Log: testLog(t)})
+	w, err := worker.New(context.Background(), worker.Config{Place: "test"}, worker.Deps{
+		Storage: m,
+		Local:   local,
+		Store:   memStore(),
+		Blobs:   bulk(t),
+		Snark:   prover{192},
+		Log:     testLog(t),
+	})
 	require.NoError(t, err)
 	background(t, w.Run)
 	p := api.ProveUpdate2Params{Vanilla: vanilla(t), Info: proof.ReplicaUpdateInfo{UpdateProofType: updateProof,

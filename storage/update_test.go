@@ -70,13 +70,15 @@ func (u *updating) spacetime(commR cid.Cid, key *cid.Cid) {
 	win, err := u.ProveWindow(ctx, api.WindowPoStRequest{Miner: 1000, Randomness: rand, Sectors: []proof.SectorInfo{info}})
 	require.NoError(u.t, err)
 	require.Empty(u.t, win.Skipped)
-	ok, err := post.VerifyWindow(ctx, proof.WindowPoStVerifyInfo{Randomness: rand, Prover: 1000, ChallengedSectors: []proof.SectorInfo{info}}, win.Vanilla)
+	ok, err := post.VerifyWindow(ctx, proof.WindowPoStVerifyInfo{Randomness: rand, Prover: 1000,
+		ChallengedSectors: []proof.SectorInfo{info}}, win.Vanilla)
 	require.NoError(u.t, err)
 	require.True(u.t, ok)
 	blob, err := u.ProveWinning(ctx, api.WinningPoStRequest{Miner: 1000, Randomness: rand,
 		Sectors: []proof.ExtendedSectorInfo{{SealProof: sealProof, SectorNumber: ref.ID.Number, SectorKey: key, SealedCID: commR}}})
 	require.NoError(u.t, err)
-	ok, err = post.VerifyWinning(ctx, proof.WinningPoStVerifyInfo{Randomness: rand, Prover: 1000, ChallengedSectors: []proof.SectorInfo{info}}, blob)
+	ok, err = post.VerifyWinning(ctx, proof.WinningPoStVerifyInfo{Randomness: rand, Prover: 1000,
+		ChallengedSectors: []proof.SectorInfo{info}}, blob)
 	require.NoError(u.t, err)
 	require.True(u.t, ok)
 	require.Empty(u.t, unprovable(u.t, u.Manager, commR, ref))
@@ -98,7 +100,8 @@ func (u *updating) loseUnsealed() {
 	p, ok := u.local.Find(context.Background(), ref.ID, api.FileUnsealed)
 	require.True(u.t, ok)
 	require.NoError(u.t, os.Remove(p.FilePath(ref.ID, api.FileUnsealed)))
-	require.NoError(u.t, u.StorageDropSectors(context.Background(), []api.SectorFile{{Sector: ref.ID, Type: api.FileUnsealed, Storage: p.Meta.ID}}))
+	require.NoError(u.t, u.StorageDropSectors(context.Background(),
+		[]api.SectorFile{{Sector: ref.ID, Type: api.FileUnsealed, Storage: p.Meta.ID}}))
 }
 
 // TestUpdatedSectorStaysProvable follows a sector through its update: before,
@@ -113,7 +116,8 @@ func TestUpdatedSectorStaysProvable(t *testing.T) {
 	u.spacetime(u.fresh, &u.old)
 
 	pr := do[api.ProveUpdate1Result](t, u.Manager, "PR1", api.TaskProveUpdate1, ref, api.ProveUpdate1Params{Commitments: u.ru.Commitments})
-	info := proof.ReplicaUpdateInfo{UpdateProofType: updateProof, OldSealedSectorCID: u.old, NewSealedSectorCID: u.fresh, NewUnsealedSectorCID: u.dataID}
+	info := proof.ReplicaUpdateInfo{UpdateProofType: updateProof, OldSealedSectorCID: u.old, NewSealedSectorCID: u.fresh,
+		NewUnsealedSectorCID: u.dataID}
 	ok, err := update.Verify(context.Background(), info, read(t, u.Manager, pr.Vanilla))
 	require.NoError(t, err)
 	require.True(t, ok)
@@ -121,7 +125,8 @@ func TestUpdatedSectorStaysProvable(t *testing.T) {
 	// Done again, it gives the same and is proved again.
 	again := do[api.UpdateReplicaResult](t, u.Manager, "RU again", api.TaskUpdate, ref, api.UpdateReplicaParams{Pieces: u.pieces})
 	require.Equal(t, u.ru, again)
-	require.Equal(t, pr, do[api.ProveUpdate1Result](t, u.Manager, "PR1 again", api.TaskProveUpdate1, ref, api.ProveUpdate1Params{Commitments: u.ru.Commitments}))
+	require.Equal(t, pr, do[api.ProveUpdate1Result](t, u.Manager, "PR1 again", api.TaskProveUpdate1, ref,
+		api.ProveUpdate1Params{Commitments: u.ru.Commitments}))
 
 	for i, key := range []string{"keep", "keep once more"} {
 		do[any](t, u.Manager, key, api.TaskFinalizeUpdate, ref, api.FinalizeUpdateParams{Do: api.UpdateKeep})

@@ -21,7 +21,8 @@ import (
 // each needs (lotus api/api_full.go), and those of the embedded node.
 var fullNode = map[api.Permission][]string{
 	api.PermRead: {
-		"ChainHead", "ChainNotify", "ChainGetTipSet", "ChainGetTipSetByHeight", "ChainGetTipSetAfterHeight", "ChainGetGenesis", "ChainGetBlock",
+		"ChainHead", "ChainNotify", "ChainGetTipSet", "ChainGetTipSetByHeight", "ChainGetTipSetAfterHeight", "ChainGetGenesis",
+		"ChainGetBlock",
 		"ChainGetBlockMessages", "ChainGetParentMessages", "ChainGetParentReceipts", "ChainGetMessagesInTipset", "ChainGetMessage",
 		"ChainReadObj", "ChainHasObj", "ChainGetPath", "ChainTipSetWeight", "ChainGetFinalizedTipSet",
 		"StateNetworkName", "StateNetworkVersion", "StateGetNetworkParams", "StateGetActor", "StateReadState", "StateLookupID",
@@ -100,7 +101,8 @@ type answer struct {
 // askSocket makes a call over a websocket of its own.
 func askSocket(t *testing.T, s *Server, token, method string) (code int, message string) {
 	t.Helper()
-	conn, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.Addr+"/rpc/v1", http.Header{"Authorization": {"Bearer " + token}})
+	conn, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.Addr+"/rpc/v1",
+		http.Header{"Authorization": {"Bearer " + token}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +206,8 @@ func TestPoolSubscriptionEndsWithItsConnection(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	pool := &subscribed{ended: make(chan struct{})}
 	s := Serve(t, Parts{Tools: pool})
-	conn, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.Addr+"/rpc/v1", http.Header{"Authorization": {"Bearer " + AdminToken}})
+	conn, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.Addr+"/rpc/v1",
+		http.Header{"Authorization": {"Bearer " + AdminToken}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +223,8 @@ func TestPoolSubscriptionEndsWithItsConnection(t *testing.T) {
 		Method string
 		Params []json.RawMessage
 	}
-	if err := conn.ReadJSON(&told); err != nil || told.Method != "xrpc.ch.val" || len(told.Params) != 2 || string(told.Params[1]) != `{"Type":1,"Message":null}` {
+	if err := conn.ReadJSON(&told); err != nil || told.Method != "xrpc.ch.val" || len(told.Params) != 2 ||
+		string(told.Params[1]) != `{"Type":1,"Message":null}` {
 		t.Fatalf("told %+v, %v", told, err)
 	}
 	_ = conn.Close()

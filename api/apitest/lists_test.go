@@ -48,7 +48,8 @@ func TestReaderOfATaskSeesNoSecrets(t *testing.T) {
 	} {
 		s.Tokens.Set(token, c.perms...)
 		for way, m := range map[string]api.Tasks{"http": s.Miner(t, token), "websocket": s.Socket(t, token)} {
-			for name, get := range map[string]func(context.Context, api.UUID) (api.TaskStatus, error){"get": m.TaskGet, "wait": m.TaskWait} {
+			for name, get := range map[string]func(context.Context, api.UUID) (api.TaskStatus, error){"get": m.TaskGet,
+				"wait": m.TaskWait} {
 				st, err := get(t.Context(), uuid.New())
 				require.NoError(t, err, "%s %s by %s", name, way, token)
 				require.Equal(t, "k", st.Spec.Key)

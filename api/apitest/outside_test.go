@@ -38,7 +38,8 @@ func TestMarketsPeersLearnNothingOfThisHost(t *testing.T) {
 				t.Errorf("%s, %s: %v", name, token, got)
 			}
 			var typed *api.ErrUnreachable
-			if name == "typed" && (!errors.As(got, &typed) || !strings.Contains(typed.Reason, want) || (token == AdminToken) != strings.Contains(typed.Peer, "10.9.8.7")) {
+			if name == "typed" && (!errors.As(got, &typed) || !strings.Contains(typed.Reason, want) ||
+				(token == AdminToken) != strings.Contains(typed.Peer, "10.9.8.7")) {
 				t.Errorf("%s: %+v", token, typed)
 			}
 		}

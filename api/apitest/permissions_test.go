@@ -83,7 +83,8 @@ func TestEveryStorageMethodNeedsItsPermission(t *testing.T) {
 					switch {
 					case slices.Contains(c.may, perm) && !errors.As(err, &inside):
 						t.Errorf("%s over %s may call %s, and got %v", token, way, m, err)
-					case !slices.Contains(c.may, perm) && (!errors.As(err, &missing) || *missing != api.ErrPermission{Method: m, Need: perm}):
+					case !slices.Contains(c.may, perm) && (!errors.As(err, &missing) ||
+						*missing != api.ErrPermission{Method: m, Need: perm}):
 						t.Errorf("%s over %s called %s and got %v", token, way, m, err)
 					}
 				}

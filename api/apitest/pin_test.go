@@ -64,11 +64,12 @@ func TestPinnedCalls(t *testing.T) {
 		want      string // of the error; empty: the call succeeds
 		replaced  int
 	}{
-		"the right one":          {instances: []string{"here"}},
-		"any":                    {instances: []string{""}},
-		"restarted":              {instances: []string{"before", "here"}, replaced: 1},
-		"replaced over and over": {instances: []string{"a", "b", "c"}, want: "being replaced by another process again and again", replaced: 2},
-		"held back by the gate":  {instances: []string{"here"}, refuse: gone, want: "not the one"},
+		"the right one": {instances: []string{"here"}},
+		"any":           {instances: []string{""}},
+		"restarted":     {instances: []string{"before", "here"}, replaced: 1},
+		"replaced over and over": {instances: []string{"a", "b", "c"}, want: "being replaced by another process again and again",
+			replaced: 2},
+		"held back by the gate": {instances: []string{"here"}, refuse: gone, want: "not the one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			impl, g := &counting{}, &gate{list: c.instances, err: c.refuse}

@@ -169,7 +169,13 @@ func checkProgress(t *testing.T, s api.Storage, lease time.Duration) {
 	ctx, w := t.Context(), someWorker()
 	id := submit(t, s, task("k", 1)).ID
 	claim(t, s, w)
-	report := api.TaskProgress{Worker: w.ID, Task: id, Attempt: 1, Stage: "proof of partition 3", Percent: 37.5}
+	report := api.TaskProgress{
+		Worker:  w.ID,
+		Task:    id,
+		Attempt: 1,
+		Stage:   "proof of partition 3",
+		Percent: 37.5,
+	}
 	c, err := s.WorkerProgress(ctx, report)
 	require.NoError(t, err)
 	require.Equal(t, api.TaskClaim{Attempt: 1, Lease: lease}, c)

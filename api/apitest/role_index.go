@@ -75,7 +75,14 @@ func checkAttach(t *testing.T, x api.Index) {
 		AllowTypes: []string{"sealed"},
 		DenyMiners: []string{"f01001"},
 	}
-	stat := api.FsStat{Capacity: 1 << 62, Available: 5, FSAvailable: 6, Reserved: 1, Max: 9, Used: 4}
+	stat := api.FsStat{
+		Capacity:    1 << 62,
+		Available:   5,
+		FSAvailable: 6,
+		Reserved:    1,
+		Max:         9,
+		Used:        4,
+	}
 	for range 2 { // repeating it refreshes
 		require.NoError(t, x.StorageAttach(ctx, meta, "http://one:1/remote/", stat))
 	}
@@ -207,7 +214,13 @@ func checkFind(t *testing.T, x api.Index) {
 	locs, err = x.StorageFindSector(ctx, sectorOne, api.FileUpdateCache)
 	require.NoError(t, err)
 	require.Equal(t, []api.SectorLocationInfo{
-		{Storage: "b", URLs: []string{"https://i:2/remote/update-cache/s-t01000-1"}, Weight: 2, CanStore: true, Primary: true},
+		{
+			Storage:  "b",
+			URLs:     []string{"https://i:2/remote/update-cache/s-t01000-1"},
+			Weight:   2,
+			CanStore: true,
+			Primary:  true,
+		},
 		{Storage: "a", URLs: []string{"http://h:1/remote/update-cache/s-t01000-1"}, Weight: 9, CanSeal: true},
 	}, locs, "the primary copy first")
 }

@@ -87,7 +87,8 @@ func checkWinning(t *testing.T, p Proving, s api.Prover) {
 	ask := func(sectors ...proof.SectorInfo) ([]byte, error) {
 		r := api.WinningPoStRequest{Miner: p.Miner, Randomness: randomness}
 		for _, i := range sectors {
-			r.Sectors = append(r.Sectors, proof.ExtendedSectorInfo{SealProof: i.SealProof, SectorNumber: i.SectorNumber, SealedCID: i.SealedCID})
+			r.Sectors = append(r.Sectors, proof.ExtendedSectorInfo{SealProof: i.SealProof, SectorNumber: i.SectorNumber,
+				SealedCID: i.SealedCID})
 		}
 		return s.ProveWinning(ctx, r)
 	}

@@ -203,7 +203,13 @@ func checkAbortRetry(t *testing.T, s api.Storage) {
 	require.Empty(t, st.Worker)
 	require.Equal(t, 1, st.Attempts)
 	typed[*api.ErrLeaseLost](t, st.Failure)
-	_, err := s.WorkerProgress(ctx, api.TaskProgress{Worker: w.ID, Task: id, Attempt: 1, Spent: time.Hour, Computed: true})
+	_, err := s.WorkerProgress(ctx, api.TaskProgress{
+		Worker:   w.ID,
+		Task:     id,
+		Attempt:  1,
+		Spent:    time.Hour,
+		Computed: true,
+	})
 	typed[*api.ErrLeaseLost](t, err)
 	report := api.TaskReport{Worker: w.ID, Task: id, Attempt: 1, Result: json.RawMessage(`{}`)}
 	typed[*api.ErrLeaseLost](t, s.WorkerDone(ctx, report))
@@ -230,7 +236,13 @@ func checkCancel(t *testing.T, s api.Storage) {
 		st := taskNow(t, s, id)
 		require.Equal(t, api.TaskFailed, st.State)
 		require.Contains(t, st.Failure.Text, "cancelled")
-		_, err := s.WorkerProgress(ctx, api.TaskProgress{Worker: w.ID, Task: id, Attempt: 1, Spent: time.Hour, Computed: true})
+		_, err := s.WorkerProgress(ctx, api.TaskProgress{
+			Worker:   w.ID,
+			Task:     id,
+			Attempt:  1,
+			Spent:    time.Hour,
+			Computed: true,
+		})
 		typed[*api.ErrLeaseLost](t, err)
 		require.NoError(t, s.TaskForget(ctx, id))
 	}

@@ -71,14 +71,21 @@ func everyKind(blob api.BlobRef) []func(*testing.T, api.Storage) {
 	update := proof.ReplicaUpdateInfo{UpdateProofType: 3, OldSealedSectorCID: c, NewSealedSectorCID: c, NewUnsealedSectorCID: c}
 	return []func(*testing.T, api.Storage){
 		kind(api.AddPiece, api.AddPieceParams{Existing: []abi.PieceInfo{piece}, Piece: piece, Data: data}, piece),
-		kind(api.PreCommit1, api.PreCommit1Params{Ticket: ticket, Pieces: []abi.PieceInfo{piece, piece}}, api.PreCommit1Out{RawMessage: raw}),
+		kind(api.PreCommit1, api.PreCommit1Params{Ticket: ticket, Pieces: []abi.PieceInfo{piece, piece}},
+			api.PreCommit1Out{RawMessage: raw}),
 		kind(api.PreCommit2, api.PreCommit2Params{PreCommit1Out: api.PreCommit1Out{RawMessage: raw}},
 			api.PreCommit2Result{SealedCID: "s", UnsealedCID: "u", Commitments: api.SealCommitments{RawMessage: raw}}),
 		kind(api.Commit1, api.Commit1Params{Ticket: ticket, Seed: seed, Commitments: api.SealCommitments{RawMessage: raw}},
 			api.Commit1Result{Vanilla: blob}),
 		kind(api.Commit2, api.Commit2Params{Info: seal, Vanilla: blob}, api.Commit2Result{Proof: []byte{0, 255}}),
 		kind(api.Finalize, api.FinalizeParams{KeepUnsealed: true}, api.Nothing{}),
-		kind(api.Unseal, api.UnsealParams{Ticket: ticket, UnsealedCID: "u", Offset: 128, Size: 256, SectorKeyCID: "k"}, api.Nothing{}),
+		kind(api.Unseal, api.UnsealParams{
+			Ticket:       ticket,
+			UnsealedCID:  "u",
+			Offset:       128,
+			Size:         256,
+			SectorKeyCID: "k",
+		}, api.Nothing{}),
 		kind(api.UpdateReplica, api.UpdateReplicaParams{Pieces: []abi.PieceInfo{piece}},
 			api.UpdateReplicaResult{SealedCID: "s", UnsealedCID: "u", Commitments: api.UpdateCommitments{RawMessage: raw}}),
 		kind(api.ProveUpdate1, api.ProveUpdate1Params{Commitments: api.UpdateCommitments{RawMessage: raw}},

@@ -90,7 +90,13 @@ func Serve(t testing.TB, p Parts) *Server {
 	if p.Listen == "" {
 		p.Listen = "127.0.0.1:0"
 	}
-	s, err := serve.New(serve.Config{Listen: p.Listen, Absent: p.Absent, MaxRequestBytes: p.MaxRequestBytes, DefaultPerms: p.Default, Instance: p.Instance},
+	s, err := serve.New(serve.Config{
+		Listen:          p.Listen,
+		Absent:          p.Absent,
+		MaxRequestBytes: p.MaxRequestBytes,
+		DefaultPerms:    p.Default,
+		Instance:        p.Instance,
+	},
 		serve.Deps{Verify: tokens.Verify})
 	if err != nil {
 		t.Fatal(err)

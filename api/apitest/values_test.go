@@ -137,7 +137,8 @@ func TestValuesCross(t *testing.T) {
 // The wire form of values is the same as in process JSON, so that nothing
 // depends on where a part runs.
 func TestTaskStatusRoundTrip(t *testing.T) {
-	in := api.TaskStatus{State: api.TaskDone, ETA: time.Second, Result: json.RawMessage(`{"Big":18446744073709551615}`), Submitted: time.Unix(1, 2).UTC()}
+	in := api.TaskStatus{State: api.TaskDone, ETA: time.Second, Result: json.RawMessage(`{"Big":18446744073709551615}`),
+		Submitted: time.Unix(1, 2).UTC()}
 	b, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)
@@ -309,11 +310,13 @@ func TestRevokedOnOpenWebsocket(t *testing.T) {
 	srv := Serve(t, Parts{Chain: impl})
 	srv.Tokens.Set("r.e.ad", api.PermRead)
 	ws := dialRaw(t, srv, "r.e.ad")
-	if answer := ws.ask(t, `{"jsonrpc":"2.0","id":1,"method":"Filecoin.ChainHead","params":[]}`); !strings.Contains(answer, `"result":null`) {
+	if answer := ws.ask(t, `{"jsonrpc":"2.0","id":1,"method":"Filecoin.ChainHead","params":[]}`); !strings.Contains(answer,
+		`"result":null`) {
 		t.Fatal(answer)
 	}
 	srv.Tokens.Set("r.e.ad")
-	if answer := ws.ask(t, `{"jsonrpc":"2.0","id":2,"method":"Filecoin.ChainHead","params":[]}`); !strings.Contains(answer, "missing permission") {
+	if answer := ws.ask(t, `{"jsonrpc":"2.0","id":2,"method":"Filecoin.ChainHead","params":[]}`); !strings.Contains(answer,
+		"missing permission") {
 		t.Fatal(answer)
 	}
 }

@@ -93,7 +93,8 @@ func (c *conn) translate(ctx context.Context, m api.Method, sub api.Subsystem, e
 func (c *conn) translateCode(m api.Method, sub api.Subsystem, rpc *jsonrpc.JSONRPCError) error {
 	switch {
 	case rpc.Code == codeMethodNotFound:
-		return &api.ErrNotServedHere{Subsystem: sub, Method: m.Name, ServedBy: "another process than " + c.name + ", or another version of it"}
+		return &api.ErrNotServedHere{Subsystem: sub, Method: m.Name, ServedBy: "another process than " + c.name +
+			", or another version of it"}
 	case rpc.Code == codeConnection:
 		return &api.ErrUnreachable{Peer: c.name, Reason: rpc.Message}
 	case rpc.Code == codeParse || rpc.Code == codeInvalidRequest || rpc.Code == codeInvalidParams:

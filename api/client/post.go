@@ -93,7 +93,8 @@ func (c *conn) checkStatus(resp *http.Response, answer []byte) error {
 	case code == http.StatusPreconditionFailed && resp.Header.Get(api.HeaderInstance) != "":
 		return &replacedError{peer: c.name}
 	case code == http.StatusRequestEntityTooLarge:
-		return &api.ErrInvalid{What: "request to " + c.name, Reason: firstLine(answer), Hint: "API.MaxRequestBytes of that process bounds it"}
+		return &api.ErrInvalid{What: "request to " + c.name, Reason: firstLine(answer),
+			Hint: "API.MaxRequestBytes of that process bounds it"}
 	case code == http.StatusRequestTimeout || code == http.StatusTooManyRequests ||
 		code == http.StatusBadGateway || code == http.StatusServiceUnavailable || code == http.StatusGatewayTimeout:
 		return &api.ErrUnreachable{Peer: c.name, Reason: "it answered " + printable.Line(resp.Status)}

@@ -32,7 +32,8 @@ type archive struct {
 var archives = []archive{
 	{"v18.tar.zst", "builtin-actors-devnet.car", bundle.DevnetManifest, "chain/fvm/bundle/data/" + bundle.DevnetFile},
 	// Message vectors of network version 18 run on these.
-	{"v10.tar.zst", "builtin-actors-mainnet.car", "bafy2bzacecsuyf7mmvrhkx2evng5gnz5canlnz2fdlzu2lvcgptiq2pzuovos", "chain/fvm/testdata/v10-mainnet.car.gz"},
+	{"v10.tar.zst", "builtin-actors-mainnet.car", "bafy2bzacecsuyf7mmvrhkx2evng5gnz5canlnz2fdlzu2lvcgptiq2pzuovos",
+		"chain/fvm/testdata/v10-mainnet.car.gz"},
 }
 
 func main() {

@@ -19,7 +19,8 @@ func (n *Node) StateCall(ctx context.Context, msg *api.Message, tsk api.TipSetKe
 		return nil, err
 	}
 	if msg.GasLimit < 0 || msg.GasLimit > blockGasLimit {
-		return nil, &api.ErrInvalid{What: "call", Reason: fmt.Sprintf("gas limit %d is not between 0 and %d", msg.GasLimit, int64(blockGasLimit))}
+		return nil, &api.ErrInvalid{What: "call", Reason: fmt.Sprintf("gas limit %d is not between 0 and %d", msg.GasLimit,
+			int64(blockGasLimit))}
 	}
 	v, ts, err := n.at(ctx, tsk)
 	if err != nil {

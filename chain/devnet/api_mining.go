@@ -65,9 +65,22 @@ func (n *Node) MinerCreateBlock(ctx context.Context, t *api.BlockTemplate) (*api
 	if err != nil {
 		return nil, err
 	}
-	bm.Header = &api.BlockHeader{Miner: t.Miner, Ticket: t.Ticket, ElectionProof: t.Eproof, BeaconEntries: t.BeaconValues,
-		WinPoStProof: t.WinningPoStProof, Parents: t.Parents, ParentWeight: weight, Height: t.Epoch, ParentStateRoot: o.State,
-		ParentMessageReceipts: o.Receipts, Messages: meta, BLSAggregate: agg, Timestamp: t.Timestamp, ParentBaseFee: fee}
+	bm.Header = &api.BlockHeader{
+		Miner:                 t.Miner,
+		Ticket:                t.Ticket,
+		ElectionProof:         t.Eproof,
+		BeaconEntries:         t.BeaconValues,
+		WinPoStProof:          t.WinningPoStProof,
+		Parents:               t.Parents,
+		ParentWeight:          weight,
+		Height:                t.Epoch,
+		ParentStateRoot:       o.State,
+		ParentMessageReceipts: o.Receipts,
+		Messages:              meta,
+		BLSAggregate:          agg,
+		Timestamp:             t.Timestamp,
+		ParentBaseFee:         fee,
+	}
 	msg, err := bm.Header.SigningBytes()
 	if err != nil {
 		return nil, fmt.Errorf("encode header: %w", err)
@@ -169,8 +182,14 @@ func (n *Node) DevnetStatus(ctx context.Context) (api.NodeStatusDevnet, error) {
 		return api.NodeStatusDevnet{}, err
 	}
 	ms, err := listMiners(ctx, v)
-	return api.NodeStatusDevnet{NetworkName: n.params.NetworkName, Height: n.Epoch(), PaceMillis: n.pace.Load() / 1e6,
-		ProofKinds: n.ProofKinds(), Warping: n.warping.Load(), Miners: len(ms)}, err
+	return api.NodeStatusDevnet{
+		NetworkName: n.params.NetworkName,
+		Height:      n.Epoch(),
+		PaceMillis:  n.pace.Load() / 1e6,
+		ProofKinds:  n.ProofKinds(),
+		Warping:     n.warping.Load(),
+		Miners:      len(ms),
+	}, err
 }
 
 // DevnetFund implements api.Devnet.

@@ -62,7 +62,8 @@ func (n *Node) MpoolPushMessage(ctx context.Context, msg *api.Message, spec *api
 		id = spec.MsgUuid
 	}
 	if msg.Nonce != 0 {
-		return nil, &api.ErrInvalid{What: "message", Reason: fmt.Sprintf("MpoolPushMessage expects message nonce to be 0, was %d", msg.Nonce)}
+		return nil, &api.ErrInvalid{What: "message", Reason: fmt.Sprintf("MpoolPushMessage expects message nonce to be 0, was %d",
+			msg.Nonce)}
 	}
 	from, err := n.sender(ctx, msg.From)
 	if err != nil {

@@ -76,7 +76,13 @@ func (n *Node) search(
 	if err != nil {
 		return nil, err
 	}
-	return &api.MsgLookup{Message: c, Receipt: *r, ReturnDec: ret, TipSet: child.Key(), Height: child.Height}, nil
+	return &api.MsgLookup{
+		Message:   c,
+		Receipt:   *r,
+		ReturnDec: ret,
+		TipSet:    child.Key(),
+		Height:    child.Height,
+	}, nil
 }
 
 // replacement finds the message that took the nonce of c, when it makes the
@@ -142,7 +148,8 @@ func (n *Node) StateWaitMsg(
 	ctx context.Context, msg cid.Cid, confidence uint64, lookback abi.ChainEpoch, allowReplaced bool,
 ) (*api.MsgLookup, error) {
 	if confidence > maxConfidence {
-		return nil, &api.ErrInvalid{What: "confidence", Reason: fmt.Sprintf("%d epochs is more than finality (%d)", confidence, maxConfidence)}
+		return nil, &api.ErrInvalid{What: "confidence", Reason: fmt.Sprintf("%d epochs is more than finality (%d)", confidence,
+			maxConfidence)}
 	}
 	if _, _, err := n.ledger.loadMessage(ctx, msg); err != nil {
 		return nil, fmt.Errorf("failed to load message: %w", err)

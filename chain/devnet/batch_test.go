@@ -43,7 +43,8 @@ func TestBatchPush(t *testing.T) {
 		t.Fatalf("%d messages, then %d", len(first), len(again))
 	}
 	for i := range first {
-		if first[i].Message.Nonce != uint64(i) || !first[i].Message.Value.Equals(big.NewInt(int64(i+1))) || first[i].Cid() != again[i].Cid() {
+		if first[i].Message.Nonce != uint64(i) || !first[i].Message.Value.Equals(big.NewInt(int64(i+1))) ||
+			first[i].Cid() != again[i].Cid() {
 			t.Errorf("message %d: %+v", i, first[i].Message)
 		}
 	}

@@ -58,7 +58,8 @@ func TestCallHasATree(t *testing.T) {
 	root := &res.ExecutionTrace
 	id := must[address.Address](t)(n.StateLookupID(t.Context(), from, nil))
 	if root.Msg.From != id || root.Msg.To != builtin.StoragePowerActorAddr || !root.Msg.Value.Equals(deposit) ||
-		root.Msg.GasLimit != blockGasLimit || !slices.Equal(root.Msg.Params, params) || root.Msg.ParamsCodec != 0x51 || root.Msg.Method != 2 || root.Msg.ReadOnly {
+		root.Msg.GasLimit != blockGasLimit || !slices.Equal(root.Msg.Params, params) || root.Msg.ParamsCodec != 0x51 ||
+		root.Msg.Method != 2 || root.Msg.ReadOnly {
 		t.Errorf("root %+v", root.Msg)
 	}
 	if !slices.Equal(root.MsgRct.Return, res.MsgRct.Return) || root.MsgRct.ReturnCodec != 0x51 ||
@@ -126,7 +127,13 @@ func TestCallFails(t *testing.T) {
 // that of its subcalls.
 func TestTreeOfCalls(t *testing.T) {
 	call := func(depth int, gas int64) fvm.Call {
-		return fvm.Call{From: abi.ActorID(gas), To: builtin.SystemActorAddr, Value: big.Zero(), Depth: depth, GasUsed: gas}
+		return fvm.Call{
+			From:    abi.ActorID(gas),
+			To:      builtin.SystemActorAddr,
+			Value:   big.Zero(),
+			Depth:   depth,
+			GasUsed: gas,
+		}
 	}
 	got, err := executionTrace(&fvm.Trace{
 		Calls:        []fvm.Call{call(0, 100), call(1, 30), call(2, 10), call(2, 5), call(1, 7)},
@@ -176,7 +183,8 @@ func TestCallInJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"Msg":{"From":"` + idAddr(t, 100).String() + `","To":"` + builtin.SystemActorAddr.String() +
-		`","Value":"3","Method":2,"Params":"AQ==","ParamsCodec":81,"GasLimit":9,"ReadOnly":true},"MsgRct":{"ExitCode":16,"Return":"Ag==","ReturnCodec":85},` +
+		`","Value":"3","Method":2,"Params":"AQ==","ParamsCodec":81,"GasLimit":9,"ReadOnly":true},` +
+		`"MsgRct":{"ExitCode":16,"Return":"Ag==","ReturnCodec":85},` +
 		`"GasCharges":[{"Name":"OwnGas","tg":8,"cg":8,"sg":0,"tt":0}],"Subcalls":null}`
 	if raw := must[[]byte](t)(json.Marshal(&got)); string(raw) != want {
 		t.Errorf("got\n%s, want\n%s", raw, want)

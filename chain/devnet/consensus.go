@@ -148,8 +148,16 @@ func (c *consensus) fillBaseInfo(ctx context.Context, v *view, t try, base *api.
 	if err != nil {
 		return nil, err
 	}
-	return &api.MiningBaseInfo{MinerPower: claim.QualityAdjPower, NetworkPower: ps.TotalQualityAdjPower, Sectors: sectors,
-		WorkerKey: key, SectorSize: t.info.SectorSize, PrevBeaconEntry: prev, BeaconEntries: entries, EligibleForMining: eligible}, nil
+	return &api.MiningBaseInfo{
+		MinerPower:        claim.QualityAdjPower,
+		NetworkPower:      ps.TotalQualityAdjPower,
+		Sectors:           sectors,
+		WorkerKey:         key,
+		SectorSize:        t.info.SectorSize,
+		PrevBeaconEntry:   prev,
+		BeaconEntries:     entries,
+		EligibleForMining: eligible,
+	}, nil
 }
 
 func winningRandomness(e api.BeaconEntry, maddr address.Address, round abi.ChainEpoch) (abi.PoStRandomness, error) {

@@ -56,8 +56,17 @@ func newFixture(t testing.TB, seed string) *fixture {
 	}
 	f.w = w
 	e := testEngine(t)
-	err = Init(t.Context(), InitConfig{Seed: []byte(seed), Timestamp: 1_700_000_000, SealProof: abi.RegisteredSealProof_StackedDrg2KiBV1_1,
-		Sectors: 2, SectorDir: f.dir}, InitDeps{Store: f.ds, Wallet: w, Engine: e, Manifest: e.Bundle().Manifest,
+	err = Init(t.Context(), InitConfig{
+		Seed:      []byte(seed),
+		Timestamp: 1_700_000_000,
+		SealProof: abi.RegisteredSealProof_StackedDrg2KiBV1_1,
+		Sectors:   2,
+		SectorDir: f.dir,
+	}, InitDeps{
+		Store:    f.ds,
+		Wallet:   w,
+		Engine:   e,
+		Manifest: e.Bundle().Manifest,
 		Blocks: func(put func(cid.Cid, []byte) error) error {
 			for _, b := range e.Bundle().Blocks {
 				if err := put(b.Cid, b.Data); err != nil {
@@ -65,7 +74,8 @@ func newFixture(t testing.TB, seed string) *fixture {
 				}
 			}
 			return nil
-		}})
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

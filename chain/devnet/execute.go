@@ -117,8 +117,14 @@ func (x *executor) machine(
 		return nil, err
 	}
 	return x.engine.NewMachine(ctx, fvm.MachineConfig{
-		Epoch: epoch, Timestamp: x.timestamp(epoch), BaseFee: baseFee, CircSupply: supply.FilCirculating,
-		NetworkVersion: genesis.Version, ChainID: genesis.ChainID, StateRoot: root, Trace: trace,
+		Epoch:          epoch,
+		Timestamp:      x.timestamp(epoch),
+		BaseFee:        baseFee,
+		CircSupply:     supply.FilCirculating,
+		NetworkVersion: genesis.Version,
+		ChainID:        genesis.ChainID,
+		StateRoot:      root,
+		Trace:          trace,
 	}, fvm.Deps{Store: x.l.blocks, Proofs: x.proofs,
 		Externs: &externs{chainRand: chainRand{l: x.l, b: x.beacon, ts: ts, allow: epoch}, faults: x.faults}})
 }
@@ -179,8 +185,16 @@ func (x *executor) nullState(ctx context.Context, root cid.Cid, base *api.TipSet
 }
 
 func (x *executor) cron(ctx context.Context, m *fvm.Machine, epoch abi.ChainEpoch) error {
-	res, err := m.ApplyImplicit(ctx, &api.Message{To: builtin.CronActorAddr, From: builtin.SystemActorAddr,
-		Nonce: uint64(epoch), Value: big.Zero(), GasLimit: cronGasLimit, GasFeeCap: big.Zero(), GasPremium: big.Zero(), Method: 2})
+	res, err := m.ApplyImplicit(ctx, &api.Message{
+		To:         builtin.CronActorAddr,
+		From:       builtin.SystemActorAddr,
+		Nonce:      uint64(epoch),
+		Value:      big.Zero(),
+		GasLimit:   cronGasLimit,
+		GasFeeCap:  big.Zero(),
+		GasPremium: big.Zero(),
+		Method:     2,
+	})
 	if err != nil {
 		return fmt.Errorf("cron of epoch %d: %w", epoch, err)
 	}
@@ -252,9 +266,17 @@ func (x *executor) block(ctx context.Context, m *fvm.Machine, b *api.BlockHeader
 	if err := award.MarshalCBOR(&params); err != nil {
 		return nil, fmt.Errorf("encode reward: %w", err)
 	}
-	res, err := m.ApplyImplicit(ctx, &api.Message{To: builtin.RewardActorAddr, From: builtin.SystemActorAddr, Nonce: uint64(b.Height),
-		Value: big.Zero(), GasLimit: rewardGasLimit, GasFeeCap: big.Zero(), GasPremium: big.Zero(),
-		Method: builtin.MethodsReward.AwardBlockReward, Params: params.Bytes()})
+	res, err := m.ApplyImplicit(ctx, &api.Message{
+		To:         builtin.RewardActorAddr,
+		From:       builtin.SystemActorAddr,
+		Nonce:      uint64(b.Height),
+		Value:      big.Zero(),
+		GasLimit:   rewardGasLimit,
+		GasFeeCap:  big.Zero(),
+		GasPremium: big.Zero(),
+		Method:     builtin.MethodsReward.AwardBlockReward,
+		Params:     params.Bytes(),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("reward of block %s: %w", b.Cid(), err)
 	}

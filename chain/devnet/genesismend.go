@@ -107,8 +107,15 @@ func (g *genesisMiner) declare(ctx context.Context, epoch abi.ChainEpoch) error 
 		return err
 	}
 	// A miner in debt can neither recover nor make blocks.
-	if _, err := n.MpoolPushMessage(ctx, &api.Message{To: n.params.Miner, From: n.params.Worker, Value: st.FeeDebt,
-		Method: builtin.MethodsMiner.DeclareFaultsRecovered, Params: raw, GasFeeCap: big.Zero(), GasPremium: big.Zero()}, nil); err != nil {
+	if _, err := n.MpoolPushMessage(ctx, &api.Message{
+		To:         n.params.Miner,
+		From:       n.params.Worker,
+		Value:      st.FeeDebt,
+		Method:     builtin.MethodsMiner.DeclareFaultsRecovered,
+		Params:     raw,
+		GasFeeCap:  big.Zero(),
+		GasPremium: big.Zero(),
+	}, nil); err != nil {
 		return fmt.Errorf("send recoveries: %w", err)
 	}
 	for _, r := range list {

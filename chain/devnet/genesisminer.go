@@ -41,8 +41,13 @@ func openGenesisMiner(n *Node, dir string) (*genesisMiner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("genesis miner address: %w", err)
 	}
-	g := &genesisMiner{n: n, id: abi.ActorID(id), sectors: map[abi.SectorNumber]post.SectorAccess{}, posted: -1,
-		mended: map[[2]uint64]abi.ChainEpoch{}}
+	g := &genesisMiner{
+		n:       n,
+		id:      abi.ActorID(id),
+		sectors: map[abi.SectorNumber]post.SectorAccess{},
+		posted:  -1,
+		mended:  map[[2]uint64]abi.ChainEpoch{},
+	}
 	if !n.cfg.Mine {
 		return g, nil
 	}
@@ -124,9 +129,16 @@ func (g *genesisMiner) elect(ctx context.Context, base *api.TipSet, epoch abi.Ch
 	if err != nil {
 		return nil, err
 	}
-	return &api.BlockTemplate{Miner: n.params.Miner, Parents: base.Key(), Ticket: &api.Ticket{VRFProof: ticket.Data},
-		Eproof: &api.ElectionProof{WinCount: wins, VRFProof: vrf.Data}, BeaconValues: info.BeaconEntries, Epoch: epoch,
-		Timestamp: base.MinTimestamp() + uint64(epoch-base.Height), WinningPoStProof: wp}, nil
+	return &api.BlockTemplate{
+		Miner:            n.params.Miner,
+		Parents:          base.Key(),
+		Ticket:           &api.Ticket{VRFProof: ticket.Data},
+		Eproof:           &api.ElectionProof{WinCount: wins, VRFProof: vrf.Data},
+		BeaconValues:     info.BeaconEntries,
+		Epoch:            epoch,
+		Timestamp:        base.MinTimestamp() + uint64(epoch-base.Height),
+		WinningPoStProof: wp,
+	}, nil
 }
 
 // attempt makes the block of the epoch, when it is won, a candidate. The caller

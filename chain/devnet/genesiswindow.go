@@ -106,8 +106,15 @@ func (g *genesisMiner) prove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := n.MpoolPushMessage(ctx, &api.Message{To: n.params.Miner, From: n.params.Worker, Value: big.Zero(),
-		Method: builtin.MethodsMiner.SubmitWindowedPoSt, Params: raw, GasFeeCap: big.Zero(), GasPremium: big.Zero()}, nil); err != nil {
+	if _, err := n.MpoolPushMessage(ctx, &api.Message{
+		To:         n.params.Miner,
+		From:       n.params.Worker,
+		Value:      big.Zero(),
+		Method:     builtin.MethodsMiner.SubmitWindowedPoSt,
+		Params:     raw,
+		GasFeeCap:  big.Zero(),
+		GasPremium: big.Zero(),
+	}, nil); err != nil {
 		return fmt.Errorf("send window PoSt of deadline %d: %w", di.Index, err)
 	}
 	g.posted = di.Open

@@ -32,7 +32,8 @@ func TestEmptyCallsAreRefused(t *testing.T) {
 		return &c
 	}
 	signed := func(from, to address.Address) *api.SignedMessage {
-		return &api.SignedMessage{Message: api.Message{From: from, To: to}, Signature: crypto.Signature{Type: crypto.SigTypeBLS, Data: make([]byte, 96)}}
+		return &api.SignedMessage{Message: api.Message{From: from, To: to},
+			Signature: crypto.Signature{Type: crypto.SigTypeBLS, Data: make([]byte, 96)}}
 	}
 	for name, call := range map[string]func() error{
 		"push nothing":           func() error { _, err := n.MpoolPush(ctx, nil); return err },

@@ -88,8 +88,14 @@ func Init(ctx context.Context, cfg InitConfig, deps InitDeps) error {
 		return err
 	}
 	name := derive("name")
-	p := Params{NetworkName: "quarry-devnet-" + hex.EncodeToString(name[:4]), Timestamp: cfg.Timestamp, Worker: worker, Faucet: faucet,
-		BeaconKey: scalar(derive("beacon")), SealProof: cfg.SealProof}
+	p := Params{
+		NetworkName: "quarry-devnet-" + hex.EncodeToString(name[:4]),
+		Timestamp:   cfg.Timestamp,
+		Worker:      worker,
+		Faucet:      faucet,
+		BeaconKey:   scalar(derive("beacon")),
+		SealProof:   cfg.SealProof,
+	}
 	if p.Miner, err = address.NewIDAddress(uint64(genesis.MinerID)); err != nil {
 		return err
 	}
@@ -110,12 +116,18 @@ func initChain(ctx context.Context, cfg InitConfig, deps InitDeps, p Params, sec
 	if err := deps.Blocks(func(c cid.Cid, data []byte) error { return b.Put(ctx, c, data) }); err != nil {
 		return fmt.Errorf("devnet init: actors bundle: %w", err)
 	}
-	g, err := genesis.Build(ctx, genesis.Config{NetworkName: p.NetworkName, Timestamp: cfg.Timestamp, Seed: ticket,
+	g, err := genesis.Build(ctx, genesis.Config{
+		NetworkName: p.NetworkName,
+		Timestamp:   cfg.Timestamp,
+		Seed:        ticket,
 		Accounts: []genesis.Account{
 			{Key: p.Faucet, Balance: big.Mul(big.NewInt(faucetFIL), big.NewInt(1e18))},
 			{Key: p.Worker, Balance: big.Mul(big.NewInt(workerFIL), big.NewInt(1e18))},
 		},
-		Worker: p.Worker, SealProof: cfg.SealProof, Sectors: sectors},
+		Worker:    p.Worker,
+		SealProof: cfg.SealProof,
+		Sectors:   sectors,
+	},
 		genesis.Deps{Engine: deps.Engine, Store: b, Manifest: deps.Manifest})
 	if err != nil {
 		return err

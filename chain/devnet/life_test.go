@@ -121,8 +121,13 @@ func TestCreateMiner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := n.MpoolPushMessage(t.Context(), &api.Message{To: builtin.StoragePowerActorAddr, From: worker, Value: big.Mul(dep, big.NewInt(2)),
-		Method: builtin.MethodsPower.CreateMiner, Params: params}, nil)
+	s, err := n.MpoolPushMessage(t.Context(), &api.Message{
+		To:     builtin.StoragePowerActorAddr,
+		From:   worker,
+		Value:  big.Mul(dep, big.NewInt(2)),
+		Method: builtin.MethodsPower.CreateMiner,
+		Params: params,
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,7 +110,8 @@ func TestPoolAfterFailedWrites(t *testing.T) {
 	from := funded(t, n)
 	step(t, n, 2)
 	push := func(id uuid.UUID) (*api.SignedMessage, error) {
-		return n.MpoolPushMessage(t.Context(), &api.Message{To: n.params.Faucet, From: from, Value: big.NewInt(3)}, &api.MessageSendSpec{MsgUuid: id})
+		return n.MpoolPushMessage(t.Context(), &api.Message{To: n.params.Faucet, From: from, Value: big.NewInt(3)},
+			&api.MessageSendSpec{MsgUuid: id})
 	}
 	first, err := push(uuid.New())
 	if err != nil || first.Message.Nonce != 0 {
@@ -155,7 +156,8 @@ func TestUUIDNamesOneMessage(t *testing.T) {
 	id := uuid.New()
 	ask := func() *api.SignedMessage {
 		t.Helper()
-		s, err := n.MpoolPushMessage(t.Context(), &api.Message{To: n.params.Faucet, From: from, Value: big.NewInt(3)}, &api.MessageSendSpec{MsgUuid: id})
+		s, err := n.MpoolPushMessage(t.Context(), &api.Message{To: n.params.Faucet, From: from, Value: big.NewInt(3)},
+			&api.MessageSendSpec{MsgUuid: id})
 		if err != nil {
 			t.Fatal(err)
 		}

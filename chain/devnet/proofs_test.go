@@ -221,9 +221,19 @@ func TestVerifyAggregateByName(t *testing.T) {
 	for name, keys := range map[string]Keys{"no keys": nil, "keys": new(noKeys)} {
 		v := quietVerifier(memoryStore(), keys)
 		v.put(t, blob)
-		agg := proof.AggregateSealVerifyProofAndInfos{Miner: 1000, SealProof: info.SealProof, AggregateProof: abi.RegisteredAggregationProof_SnarkPackV2,
-			Proof: info.Proof, Infos: []proof.AggregateSealVerifyInfo{{Number: info.Number, Randomness: info.Randomness,
-				InteractiveRandomness: info.InteractiveRandomness, SealedCID: info.SealedCID, UnsealedCID: info.UnsealedCID}}}
+		agg := proof.AggregateSealVerifyProofAndInfos{
+			Miner:          1000,
+			SealProof:      info.SealProof,
+			AggregateProof: abi.RegisteredAggregationProof_SnarkPackV2,
+			Proof:          info.Proof,
+			Infos: []proof.AggregateSealVerifyInfo{{
+				Number:                info.Number,
+				Randomness:            info.Randomness,
+				InteractiveRandomness: info.InteractiveRandomness,
+				SealedCID:             info.SealedCID,
+				UnsealedCID:           info.UnsealedCID,
+			}},
+		}
 		if ok, err := v.Aggregate(t.Context(), agg); ok || err != nil {
 			t.Errorf("%s: %v, %v", name, ok, err)
 		}

@@ -77,7 +77,8 @@ func TestReorg(t *testing.T) {
 		t.Fatalf("head is %v", head.Cids)
 	}
 	change := <-sub
-	if len(change) != 3 || change[0].Type != api.HeadRevert || !change[0].Val.Equal(short) || change[1].Type != api.HeadApply || !change[2].Val.Equal(head) {
+	if len(change) != 3 || change[0].Type != api.HeadRevert || !change[0].Val.Equal(short) || change[1].Type != api.HeadApply ||
+		!change[2].Val.Equal(head) {
 		t.Fatalf("change %+v", change)
 	}
 	if l, err := n.StateSearchMsg(t.Context(), nil, c, -1, true); err != nil || l != nil {
@@ -192,7 +193,8 @@ func TestMempoolRules(t *testing.T) {
 		"version":           {func(m *api.Message) { m.Version = 1 }, "version"},
 		"too big":           {func(m *api.Message) { m.Params = make([]byte, 70_000) }, "too big"},
 		"funds":             {func(m *api.Message) { m.Nonce, m.GasFeeCap, m.GasLimit = 1, fil(1), blockGasLimit }, "not enough funds"},
-		"low cap":           {func(m *api.Message) { m.Nonce, m.GasFeeCap, m.GasPremium = 1, big.NewInt(5), big.NewInt(1) }, "fee cap too low"},
+		"low cap": {func(m *api.Message) { m.Nonce, m.GasFeeCap, m.GasPremium = 1, big.NewInt(5), big.NewInt(1) },
+			"fee cap too low"},
 	} {
 		if err := push(c.change); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
@@ -271,7 +273,8 @@ func TestPutObject(t *testing.T) {
 	if n.ChainPutObj(t.Context(), api.ObjBlock{Cid: c, Data: []byte("other")}) == nil {
 		t.Fatal("bytes that do not fit their CID were stored")
 	}
-	if n.ChainPutObj(t.Context(), api.ObjBlock{Data: data}) == nil || n.ChainPutObj(t.Context(), api.ObjBlock{Cid: c, Data: make([]byte, maxObject+1)}) == nil {
+	if n.ChainPutObj(t.Context(), api.ObjBlock{Data: data}) == nil ||
+		n.ChainPutObj(t.Context(), api.ObjBlock{Cid: c, Data: make([]byte, maxObject+1)}) == nil {
 		t.Fatal("a block without CID or over the limit was stored")
 	}
 }

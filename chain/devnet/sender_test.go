@@ -47,7 +47,8 @@ func TestSenderOverDevnet(t *testing.T) {
 	step(t, n, 2)
 	ds := dssync.MutexWrap(datastore.NewMapDatastore())
 	open := func(limit int64) *msgs.Sender {
-		return msgs.New(msgs.Config{Confidence: 2, StuckEpochs: 3, MaxFee: big.NewInt(limit), Limit: "Fees.Test"}, msgs.Deps{Chain: n, Heads: ticker{n}, Store: ds})
+		return msgs.New(msgs.Config{Confidence: 2, StuckEpochs: 3, MaxFee: big.NewInt(limit), Limit: "Fees.Test"},
+			msgs.Deps{Chain: n, Heads: ticker{n}, Store: ds})
 	}
 	wait := func(s *msgs.Sender, c cid.Cid) chan waited {
 		out := make(chan waited, 1)
@@ -130,7 +131,8 @@ func TestSendersWhileBlocksAreMade(t *testing.T) {
 	step(t, n, 1)
 	from := []address.Address{funded(t, n), funded(t, n)}
 	step(t, n, 2)
-	s := msgs.New(msgs.Config{Confidence: 2, StuckEpochs: 5}, msgs.Deps{Chain: n, Heads: ticker{n}, Store: dssync.MutexWrap(datastore.NewMapDatastore())})
+	s := msgs.New(msgs.Config{Confidence: 2, StuckEpochs: 5},
+		msgs.Deps{Chain: n, Heads: ticker{n}, Store: dssync.MutexWrap(datastore.NewMapDatastore())})
 	const each, lanes = 12, 4
 	var (
 		g    sync.WaitGroup
@@ -142,7 +144,8 @@ func TestSendersWhileBlocksAreMade(t *testing.T) {
 		g.Go(func() {
 			for i := range each {
 				key := fmt.Sprintf("%d/%d", lane, i)
-				c, err := s.Send(t.Context(), key, &api.Message{To: n.params.Faucet, From: from[lane%2], Value: big.NewInt(int64(1 + lane*each + i))})
+				c, err := s.Send(t.Context(), key, &api.Message{To: n.params.Faucet, From: from[lane%2],
+					Value: big.NewInt(int64(1 + lane*each + i))})
 				if err != nil {
 					t.Errorf("%s: %v", key, err)
 					return

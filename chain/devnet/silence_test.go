@@ -188,10 +188,12 @@ func TestProvableSectors(t *testing.T) {
 		part miner.Partition
 		want string
 	}{
-		"all healthy":          {miner.Partition{Sectors: set(1, 2, 3), Faults: set(), Recoveries: set(), Terminated: set()}, "[1 2 3]"},
-		"first faulty":         {miner.Partition{Sectors: set(1, 2, 3), Faults: set(1), Recoveries: set(), Terminated: set()}, "[2 2 3]"},
-		"recovering":           {miner.Partition{Sectors: set(1, 2, 3), Faults: set(1, 3), Recoveries: set(1), Terminated: set()}, "[1 2 1]"},
-		"terminated":           {miner.Partition{Sectors: set(1, 2, 3), Faults: set(), Recoveries: set(), Terminated: set(2, 3)}, "[1 1 1]"},
+		"all healthy":  {miner.Partition{Sectors: set(1, 2, 3), Faults: set(), Recoveries: set(), Terminated: set()}, "[1 2 3]"},
+		"first faulty": {miner.Partition{Sectors: set(1, 2, 3), Faults: set(1), Recoveries: set(), Terminated: set()}, "[2 2 3]"},
+		"recovering": {miner.Partition{Sectors: set(1, 2, 3), Faults: set(1, 3), Recoveries: set(1), Terminated: set()},
+			"[1 2 1]"},
+		"terminated": {miner.Partition{Sectors: set(1, 2, 3), Faults: set(), Recoveries: set(), Terminated: set(2, 3)},
+			"[1 1 1]"},
 		"all faulty":           {miner.Partition{Sectors: set(1, 2), Faults: set(1, 2), Recoveries: set(), Terminated: set()}, "[]"},
 		"faulty or terminated": {miner.Partition{Sectors: set(1, 2), Faults: set(1), Recoveries: set(), Terminated: set(2)}, "[]"},
 		"no sectors":           {miner.Partition{Sectors: set(), Faults: set(), Recoveries: set(), Terminated: set()}, "[]"},

@@ -56,7 +56,13 @@ func TestDraw(t *testing.T) {
 func TestBaseFee(t *testing.T) {
 	from, _ := address.NewIDAddress(100)
 	msg := func(nonce uint64, limit, premium int64) *api.Message {
-		return &api.Message{From: from, Nonce: nonce, GasLimit: limit, GasFeeCap: big.NewInt(1 << 60), GasPremium: big.NewInt(premium)}
+		return &api.Message{
+			From:       from,
+			Nonce:      nonce,
+			GasLimit:   limit,
+			GasFeeCap:  big.NewInt(1 << 60),
+			GasPremium: big.NewInt(premium),
+		}
 	}
 	for _, c := range []struct {
 		name string

@@ -209,8 +209,13 @@ func (x *executor) supply(ctx context.Context, root cid.Cid) (api.CirculatingSup
 	if err != nil {
 		return api.CirculatingSupply{}, err
 	}
-	s := api.CirculatingSupply{FilVested: x.params.Vested, FilMined: rs.TotalStoragePowerReward, FilBurnt: burnt.Balance,
-		FilLocked: ps.TotalPledgeCollateral, FilReserveDisbursed: big.Zero()}
+	s := api.CirculatingSupply{
+		FilVested:           x.params.Vested,
+		FilMined:            rs.TotalStoragePowerReward,
+		FilBurnt:            burnt.Balance,
+		FilLocked:           ps.TotalPledgeCollateral,
+		FilReserveDisbursed: big.Zero(),
+	}
 	s.FilCirculating = big.Max(big.Zero(), big.Sub(big.Sub(big.Add(s.FilVested, s.FilMined), s.FilBurnt), s.FilLocked))
 	return s, nil
 }

@@ -255,7 +255,14 @@ func (cm *callManager) callResolved(ctx context.Context, to abi.ActorID, s send)
 
 // invoke runs an actor's code and charges for what it returns.
 func (cm *callManager) invoke(ctx context.Context, code cid.Cid, to abi.ActorID, s send) (invocation, error) {
-	k := &kernel{cm: cm, from: s.from, to: to, method: s.method, value: s.value, readOnly: s.readOnly}
+	k := &kernel{
+		cm:       cm,
+		from:     s.from,
+		to:       to,
+		method:   s.method,
+		value:    s.value,
+		readOnly: s.readOnly,
+	}
 	if s.params != nil {
 		k.insert(s.params)
 	}

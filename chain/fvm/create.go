@@ -82,7 +82,13 @@ func (cm *callManager) createAccount(ctx context.Context, addr address.Address) 
 		return 0, fmt.Errorf("encode %s: %w", addr, err)
 	}
 	// The constructor's exit code is not looked at, as in ref-fvm.
-	constructor := send{to: addr, method: 1, params: &block{codec: links.CBOR, data: params.Bytes()}, value: big.Zero(), implicit: true}
+	constructor := send{
+		to:       addr,
+		method:   1,
+		params:   &block{codec: links.CBOR, data: params.Bytes()},
+		value:    big.Zero(),
+		implicit: true,
+	}
 	_, err = cm.callResolved(ctx, id, constructor)
 	return id, err
 }

@@ -66,7 +66,13 @@ type world struct {
 }
 
 func newWorld(t testing.TB, e *Engine) *world {
-	w := &world{t: t, e: e, store: memStore{}, owner: keyAddr(t, crypto.SigTypeBLS, 1), nonces: map[address.Address]uint64{}}
+	w := &world{
+		t:      t,
+		e:      e,
+		store:  memStore{},
+		owner:  keyAddr(t, crypto.SigTypeBLS, 1),
+		nonces: map[address.Address]uint64{},
+	}
 	for _, b := range e.Bundle().Blocks {
 		w.store[b.Cid] = b.Data
 	}
@@ -90,7 +96,8 @@ func newWorld(t testing.TB, e *Engine) *world {
 		}
 	}
 	put(0, "system", &system.State{BuiltinActors: e.Bundle().ManifestData}, big.Zero())
-	for id, name := range map[abi.ActorID]string{1: "init", 3: "cron", 4: "storagepower", 5: "storagemarket", 6: "verifiedregistry", 7: "datacap"} {
+	for id, name := range map[abi.ActorID]string{1: "init", 3: "cron", 4: "storagepower", 5: "storagemarket", 6: "verifiedregistry",
+		7: "datacap"} {
 		put(id, name, nil, big.Zero())
 	}
 	put(2, "reward", nil, fil(1_100_000_000))
@@ -120,8 +127,14 @@ func newWorld(t testing.TB, e *Engine) *world {
 
 func (w *world) open(root cid.Cid) {
 	w.t.Helper()
-	m, err := w.e.NewMachine(context.Background(), MachineConfig{Epoch: w.epoch, Timestamp: 1000 + uint64(w.epoch),
-		BaseFee: big.NewInt(100), NetworkVersion: 28, ChainID: 31415926, StateRoot: root},
+	m, err := w.e.NewMachine(context.Background(), MachineConfig{
+		Epoch:          w.epoch,
+		Timestamp:      1000 + uint64(w.epoch),
+		BaseFee:        big.NewInt(100),
+		NetworkVersion: 28,
+		ChainID:        31415926,
+		StateRoot:      root,
+	},
 		Deps{Store: w.store, Externs: digests{}, Proofs: proofs(true)})
 	if err != nil {
 		w.t.Fatal(err)
@@ -131,8 +144,16 @@ func (w *world) open(root cid.Cid) {
 
 func (w *world) implicit(from, to address.Address, method abi.MethodNum, params []byte) *Result {
 	w.t.Helper()
-	r, err := w.m.ApplyImplicit(context.Background(), &api.Message{From: from, To: to, Method: method, Params: params,
-		Value: big.Zero(), GasFeeCap: big.Zero(), GasPremium: big.Zero(), Nonce: uint64(w.epoch)})
+	r, err := w.m.ApplyImplicit(context.Background(), &api.Message{
+		From:       from,
+		To:         to,
+		Method:     method,
+		Params:     params,
+		Value:      big.Zero(),
+		GasFeeCap:  big.Zero(),
+		GasPremium: big.Zero(),
+		Nonce:      uint64(w.epoch),
+	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -144,8 +165,17 @@ func (w *world) implicit(from, to address.Address, method abi.MethodNum, params 
 
 func (w *world) send(to address.Address, value abi.TokenAmount, method abi.MethodNum, params []byte, limit int64) *Result {
 	w.t.Helper()
-	msg := &api.Message{From: w.owner, To: to, Nonce: w.nonces[w.owner], Value: value, GasLimit: limit,
-		GasFeeCap: big.NewInt(1000), GasPremium: big.NewInt(10), Method: method, Params: params}
+	msg := &api.Message{
+		From:       w.owner,
+		To:         to,
+		Nonce:      w.nonces[w.owner],
+		Value:      value,
+		GasLimit:   limit,
+		GasFeeCap:  big.NewInt(1000),
+		GasPremium: big.NewInt(10),
+		Method:     method,
+		Params:     params,
+	}
 	r, err := w.m.Apply(context.Background(), msg, msg.ChainLength())
 	if err != nil {
 		w.t.Fatal(err)
@@ -267,7 +297,8 @@ func TestFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.nonces[w.owner] += 5
-	if r := w.send(idAddr(t, 99), big.Zero(), 0, nil, 10_000_000); r.ExitCode != exitcode.SysErrSenderStateInvalid || r.Outputs.MinerPenalty.Sign() <= 0 {
+	if r := w.send(idAddr(t, 99), big.Zero(), 0, nil, 10_000_000); r.ExitCode != exitcode.SysErrSenderStateInvalid ||
+		r.Outputs.MinerPenalty.Sign() <= 0 {
 		t.Errorf("wrong nonce: exit %d, penalty %s", r.ExitCode, r.Outputs.MinerPenalty)
 	}
 	after, _, err := w.m.State().GetActor(context.Background(), w.owner)
@@ -295,7 +326,8 @@ func TestBundle(t *testing.T) {
 	for i, a := range b.Actors {
 		names[i] = a.Name
 	}
-	want := "system init cron account storagepower storageminer storagemarket paymentchannel multisig reward verifiedregistry datacap placeholder evm eam ethaccount"
+	want := "system init cron account storagepower storageminer storagemarket paymentchannel multisig reward verifiedregistry " +
+		"datacap placeholder evm eam ethaccount"
 	if got := strings.Join(names, " "); got != want {
 		t.Fatalf("actors: %s", got)
 	}

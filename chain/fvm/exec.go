@@ -176,7 +176,13 @@ func (m *Machine) execute(ctx context.Context, cm *callManager, from abi.ActorID
 		value = big.Zero()
 	}
 	inv, err := cm.transaction(func() (invocation, error) {
-		return cm.call(ctx, send{from: from, to: msg.To, method: msg.Method, params: params, value: value}, nil)
+		return cm.call(ctx, send{
+			from:   from,
+			to:     msg.To,
+			method: msg.Method,
+			params: params,
+			value:  value,
+		}, nil)
 	})
 	var se *syscallError
 	res := &Result{ExitCode: inv.code, GasUsed: cm.gas.GasUsed(), Events: cm.events}

@@ -59,7 +59,13 @@ func (e *Engine) NewMachine(ctx context.Context, cfg MachineConfig, deps Deps) (
 	if cfg.CircSupply.Int == nil {
 		cfg.CircSupply = big.Zero()
 	}
-	m := &Machine{engine: e, cfg: cfg, deps: deps, prices: prices, buf: state.NewBuffer(deps.Store)}
+	m := &Machine{
+		engine: e,
+		cfg:    cfg,
+		deps:   deps,
+		prices: prices,
+		buf:    state.NewBuffer(deps.Store),
+	}
 	if !cfg.StateRoot.Defined() {
 		// Genesis: the built-in manifest, until there is a system actor.
 		m.actors = newActorSet(e.bundle.Actors)

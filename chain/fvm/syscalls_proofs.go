@@ -231,7 +231,8 @@ func (m *Machine) verifyAll(ctx context.Context, infos []proof.SealVerifyInfo) [
 			defer func() { <-slots }()
 			ok, err := guard(func() (bool, error) { return m.deps.Proofs.Seal(ctx, infos[i]) })
 			if err != nil {
-				m.engine.log.Warn("seal proof not checked", "miner", uint64(infos[i].Miner), "sector", uint64(infos[i].Number), "error", err)
+				m.engine.log.Warn("seal proof not checked", "miner", uint64(infos[i].Miner), "sector", uint64(infos[i].Number),
+					"error", err)
 			}
 			if ok && err == nil {
 				out[i] = 1

@@ -104,7 +104,8 @@ func windowPoSt(t testing.TB, n int) (proof.WindowPoStVerifyInfo, []byte) {
 	info := proof.WindowPoStVerifyInfo{Randomness: bytes.Repeat([]byte{7}, 32), Prover: 1000,
 		Proofs: []proof.PoStProof{{PoStProof: 10, ProofBytes: []byte{1, 2, 3}}}}
 	for i := range n {
-		info.ChallengedSectors = append(info.ChallengedSectors, proof.SectorInfo{SealProof: 5, SectorNumber: abi.SectorNumber(i), SealedCID: sumCid(t, 0x55, "sealed")})
+		info.ChallengedSectors = append(info.ChallengedSectors,
+			proof.SectorInfo{SealProof: 5, SectorNumber: abi.SectorNumber(i), SealedCID: sumCid(t, 0x55, "sealed")})
 	}
 	var b bytes.Buffer
 	if n > 8192 { // more than the generated codec writes

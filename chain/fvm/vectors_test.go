@@ -216,10 +216,15 @@ func runVector(t *testing.T, e *Engine, file string) {
 		store[b.Cid] = b.Data
 	}
 	pre := v.Preconditions
-	m, err := e.NewMachine(ctx, MachineConfig{Epoch: abi.ChainEpoch(pre.Variants[0].Epoch),
-		Timestamp: uint64(pre.Variants[0].Epoch) * 30, BaseFee: bigNumber(t, pre.BaseFee),
-		CircSupply: bigNumber(t, pre.CircSupply), NetworkVersion: network.Version(pre.Variants[0].NV),
-		ChainID: 314, StateRoot: pre.StateTree.RootCid},
+	m, err := e.NewMachine(ctx, MachineConfig{
+		Epoch:          abi.ChainEpoch(pre.Variants[0].Epoch),
+		Timestamp:      uint64(pre.Variants[0].Epoch) * 30,
+		BaseFee:        bigNumber(t, pre.BaseFee),
+		CircSupply:     bigNumber(t, pre.CircSupply),
+		NetworkVersion: network.Version(pre.Variants[0].NV),
+		ChainID:        314,
+		StateRoot:      pre.StateTree.RootCid,
+	},
 		Deps{Store: store, Externs: v.externs(t), Proofs: proofs(true)})
 	if err != nil {
 		t.Fatal(err)

@@ -41,8 +41,13 @@ func Build(ctx context.Context, cfg Config, deps Deps) (*Genesis, error) {
 		return nil, err
 	}
 	m, err := deps.Engine.NewMachine(ctx, fvm.MachineConfig{
-		Epoch: 0, Timestamp: cfg.Timestamp, BaseFee: big.Zero(), CircSupply: big.Zero(),
-		NetworkVersion: Version, ChainID: ChainID, StateRoot: cid.Undef,
+		Epoch:          0,
+		Timestamp:      cfg.Timestamp,
+		BaseFee:        big.Zero(),
+		CircSupply:     big.Zero(),
+		NetworkVersion: Version,
+		ChainID:        ChainID,
+		StateRoot:      cid.Undef,
 	}, fvm.Deps{Store: deps.Store, Externs: fixedExterns{}, Proofs: noProofs{}})
 	if err != nil {
 		return nil, fmt.Errorf("genesis machine: %w", err)

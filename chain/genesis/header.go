@@ -37,10 +37,18 @@ func header(ctx context.Context, cfg Config, store fvm.Blockstore, root cid.Cid)
 		}
 	}
 	h := &api.BlockHeader{
-		Miner: builtin.SystemActorAddr, Ticket: &api.Ticket{VRFProof: cfg.Seed[:]},
-		ElectionProof: &api.ElectionProof{}, BeaconEntries: []api.BeaconEntry{{Round: 0, Data: make([]byte, 32)}},
-		WinPoStProof: []proof.PoStProof{}, Parents: []cid.Cid{Parent}, ParentWeight: big.Zero(), ParentStateRoot: root,
-		ParentMessageReceipts: EmptyAMT, Messages: EmptyMsgMeta, Timestamp: cfg.Timestamp, ParentBaseFee: initialBase,
+		Miner:                 builtin.SystemActorAddr,
+		Ticket:                &api.Ticket{VRFProof: cfg.Seed[:]},
+		ElectionProof:         &api.ElectionProof{},
+		BeaconEntries:         []api.BeaconEntry{{Round: 0, Data: make([]byte, 32)}},
+		WinPoStProof:          []proof.PoStProof{},
+		Parents:               []cid.Cid{Parent},
+		ParentWeight:          big.Zero(),
+		ParentStateRoot:       root,
+		ParentMessageReceipts: EmptyAMT,
+		Messages:              EmptyMsgMeta,
+		Timestamp:             cfg.Timestamp,
+		ParentBaseFee:         initialBase,
 	}
 	raw, err := h.Serialize()
 	if err != nil {

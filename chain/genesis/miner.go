@@ -53,8 +53,16 @@ func (b *builder) exec(
 	if err != nil {
 		return nil, err
 	}
-	res, err := b.m.ApplyImplicit(ctx, &api.Message{To: to, From: from, Value: value, Method: method, Params: raw,
-		GasLimit: 1 << 50, GasFeeCap: big.Zero(), GasPremium: big.Zero()})
+	res, err := b.m.ApplyImplicit(ctx, &api.Message{
+		To:         to,
+		From:       from,
+		Value:      value,
+		Method:     method,
+		Params:     raw,
+		GasLimit:   1 << 50,
+		GasFeeCap:  big.Zero(),
+		GasPremium: big.Zero(),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("call %s method %d: %w", to, method, err)
 	}
@@ -131,8 +139,11 @@ func (b *builder) editPower(ctx context.Context, change func(*power.State)) erro
 func (b *builder) presealOne(ctx context.Context, maddr address.Address, s Sector, size abi.StoragePower, expiration abi.ChainEpoch) error {
 	if _, err := b.exec(ctx, b.cfg.Worker, maddr, builtin.MethodsMiner.PreCommitSectorBatch2, big.Zero(),
 		&miner.PreCommitSectorBatchParams2{Sectors: []miner.SectorPreCommitInfo{{
-			SealProof: b.cfg.SealProof, SectorNumber: s.Number, SealedCID: s.SealedCID,
-			SealRandEpoch: -1, Expiration: expiration,
+			SealProof:     b.cfg.SealProof,
+			SectorNumber:  s.Number,
+			SealedCID:     s.SealedCID,
+			SealRandEpoch: -1,
+			Expiration:    expiration,
 		}}}); err != nil {
 		return err
 	}

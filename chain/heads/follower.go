@@ -221,7 +221,8 @@ func (f *Follower) path(ctx context.Context, from, to *api.TipSet) (Event, error
 		if _, known := f.deps.Chain.ChainGetTipSet(ctx, to.Key()); known != nil {
 			return Event{}, fmt.Errorf("reconcile the head from height %d to %d: %w", from.Height, to.Height, err)
 		}
-		f.deps.Log.Warn("the node no longer knows the last head, jumping to its new chain", "from", from.Height, "to", to.Height, "cause", err)
+		f.deps.Log.Warn("the node no longer knows the last head, jumping to its new chain", "from", from.Height, "to", to.Height,
+			"cause", err)
 		return gapTo(to), nil
 	}
 	ev, current, err := split(changes)
@@ -232,7 +233,8 @@ func (f *Follower) path(ctx context.Context, from, to *api.TipSet) (Event, error
 		ev.Head = to // the target lies below our head
 	}
 	if current != nil || ev.Head == nil || !ev.Head.Equal(to) {
-		return Event{}, fmt.Errorf("reconcile the head from height %d to %d: the path of the node does not end there", from.Height, to.Height)
+		return Event{}, fmt.Errorf("reconcile the head from height %d to %d: the path of the node does not end there", from.Height,
+			to.Height)
 	}
 	return ev, nil
 }

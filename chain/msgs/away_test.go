@@ -21,7 +21,8 @@ func TestLostAnswerWhileTheNodeIsAway(t *testing.T) {
 	}
 	l.m.mine(nil)
 	l.m.mine(nil)
-	for _, method := range []string{"ChainHead", "StateAccountKey", "MpoolPending", "ChainGetTipSetByHeight", "ChainGetMessagesInTipset", "StateGetActor"} {
+	for _, method := range []string{"ChainHead", "StateAccountKey", "MpoolPending", "ChainGetTipSetByHeight",
+		"ChainGetMessagesInTipset", "StateGetActor"} {
 		l.s.deps.Chain = &away{model: l.m, method: method}
 		l.s.pool.forget()
 		pushes := l.m.calls["MpoolPushMessage"]

@@ -24,7 +24,8 @@ func (s *Sender) pushError(r record, err error) error {
 		return fmt.Errorf("%s: %w", what, err)
 	case lacksFunds(err):
 		return fmt.Errorf("%s: %w", what, &api.ErrBusy{What: "sender " + r.Want.From.String(),
-			Reason: fmt.Sprintf("it has not the funds for the message; send FIL to it, or lower %s where it asks for more gas than needed: %s",
+			Reason: fmt.Sprintf("it has not the funds for the message; send FIL to it, or lower %s where it asks for more gas "+
+				"than needed: %s",
 				s.limitName(r), err)})
 	case failedTrial(err):
 		return fmt.Errorf("%s: %w: %w", what, ErrRefused, err)

@@ -33,7 +33,8 @@ func TestStuckMessageIsReplaced(t *testing.T) {
 		time.Sleep(waitRetryMax)
 		synctest.Wait()
 		p := l.m.pending()
-		if len(p) != 1 || p[0].Cid() == c || p[0].Message.Nonce != 0 || p[0].Message.GasPremium.String() != "1251" || p[0].Message.GasFeeCap.String() != "11251" {
+		if len(p) != 1 || p[0].Cid() == c || p[0].Message.Nonce != 0 || p[0].Message.GasPremium.String() != "1251" ||
+			p[0].Message.GasFeeCap.String() != "11251" {
 			t.Fatalf("pending %+v", p[0].Message)
 		}
 		if r := l.record("k"); len(r.Made) != 2 || r.Made[1].CID != p[0].Cid() || r.Touched != 4 {
@@ -108,7 +109,13 @@ func TestReplacementNeedsAReason(t *testing.T) {
 func TestFeeLimitIsNamed(t *testing.T) {
 	for _, batch := range []bool{false, true} {
 		in(t, func(t *testing.T) {
-			cfg := Config{StuckEpochs: 4, MaxFee: big.NewInt(1_300_000), Limit: "Fees.One", BatchFee: Fee{big.NewInt(1_000_000), big.NewInt(100_000)}, BatchLimit: "Fees.Many"}
+			cfg := Config{
+				StuckEpochs: 4,
+				MaxFee:      big.NewInt(1_300_000),
+				Limit:       "Fees.One",
+				BatchFee:    Fee{big.NewInt(1_000_000), big.NewInt(100_000)},
+				BatchLimit:  "Fees.Many",
+			}
 			l := newLab(t, cfg)
 			name := cfg.Limit
 			c := cid.Undef

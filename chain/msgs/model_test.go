@@ -51,9 +51,19 @@ type modelTipset struct {
 }
 
 func newModel() *model {
-	m := &model{changed: make(chan struct{}), keys: map[address.Address]address.Address{}, pool: map[address.Address]map[uint64]*api.SignedMessage{},
-		uuids: map[api.UUID]*api.SignedMessage{}, known: map[cid.Cid]*api.SignedMessage{}, spent: map[nonceOf]*modelTipset{}, baseFee: 100, premium: 1000, limit: 1000,
-		funds: 1 << 60, calls: map[string]int{}}
+	m := &model{
+		changed: make(chan struct{}),
+		keys:    map[address.Address]address.Address{},
+		pool:    map[address.Address]map[uint64]*api.SignedMessage{},
+		uuids:   map[api.UUID]*api.SignedMessage{},
+		known:   map[cid.Cid]*api.SignedMessage{},
+		spent:   map[nonceOf]*modelTipset{},
+		baseFee: 100,
+		premium: 1000,
+		limit:   1000,
+		funds:   1 << 60,
+		calls:   map[string]int{},
+	}
 	m.grow(nil)
 	return m
 }
@@ -101,7 +111,8 @@ func (m *model) grow(msgs []*api.SignedMessage) {
 		}
 	}
 	c, _ := abi.CidBuilder.Sum(fmt.Append(nil, m.branch))
-	ts := &api.TipSet{Cids: []cid.Cid{c}, Height: abi.ChainEpoch(len(m.chain)), Blocks: []*api.BlockHeader{{ParentBaseFee: big.NewInt(m.baseFee)}}}
+	ts := &api.TipSet{Cids: []cid.Cid{c}, Height: abi.ChainEpoch(len(m.chain)),
+		Blocks: []*api.BlockHeader{{ParentBaseFee: big.NewInt(m.baseFee)}}}
 	m.chain = append(m.chain, &modelTipset{ts, msgs, next})
 	m.highest = max(m.highest, ts.Height)
 	for _, s := range msgs {
@@ -199,7 +210,15 @@ func (m *model) foreign(from address.Address, replace bool) *api.SignedMessage {
 	for !replace && m.pool[key][n] != nil {
 		n++
 	}
-	return m.place(&api.Message{To: key, From: key, Nonce: n, Value: big.NewInt(1), GasLimit: m.limit, GasFeeCap: big.NewInt(1 << 30), GasPremium: big.NewInt(1 << 30)})
+	return m.place(&api.Message{
+		To:         key,
+		From:       key,
+		Nonce:      n,
+		Value:      big.NewInt(1),
+		GasLimit:   m.limit,
+		GasFeeCap:  big.NewInt(1 << 30),
+		GasPremium: big.NewInt(1 << 30),
+	})
 }
 
 func (m *model) place(msg *api.Message) *api.SignedMessage {

@@ -23,22 +23,24 @@ func TestDearer(t *testing.T) {
 		cap, premium int64
 		why          string
 	}{
-		"a quarter more and one":            {gas(10, 1000, 100), gas(10, 1000, 50), 500, 1_000_000, 1076, 126, ""},
-		"rounded down before the one":       {gas(10, 1000, 101), gas(10, 1000, 50), 500, 1_000_000, 1077, 127, ""},
-		"the estimate is more":              {gas(10, 1000, 100), gas(10, 1500, 127), 500, 1_000_000, 1500, 127, ""},
-		"the estimate is as much":           {gas(10, 1000, 100), gas(10, 1500, 126), 500, 1_000_000, 1500, 126, ""},
-		"no premium before":                 {gas(10, 1000, 0), gas(10, 1000, 0), 500, 1_000_000, 1001, 1, ""},
-		"the old cap is kept":               {gas(10, 5000, 100), gas(10, 1000, 50), 500, 1_000_000, 5000, 126, ""},
-		"limit just reached":                {gas(10, 1000, 100), gas(10, 1000, 50), 500, 10_760, 1076, 126, ""},
-		"limit below, cap lowered":          {gas(10, 1000, 100), gas(10, 1000, 50), 500, 10_759, 1075, 126, ""},
-		"cap as high as the base fee":       {gas(10, 1000, 100), gas(10, 1000, 50), 900, 9_000, 900, 126, ""},
-		"cap one below the base fee":        {gas(10, 1000, 100), gas(10, 1000, 50), 900, 8_999, 0, 0, "base fee of 900 attoFIL is above the 899"},
+		"a quarter more and one":      {gas(10, 1000, 100), gas(10, 1000, 50), 500, 1_000_000, 1076, 126, ""},
+		"rounded down before the one": {gas(10, 1000, 101), gas(10, 1000, 50), 500, 1_000_000, 1077, 127, ""},
+		"the estimate is more":        {gas(10, 1000, 100), gas(10, 1500, 127), 500, 1_000_000, 1500, 127, ""},
+		"the estimate is as much":     {gas(10, 1000, 100), gas(10, 1500, 126), 500, 1_000_000, 1500, 126, ""},
+		"no premium before":           {gas(10, 1000, 0), gas(10, 1000, 0), 500, 1_000_000, 1001, 1, ""},
+		"the old cap is kept":         {gas(10, 5000, 100), gas(10, 1000, 50), 500, 1_000_000, 5000, 126, ""},
+		"limit just reached":          {gas(10, 1000, 100), gas(10, 1000, 50), 500, 10_760, 1076, 126, ""},
+		"limit below, cap lowered":    {gas(10, 1000, 100), gas(10, 1000, 50), 500, 10_759, 1075, 126, ""},
+		"cap as high as the base fee": {gas(10, 1000, 100), gas(10, 1000, 50), 900, 9_000, 900, 126, ""},
+		"cap one below the base fee": {gas(10, 1000, 100), gas(10, 1000, 50), 900, 8_999, 0, 0,
+			"base fee of 900 attoFIL is above the 899"},
 		"cap as high as the premium asked":  {gas(10, 1000, 100), gas(10, 1000, 50), 100, 1_260, 126, 126, ""},
 		"cap one below it":                  {gas(10, 1000, 100), gas(10, 1000, 50), 100, 1_259, 0, 0, "premium of 126 attoFIL"},
 		"an estimated premium above is cut": {gas(10, 1000, 100), gas(10, 9000, 5000), 100, 2_000, 200, 200, ""},
 		"no gas limit":                      {gas(0, 1000, 100), gas(0, 1000, 50), 500, 1076, 1076, 126, ""},
 		"no limit is the node's":            {gas(1_000_000_000, 1000, 100), gas(1_000_000_000, 1<<40, 50), 500, 0, 70_000_000, 126, ""},
-		"negative never":                    {gas(10, 1000, 100), gas(10, 1000, 50), 500, 1, 0, 0, "0.000000000000000001 FIL allows for 10 units"},
+		"negative never": {gas(10, 1000, 100), gas(10, 1000, 50), 500, 1, 0, 0,
+			"0.000000000000000001 FIL allows for 10 units"},
 	} {
 		got, why := dearer(c.old, c.est, big.NewInt(c.base), big.NewInt(c.limit))
 		if c.why != "" {
@@ -51,8 +53,10 @@ func TestDearer(t *testing.T) {
 			t.Errorf("%s: refused: %s", name, why)
 			continue
 		}
-		if !got.GasFeeCap.Equals(big.NewInt(c.cap)) || !got.GasPremium.Equals(big.NewInt(c.premium)) || got.GasLimit != c.old.GasLimit || got.Nonce != 7 {
-			t.Errorf("%s: cap %s, premium %s, limit %d; want %d and %d", name, got.GasFeeCap, got.GasPremium, got.GasLimit, c.cap, c.premium)
+		if !got.GasFeeCap.Equals(big.NewInt(c.cap)) || !got.GasPremium.Equals(big.NewInt(c.premium)) ||
+			got.GasLimit != c.old.GasLimit || got.Nonce != 7 {
+			t.Errorf("%s: cap %s, premium %s, limit %d; want %d and %d", name, got.GasFeeCap, got.GasPremium, got.GasLimit, c.cap,
+				c.premium)
 		}
 		most := big.NewInt(c.limit)
 		if c.limit == 0 {

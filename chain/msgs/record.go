@@ -86,7 +86,8 @@ func (s *Sender) load(ctx context.Context, key string) (r record, found bool, er
 		err = r.upgrade()
 	}
 	if err != nil {
-		return record{}, false, fmt.Errorf("the send record of %q is damaged (restore the repo from a backup, or forget the key): %w", key, err)
+		return record{}, false,
+			fmt.Errorf("the send record of %q is damaged (restore the repo from a backup, or forget the key): %w", key, err)
 	}
 	return r, true, nil
 }

@@ -30,12 +30,14 @@ func TestForget(t *testing.T) {
 }
 
 func TestDamagedRecordIsAnError(t *testing.T) {
-	for name, raw := range map[string]string{"json": "{", "message": `{"Key":"k","CID":{"/":"bafy2bzacedcrszfz2fyr6ftpgrt2bg76njhj6t62zhpazvlebeuvobbwy46og"},"Signed":"AAAA"}`} {
+	for name, raw := range map[string]string{"json": "{",
+		"message": `{"Key":"k","CID":{"/":"bafy2bzacedcrszfz2fyr6ftpgrt2bg76njhj6t62zhpazvlebeuvobbwy46og"},"Signed":"AAAA"}`} {
 		l := newLab(t, Config{})
 		if err := l.ds.Put(t.Context(), keyOf("k"), []byte(raw)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.s.Send(t.Context(), "k", l.message("k")); err == nil || !strings.Contains(err.Error(), "damaged") || l.m.calls["MpoolPushMessage"] != 0 {
+		if _, err := l.s.Send(t.Context(), "k", l.message("k")); err == nil || !strings.Contains(err.Error(), "damaged") ||
+			l.m.calls["MpoolPushMessage"] != 0 {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, _, err := l.s.Sent(t.Context(), "k"); err == nil {
@@ -51,7 +53,17 @@ func TestDamagedRecordIsAnError(t *testing.T) {
 // Records of the version before are read: one message, or an intent.
 func TestEarlierRecords(t *testing.T) {
 	l := newLab(t, Config{})
-	sm := sign(&api.Message{To: l.from, From: l.m.key(l.from), Nonce: 3, GasLimit: 9, Value: big.NewInt(1), GasFeeCap: big.NewInt(5), GasPremium: big.NewInt(4), Method: 2, Params: []byte("p")})
+	sm := sign(&api.Message{
+		To:         l.from,
+		From:       l.m.key(l.from),
+		Nonce:      3,
+		GasLimit:   9,
+		Value:      big.NewInt(1),
+		GasFeeCap:  big.NewInt(5),
+		GasPremium: big.NewInt(4),
+		Method:     2,
+		Params:     []byte("p"),
+	})
 	raw, err := sm.Serialize()
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +83,8 @@ func TestEarlierRecords(t *testing.T) {
 	r := l.record("k")
 	want := sm.Message
 	want.Nonce, want.GasLimit, want.GasFeeCap, want.GasPremium = 0, 0, big.Zero(), big.Zero()
-	if r.open() || len(r.Made) != 1 || r.Made[0].CID != c || string(r.Made[0].Signed) != string(raw) || r.CID != nil || r.Signed != nil || !reflect.DeepEqual(*r.Want, want) {
+	if r.open() || len(r.Made) != 1 || r.Made[0].CID != c || string(r.Made[0].Signed) != string(raw) || r.CID != nil ||
+		r.Signed != nil || !reflect.DeepEqual(*r.Want, want) {
 		t.Errorf("%+v", r)
 	}
 	if got := l.send("k"); got != c || l.m.calls["MpoolPushMessage"] != 0 {

@@ -26,7 +26,8 @@ type Chain interface {
 	ChainGetMessagesInTipset(ctx context.Context, tsk api.TipSetKey) ([]api.CidMessage, error)
 	StateGetActor(ctx context.Context, a address.Address, tsk api.TipSetKey) (*api.Actor, error)
 	StateAccountKey(ctx context.Context, a address.Address, tsk api.TipSetKey) (address.Address, error)
-	StateSearchMsg(ctx context.Context, from api.TipSetKey, msg cid.Cid, lookback abi.ChainEpoch, allowReplaced bool) (*api.MsgLookup, error)
+	StateSearchMsg(ctx context.Context, from api.TipSetKey, msg cid.Cid, lookback abi.ChainEpoch,
+		allowReplaced bool) (*api.MsgLookup, error)
 	StateWaitMsg(ctx context.Context, msg cid.Cid, confidence uint64, lookback abi.ChainEpoch, allowReplaced bool) (*api.MsgLookup, error)
 	GasEstimateMessageGas(ctx context.Context, msg *api.Message, spec *api.MessageSendSpec, tsk api.TipSetKey) (*api.Message, error)
 	MpoolPushMessage(ctx context.Context, msg *api.Message, spec *api.MessageSendSpec) (*api.SignedMessage, error)
@@ -135,7 +136,8 @@ func (s *Sender) send(ctx context.Context, key string, m *api.Message, sectors i
 		return cid.Undef, &api.ErrInvalid{What: "message to send", Reason: "empty key or message"}
 	}
 	if m.Nonce != 0 {
-		return cid.Undef, &api.ErrInvalid{What: "message to send", Reason: "it already has a nonce", Hint: "leave the nonce to the full node"}
+		return cid.Undef, &api.ErrInvalid{What: "message to send", Reason: "it already has a nonce",
+			Hint: "leave the nonce to the full node"}
 	}
 	unlock, err := s.lock(ctx, key)
 	if err != nil {

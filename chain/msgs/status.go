@@ -43,7 +43,14 @@ func (s *Sender) report(w *waiter, r record, v sight, reason string) {
 		}
 	}
 	on, _ := r.last()
-	s.setWaiting(w, Status{Key: w.key, CID: on.CID, From: v.last.Message.From, Nonce: v.last.Message.Nonce, Since: r.Since, Reason: reason})
+	s.setWaiting(w, Status{
+		Key:    w.key,
+		CID:    on.CID,
+		From:   v.last.Message.From,
+		Nonce:  v.last.Message.Nonce,
+		Since:  r.Since,
+		Reason: reason,
+	})
 }
 
 func (s *Sender) setWaiting(w *waiter, st Status) {

@@ -85,7 +85,8 @@ func TestSendingAgainMayBeRefused(t *testing.T) {
 		done := l.wait(c)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if w := l.s.Waiting(); len(w) != 1 || !strings.Contains(w[0].Reason, "Fees.One") || w[0].Key != "k" || w[0].CID != c || w[0].From != l.from {
+		if w := l.s.Waiting(); len(w) != 1 || !strings.Contains(w[0].Reason, "Fees.One") || w[0].Key != "k" || w[0].CID != c ||
+			w[0].From != l.from {
 			t.Fatalf("%+v", w)
 		}
 		if n := l.m.count("MpoolPushMessage"); n < 8 || n > 30 {
@@ -117,7 +118,8 @@ func TestForeignHolderIsLeftAlone(t *testing.T) {
 		l.mine(5)
 		time.Sleep(waitRetryMax)
 		synctest.Wait()
-		if w := l.s.Waiting(); len(w) != 1 || !strings.Contains(w[0].Reason, "another message, "+other.Cid().String()+", waits with nonce 0") {
+		if w := l.s.Waiting(); len(w) != 1 || !strings.Contains(w[0].Reason, "another message, "+other.Cid().String()+
+			", waits with nonce 0") {
 			t.Errorf("%+v", w)
 		}
 		if p := l.m.pending(); len(p) != 1 || p[0].Cid() != other.Cid() || l.m.calls["WalletSignMessage"] != 0 {

@@ -28,7 +28,13 @@ func (s *Sender) Wait(ctx context.Context, c cid.Cid) (*api.MsgLookup, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &waiter{s: s, key: key, cid: c, known: known, pause: waitRetryMin}
+	w := &waiter{
+		s:     s,
+		key:   key,
+		cid:   c,
+		known: known,
+		pause: waitRetryMin,
+	}
 	defer s.settled(w)
 	for {
 		l, err := w.once(ctx)

@@ -97,10 +97,19 @@ func TestWaitForForeignMessage(t *testing.T) {
 		lost := l.m.foreign(l.from, false)
 		done = l.wait(lost.Cid())
 		l.m.mu.Lock()
-		l.m.place(&api.Message{To: lost.Message.To, From: lost.Message.From, Nonce: 1, Value: big.NewInt(9), GasLimit: 1000, GasFeeCap: big.NewInt(1 << 40), GasPremium: big.NewInt(1 << 40)})
+		l.m.place(&api.Message{
+			To:         lost.Message.To,
+			From:       lost.Message.From,
+			Nonce:      1,
+			Value:      big.NewInt(9),
+			GasLimit:   1000,
+			GasFeeCap:  big.NewInt(1 << 40),
+			GasPremium: big.NewInt(1 << 40),
+		})
 		l.m.mu.Unlock()
 		l.mine(3)
-		if r := <-done; !errors.Is(r.err, ErrReplaced) || errors.Is(r.err, ErrRefused) || !strings.Contains(r.err.Error(), lost.Cid().String()) {
+		if r := <-done; !errors.Is(r.err, ErrReplaced) || errors.Is(r.err, ErrRefused) ||
+			!strings.Contains(r.err.Error(), lost.Cid().String()) {
 			t.Errorf("%+v", r)
 		}
 		if l.m.calls["MpoolPush"] != 0 {

@@ -44,15 +44,23 @@ func TestSigningVector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := w.SignMessage(t.Context(), from, &api.Message{To: to, From: from, Nonce: 55, Value: big.NewInt(1), GasLimit: 1000000,
-		GasFeeCap: big.NewInt(100), GasPremium: big.NewInt(1)})
+	s, err := w.SignMessage(t.Context(), from, &api.Message{
+		To:         to,
+		From:       from,
+		Nonce:      55,
+		Value:      big.NewInt(1),
+		GasLimit:   1000000,
+		GasFeeCap:  big.NewInt(100),
+		GasPremium: big.NewInt(1),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c := s.Cid().String(); c != "bafy2bzacedhl5cowfmp7hq2ke3irf7indry55px44cbbjthazwvpm7ktf676w" {
 		t.Errorf("CID %s", c)
 	}
-	want := "sYHUj6N7Cb86A8pTPyaB82zdeemyHd+tZU4Vdsm6bz2GlaeLC5tsc3SX1Q7Fr5pRA5gXhcx4ID+vDqDVO7ZAnToKaWeZ2Wr28S+b4tGWOwqYHx8jkkvklyyNJ5wK4bq+"
+	want := "sYHUj6N7Cb86A8pTPyaB82zdeemyHd+tZU4Vdsm6bz2GlaeLC5tsc3SX1Q7Fr5pRA5gXhcx4ID+vDqDVO7ZAnToKaWeZ2Wr28S+b" +
+		"4tGWOwqYHx8jkkvklyyNJ5wK4bq+"
 	if got := base64.StdEncoding.EncodeToString(s.Signature.Data); got != want {
 		t.Errorf("signature %s", got)
 	}
@@ -104,7 +112,8 @@ func TestLifeOfKeys(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	w := open(t, dssync.MutexWrap(datastore.NewMapDatastore()))
-	for _, k := range []*api.KeyInfo{nil, {}, {Type: "delegated", PrivateKey: make([]byte, 32)}, {Type: api.KeyBLS, PrivateKey: []byte{1}}} {
+	for _, k := range []*api.KeyInfo{nil, {}, {Type: "delegated", PrivateKey: make([]byte, 32)},
+		{Type: api.KeyBLS, PrivateKey: []byte{1}}} {
 		if _, err := w.Import(t.Context(), k); err == nil {
 			t.Errorf("key %v was imported", k)
 		}

@@ -24,7 +24,10 @@ import (
 
 func askCommand() *cli.Command {
 	return &cli.Command{
-		Name: "ask", Usage: "what a provider asks for storage", ArgsUsage: "<provider f0 address>", Flags: []cli.Flag{jsonFlag},
+		Name:      "ask",
+		Usage:     "what a provider asks for storage",
+		ArgsUsage: "<provider f0 address>",
+		Flags:     []cli.Flag{jsonFlag},
 		Action: func(c *cli.Context) error {
 			arg, err := oneArg(c, "the provider's f0 address")
 			if err != nil {
@@ -67,7 +70,9 @@ func reach(c *cli.Context, provider string) (*dialer, *dealmaker.Provider, error
 
 func dealCommand() *cli.Command {
 	return &cli.Command{
-		Name: "deal", Usage: "store a file with a provider", ArgsUsage: "<provider f0 address>",
+		Name:      "deal",
+		Usage:     "store a file with a provider",
+		ArgsUsage: "<provider f0 address>",
 		Flags: []cli.Flag{jsonFlag, walletFlag,
 			&cli.StringFlag{Name: "file", Usage: "file to pack and store"},
 			&cli.StringFlag{Name: "car", Usage: "payload to store as it is, instead of --file"},

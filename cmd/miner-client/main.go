@@ -40,7 +40,8 @@ func newApp(out io.Writer) *cli.App {
 		ErrWriter: printable.NewWriter(os.Stderr),
 		Flags: []cli.Flag{&cli.StringFlag{Name: "node",
 			Usage: "full node as token:address, or @FILE with it", DefaultText: "FULLNODE_API_INFO"}},
-		Commands: []*cli.Command{walletCommand(), carCommand(), commpCommand(), askCommand(), dealCommand(), statusCommand(), retrieveCommand()},
+		Commands: []*cli.Command{walletCommand(), carCommand(), commpCommand(), askCommand(), dealCommand(), statusCommand(),
+			retrieveCommand()},
 	}
 }
 

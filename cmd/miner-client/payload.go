@@ -44,8 +44,10 @@ func printCAR(c *cli.Context, car *dealmaker.CAR) error {
 
 func carCommand() *cli.Command {
 	return &cli.Command{
-		Name: "car", Usage: "pack a file into a CAR and compute its piece commitment", ArgsUsage: "<file>",
-		Flags: []cli.Flag{jsonFlag, &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the CAR (default: <file>.car)"}},
+		Name:      "car",
+		Usage:     "pack a file into a CAR and compute its piece commitment",
+		ArgsUsage: "<file>",
+		Flags:     []cli.Flag{jsonFlag, &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "the CAR (default: <file>.car)"}},
 		Action: func(c *cli.Context) error {
 			file, err := oneArg(c, "the file to pack")
 			if err != nil {
@@ -66,7 +68,9 @@ func carCommand() *cli.Command {
 
 func commpCommand() *cli.Command {
 	return &cli.Command{
-		Name: "commp", Usage: "compute the piece commitment of a payload as it is", ArgsUsage: "<file>",
+		Name:      "commp",
+		Usage:     "compute the piece commitment of a payload as it is",
+		ArgsUsage: "<file>",
 		Flags: []cli.Flag{jsonFlag, &command.SizeFlag{StringFlag: cli.StringFlag{Name: "piece-size",
 			Usage: "padded, when larger than needed; a power of two such as 2KiB"}, Least: minPiece, Power: true}},
 		Action: func(c *cli.Context) error {
@@ -97,7 +101,9 @@ func commpCommand() *cli.Command {
 
 func retrieveCommand() *cli.Command {
 	return &cli.Command{
-		Name: "retrieve", Usage: "fetch content by its root CID from a provider's gateway and verify it", ArgsUsage: "<root cid>",
+		Name:      "retrieve",
+		Usage:     "fetch content by its root CID from a provider's gateway and verify it",
+		ArgsUsage: "<root cid>",
 		Flags: []cli.Flag{jsonFlag, &cli.StringFlag{Name: "url", Usage: "the provider's HTTP address"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "file or directory to write"}},
 		Action: func(c *cli.Context) error {

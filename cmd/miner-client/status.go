@@ -17,7 +17,10 @@ import (
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "how a deal stands", ArgsUsage: "<deal uuid>", Flags: []cli.Flag{jsonFlag, providerFlag,
+		Name:      "status",
+		Usage:     "how a deal stands",
+		ArgsUsage: "<deal uuid>",
+		Flags: []cli.Flag{jsonFlag, providerFlag,
 			&cli.StringFlag{Name: "from", Usage: "address that made the deal (default: whichever key of the wallet did)"}},
 		Action: func(c *cli.Context) error {
 			arg, err := oneArg(c, "the deal's UUID")
@@ -41,7 +44,10 @@ func statusCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			st, err := firstAccepted(keys, func(key address.Address) (*wire.DealStatusResponse, error) { return d.Status(c.Context, p, key, id) })
+			st, err := firstAccepted(keys, func(key address.Address) (*wire.DealStatusResponse,
+				error) {
+				return d.Status(c.Context, p, key, id)
+			})
 			if err != nil {
 				return fmt.Errorf("status of deal %s: %w", id, err)
 			}
@@ -110,14 +116,17 @@ func firstAccepted(keys []address.Address, ask func(address.Address) (*wire.Deal
 		}
 	}
 	if len(keys) == 1 {
-		return nil, fmt.Errorf("it was not made by %s; the key that paid for it must be in the full node's wallet (`miner-client wallet import`)", keys[0])
+		return nil, fmt.Errorf("it was not made by %s; the key that paid for it must be in the full node's wallet "+
+			"(`miner-client wallet import`)", keys[0])
 	}
-	return nil, fmt.Errorf("none of the %d keys in the full node's wallet made it; import the one that paid for it with `miner-client wallet import`", len(keys))
+	return nil, fmt.Errorf("none of the %d keys in the full node's wallet made it; import the one that paid for it with "+
+		"`miner-client wallet import`", len(keys))
 }
 
 func printStatus(w io.Writer, st *wire.DealStatusResponse) {
 	s := st.DealStatus
-	fmt.Fprintf(w, "deal:        %s\nstatus:      %s\ntransferred: %d of %d bytes\n", st.DealUUID, s.Status, st.NBytesReceived, st.TransferSize)
+	fmt.Fprintf(w, "deal:        %s\nstatus:      %s\ntransferred: %d of %d bytes\n", st.DealUUID, s.Status, st.NBytesReceived,
+		st.TransferSize)
 	if s.PublishCid != nil {
 		fmt.Fprintf(w, "published:   %s\n", s.PublishCid)
 	}

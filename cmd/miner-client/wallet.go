@@ -17,13 +17,35 @@ import (
 
 func walletCommand() *cli.Command {
 	return &cli.Command{Name: "wallet", Usage: "addresses in the full node's wallet", Subcommands: []*cli.Command{
-		{Name: "new", Usage: "make a key", ArgsUsage: "[secp256k1|bls]", Flags: []cli.Flag{jsonFlag}, Action: walletNew},
+		{
+			Name:      "new",
+			Usage:     "make a key",
+			ArgsUsage: "[secp256k1|bls]",
+			Flags:     []cli.Flag{jsonFlag},
+			Action:    walletNew,
+		},
 		{Name: "list", Usage: "list addresses with balances", Flags: []cli.Flag{jsonFlag}, Action: walletList},
-		{Name: "balance", Usage: "balance of an address", ArgsUsage: "[address]", Flags: []cli.Flag{jsonFlag}, Action: walletBalance},
-		{Name: "export", Usage: "print a private key in Lotus's hex form", ArgsUsage: "<address>", Action: walletExport,
-			Flags: []cli.Flag{jsonFlag}},
-		{Name: "import", Usage: "import a private key in Lotus's hex form", ArgsUsage: "<file or ->", Action: walletImport,
-			Flags: []cli.Flag{jsonFlag}},
+		{
+			Name:      "balance",
+			Usage:     "balance of an address",
+			ArgsUsage: "[address]",
+			Flags:     []cli.Flag{jsonFlag},
+			Action:    walletBalance,
+		},
+		{
+			Name:      "export",
+			Usage:     "print a private key in Lotus's hex form",
+			ArgsUsage: "<address>",
+			Action:    walletExport,
+			Flags:     []cli.Flag{jsonFlag},
+		},
+		{
+			Name:      "import",
+			Usage:     "import a private key in Lotus's hex form",
+			ArgsUsage: "<file or ->",
+			Action:    walletImport,
+			Flags:     []cli.Flag{jsonFlag},
+		},
 	}}
 }
 

@@ -32,7 +32,8 @@ func TestLogsDoNotKeepTheToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _, _, _ = file.Close(), r.Close(), w.Close() }()
-	for out, want := range map[*os.File]string{file: "FULLNODE_API_INFO=@" + home + "\n", w: "FULLNODE_API_INFO=a.b.c:/ip4/127.0.0.1/tcp/1/http\n"} {
+	for out, want := range map[*os.File]string{file: "FULLNODE_API_INFO=@" + home + "\n",
+		w: "FULLNODE_API_INFO=a.b.c:/ip4/127.0.0.1/tcp/1/http\n"} {
 		var b bytes.Buffer
 		if err := announce(&b, out, home); err != nil || b.String() != want {
 			t.Errorf("%s: %q, %v", out.Name(), b.String(), err)

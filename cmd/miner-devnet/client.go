@@ -67,25 +67,31 @@ func with(fn func(c *cli.Context, n *client.ChainAPI) error) cli.ActionFunc {
 }
 
 func statusCmd() *cli.Command {
-	return &cli.Command{Name: "status", Usage: "height, pace and miners", Flags: []cli.Flag{jsonFlag()}, Action: with(func(c *cli.Context, n *client.ChainAPI) error {
-		st, err := n.DevnetStatus(c.Context)
-		if err != nil {
-			return err
-		}
-		head, err := n.ChainHead(c.Context)
-		if err != nil {
-			return err
-		}
-		return show(c, st, fmt.Sprintf("network  %s\nepoch    %d (head at %d with %d blocks)\npace     %d ms\nminers   %d\nproofs   %s\nwarping  %v",
-			st.NetworkName, st.Height, head.Height, len(head.Blocks), st.PaceMillis, st.Miners, strings.Join(st.ProofKinds, ", "), st.Warping))
-	})}
+	return &cli.Command{Name: "status", Usage: "height, pace and miners", Flags: []cli.Flag{jsonFlag()},
+		Action: with(func(c *cli.Context, n *client.ChainAPI) error {
+			st, err := n.DevnetStatus(c.Context)
+			if err != nil {
+				return err
+			}
+			head, err := n.ChainHead(c.Context)
+			if err != nil {
+				return err
+			}
+			return show(c, st,
+				fmt.Sprintf("network  %s\nepoch    %d (head at %d with %d blocks)\npace     %d ms\nminers   %d\nproofs   %s\nwarping  %v",
+					st.NetworkName, st.Height, head.Height, len(head.Blocks), st.PaceMillis, st.Miners,
+					strings.Join(st.ProofKinds, ", "), st.Warping))
+		})}
 }
 
 func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON"} }
 
 func warpCmd() *cli.Command {
-	return &cli.Command{Name: "warp", Usage: "run epochs back to back; stops before a miner must prove something", ArgsUsage: "EPOCHS",
-		Flags: []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "allow-missed-post", Usage: "do not stop: miners may lose power"}},
+	return &cli.Command{
+		Name:      "warp",
+		Usage:     "run epochs back to back; stops before a miner must prove something",
+		ArgsUsage: "EPOCHS",
+		Flags:     []cli.Flag{jsonFlag(), &cli.BoolFlag{Name: "allow-missed-post", Usage: "do not stop: miners may lose power"}},
 		Action: with(func(c *cli.Context, n *client.ChainAPI) error {
 			count, err := strconv.ParseInt(c.Args().First(), 10, 64)
 			if err != nil || count < 1 {
@@ -96,18 +102,26 @@ func warpCmd() *cli.Command {
 				return err
 			}
 			return show(c, map[string]abi.ChainEpoch{"Height": h}, fmt.Sprintf("epoch %d", h))
-		})}
+		}),
+	}
 }
 
 func walletCmd() *cli.Command {
 	sub := func(name, args, usage string, fn func(c *cli.Context, n *client.ChainAPI) error, flags ...cli.Flag) *cli.Command {
-		return &cli.Command{Name: name, ArgsUsage: args, Usage: usage, Flags: append(flags, jsonFlag()), Action: with(fn)}
+		return &cli.Command{
+			Name:      name,
+			ArgsUsage: args,
+			Usage:     usage,
+			Flags:     append(flags, jsonFlag()),
+			Action:    with(fn),
+		}
 	}
 	return &cli.Command{Name: "wallet", Usage: "keys and funds", Subcommands: []*cli.Command{
 		sub("new", "[bls|secp256k1]", "make a key", walletNew),
 		sub("list", "", "addresses with balances", walletList),
 		sub("balance", "[ADDRESS]", "balance in FIL", walletBalance),
-		sub("send", "ADDRESS FIL", "send FIL and wait", walletSend, &cli.StringFlag{Name: "from", Usage: "sender `ADDRESS`; default: the default address"},
+		sub("send", "ADDRESS FIL", "send FIL and wait", walletSend,
+			&cli.StringFlag{Name: "from", Usage: "sender `ADDRESS`; default: the default address"},
 			&cli.BoolFlag{Name: "from-faucet", Usage: "send from the faucet"}),
 		sub("import", "[FILE]", "import a key in Lotus form (hex of JSON) from a file or stdin", walletImport),
 		sub("export", "ADDRESS", "print a private key in Lotus form", walletExport),
@@ -217,7 +231,13 @@ func push(c *cli.Context, n *client.ChainAPI, to address.Address, amount abi.Tok
 	if err != nil {
 		return cid.Undef, err
 	}
-	s, err := n.MpoolPushMessage(c.Context, &api.Message{To: to, From: from, Value: amount, GasFeeCap: big.Zero(), GasPremium: big.Zero()}, nil)
+	s, err := n.MpoolPushMessage(c.Context, &api.Message{
+		To:         to,
+		From:       from,
+		Value:      amount,
+		GasFeeCap:  big.Zero(),
+		GasPremium: big.Zero(),
+	}, nil)
 	if err != nil {
 		return cid.Undef, err
 	}

@@ -16,7 +16,9 @@ func main() {
 
 func app() *cli.App {
 	return &cli.App{
-		Name: "miner-devnet", Usage: "an embedded Filecoin full node for development", Version: build.UserVersion(),
+		Name:      "miner-devnet",
+		Usage:     "an embedded Filecoin full node for development",
+		Version:   build.UserVersion(),
 		Writer:    printable.NewWriter(os.Stdout),
 		ErrWriter: printable.NewWriter(os.Stderr),
 		Flags: []cli.Flag{

@@ -129,7 +129,13 @@ func runNode(c *cli.Context, r *repo.Repo, log *slog.Logger) error {
 		Mine:       c.Bool("mine"),
 		IdleEpochs: abi.ChainEpoch(c.Int("idle-epochs")),
 		Shutdown:   stop,
-	}, devnet.Deps{Store: r.Datastore(repo.Devnet), Wallet: w, Engine: engine, Keys: keys, Log: log})
+	}, devnet.Deps{
+		Store:  r.Datastore(repo.Devnet),
+		Wallet: w,
+		Engine: engine,
+		Keys:   keys,
+		Log:    log,
+	})
 	if err != nil {
 		return err
 	}
@@ -224,9 +230,19 @@ func initChain(ctx context.Context, c *cli.Context, r *repo.Repo, e *fvm.Engine,
 		stamp = 1_700_000_000
 	}
 	b := e.Bundle()
-	return devnet.Init(ctx, devnet.InitConfig{Seed: seed, Timestamp: uint64(stamp), SealProof: proof,
-		Sectors: c.Int("genesis-sectors"), SectorDir: r.Path("genesis-sectors")},
-		devnet.InitDeps{Store: r.Datastore(repo.Devnet), Wallet: w, Engine: e, Manifest: b.Manifest, Log: log,
+	return devnet.Init(ctx, devnet.InitConfig{
+		Seed:      seed,
+		Timestamp: uint64(stamp),
+		SealProof: proof,
+		Sectors:   c.Int("genesis-sectors"),
+		SectorDir: r.Path("genesis-sectors"),
+	},
+		devnet.InitDeps{
+			Store:    r.Datastore(repo.Devnet),
+			Wallet:   w,
+			Engine:   e,
+			Manifest: b.Manifest,
+			Log:      log,
 			Blocks: func(put func(cid.Cid, []byte) error) error {
 				for _, blk := range b.Blocks {
 					if err := put(blk.Cid, blk.Data); err != nil {
@@ -234,7 +250,8 @@ func initChain(ctx context.Context, c *cli.Context, r *repo.Repo, e *fvm.Engine,
 					}
 				}
 				return nil
-			}})
+			},
+		})
 }
 
 // initSeed draws the network's seed once and keeps it while the chain is being

@@ -22,7 +22,9 @@ const maxAmount = 1 << 50
 
 func benchCommP() *cli.Command {
 	return &cli.Command{
-		Name: "commp", Usage: "compute a piece commitment, on one core and on all", ArgsUsage: "[FILE]",
+		Name:      "commp",
+		Usage:     "compute a piece commitment, on one core and on all",
+		ArgsUsage: "[FILE]",
 		Flags: []cli.Flag{
 			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagAmount,
 				Usage: "without a file: payload to make up, for example 1GiB; default 512MiB"}, Least: 1},

@@ -16,8 +16,10 @@ import (
 
 func benchPoSt() *cli.Command {
 	return &cli.Command{
-		Name: "post", Usage: "make and check vanilla winning and window proofs of a sector",
-		Description: "A sector is sealed first, which is not part of the figures. Window proofs over several sectors read its files as often.",
+		Name:  "post",
+		Usage: "make and check vanilla winning and window proofs of a sector",
+		Description: "A sector is sealed first, which is not part of the figures. Window proofs over several sectors read its " +
+			"files as often.",
 		Flags: []cli.Flag{
 			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagSize, Value: "2KiB", Usage: "2KiB, 8MiB, 512MiB, 32GiB or 64GiB"}},
 			&cli.IntFlag{Name: "sectors", Value: 1, Usage: "sectors in the window proof"},
@@ -94,13 +96,15 @@ func runBenchPoSt(c *cli.Context) error {
 
 func benchGroth16() *cli.Command {
 	return &cli.Command{
-		Name: "groth16", Usage: "make and check Groth16 proofs of a sector",
+		Name:  "groth16",
+		Usage: "make and check Groth16 proofs of a sector",
 		Description: "A sector is sealed and its vanilla proofs are made first, which is not part of the figures.\n" +
 			"The first use of parameters reads them whole, to check them. With --out, statements for `bench verify` are kept.",
 		Flags: []cli.Flag{
 			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagSize, Value: "2KiB", Usage: "2KiB, 8MiB, 512MiB, 32GiB or 64GiB"}},
 			&cli.StringFlag{Name: flagKind, Value: "winning,window", Usage: "of porep, winning, window, update; or all"},
-			&cli.StringFlag{Name: flagDir, EnvVars: []string{paramcache.EnvDir}, Usage: "directory of the parameters; default: in the user's cache"},
+			&cli.StringFlag{Name: flagDir, EnvVars: []string{paramcache.EnvDir},
+				Usage: "directory of the parameters; default: in the user's cache"},
 			&cli.BoolFlag{Name: "generate", Usage: "make parameters that are missing, good for measuring and embedded devnets only"},
 			&cli.StringFlag{Name: flagOut, Usage: "new `DIR`ectory to work in and to keep; default: a temporary one"},
 			jsonFlag,

@@ -25,7 +25,8 @@ const (
 
 func benchSeal() *cli.Command {
 	return &cli.Command{
-		Name: "seal", Usage: "seal a sector, prove it, check the proof and unseal it",
+		Name:  "seal",
+		Usage: "seal a sector, prove it, check the proof and unseal it",
 		Description: "Which sectors: either --proof, or --sector-size with --porep-id, --api-version and --features.\n" +
 			"All values in hex are in the byte order of the proofs (little-endian).",
 		Flags: []cli.Flag{

@@ -99,7 +99,8 @@ func TestBenchSealVectors(t *testing.T) {
 			var r bench.SealReport
 			benchJSON(t, &r, "seal", "--json", "--sector-size", bench.SizeName(abi.SectorSize(v.Size)), "--porep-id", v.PorepID,
 				"--api-version", v.API, "--features", strings.Join(v.Features, ","), "--prover-id", v.ProverID,
-				"--sector", strconv.FormatUint(v.Number, 10), "--ticket", v.Ticket, "--seed", v.Seed, "--data", payload(t, v.Size), "--out", dir)
+				"--sector", strconv.FormatUint(v.Number, 10), "--ticket", v.Ticket, "--seed", v.Seed, "--data", payload(t, v.Size),
+				"--out", dir)
 			require.Equal(t, []string{v.CommD, v.CommR, v.CommC, v.CommRLast, v.ReplicaID, v.Sealed, v.C1.SHA256},
 				[]string{r.CommD, r.CommR, r.CommC, r.CommRLast, r.ReplicaID, r.ReplicaSHA256, r.ProofSHA256})
 			require.Equal(t, v.Challenge, r.Challenges)
@@ -227,7 +228,8 @@ func TestBenchCommP(t *testing.T) {
 	out, err := runCLI(t, "bench", "commp", "--size", "1MiB")
 	require.NoError(t, err)
 	require.Contains(t, out, "GB per CPU second")
-	for _, args := range [][]string{{"--size", "x"}, {"--size", "0"}, {"--size", "1MiB", name}, {name, name}, {t.TempDir()}, {filepath.Join(t.TempDir(), "none")}} {
+	for _, args := range [][]string{{"--size", "x"}, {"--size", "0"}, {"--size", "1MiB", name}, {name, name}, {t.TempDir()},
+		{filepath.Join(t.TempDir(), "none")}} {
 		_, err := runCLI(t, append([]string{"bench", "commp"}, args...)...)
 		require.Error(t, err, args)
 	}
@@ -254,7 +256,8 @@ func TestBenchPoSt(t *testing.T) {
 	out, err := runCLI(t, "bench", "post")
 	require.NoError(t, err)
 	require.Contains(t, out, "window proof of 1 sectors of 2KiB, files in memory")
-	for _, args := range [][]string{{"--sectors", "0"}, {"--sectors", "10001"}, {"--sector-size", "4KiB"}, {"--sector-size", "x"}, {"more"}} {
+	for _, args := range [][]string{{"--sectors", "0"}, {"--sectors", "10001"}, {"--sector-size", "4KiB"}, {"--sector-size", "x"},
+		{"more"}} {
 		_, err := runCLI(t, append([]string{"bench", "post"}, args...)...)
 		require.Error(t, err, args)
 	}

@@ -16,7 +16,9 @@ import (
 
 func benchVerify() *cli.Command {
 	return &cli.Command{
-		Name: "verify", Usage: "check a proof from a file; the exit code is 1 when it is wrong", ArgsUsage: "FILE",
+		Name:      "verify",
+		Usage:     "check a proof from a file; the exit code is 1 when it is wrong",
+		ArgsUsage: "FILE",
 		Description: `FILE is JSON (- for standard input):
   {"kind": "seal" | "winning" | "window" | "update",
    "form": "vanilla" | "groth16",

@@ -30,26 +30,27 @@ func stopCommand() *cli.Command {
 }
 
 func infoCommand() *cli.Command {
-	return &cli.Command{Name: "info", Usage: "show what this worker offers", Flags: []cli.Flag{jsonFlag}, Action: func(c *cli.Context) error {
-		w, err := dialSelf(c)
-		if err != nil {
-			return err
-		}
-		defer w.Close()
-		list, err := w.WorkerList(c.Context)
-		if err != nil {
-			return err
-		}
-		stored, err := w.StorageList(c.Context)
-		if err != nil {
-			return err
-		}
-		if c.Bool(flagJSON) {
-			return printJSON(c.App.Writer, map[string]any{"Worker": list[0], "Storage": stored})
-		}
-		printInfo(c, list[0], stored)
-		return nil
-	}}
+	return &cli.Command{Name: "info", Usage: "show what this worker offers", Flags: []cli.Flag{jsonFlag},
+		Action: func(c *cli.Context) error {
+			w, err := dialSelf(c)
+			if err != nil {
+				return err
+			}
+			defer w.Close()
+			list, err := w.WorkerList(c.Context)
+			if err != nil {
+				return err
+			}
+			stored, err := w.StorageList(c.Context)
+			if err != nil {
+				return err
+			}
+			if c.Bool(flagJSON) {
+				return printJSON(c.App.Writer, map[string]any{"Worker": list[0], "Storage": stored})
+			}
+			printInfo(c, list[0], stored)
+			return nil
+		}}
 }
 
 func printInfo(c *cli.Context, w api.WorkerStatus, stored []api.StoragePath) {
@@ -114,14 +115,19 @@ func listTasks(c *cli.Context) error {
 
 func storageCommand() *cli.Command {
 	return &cli.Command{Name: "storage", Usage: "directories of this worker", Subcommands: []*cli.Command{{
-		Name: "attach", Usage: "attach a directory", ArgsUsage: "DIRECTORY", Action: attach, Flags: []cli.Flag{
+		Name:      "attach",
+		Usage:     "attach a directory",
+		ArgsUsage: "DIRECTORY",
+		Action:    attach,
+		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "init", Usage: "make the directory a storage path first"},
 			&cli.Uint64Flag{Name: "weight", Value: 10, Usage: "(with --init) preference for new files; 0 = none"},
 			&cli.BoolFlag{Name: "seal", Usage: "(with --init) use it for sealing"},
 			&cli.BoolFlag{Name: "store", Usage: "(with --init) use it for keeping sealed sectors"},
 			&command.SizeFlag{StringFlag: cli.StringFlag{Name: "max-storage",
 				Usage: "(with --init) use no more than this, for example 10TiB"}, Least: 1},
-		}}}}
+		},
+	}}}
 }
 
 // attach adds a directory to the running worker, or, when none runs, to the list

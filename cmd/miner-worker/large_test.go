@@ -71,10 +71,18 @@ func (p *private) remote(t *testing.T, base, dir string, store datastore.Batchin
 	return newEngine(t, m, store, blobs.NewMirror(own, node), types, work)
 }
 
-func newEngine(t *testing.T, n engine.Node, store datastore.Batching, bulk engine.Bulk, types []api.TaskType, work engine.Work) *engine.Engine {
+func newEngine(t *testing.T, n engine.Node, store datastore.Batching, bulk engine.Bulk, types []api.TaskType,
+	work engine.Work) *engine.Engine {
 	t.Helper()
-	e, err := engine.New(t.Context(), engine.Config{TaskTypes: types, Retry: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond, Progress: 50 * time.Millisecond},
-		engine.Deps{Node: n, Work: work, Store: store, Bulk: bulk, Paths: func() []api.StorageID { return []api.StorageID{"far"} }})
+	e, err := engine.New(t.Context(), engine.Config{TaskTypes: types, Retry: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond,
+		Progress: 50 * time.Millisecond},
+		engine.Deps{
+			Node:  n,
+			Work:  work,
+			Store: store,
+			Bulk:  bulk,
+			Paths: func() []api.StorageID { return []api.StorageID{"far"} },
+		})
 	require.NoError(t, err)
 	return e
 }
@@ -113,11 +121,13 @@ var largeRef = api.SectorRef{ID: abi.SectorID{Miner: 1000, Number: 3}, ProofType
 // submitC1 queues the proof of a sector, whose files count as being there.
 func (p *private) submitC1(t *testing.T) {
 	t.Helper()
-	require.NoError(t, p.manager.StorageAttach(t.Context(), api.PathMeta{ID: "far", CanSeal: true, CanStore: true, Weight: 1}, "", api.FsStat{Capacity: 1 << 40, Available: 1 << 40}))
+	require.NoError(t, p.manager.StorageAttach(t.Context(), api.PathMeta{ID: "far", CanSeal: true, CanStore: true, Weight: 1}, "",
+		api.FsStat{Capacity: 1 << 40, Available: 1 << 40}))
 	for _, typ := range []api.FileType{api.FileSealed, api.FileCache} {
 		require.NoError(t, p.manager.StorageDeclareSectors(t.Context(), []api.SectorFile{{Sector: largeRef.ID, Type: typ, Storage: "far"}}))
 	}
-	spec, err := api.Commit1.Spec("c1", largeRef, api.Commit1Params{Ticket: make([]byte, 32), Seed: make([]byte, 32), Commitments: api.SealCommitments{RawMessage: json.RawMessage("{}")}})
+	spec, err := api.Commit1.Spec("c1", largeRef, api.Commit1Params{Ticket: make([]byte, 32), Seed: make([]byte, 32),
+		Commitments: api.SealCommitments{RawMessage: json.RawMessage("{}")}})
 	require.NoError(t, err)
 	_, err = p.manager.TaskSubmit(t.Context(), spec)
 	require.NoError(t, err)
@@ -201,12 +211,13 @@ func TestProofOutlivesTheLineAndTheWorker(t *testing.T) {
 	l, dir, store := newLine(t, p), t.TempDir(), memStore()
 	proved := make(chan struct{})
 	var begun atomic.Int32
-	stop := background(t, p.remote(t, l.URL, dir, store, []api.TaskType{api.TaskCommit1}, func(ctx context.Context, st api.TaskStatus, c *engine.Claim) (json.RawMessage, error) {
-		begun.Add(1)
-		l.cut.Store(true)
-		defer close(proved)
-		return proveLarge(ctx, st, c)
-	}).Run)
+	stop := background(t, p.remote(t, l.URL, dir, store, []api.TaskType{api.TaskCommit1},
+		func(ctx context.Context, st api.TaskStatus, c *engine.Claim) (json.RawMessage, error) {
+			begun.Add(1)
+			l.cut.Store(true)
+			defer close(proved)
+			return proveLarge(ctx, st, c)
+		}).Run)
 	<-proved
 	require.Eventually(t, func() bool {
 		has, err := store.GetSize(t.Context(), datastore.NewKey("/worker/out/"+p.onlyTask(t)))
@@ -215,10 +226,11 @@ func TestProofOutlivesTheLineAndTheWorker(t *testing.T) {
 	stop()
 	require.Zero(t, l.puts.Load())
 	l.cut.Store(false)
-	background(t, p.remote(t, l.URL, dir, store, []api.TaskType{api.TaskCommit1}, func(context.Context, api.TaskStatus, *engine.Claim) (json.RawMessage, error) {
-		begun.Add(1)
-		return nil, &api.ErrInvalid{What: "task", Reason: "done again"}
-	}).Run)
+	background(t, p.remote(t, l.URL, dir, store, []api.TaskType{api.TaskCommit1},
+		func(context.Context, api.TaskStatus, *engine.Claim) (json.RawMessage, error) {
+			begun.Add(1)
+			return nil, &api.ErrInvalid{What: "task", Reason: "done again"}
+		}).Run)
 	p.awaitC1(t)
 	require.Equal(t, int32(1), begun.Load())
 	require.Equal(t, int32(1), l.puts.Load())
@@ -237,9 +249,10 @@ func (p *private) onlyTask(t *testing.T) string {
 func TestProofInAMessageFailsTheTask(t *testing.T) {
 	p := newPrivate(t)
 	p.submitC1(t)
-	background(t, p.remote(t, "http://"+p.addr, t.TempDir(), memStore(), []api.TaskType{api.TaskCommit1}, func(context.Context, api.TaskStatus, *engine.Claim) (json.RawMessage, error) {
-		return json.Marshal(blobstest.Bytes(blobstest.VanillaSize))
-	}).Run)
+	background(t, p.remote(t, "http://"+p.addr, t.TempDir(), memStore(), []api.TaskType{api.TaskCommit1},
+		func(context.Context, api.TaskStatus, *engine.Claim) (json.RawMessage, error) {
+			return json.Marshal(blobstest.Bytes(blobstest.VanillaSize))
+		}).Run)
 	st := p.await(t, p.spec(t))
 	require.Equal(t, api.TaskFailed, st.State)
 	require.False(t, st.Failure.Retryable)

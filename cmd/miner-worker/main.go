@@ -33,11 +33,15 @@ func newApp(out io.Writer) *cli.App {
 		Writer:    printable.NewWriter(out), // strangers wrote parts of what is shown
 		ErrWriter: printable.NewWriter(os.Stderr),
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: flagRepo, EnvVars: []string{"WORKER_PATH", "LOTUS_WORKER_PATH"}, Value: "~/.minerworker", Usage: "repo of this worker"},
-			&cli.StringFlag{Name: flagMinerInfo, Usage: "@FILE with TOKEN:ADDRESS of the private node, or that itself (default: MINER_API_INFO); the token needs the role worker"},
-			&cli.StringFlag{Name: flagMinerRepo, EnvVars: []string{"MINER_PATH", "LOTUS_MINER_PATH"}, Usage: "repo of a private node on this machine, instead of --" + flagMinerInfo},
+			&cli.StringFlag{Name: flagRepo, EnvVars: []string{"WORKER_PATH", "LOTUS_WORKER_PATH"}, Value: "~/.minerworker",
+				Usage: "repo of this worker"},
+			&cli.StringFlag{Name: flagMinerInfo, Usage: "@FILE with TOKEN:ADDRESS of the private node, or that itself " +
+				"(default: MINER_API_INFO); the token needs the role worker"},
+			&cli.StringFlag{Name: flagMinerRepo, EnvVars: []string{"MINER_PATH", "LOTUS_MINER_PATH"},
+				Usage: "repo of a private node on this machine, instead of --" + flagMinerInfo},
 		},
-		Commands: []*cli.Command{runCommand(), stopCommand(), infoCommand(), tasksCommand(), storageCommand(), paramsCommand(), benchCommand()},
+		Commands: []*cli.Command{runCommand(), stopCommand(), infoCommand(), tasksCommand(), storageCommand(), paramsCommand(),
+			benchCommand()},
 	}
 }
 

@@ -38,8 +38,9 @@ func paramsCommand() *cli.Command {
 			&command.SizeFlag{StringFlag: cli.StringFlag{Name: flagSize, Usage: "only this sector size"}}, dir, jsonFlag}},
 		{Name: "generate", Usage: "make parameters for an embedded devnet; interrupted, it goes on when called again",
 			Flags: []cli.Flag{size, kind, dir}, Action: paramsGenerate},
-		{Name: "generate-srs", Usage: "make the string that aggregates of seal proofs need, for an embedded devnet", Action: paramsGenerateSRS,
-			Flags: []cli.Flag{dir, &cli.IntFlag{Name: flagProofs, Value: 1024, Usage: "most proofs in one aggregate, a power of two"}}},
+		{Name: "generate-srs", Usage: "make the string that aggregates of seal proofs need, for an embedded devnet",
+			Action: paramsGenerateSRS,
+			Flags:  []cli.Flag{dir, &cli.IntFlag{Name: flagProofs, Value: 1024, Usage: "most proofs in one aggregate, a power of two"}}},
 		{Name: "check-srs", Usage: "read that string whole and test it", Flags: []cli.Flag{dir}, Action: paramsCheckSRS},
 		{Name: "check", Usage: "read parameter files whole and test every point", Flags: []cli.Flag{size, kind, dir}, Action: paramsCheck},
 	}}

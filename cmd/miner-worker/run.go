@@ -42,14 +42,17 @@ var toggles = []struct {
 	{"precommit2", []api.TaskType{api.TaskPreCommit2}, "compute trees and replicas (PC2)"},
 	{"replica-update", []api.TaskType{api.TaskUpdate, api.TaskProveUpdate1}, "put data into empty sealed sectors (RU, PR1)"},
 	{"commit", []api.TaskType{api.TaskCommit1, api.TaskFinalize, api.TaskFinalizeUpdate}, "prove and finalize sectors (C1, FIN, FRU)"},
-	{"commit2", []api.TaskType{api.TaskCommit2, api.TaskProveUpdate2}, "make Groth16 proofs (C2, PR2); needs parameters: miner-worker params"},
+	{"commit2", []api.TaskType{api.TaskCommit2, api.TaskProveUpdate2},
+		"make Groth16 proofs (C2, PR2); needs parameters: miner-worker params"},
 	{"unseal", []api.TaskType{api.TaskUnseal}, "unseal sectors (UNS)"},
 }
 
 func runCommand() *cli.Command {
 	flags := []cli.Flag{
-		&cli.StringFlag{Name: "listen", EnvVars: []string{"WORKER_LISTEN"}, Value: "0.0.0.0:3456", Usage: "host:port that serves this worker's sector files"},
-		&cli.StringFlag{Name: "url", EnvVars: []string{"WORKER_URL"}, Usage: "http(s)://host:port that others reach --listen at; found out when empty"},
+		&cli.StringFlag{Name: "listen", EnvVars: []string{"WORKER_LISTEN"}, Value: "0.0.0.0:3456",
+			Usage: "host:port that serves this worker's sector files"},
+		&cli.StringFlag{Name: "url", EnvVars: []string{"WORKER_URL"},
+			Usage: "http(s)://host:port that others reach --listen at; found out when empty"},
 		&cli.StringFlag{Name: "name", EnvVars: []string{"WORKER_NAME"}, Usage: "name in lists; default: the host's"},
 		&command.SizeFlag{StringFlag: cli.StringFlag{Name: "memory", EnvVars: []string{"WORKER_MEMORY"},
 			Usage: "memory for tasks, for example 120GiB; default: what the machine has"}, Least: 1},
@@ -59,7 +62,8 @@ func runCommand() *cli.Command {
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"WORKER_LOG_LEVEL"}, Value: "info", Usage: "debug, info, warn or error"},
 	}
 	for _, t := range toggles {
-		flags = append(flags, &cli.BoolFlag{Name: t.flag, Value: true, EnvVars: []string{"WORKER_" + strings.ToUpper(t.flag)}, Usage: t.usage})
+		flags = append(flags, &cli.BoolFlag{Name: t.flag, Value: true, EnvVars: []string{"WORKER_" + strings.ToUpper(t.flag)},
+			Usage: t.usage})
 	}
 	return &cli.Command{Name: "run", Usage: "work until stopped", Flags: flags, Action: run}
 }
@@ -72,7 +76,8 @@ func taskTypes(c *cli.Context) ([]api.TaskType, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, errors.New("every task is switched off; leave at least one of --addpiece --precommit1 --precommit2 --replica-update --commit --commit2 --unseal on")
+		return nil, errors.New("every task is switched off; leave at least one of --addpiece --precommit1 --precommit2 " +
+			"--replica-update --commit --commit2 --unseal on")
 	}
 	return out, nil
 }
@@ -86,7 +91,13 @@ func workerConfig(c *cli.Context) (worker.Config, error) {
 	if err != nil {
 		return worker.Config{}, err
 	}
-	cfg := worker.Config{Hostname: c.String("name"), TaskTypes: types, CPUs: c.Int("cpus"), MemBytes: worker.SystemMemory(), Takeover: takeover}
+	cfg := worker.Config{
+		Hostname:  c.String("name"),
+		TaskTypes: types,
+		CPUs:      c.Int("cpus"),
+		MemBytes:  worker.SystemMemory(),
+		Takeover:  takeover,
+	}
 	if cfg.CPUs < 0 {
 		return cfg, fmt.Errorf("--cpus %d is negative; leave it out for all cores", cfg.CPUs)
 	}
@@ -177,7 +188,8 @@ func openRepo(dir string) (*repo.Repo, error) {
 		return nil, err
 	}
 	if r.Kind() != repo.KindWorker {
-		return nil, errors.Join(fmt.Errorf("%s is the repo of a %s; give the worker one of its own with --%s", dir, r.Kind(), flagRepo), r.Close())
+		return nil, errors.Join(fmt.Errorf("%s is the repo of a %s; give the worker one of its own with --%s", dir, r.Kind(),
+			flagRepo), r.Close())
 	}
 	return r, nil
 }
@@ -216,7 +228,14 @@ func (p *process) run(ctx context.Context, listen, url string) (err error) {
 		return err
 	}
 	defer closeParts()
-	self := &self{worker: w, local: local, stop: p.stop, tokens: p.repo.Tokens(), repo: p.repo.ID(), started: time.Now()}
+	self := &self{
+		worker:  w,
+		local:   local,
+		stop:    p.stop,
+		tokens:  p.repo.Tokens(),
+		repo:    p.repo.ID(),
+		started: time.Now(),
+	}
 	srv.RegisterCommon(self)
 	srv.RegisterStorage(&ownStorage{self: self})
 	if err := p.serveFiles(srv, local); err != nil {
@@ -309,7 +328,8 @@ func waitMiner(ctx context.Context, m *client.MinerAPI, gate *home.Gate, log *sl
 	for {
 		v, err := m.Version(ctx)
 		if err == nil && v.APIVersion>>8 != build.MinerAPIVersion>>8 {
-			return fmt.Errorf("the private node speaks API %#x, this worker %#x; run the same release on both", v.APIVersion, build.MinerAPIVersion)
+			return fmt.Errorf("the private node speaks API %#x, this worker %#x; run the same release on both", v.APIVersion,
+				build.MinerAPIVersion)
 		}
 		if err == nil {
 			err = gate.Meet(ctx)

@@ -55,7 +55,8 @@ func (s *self) AuthRevoke(ctx context.Context, id string) error { return s.token
 
 func (s *self) AuthRotate(ctx context.Context, oldValidSeconds int64) (api.TokenRotation, error) {
 	if oldValidSeconds < 0 || oldValidSeconds > math.MaxInt64/int64(time.Second) {
-		return api.TokenRotation{}, &api.ErrInvalid{What: "how long old tokens stay valid", Reason: fmt.Sprintf("%d seconds are out of range", oldValidSeconds)}
+		return api.TokenRotation{}, &api.ErrInvalid{What: "how long old tokens stay valid",
+			Reason: fmt.Sprintf("%d seconds are out of range", oldValidSeconds)}
 	}
 	return s.tokens.Rotate(ctx, time.Duration(oldValidSeconds)*time.Second)
 }

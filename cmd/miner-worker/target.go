@@ -29,7 +29,8 @@ func minerInfo(c *cli.Context) (string, error) {
 		}
 		return repo.APIInfo(dir)
 	}
-	return "", fmt.Errorf("which private node? give --%s or MINER_API_INFO (made there with `miner auth api-info`), or --%s", flagMinerInfo, flagMinerRepo)
+	return "", fmt.Errorf("which private node? give --%s or MINER_API_INFO (made there with `miner auth api-info`), or --%s",
+		flagMinerInfo, flagMinerRepo)
 }
 
 func dialMiner(c *cli.Context) (*client.MinerAPI, error) {

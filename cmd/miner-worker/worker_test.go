@@ -264,7 +264,8 @@ func (p *private) asked(t *testing.T, list []opening) {
 }
 
 func TestRefusals(t *testing.T) {
-	_, err := workerCommand(context.Background(), t.TempDir(), "x:y", "run", "--addpiece=false", "--precommit1=false", "--precommit2=false", "--commit=false", "--unseal=false",
+	_, err := workerCommand(context.Background(), t.TempDir(), "x:y", "run", "--addpiece=false", "--precommit1=false",
+		"--precommit2=false", "--commit=false", "--unseal=false",
 		"--replica-update=false", "--commit2=false")
 	require.ErrorContains(t, err, "switched off")
 	_, err = workerCommand(context.Background(), t.TempDir(), "", "run")

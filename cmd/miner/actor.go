@@ -28,7 +28,11 @@ func actorCommand() *cli.Command {
 	return &cli.Command{
 		Name: "actor", Usage: "what the chain says of this miner",
 		Subcommands: []*cli.Command{
-			{Name: "set-addrs", Usage: "write the addresses by which clients reach this miner", ArgsUsage: "[multiaddr...]", Flags: flags,
+			{
+				Name:        "set-addrs",
+				Usage:       "write the addresses by which clients reach this miner",
+				ArgsUsage:   "[multiaddr...]",
+				Flags:       flags,
 				Description: "Without an address, those are written that the running node announces (Libp2p.AnnounceAddresses).",
 				Action: func(c *cli.Context) error {
 					addrs, err := addrsArg(c)
@@ -36,8 +40,13 @@ func actorCommand() *cli.Command {
 						return err
 					}
 					return changeActor(c, func(ctx context.Context, a node.Actor) (node.Change, error) { return a.SetAddrs(ctx, addrs) })
-				}},
-			{Name: "set-peer-id", Usage: "write the libp2p peer id that clients look for", ArgsUsage: "[peer id]", Flags: flags,
+				},
+			},
+			{
+				Name:        "set-peer-id",
+				Usage:       "write the libp2p peer id that clients look for",
+				ArgsUsage:   "[peer id]",
+				Flags:       flags,
 				Description: "Without a peer id, that of the running markets node is written.",
 				Action: func(c *cli.Context) error {
 					id := c.Args().First()
@@ -49,7 +58,8 @@ func actorCommand() *cli.Command {
 						id = own.ID
 					}
 					return changeActor(c, func(ctx context.Context, a node.Actor) (node.Change, error) { return a.SetPeerID(ctx, id) })
-				}},
+				},
+			},
 		},
 	}
 }

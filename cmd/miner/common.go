@@ -102,10 +102,17 @@ func authCommand() *cli.Command {
 					}
 					return handOut(c, token)
 				}},
-			{Name: "api-info", Usage: "print the environment line for reaching this node with a new token", Flags: []cli.Flag{perm, role, name, expires, outFlag},
+			{Name: "api-info", Usage: "print the environment line for reaching this node with a new token",
+				Flags:  []cli.Flag{perm, role, name, expires, outFlag},
 				Action: apiInfo},
 			{Name: "list", Usage: "list issued tokens", Flags: []cli.Flag{jsonFlag}, Action: listTokens},
-			{Name: "revoke", Usage: "make a token invalid", ArgsUsage: "ID", Flags: []cli.Flag{command.YesFlag()}, Action: revokeToken},
+			{
+				Name:      "revoke",
+				Usage:     "make a token invalid",
+				ArgsUsage: "ID",
+				Flags:     []cli.Flag{command.YesFlag()},
+				Action:    revokeToken,
+			},
 			rotateCommand(),
 		},
 	}
@@ -229,11 +236,12 @@ func netCommand() *cli.Command {
 			{Name: "id", Usage: "print the peer id", Flags: []cli.Flag{jsonFlag}, Action: call(func(w io.Writer, p api.PeerInfo) {
 				fmt.Fprintln(w, p.ID)
 			})},
-			{Name: "listen", Usage: "print the addresses it listens on", Flags: []cli.Flag{jsonFlag}, Action: call(func(w io.Writer, p api.PeerInfo) {
-				for _, a := range p.Addrs {
-					fmt.Fprintf(w, "%s/p2p/%s\n", a, p.ID)
-				}
-			})},
+			{Name: "listen", Usage: "print the addresses it listens on", Flags: []cli.Flag{jsonFlag},
+				Action: call(func(w io.Writer, p api.PeerInfo) {
+					for _, a := range p.Addrs {
+						fmt.Fprintf(w, "%s/p2p/%s\n", a, p.ID)
+					}
+				})},
 		},
 	}
 }

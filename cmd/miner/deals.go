@@ -23,8 +23,13 @@ func dealsCommand() *cli.Command {
 				&cli.StringFlag{Name: "retry", Usage: "only deals with this class of retry: auto, manual or fatal"},
 				&cli.BoolFlag{Name: "failed", Usage: "only deals with an error"},
 			}},
-			{Name: "get", Usage: "show one deal", ArgsUsage: "UUID", Action: getDeal,
-				Flags: []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "log", Usage: "with its history"}}},
+			{
+				Name:      "get",
+				Usage:     "show one deal",
+				ArgsUsage: "UUID",
+				Action:    getDeal,
+				Flags:     []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "log", Usage: "with its history"}},
+			},
 			{Name: "retry", Usage: "try a deal again that waits for you", ArgsUsage: "UUID", Action: retryDeal},
 		},
 	}

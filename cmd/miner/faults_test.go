@@ -57,7 +57,8 @@ func lacks(t *testing.T, got string, words ...string) {
 // and what to do.
 func TestFaultIsShownWhereSectorsAre(t *testing.T) {
 	f := aFault(7)
-	bad := api.SectorInfo{Sector: api.SectorRef{ID: abi.SectorID{Miner: 1000, Number: 7}}, State: api.SectorProving, Fault: &f, Expiration: 99999}
+	bad := api.SectorInfo{Sector: api.SectorRef{ID: abi.SectorID{Miner: 1000, Number: 7}}, State: api.SectorProving, Fault: &f,
+		Expiration: 99999}
 	good := api.SectorInfo{Sector: api.SectorRef{ID: abi.SectorID{Miner: 1000, Number: 8}}, State: api.SectorProving}
 
 	list := printed(func(w io.Writer) { printPage(t, w, sectorListing(nil), []api.SectorInfo{bad, good}) })
@@ -67,7 +68,8 @@ func TestFaultIsShownWhereSectorsAre(t *testing.T) {
 	}
 
 	status := printed(func(w io.Writer) { printSector(w, bad) })
-	contains(t, status, "Proving (faulty)", "fault:      since epoch 4711 (2026-03-04T05:06:07Z), deadline 12, partition 3: its files could not be read\n",
+	contains(t, status, "Proving (faulty)",
+		"fault:      since epoch 4711 (2026-03-04T05:06:07Z), deadline 12, partition 3: its files could not be read\n",
 		"what to do: look at the disk\n")
 	lacks(t, printed(func(w io.Writer) { printSector(w, good) }), "fault", "what to do")
 
@@ -124,8 +126,16 @@ func TestNothingIsShownBeforeItIs(t *testing.T) {
 	if fields := strings.Fields(strings.Split(list, "\n")[1]); len(fields) != 6 { // miner, number, state, deals, updated, note
 		t.Errorf("a young sector is listed as %q", fields)
 	}
-	old := api.SectorInfo{TicketEpoch: 1, SeedEpoch: 2, Expiration: 3, LastErr: "x", Retries: 4, NextRetry: noticed}
-	contains(t, printed(func(w io.Writer) { printSector(w, old) }), "ticket:     epoch 1\n", "seed:       epoch 2\n", "expires:    epoch 3\n",
+	old := api.SectorInfo{
+		TicketEpoch: 1,
+		SeedEpoch:   2,
+		Expiration:  3,
+		LastErr:     "x",
+		Retries:     4,
+		NextRetry:   noticed,
+	}
+	contains(t, printed(func(w io.Writer) { printSector(w, old) }), "ticket:     epoch 1\n", "seed:       epoch 2\n",
+		"expires:    epoch 3\n",
 		"last error: x (retry 4, next 2026-03-04T05:06:07Z)\n")
 
 	fresh := api.DealInfo{UUID: uuid.MustParse("00112233-4455-6677-8899-aabbccddeeff"), Checkpoint: api.DealAccepted, SectorStartEpoch: -1}

@@ -49,8 +49,12 @@ type partReport struct {
 
 func infoCommand() *cli.Command {
 	return &cli.Command{
-		Name: "info", Usage: "both halves at a glance", Flags: []cli.Flag{jsonFlag}, Action: info,
-		Description: "It shows what it can when either half is away. The exit code is 2 when something waits for you, with the list of what.",
+		Name:   "info",
+		Usage:  "both halves at a glance",
+		Flags:  []cli.Flag{jsonFlag},
+		Action: info,
+		Description: "It shows what it can when either half is away. The exit code is 2 when something waits for you, with " +
+			"the list of what.",
 	}
 }
 
@@ -288,7 +292,8 @@ func printHalf(w io.Writer, name string, p partReport) {
 	}
 	for _, part := range p.Status.Parts {
 		if !part.Up {
-			fmt.Fprintf(w, "         part %s is down since %s: %s%s\n", part.Name, part.Since.UTC().Format(time.RFC3339), part.Error, nextTry(part))
+			fmt.Fprintf(w, "         part %s is down since %s: %s%s\n", part.Name, part.Since.UTC().Format(time.RFC3339),
+				part.Error, nextTry(part))
 		}
 	}
 	for _, n := range p.Status.Notices {

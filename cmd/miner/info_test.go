@@ -99,7 +99,8 @@ func stopped(t *testing.T, kind repo.Kind) string {
 // runInfo is `miner info` with what the environment names.
 func runInfo(t *testing.T, env map[string]string, args ...string) (out string, code int, errText string) {
 	t.Helper()
-	for _, name := range []string{"MINER_PATH", "MARKETS_PATH", "MINER_API_INFO", "MARKETS_API_INFO", "LOTUS_MINER_PATH", "LOTUS_MARKETS_PATH"} {
+	for _, name := range []string{"MINER_PATH", "MARKETS_PATH", "MINER_API_INFO", "MARKETS_API_INFO", "LOTUS_MINER_PATH",
+		"LOTUS_MARKETS_PATH"} {
 		t.Setenv(name, env[name])
 	}
 	var stdout, stderr bytes.Buffer
@@ -224,7 +225,8 @@ func TestWhatToDo(t *testing.T) {
 		t.Errorf("all heals by itself, yet: %v", got)
 	}
 	out := printed(func(w io.Writer) { printInfo(w, infoReport{Miner: partReport{Status: st}, Act: []string{"a", "b"}}) })
-	contains(t, out, "warning: the chain has no address; what to do: miner actor set-addrs\n", "markets unreachable since 2026-03-04T05:06:07Z", "what to do:\n   1. a\n   2. b\n")
+	contains(t, out, "warning: the chain has no address; what to do: miner actor set-addrs\n",
+		"markets unreachable since 2026-03-04T05:06:07Z", "what to do:\n   1. a\n   2. b\n")
 }
 
 // The line for another process carries the address that the node tells others, not
@@ -239,7 +241,8 @@ func TestAPIInfoCarriesTheAddressForOthers(t *testing.T) {
 	var out, notes bytes.Buffer
 	app := newApp(&out)
 	app.ErrWriter = &notes
-	if err := command.Run(t.Context(), app, strings.Fields("miner auth api-info --role worker")); err != nil || out.String() != "MINER_API_INFO=n.e.w:http://10.0.0.5:2345\n" {
+	if err := command.Run(t.Context(), app, strings.Fields("miner auth api-info --role worker")); err != nil ||
+		out.String() != "MINER_API_INFO=n.e.w:http://10.0.0.5:2345\n" {
 		t.Errorf("%v, %q", err, out.String())
 	}
 	if notes.String() != "note: the API listens on every address; set API.RemoteListenAddress\n" {
@@ -283,7 +286,8 @@ func TestActorAddresses(t *testing.T) {
 			t.Errorf("%s: %q, %v", in, got, err)
 		}
 	}
-	got := publicAddrs([]string{"/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1", "/dns4/a.example/tcp/1", "bad", "/ip6/::1/tcp/1"})
+	got := publicAddrs([]string{"/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1", "/dns4/a.example/tcp/1", "bad",
+		"/ip6/::1/tcp/1"})
 	if strings.Join(got, " ") != "/ip4/8.8.8.8/tcp/1 /dns4/a.example/tcp/1" {
 		t.Errorf("%v", got)
 	}

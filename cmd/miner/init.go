@@ -23,7 +23,8 @@ func initCommand() *cli.Command {
 	listen := &cli.StringFlag{Name: "listen", Usage: "host:port of the API, written to the config"}
 	advertise := &cli.StringFlag{Name: "advertise", Usage: "host:port or URL by which others reach the API (API.RemoteListenAddress)"}
 	return &cli.Command{
-		Name: "init", Usage: "make the repo of a miner process",
+		Name:  "init",
+		Usage: "make the repo of a miner process",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "actor", Usage: "existing miner (f0...); without it a new one is created on chain"},
 			&cli.StringFlag{Name: "owner", Usage: "owner of the new miner, a key in the full node's wallet"},
@@ -37,17 +38,22 @@ func initCommand() *cli.Command {
 			Name: "service", Usage: "make the repo of a process that runs one part of a miner",
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "type", Value: "markets", Usage: "markets"},
-				&cli.StringFlag{Name: "api-sealer", Usage: "token:address of the node that seals, or @FILE with it (default: MINER_API_INFO)"},
-				&cli.StringFlag{Name: "api-sector-index", Usage: "token:address of the node that stores, or @FILE with it (default: the sealer)"},
-				&cli.StringSliceFlag{Name: "libp2p-listen", Usage: "multiaddr of the libp2p host", Value: cli.NewStringSlice("/ip4/0.0.0.0/tcp/24001")},
+				&cli.StringFlag{Name: "api-sealer",
+					Usage: "token:address of the node that seals, or @FILE with it (default: MINER_API_INFO)"},
+				&cli.StringFlag{Name: "api-sector-index",
+					Usage: "token:address of the node that stores, or @FILE with it (default: the sealer)"},
+				&cli.StringSliceFlag{Name: "libp2p-listen", Usage: "multiaddr of the libp2p host",
+					Value: cli.NewStringSlice("/ip4/0.0.0.0/tcp/24001")},
 				&cli.StringSliceFlag{Name: "announce", Usage: "multiaddr by which clients reach the libp2p host (default: as it listens)"},
 				&cli.StringFlag{Name: "retrieval-listen", Value: "0.0.0.0:7777", Usage: "host:port of the public HTTP server"},
 				&cli.BoolFlag{Name: "publish-peer-info", Usage: "write peer id and addresses to the chain"},
 				// Not the port of the private node, which may be on the same machine.
 				&cli.StringFlag{Name: listen.Name, Usage: listen.Usage, Value: "127.0.0.1:2346"},
 				advertise, jsonFlag,
-				&cli.BoolFlag{Name: flagPull, Usage: "pull mode: the private node opens the link to this one, which holds no token; give --actor"},
-				&cli.StringFlag{Name: "actor", Usage: "miner (f0...) that the markets node is for; with --pull, otherwise the sealing node tells"},
+				&cli.BoolFlag{Name: flagPull,
+					Usage: "pull mode: the private node opens the link to this one, which holds no token; give --actor"},
+				&cli.StringFlag{Name: "actor",
+					Usage: "miner (f0...) that the markets node is for; with --pull, otherwise the sealing node tells"},
 			},
 			Action: initService,
 		}},

@@ -38,7 +38,8 @@ func otherHalf(c *cli.Context) (h half, err error) {
 			return half{}, errors.New("--pull: the private node opens the link, so leave --api-sealer and --api-sector-index away; " +
 				"the public host is to hold no token of it")
 		case h.actor == address.Undef || h.actor.Protocol() != address.ID:
-			return half{}, errors.New("--pull: the private node cannot be asked which miner it is; give --actor with its ID address (f0...)")
+			return half{}, errors.New("--pull: the private node cannot be asked which miner it is; give --actor with its ID " +
+				"address (f0...)")
 		}
 		return h, nil
 	}
@@ -53,7 +54,8 @@ func otherHalf(c *cli.Context) (h half, err error) {
 	}
 	if h.sealer == "" {
 		return half{}, errors.New("no sealing node is named: give --api-sealer " +
-			"(`miner auth api-info --role markets-peer` on the private node prints it), or --pull where the private node is to open the link")
+			"(`miner auth api-info --role markets-peer` on the private node prints it), or --pull where the private node is " +
+			"to open the link")
 	}
 	if h.index == "" {
 		h.index = h.sealer
@@ -77,7 +79,8 @@ func (h half) meet(ctx context.Context, chain api.Chain, log *slog.Logger) (addr
 func linkInfo(ctx context.Context, dir string, api config.API) (string, error) {
 	token, err := node.LinkToken(ctx, dir)
 	if err != nil {
-		return "", fmt.Errorf("make the token of the link (once the node runs: miner --call-on-markets auth create-token --role link): %w", err)
+		return "", fmt.Errorf("make the token of the link (once the node runs: miner --call-on-markets auth create-token "+
+			"--role link): %w", err)
 	}
 	at := api.RemoteListenAddress
 	if at == "" {

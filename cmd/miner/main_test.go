@@ -64,10 +64,20 @@ func TestMistakesAreNamed(t *testing.T) {
 // The summary is the same however often it is asked for.
 func TestPrintInfo(t *testing.T) {
 	deals := 3
-	r := infoReport{Miner: partReport{Status: api.NodeStatus{Miner: "f01000", Chain: api.PeerStatus{Name: "full node", LastError: "refused"},
-		Messages: []api.MessageStatus{{Key: "s-t01000-1/commit", Cid: cid.MustParse("bafkqaaa"), From: "f0100", Nonce: 3, Reason: "raise Fees.X"}}}},
-		Markets: &partReport{Error: "no answer"}, Deals: &deals, Errors: []string{"mining: away"},
-		Sectors: map[api.SectorState]int{api.SectorProving: 7, api.SectorAvailable: 1, api.SectorWaitDeals: 2}}
+	r := infoReport{
+		Miner: partReport{Status: api.NodeStatus{Miner: "f01000", Chain: api.PeerStatus{Name: "full node", LastError: "refused"},
+			Messages: []api.MessageStatus{{
+				Key:    "s-t01000-1/commit",
+				Cid:    cid.MustParse("bafkqaaa"),
+				From:   "f0100",
+				Nonce:  3,
+				Reason: "raise Fees.X",
+			}}}},
+		Markets: &partReport{Error: "no answer"},
+		Deals:   &deals,
+		Errors:  []string{"mining: away"},
+		Sectors: map[api.SectorState]int{api.SectorProving: 7, api.SectorAvailable: 1, api.SectorWaitDeals: 2},
+	}
 	want := `miner    f01000 runs []
          full node unreachable: refused
          message for s-t01000-1/commit waits (bafkqaaa, nonce 3 of f0100): raise Fees.X

@@ -73,7 +73,8 @@ func provingInfo(c *cli.Context) error {
 			return err
 		}
 		return show(c, r, func(w io.Writer) {
-			fmt.Fprintf(w, "miner:     %s\nsectors:   %d live, %d active, %d faulty\n", r.Miner, r.Sectors.Live, r.Sectors.Active, r.Sectors.Faulty)
+			fmt.Fprintf(w, "miner:     %s\nsectors:   %d live, %d active, %d faulty\n", r.Miner, r.Sectors.Live, r.Sectors.Active,
+				r.Sectors.Faulty)
 			fmt.Fprintf(w, "deadline:  %d of %d, epochs %d to %d, now %d\n",
 				r.Deadline.Index, r.Deadline.WPoStPeriodDeadlines, r.Deadline.Open, r.Deadline.Close, r.Deadline.CurrentEpoch)
 			fmt.Fprintf(w, "accepted:  %d window PoSts (%d failed)\n", r.Status.Accepted, r.Status.Failed)

@@ -27,8 +27,13 @@ func sectorsCommand() *cli.Command {
 				&cli.StringSliceFlag{Name: "state", Usage: "only sectors in this state, for example PreCommit1; may be repeated"},
 				&cli.BoolFlag{Name: "faulty", Usage: "only sectors that the chain counts as faulty"},
 			}},
-			{Name: "status", Usage: "show one sector", ArgsUsage: "NUMBER", Action: sectorStatus,
-				Flags: []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "log", Usage: "with its history"}}},
+			{
+				Name:      "status",
+				Usage:     "show one sector",
+				ArgsUsage: "NUMBER",
+				Action:    sectorStatus,
+				Flags:     []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "log", Usage: "with its history"}},
+			},
 			{Name: "pledge", Usage: "seal a sector without deals (committed capacity)", Flags: []cli.Flag{jsonFlag}, Action: pledge},
 			{Name: "seal", Usage: "start sealing a sector that waits for more deals", ArgsUsage: "NUMBER",
 				Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
@@ -42,22 +47,30 @@ func sectorsCommand() *cli.Command {
 				Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
 					return n.SectorMarkForUpgrade(c.Context, s, true)
 				})},
-			{Name: "abort-upgrade", Usage: "undo snap-up: the sector goes on without deals", ArgsUsage: "NUMBER",
-				Flags: []cli.Flag{command.YesFlag()},
+			{
+				Name:      "abort-upgrade",
+				Usage:     "undo snap-up: the sector goes on without deals",
+				ArgsUsage: "NUMBER",
+				Flags:     []cli.Flag{command.YesFlag()},
 				Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
 					if err := command.Confirm(c, "would give up what sector %d took in and return its deals", s); err != nil {
 						return err
 					}
 					return n.SectorAbortUpgrade(c.Context, s)
-				})},
-			{Name: "remove", Usage: "forget a sector and delete its files", ArgsUsage: "NUMBER",
-				Flags: []cli.Flag{command.YesFlag()},
+				}),
+			},
+			{
+				Name:      "remove",
+				Usage:     "forget a sector and delete its files",
+				ArgsUsage: "NUMBER",
+				Flags:     []cli.Flag{command.YesFlag()},
 				Action: onSector(func(c *cli.Context, n api.Sealing, s abi.SectorNumber) error {
 					if err := command.Confirm(c, "would remove sector %d and every file of it", s); err != nil {
 						return err
 					}
 					return n.SectorRemove(c.Context, s)
-				})},
+				}),
+			},
 		},
 	}
 }

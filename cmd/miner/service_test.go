@@ -30,8 +30,15 @@ func fullNode(t *testing.T) (info, genesis string) {
 		t.Fatal(err)
 	}
 	any := api.TipSetKey{}.Cid()
-	head, err := api.NewTipSet([]*api.BlockHeader{{Miner: miner, Ticket: &api.Ticket{VRFProof: []byte{1}}, ParentWeight: big.Zero(), ParentBaseFee: big.Zero(),
-		ParentStateRoot: any, ParentMessageReceipts: any, Messages: any}})
+	head, err := api.NewTipSet([]*api.BlockHeader{{
+		Miner:                 miner,
+		Ticket:                &api.Ticket{VRFProof: []byte{1}},
+		ParentWeight:          big.Zero(),
+		ParentBaseFee:         big.Zero(),
+		ParentStateRoot:       any,
+		ParentMessageReceipts: any,
+		Messages:              any,
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,8 +78,16 @@ func TestInitServiceComparesThePeers(t *testing.T) {
 	full, genesis := fullNode(t)
 	perms, _ := api.RolePermissions(api.RoleMarketsPeer)
 	worker, _ := api.RolePermissions(api.RoleWorker)
-	right := api.Identity{Miner: "f01000", Network: "net", Genesis: genesis, Kind: "miner", Repo: uuid.New(), Instance: uuid.New(),
-		APIVersions: map[api.Subsystem]uint32{api.SubsystemSealing: build.MinerAPIVersion, api.SubsystemSectorStorage: build.MinerAPIVersion}}
+	right := api.Identity{
+		Miner:    "f01000",
+		Network:  "net",
+		Genesis:  genesis,
+		Kind:     "miner",
+		Repo:     uuid.New(),
+		Instance: uuid.New(),
+		APIVersions: map[api.Subsystem]uint32{api.SubsystemSealing: build.MinerAPIVersion,
+			api.SubsystemSectorStorage: build.MinerAPIVersion},
+	}
 	like := func(change func(*api.Identity)) api.Identity { id := right; change(&id); return id }
 	good := peerOf(t, right, perms)
 	stranger := peerOf(t, like(func(id *api.Identity) { id.Miner = "f01001" }), perms)
@@ -80,7 +95,7 @@ func TestInitServiceComparesThePeers(t *testing.T) {
 	for name, c := range map[string]struct{ sealer, index, want string }{
 		"a full node":     {full, good, "--api-sealer: refused: it does not answer as a miner process (it says it is"},
 		"a worker":        {peerOf(t, api.Identity{Kind: "worker"}, perms), good, "belongs to no miner"},
-		"a markets node":  {peerOf(t, like(func(id *api.Identity) { id.APIVersions = map[api.Subsystem]uint32{api.SubsystemMarkets: 1} }), perms), good, "Sealing does not run there"},
+		"a markets node":  {peerOf(t, like(onlyMarkets), perms), good, "Sealing does not run there"},
 		"other genesis":   {peerOf(t, like(func(id *api.Identity) { id.Genesis = "bafyother" }), perms), good, "genesis bafyother"},
 		"worker's token":  {peerOf(t, right, worker), good, "the token does not allow sealing-peer"},
 		"unknown token":   {strings.Replace(good, peerToken, "a.b.c", 1), good, "refused the token"},
@@ -92,7 +107,8 @@ func TestInitServiceComparesThePeers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "markets")
 			var out bytes.Buffer
-			err := command.Run(t.Context(), newApp(&out), []string{"miner", "--markets-repo", dir, "init", "service", "--api-sealer", c.sealer, "--api-sector-index", c.index})
+			err := command.Run(t.Context(), newApp(&out), []string{"miner", "--markets-repo", dir, "init", "service",
+				"--api-sealer", c.sealer, "--api-sector-index", c.index})
 			if err == nil || !strings.Contains(err.Error(), c.want) || out.Len() > 0 {
 				t.Errorf("got %v, printed %q\nwant %s", err, out.String(), c.want)
 			}
@@ -103,7 +119,8 @@ func TestInitServiceComparesThePeers(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "markets")
 	var out bytes.Buffer
-	if err := command.Run(t.Context(), newApp(&out), []string{"miner", "--markets-repo", dir, "init", "service", "--api-sealer", good}); err != nil ||
+	if err := command.Run(t.Context(), newApp(&out), []string{"miner", "--markets-repo", dir, "init", "service", "--api-sealer",
+		good}); err != nil ||
 		!strings.Contains(out.String(), "markets node of f01000 is ready in "+dir) {
 		t.Errorf("%v, printed %q", err, out.String())
 	}
@@ -112,10 +129,20 @@ func TestInitServiceComparesThePeers(t *testing.T) {
 // What does not work, and what works but should not stay, is in the summary.
 func TestInfoShowsTrouble(t *testing.T) {
 	at := time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC)
-	r := infoReport{Miner: partReport{Status: api.NodeStatus{Miner: "f01000", Subsystems: []api.Subsystem{api.SubsystemMarkets},
-		Chain: api.PeerStatus{Name: "full node", Reachable: true},
-		Peers: []api.PeerStatus{{Name: "sealing", LastError: "refused: it is the node of miner f01001"}, {Name: "sector storage", Reachable: true, Warning: "the token allows everything"}},
-		Parts: []api.PartStatus{{Name: "markets", Up: true}, {Name: "retrieval", Since: at, Error: "port taken", Restarts: 3, Next: at.Add(time.Minute)}, {Name: "api", Since: at, Error: "x"}}}}}
+	r := infoReport{Miner: partReport{Status: api.NodeStatus{
+		Miner:      "f01000",
+		Subsystems: []api.Subsystem{api.SubsystemMarkets},
+		Chain:      api.PeerStatus{Name: "full node", Reachable: true},
+		Peers: []api.PeerStatus{{Name: "sealing", LastError: "refused: it is the node of miner f01001"},
+			{Name: "sector storage", Reachable: true, Warning: "the token allows everything"}},
+		Parts: []api.PartStatus{{Name: "markets", Up: true}, {
+			Name:     "retrieval",
+			Since:    at,
+			Error:    "port taken",
+			Restarts: 3,
+			Next:     at.Add(time.Minute),
+		}, {Name: "api", Since: at, Error: "x"}},
+	}}}
 	want := `miner    f01000 runs [Markets]
          full node reachable
          sealing unreachable: refused: it is the node of miner f01001
@@ -134,7 +161,8 @@ func TestInfoShowsCrossedHalves(t *testing.T) {
 	half := func(miner string, subs ...api.Subsystem) partReport {
 		return partReport{Status: api.NodeStatus{Miner: miner, Subsystems: subs}}
 	}
-	private, public := half("f01000", api.SubsystemMining, api.SubsystemSealing, api.SubsystemSectorStorage), half("f01000", api.SubsystemMarkets)
+	private, public := half("f01000", api.SubsystemMining, api.SubsystemSealing, api.SubsystemSectorStorage), half("f01000",
+		api.SubsystemMarkets)
 	all := half("f01000", api.SubsystemMining, api.SubsystemSealing, api.SubsystemSectorStorage, api.SubsystemMarkets)
 	others := half("f01001", api.SubsystemMarkets)
 	away := partReport{Error: "no answer"}
@@ -169,4 +197,9 @@ func TestSectorsAreNamedWithTheirMiner(t *testing.T) {
 	if n := strings.Count(out.String(), "sector:     7 of f01001"); n != 2 {
 		t.Errorf("%d times in %s", n, out.String())
 	}
+}
+
+// onlyMarkets makes the identity that of a markets node.
+func onlyMarkets(id *api.Identity) {
+	id.APIVersions = map[api.Subsystem]uint32{api.SubsystemMarkets: 1}
 }

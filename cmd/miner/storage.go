@@ -21,16 +21,27 @@ func storageCommand() *cli.Command {
 		Name: "storage", Usage: "storage paths, workers and tasks of the private node",
 		Subcommands: []*cli.Command{
 			{Name: "list", Usage: "list attached paths", Flags: []cli.Flag{jsonFlag}, Action: listPaths},
-			{Name: "attach", Usage: "attach a directory", ArgsUsage: "DIRECTORY", Action: attachPath, Flags: []cli.Flag{
-				&cli.BoolFlag{Name: "init", Usage: "make the directory a storage path first"},
-				&cli.Uint64Flag{Name: "weight", Value: 10, Usage: "(with --init) preference for new files; 0 = none"},
-				&cli.BoolFlag{Name: "seal", Usage: "(with --init) use it for sealing"},
-				&cli.BoolFlag{Name: "store", Usage: "(with --init) use it for keeping sealed sectors"},
-				&command.SizeFlag{StringFlag: cli.StringFlag{Name: "max-storage",
-					Usage: "(with --init) use no more than this, for example 10TiB"}, Least: 1},
-			}},
-			{Name: "detach", Usage: "detach a path from the process that is asked; its files stay", ArgsUsage: "ID", Action: detachPath,
-				Flags: []cli.Flag{command.YesFlag()}},
+			{
+				Name:      "attach",
+				Usage:     "attach a directory",
+				ArgsUsage: "DIRECTORY",
+				Action:    attachPath,
+				Flags: []cli.Flag{
+					&cli.BoolFlag{Name: "init", Usage: "make the directory a storage path first"},
+					&cli.Uint64Flag{Name: "weight", Value: 10, Usage: "(with --init) preference for new files; 0 = none"},
+					&cli.BoolFlag{Name: "seal", Usage: "(with --init) use it for sealing"},
+					&cli.BoolFlag{Name: "store", Usage: "(with --init) use it for keeping sealed sectors"},
+					&command.SizeFlag{StringFlag: cli.StringFlag{Name: "max-storage",
+						Usage: "(with --init) use no more than this, for example 10TiB"}, Least: 1},
+				},
+			},
+			{
+				Name:      "detach",
+				Usage:     "detach a path from the process that is asked; its files stay",
+				ArgsUsage: "ID",
+				Action:    detachPath,
+				Flags:     []cli.Flag{command.YesFlag()},
+			},
 			{Name: "workers", Usage: "list workers", Flags: []cli.Flag{jsonFlag}, Action: listWorkers},
 			{Name: "tasks", Usage: "list tasks", Flags: []cli.Flag{jsonFlag}, Action: listTasks},
 		},
@@ -137,7 +148,8 @@ func detachPath(c *cli.Context) error {
 	}
 	defer n.Close()
 	id := api.StorageID(c.Args().First())
-	if err := command.Confirm(c, "would detach path %s: what is on it cannot be proven or read before it is attached again", id); err != nil {
+	if err := command.Confirm(c, "would detach path %s: what is on it cannot be proven or read before it is attached again",
+		id); err != nil {
 		return err
 	}
 	if err := n.StorageDetachLocal(c.Context, id); err != nil {

@@ -108,7 +108,8 @@ func revokeToken(c *cli.Context) error {
 // shutOut says who would be shut out by revoking a token.
 func shutOut(c *cli.Context, n *client.MinerAPI, id string, now time.Time) string {
 	if id == tokenID(n.Info().Token.Reveal()) {
-		return "this command itself, whose token it is, and all others with it (the node makes a new one for local commands when it starts again)"
+		return "this command itself, whose token it is, and all others with it (the node makes a new one for local commands " +
+			"when it starts again)"
 	}
 	list, _ := n.AuthList(c.Context) // without it less can be said, and the call that counts tells its own error
 	for _, k := range list {
@@ -171,7 +172,8 @@ func printRotation(w io.Writer, r api.TokenRotation) {
 	fmt.Fprintf(w, "rotated at %s; tokens made before are valid until %s\n",
 		r.Rotated.UTC().Format(time.RFC3339), r.OldValidUntil.UTC().Format(time.RFC3339))
 	if len(r.Outstanding) == 0 {
-		fmt.Fprintln(w, "none is valid any more: make new ones with `miner auth api-info` and give them to the other half and to the workers")
+		fmt.Fprintln(w, "none is valid any more: make new ones with `miner auth api-info` and give them to the other half and "+
+			"to the workers")
 		return
 	}
 	fmt.Fprintln(w, "to be replaced until then, where somebody uses them (`miner auth api-info` makes new ones):")

@@ -53,7 +53,8 @@ func serveDesk(t *testing.T) *desk {
 		d.rotated = append(d.rotated, seconds)
 		out := api.TokenRotation{Rotated: at, OldValidUntil: at.Add(time.Duration(seconds) * time.Second), Outstanding: []api.TokenInfo{}}
 		if seconds > 0 {
-			out.Outstanding = append(out.Outstanding, api.TokenInfo{ID: "7", Name: "markets", Role: api.RoleMarketsPeer, Expires: out.OldValidUntil})
+			out.Outstanding = append(out.Outstanding, api.TokenInfo{ID: "7", Name: "markets", Role: api.RoleMarketsPeer,
+				Expires: out.OldValidUntil})
 		}
 		return out, nil
 	}
@@ -79,7 +80,8 @@ func miner(t *testing.T, typed string, args ...string) (out, asked string, err e
 func TestLivesOfTokensMustBePositive(t *testing.T) {
 	d := serveDesk(t)
 	for _, span := range []string{"-1h", "0", "0s", "999ms", "-1ns"} {
-		if out, _, err := miner(t, "", "auth", "create-token", "--perm", "read", "--expires="+span); err == nil || !strings.Contains(err.Error(), "--expires ") || out != "" {
+		if out, _, err := miner(t, "", "auth", "create-token", "--perm", "read", "--expires="+span); err == nil ||
+			!strings.Contains(err.Error(), "--expires ") || out != "" {
 			t.Errorf("%s: %q, %v", span, out, err)
 		}
 	}
@@ -130,7 +132,8 @@ func TestRevokingATokenInUseAsks(t *testing.T) {
 	} {
 		d.revoked = nil
 		_, asked, err := miner(t, c.typed, append(append([]string{"auth", "revoke"}, c.args...), c.id)...)
-		if c.done != (err == nil) || c.done != (len(d.revoked) == 1) || !c.done && !strings.Contains(err.Error(), "nothing was done") && !strings.Contains(err.Error(), "nobody answered") {
+		if c.done != (err == nil) || c.done != (len(d.revoked) == 1) || !c.done &&
+			!strings.Contains(err.Error(), "nothing was done") && !strings.Contains(err.Error(), "nobody answered") {
 			t.Errorf("%s, %q: %v, revoked %v", c.id, c.typed, err, d.revoked)
 		}
 		if c.asks == "" && asked != "" || !strings.Contains(asked, c.asks) {
@@ -149,7 +152,8 @@ func TestNobodyToAsk(t *testing.T) {
 	defer func() { _, _ = pipe.Close(), w.Close() }()
 	app := newApp(new(bytes.Buffer))
 	app.Reader = pipe
-	if err := command.Run(t.Context(), app, []string{"miner", "auth", "revoke", "mine"}); err == nil || !strings.Contains(err.Error(), "add --yes") {
+	if err := command.Run(t.Context(), app, []string{"miner", "auth", "revoke", "mine"}); err == nil ||
+		!strings.Contains(err.Error(), "add --yes") {
 		t.Errorf("%v", err)
 	}
 }
@@ -161,17 +165,20 @@ func TestRotateTellsWhatEndsWhen(t *testing.T) {
 		!strings.Contains(out, "markets-peer") || !strings.Contains(out, "to be replaced until then") {
 		t.Errorf("%q, %v", out, err)
 	}
-	if out, asked, err := miner(t, "yes\n", "auth", "rotate", "--old-valid-for", "0"); err != nil || !strings.Contains(out, "none is valid any more") || !strings.Contains(asked, "would end every token") {
+	if out, asked, err := miner(t, "yes\n", "auth", "rotate", "--old-valid-for", "0"); err != nil ||
+		!strings.Contains(out, "none is valid any more") || !strings.Contains(asked, "would end every token") {
 		t.Errorf("%q, %q, %v", out, asked, err)
 	}
 	if _, _, err := miner(t, "", "auth", "rotate", "--old-valid-for", "0"); err == nil {
 		t.Error("nobody said yes")
 	}
-	if out, _, err := miner(t, "", "auth", "rotate", "--json", "--old-valid-for", "2160h"); err != nil || !strings.Contains(out, `"Outstanding"`) {
+	if out, _, err := miner(t, "", "auth", "rotate", "--json", "--old-valid-for", "2160h"); err != nil ||
+		!strings.Contains(out, `"Outstanding"`) {
 		t.Errorf("%q, %v", out, err)
 	}
 	for _, span := range []string{"-1s", "1500ms", "2160h1s"} {
-		if _, _, err := miner(t, "yes\n", "auth", "rotate", "--old-valid-for="+span); err == nil || !strings.Contains(err.Error(), "--old-valid-for ") {
+		if _, _, err := miner(t, "yes\n", "auth", "rotate", "--old-valid-for="+span); err == nil ||
+			!strings.Contains(err.Error(), "--old-valid-for ") {
 			t.Errorf("%s: %v", span, err)
 		}
 	}
@@ -219,7 +226,8 @@ func TestTokensGoByFile(t *testing.T) {
 		t.Errorf("%v, %v", st.Mode(), err)
 	}
 	d.created = nil
-	if _, _, err := miner(t, "", "auth", "create-token", "--role", "worker", "--out", path); err == nil || !strings.Contains(err.Error(), "exists already") || len(d.created) != 0 {
+	if _, _, err := miner(t, "", "auth", "create-token", "--role", "worker", "--out", path); err == nil ||
+		!strings.Contains(err.Error(), "exists already") || len(d.created) != 0 {
 		t.Errorf("%v, made %v", err, d.created)
 	}
 	if err := os.WriteFile(path, []byte(os.Getenv("MINER_API_INFO")), 0o600); err != nil {
@@ -232,7 +240,8 @@ func TestTokensGoByFile(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := miner(t, "", "auth", "list"); err == nil || !strings.Contains(err.Error(), "MINER_API_INFO: ") || !strings.Contains(err.Error(), "chmod 600 "+path) {
+	if _, _, err := miner(t, "", "auth", "list"); err == nil || !strings.Contains(err.Error(), "MINER_API_INFO: ") ||
+		!strings.Contains(err.Error(), "chmod 600 "+path) {
 		t.Errorf("%v", err)
 	}
 }
@@ -249,14 +258,16 @@ func TestWrongAPIInfosAreNamed(t *testing.T) {
 		if name == "MARKETS_API_INFO" {
 			args = []string{"--call-on-markets", "auth", "list"}
 		}
-		if _, _, err := miner(t, "", args...); err == nil || !strings.Contains(err.Error(), name+": ") || !strings.Contains(err.Error(), "colon") || strings.Contains(err.Error(), token[:20]) {
+		if _, _, err := miner(t, "", args...); err == nil || !strings.Contains(err.Error(), name+": ") ||
+			!strings.Contains(err.Error(), "colon") || strings.Contains(err.Error(), token[:20]) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	t.Setenv("MINER_API_INFO", "")
 	for _, flag := range []string{"api-sealer", "api-sector-index"} {
 		_, _, err := miner(t, "", "--markets-repo", t.TempDir(), "init", "service", "--"+flag, token+"x/ip4/127.0.0.1/tcp/1/http")
-		if err == nil || !strings.Contains(err.Error(), "--"+flag+": ") || !strings.Contains(err.Error(), "colon") || strings.Contains(err.Error(), token[:20]) {
+		if err == nil || !strings.Contains(err.Error(), "--"+flag+": ") || !strings.Contains(err.Error(), "colon") ||
+			strings.Contains(err.Error(), token[:20]) {
 			t.Errorf("%s: %v", flag, err)
 		}
 	}
@@ -310,7 +321,8 @@ func TestDealsOfStrangersAreShownHarmless(t *testing.T) {
 		SealingState: api.SectorState(evil),
 		Log:          []api.DealLogEntry{{Message: evil}},
 	}
-	deal.Proposal.StoragePricePerEpoch, deal.Proposal.ProviderCollateral, deal.Proposal.ClientCollateral = big.Zero(), big.Zero(), big.Zero()
+	deal.Proposal.StoragePricePerEpoch = big.Zero()
+	deal.Proposal.ProviderCollateral, deal.Proposal.ClientCollateral = big.Zero(), big.Zero()
 	var m api.MarketsStruct
 	m.Internal.DealsQuery = func(context.Context, api.DealQuery) (api.DealPage, error) {
 		return api.DealPage{Deals: []api.DealInfo{deal}}, nil
@@ -319,12 +331,14 @@ func TestDealsOfStrangersAreShownHarmless(t *testing.T) {
 	m.Internal.DealsRetry = func(context.Context, api.UUID) error { return &api.ErrInvalid{What: evil, Reason: evil} }
 	t.Setenv("MARKETS_PATH", "")
 	t.Setenv("MARKETS_API_INFO", apitest.Serve(t, apitest.Parts{Markets: &m}).Info(apitest.AdminToken))
-	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"get", deal.UUID.String()}, {"get", "--log", deal.UUID.String()}, {"get", "--json", "--log", deal.UUID.String()}} {
+	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"get", deal.UUID.String()}, {"get", "--log", deal.UUID.String()},
+		{"get", "--json", "--log", deal.UUID.String()}} {
 		out, _, err := miner(t, "", append([]string{"storage-deals"}, args...)...)
 		if err != nil || strings.ContainsAny(out, "\x1b\a\u202e\u009b\u200b") || strings.Contains(out, "\nerror: forged") {
 			t.Errorf("%v: %q, %v", args, out, err)
 		}
-		if want := `404 \x1b]0;x\x07\x1b[31m\u202e\u009b\u200b\nerror: forged`; args[0] == "get" && len(args) == 3 && !strings.Contains(out, want) {
+		if want := `404 \x1b]0;x\x07\x1b[31m\u202e\u009b\u200b\nerror: forged`; args[0] == "get" && len(args) == 3 &&
+			!strings.Contains(out, want) {
 			t.Errorf("%v: %q", args, out)
 		}
 	}

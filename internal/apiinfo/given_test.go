@@ -23,7 +23,8 @@ func TestErrorsNameWhereAnInfoCameFrom(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	var warned bytes.Buffer
-	if got, err := Given(&warned, "node", real); got != "" || err == nil || !strings.HasPrefix(err.Error(), "--node: ") || strings.Contains(err.Error(), real) {
+	if got, err := Given(&warned, "node", real); got != "" || err == nil || !strings.HasPrefix(err.Error(), "--node: ") ||
+		strings.Contains(err.Error(), real) {
 		t.Errorf("%q, %v", got, err)
 	}
 	file := filepath.Join(t.TempDir(), "x")
@@ -36,7 +37,8 @@ func TestErrorsNameWhereAnInfoCameFrom(t *testing.T) {
 		}
 	}
 	if got, err := Given(&warned, "node", real+":h:1"); err != nil || got != real+":h:1" ||
-		!strings.Contains(warned.String(), "the token after --node") || !strings.Contains(warned.String(), "give --node @FILE") || strings.Contains(warned.String(), real) {
+		!strings.Contains(warned.String(), "the token after --node") || !strings.Contains(warned.String(), "give --node @FILE") ||
+		strings.Contains(warned.String(), real) {
 		t.Errorf("%v, warned %q", err, warned.String())
 	}
 }

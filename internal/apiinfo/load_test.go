@@ -59,13 +59,16 @@ func TestInfosFromFiles(t *testing.T) {
 func TestFilesThatHoldNoInfo(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "peer")
-	for text, want := range map[string]string{"": "it is empty", real: "a token without an address", "@" + file: "no colon", strings.Repeat("a", MaxBytes+1): "more than 16384 bytes"} {
+	for text, want := range map[string]string{"": "it is empty", real: "a token without an address", "@" + file: "no colon",
+		strings.Repeat("a", MaxBytes+1): "more than 16384 bytes"} {
 		write(t, file, text, 0o600)
-		if _, err := Load("@" + file); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), real) {
+		if _, err := Load("@" + file); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), file) ||
+			strings.Contains(err.Error(), real) {
 			t.Errorf("%.20q: %v", text, err)
 		}
 	}
-	for in, want := range map[string]string{"@": "no file is named", "@" + dir + "/none": "no such file", "@" + real + ":h:1": "no such file", "@a\x00" + real: "invalid argument"} {
+	for in, want := range map[string]string{"@": "no file is named", "@" + dir + "/none": "no such file", "@" + real +
+		":h:1": "no such file", "@a\x00" + real: "invalid argument"} {
 		if _, err := Load(in); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), real) {
 			t.Errorf("%q: %v", in, err)
 		}

@@ -82,7 +82,8 @@ func bare(s string) (string, error) {
 	case s == "":
 		return "", bad("it is empty")
 	case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
-		return "", bad("there is a space or a line break inside it; between token and address stands a colon, and only one string is wanted")
+		return "", bad("there is a space or a line break inside it; between token and address stands a colon, and only one " +
+			"string is wanted")
 	case strings.Contains(s, "_API_INFO="):
 		return "", bad("it holds the name of a variable in the middle; were two strings pasted together?")
 	}

@@ -19,24 +19,30 @@ func part(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(
 
 func TestTokenAndAddressAreToldApart(t *testing.T) {
 	for in, want := range map[string]struct{ token, rpc, ws, addr string }{
-		"a.b.c:/ip4/127.0.0.1/tcp/1234/http":  {"a.b.c", "http://127.0.0.1:1234/rpc/v1", "ws://127.0.0.1:1234/rpc/v1", "/ip4/127.0.0.1/tcp/1234/http"},
-		"a.b.c:/ip6/::1/tcp/1234":             {"a.b.c", "http://[::1]:1234/rpc/v1", "ws://[::1]:1234/rpc/v1", "/ip6/::1/tcp/1234"},
-		"a.b.:/dns4/node.example/tcp/443/wss": {"a.b.", "https://node.example:443/rpc/v1", "wss://node.example:443/rpc/v1", "/dns4/node.example/tcp/443/wss"},
-		"/dns/node.example/tcp/443/tls/http":  {"", "https://node.example:443/rpc/v1", "wss://node.example:443/rpc/v1", "/dns/node.example/tcp/443/tls/http"},
-		"/dns6/node.example/tcp/443/https":    {"", "https://node.example:443/rpc/v1", "wss://node.example:443/rpc/v1", "/dns6/node.example/tcp/443/https"},
-		"/ip4/1.2.3.4/tcp/5/ws":               {"", "http://1.2.3.4:5/rpc/v1", "ws://1.2.3.4:5/rpc/v1", "/ip4/1.2.3.4/tcp/5/ws"},
-		"a.b.c:https://node.example/sub/":     {"a.b.c", "https://node.example/sub/rpc/v1", "wss://node.example/sub/rpc/v1", "https://node.example/sub/"},
-		"a.b.c:ws://[2001:db8::1]:80":         {"a.b.c", "http://[2001:db8::1]:80/rpc/v1", "ws://[2001:db8::1]:80/rpc/v1", "ws://[2001:db8::1]:80"},
-		"wss://node.example":                  {"", "https://node.example/rpc/v1", "wss://node.example/rpc/v1", "wss://node.example"},
-		"http://127.0.0.1:1234":               {"", "http://127.0.0.1:1234/rpc/v1", "ws://127.0.0.1:1234/rpc/v1", "http://127.0.0.1:1234"},
-		"127.0.0.1:1234":                      {"", "http://127.0.0.1:1234/rpc/v1", "ws://127.0.0.1:1234/rpc/v1", "127.0.0.1:1234"},
-		"[::1]:65535":                         {"", "http://[::1]:65535/rpc/v1", "ws://[::1]:65535/rpc/v1", "[::1]:65535"},
-		"node.example.com:1":                  {"", "http://node.example.com:1/rpc/v1", "ws://node.example.com:1/rpc/v1", "node.example.com:1"},
-		"my_node:1":                           {"", "http://my_node:1/rpc/v1", "ws://my_node:1/rpc/v1", "my_node:1"},
-		"a.b.c:localhost:1234":                {"a.b.c", "http://localhost:1234/rpc/v1", "ws://localhost:1234/rpc/v1", "localhost:1234"},
-		"a.b.c:[::1]:1234":                    {"a.b.c", "http://[::1]:1234/rpc/v1", "ws://[::1]:1234/rpc/v1", "[::1]:1234"},
-		real + ":http://127.0.0.1:1234":       {real, "http://127.0.0.1:1234/rpc/v1", "ws://127.0.0.1:1234/rpc/v1", "http://127.0.0.1:1234"},
-		real + ":/ip4/10.0.0.1/tcp/9":         {real, "http://10.0.0.1:9/rpc/v1", "ws://10.0.0.1:9/rpc/v1", "/ip4/10.0.0.1/tcp/9"},
+		"a.b.c:/ip4/127.0.0.1/tcp/1234/http": {"a.b.c", "http://127.0.0.1:1234/rpc/v1", "ws://127.0.0.1:1234/rpc/v1",
+			"/ip4/127.0.0.1/tcp/1234/http"},
+		"a.b.c:/ip6/::1/tcp/1234": {"a.b.c", "http://[::1]:1234/rpc/v1", "ws://[::1]:1234/rpc/v1", "/ip6/::1/tcp/1234"},
+		"a.b.:/dns4/node.example/tcp/443/wss": {"a.b.", "https://node.example:443/rpc/v1", "wss://node.example:443/rpc/v1",
+			"/dns4/node.example/tcp/443/wss"},
+		"/dns/node.example/tcp/443/tls/http": {"", "https://node.example:443/rpc/v1", "wss://node.example:443/rpc/v1",
+			"/dns/node.example/tcp/443/tls/http"},
+		"/dns6/node.example/tcp/443/https": {"", "https://node.example:443/rpc/v1", "wss://node.example:443/rpc/v1",
+			"/dns6/node.example/tcp/443/https"},
+		"/ip4/1.2.3.4/tcp/5/ws": {"", "http://1.2.3.4:5/rpc/v1", "ws://1.2.3.4:5/rpc/v1", "/ip4/1.2.3.4/tcp/5/ws"},
+		"a.b.c:https://node.example/sub/": {"a.b.c", "https://node.example/sub/rpc/v1", "wss://node.example/sub/rpc/v1",
+			"https://node.example/sub/"},
+		"a.b.c:ws://[2001:db8::1]:80": {"a.b.c", "http://[2001:db8::1]:80/rpc/v1", "ws://[2001:db8::1]:80/rpc/v1",
+			"ws://[2001:db8::1]:80"},
+		"wss://node.example":            {"", "https://node.example/rpc/v1", "wss://node.example/rpc/v1", "wss://node.example"},
+		"http://127.0.0.1:1234":         {"", "http://127.0.0.1:1234/rpc/v1", "ws://127.0.0.1:1234/rpc/v1", "http://127.0.0.1:1234"},
+		"127.0.0.1:1234":                {"", "http://127.0.0.1:1234/rpc/v1", "ws://127.0.0.1:1234/rpc/v1", "127.0.0.1:1234"},
+		"[::1]:65535":                   {"", "http://[::1]:65535/rpc/v1", "ws://[::1]:65535/rpc/v1", "[::1]:65535"},
+		"node.example.com:1":            {"", "http://node.example.com:1/rpc/v1", "ws://node.example.com:1/rpc/v1", "node.example.com:1"},
+		"my_node:1":                     {"", "http://my_node:1/rpc/v1", "ws://my_node:1/rpc/v1", "my_node:1"},
+		"a.b.c:localhost:1234":          {"a.b.c", "http://localhost:1234/rpc/v1", "ws://localhost:1234/rpc/v1", "localhost:1234"},
+		"a.b.c:[::1]:1234":              {"a.b.c", "http://[::1]:1234/rpc/v1", "ws://[::1]:1234/rpc/v1", "[::1]:1234"},
+		real + ":http://127.0.0.1:1234": {real, "http://127.0.0.1:1234/rpc/v1", "ws://127.0.0.1:1234/rpc/v1", "http://127.0.0.1:1234"},
+		real + ":/ip4/10.0.0.1/tcp/9":   {real, "http://10.0.0.1:9/rpc/v1", "ws://10.0.0.1:9/rpc/v1", "/ip4/10.0.0.1/tcp/9"},
 	} {
 		i, err := Parse(in)
 		if err != nil {
@@ -53,7 +59,8 @@ func TestTokenAndAddressAreToldApart(t *testing.T) {
 }
 
 func TestPlainDialsNeedAPort(t *testing.T) {
-	for in, want := range map[string]string{"http://h": "h:http", "https://h": "h:https", "https://h:1": "h:1", "http://[::1]": "[::1]:http"} {
+	for in, want := range map[string]string{"http://h": "h:http", "https://h": "h:https", "https://h:1": "h:1",
+		"http://[::1]": "[::1]:http"} {
 		if i, err := Parse(in); err != nil || i.DialAddr() != want {
 			t.Errorf("%s: %s, %v", in, i.DialAddr(), err)
 		}
@@ -70,9 +77,11 @@ func TestPlainDialsNeedAPort(t *testing.T) {
 func TestWhatSurroundsAnInfoIsTakenOff(t *testing.T) {
 	const plain = "a.b.c:/ip4/1.2.3.4/tcp/5"
 	for _, in := range []string{
-		"  " + plain + "\n", "\t" + plain + "\r\n", `"` + plain + `"`, "'" + plain + "'", "`" + plain + "`", "“" + plain + "”", "‘" + plain + "’", ` " ` + plain + ` " `,
+		"  " + plain + "\n", "\t" + plain + "\r\n", `"` + plain + `"`, "'" + plain + "'", "`" + plain + "`", "“" + plain + "”",
+		"‘" + plain + "’", ` " ` + plain + ` " `,
 		"MINER_API_INFO=" + plain, "FULLNODE_API_INFO=" + plain, "MARKETS_API_INFO=" + plain, "WORKER_API_INFO=" + plain,
-		`MINER_API_INFO="` + plain + `"`, `"MINER_API_INFO=` + plain + `"`, "export MINER_API_INFO=" + plain + "\n", "MINER_API_INFO= " + plain, "\ufeff" + plain,
+		`MINER_API_INFO="` + plain + `"`, `"MINER_API_INFO=` + plain + `"`, "export MINER_API_INFO=" + plain + "\n",
+		"MINER_API_INFO= " + plain, "\ufeff" + plain,
 	} {
 		if i, err := Parse(in); err != nil || i.Token.Reveal() != "a.b.c" || i.Base() != "http://1.2.3.4:5" {
 			t.Errorf("%q: %s, %v", in, i, err)
@@ -175,7 +184,8 @@ func TestTokensAreNotPrinted(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"a.b.c:/ip4/127.0.0.1/tcp/1234/http", "http://[::1]:1", "a.b.c:h:1", "/dns/x/tcp/1/tls", "MINER_API_INFO=" + real + ":h:1", "'x'",
+	for _, s := range []string{"a.b.c:/ip4/127.0.0.1/tcp/1234/http", "http://[::1]:1", "a.b.c:h:1", "/dns/x/tcp/1/tls",
+		"MINER_API_INFO=" + real + ":h:1", "'x'",
 		real + "/ip4/1.2.3.4/tcp/5", "export X_Y=z", "@file", "::1:5"} {
 		f.Add(s)
 	}

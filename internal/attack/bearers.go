@@ -27,9 +27,10 @@ func (a *attack) bearers() (out []try) {
 			{http.MethodGet, "/remote/stat/" + string(a.WorkerPath)}, {http.MethodPost, "/rpc/v1"}, {http.MethodPost, "/rpc/v0"},
 			{http.MethodGet, "/blobs/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"},
 		} {
-			out = append(out, try{fmt.Sprintf("bearer of the unsealed file for %s %s%s", c.method, base, c.path), func(ctx context.Context) error {
-				return a.withBearer(ctx, func(token string) error { return a.nothing(ctx, c.method, base+c.path, token) })
-			}})
+			out = append(out, try{fmt.Sprintf("bearer of the unsealed file for %s %s%s", c.method, base, c.path),
+				func(ctx context.Context) error {
+					return a.withBearer(ctx, func(token string) error { return a.nothing(ctx, c.method, base+c.path, token) })
+				}})
 		}
 	}
 	return append(out,
@@ -45,8 +46,10 @@ func (a *attack) bearers() (out []try) {
 		}},
 		try{"bearer for a place near a known one", func(ctx context.Context) error {
 			var errs []error
-			for _, url := range []string{a.Worker + "@" + a.trap.url[7:] + "/remote/unsealed/" + name, a.Worker + "/remote/x/unsealed/" + name,
-				a.Worker + "/remote/unsealed/" + name + "/../../sealed/" + name, a.Worker + "/remote/unsealed/" + name + "?x=/sealed/" + name} {
+			for _, url := range []string{a.Worker + "@" + a.trap.url[7:] + "/remote/unsealed/" + name, a.Worker +
+				"/remote/x/unsealed/" + name,
+				a.Worker + "/remote/unsealed/" + name + "/../../sealed/" + name, a.Worker + "/remote/unsealed/" + name +
+					"?x=/sealed/" + name} {
 				errs = append(errs, a.refused(ctx, "StorageFileBearer", api.FileUse{URL: url}))
 			}
 			return errors.Join(errs...)
@@ -84,7 +87,8 @@ func (a *attack) changedBearers(ctx context.Context) error {
 		none := enc([]byte(`{"alg":"none","typ":"JWT"}`))
 		name := api.SectorName(a.Sector)
 		var errs []error
-		for _, t := range []string{parts[0] + "." + sealed + "." + parts[2], none + "." + sealed + ".", none + "." + sealed + "." + parts[2],
+		for _, t := range []string{parts[0] + "." + sealed + "." + parts[2], none + "." + sealed + ".", none + "." + sealed + "." +
+			parts[2],
 			hmacToken(`{"alg":"HS256","typ":"JWT"}`, strings.Replace(string(claims), "unsealed/", "sealed/", 1), "")} {
 			errs = append(errs, a.nothing(ctx, http.MethodGet, a.Worker+"/remote/sealed/"+name, t))
 		}

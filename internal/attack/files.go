@@ -81,7 +81,8 @@ func (a *attack) paths() (out []try) {
 	}
 	for name, url := range map[string]string{
 		"a server of ours": evil, "the worker's": worker, "the private node's": a.Private + "/remote",
-		"one with a user": "http://u:p@" + evil[7:], "one that is none": "x", "a file": "file:///etc/passwd", "metadata of a cloud": "http://169.254.169.254/remote",
+		"one with a user": "http://u:p@" + evil[7:], "one that is none": "x", "a file": "file:///etc/passwd",
+		"metadata of a cloud": "http://169.254.169.254/remote",
 	} {
 		add("path under a URL: "+name, "StorageAttach", meta, url, stat)
 		add("new path under a URL: "+name, "StorageAttach", api.PathMeta{ID: "of-the-attacker"}, url, stat)

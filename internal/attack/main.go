@@ -28,7 +28,8 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "out/attack", "directory for everything the run makes; emptied first")
 	flag.IntVar(&o.sockets, "sockets", 300, "connections that keep a listener waiting at the same time")
 	flag.IntVar(&o.rounds, "rounds", 1, "how often everything is tried")
-	flag.DurationVar(&o.patience, "patience", time.Second, "how long an honest caller may wait while others misbehave; more on a busy machine")
+	flag.DurationVar(&o.patience, "patience", time.Second,
+		"how long an honest caller may wait while others misbehave; more on a busy machine")
 	flag.DurationVar(&o.budget, "budget", 20*time.Minute, "give up after this long")
 	flag.Parse()
 

@@ -27,7 +27,8 @@ func (a *attack) routes() (out []try) {
 		bases["worker"] = a.Worker
 	}
 	for who, base := range bases {
-		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodOptions} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete,
+			http.MethodOptions} {
 			for _, path := range list {
 				out = append(out, try{fmt.Sprintf("%s %s of the %s", method, path, who), func(ctx context.Context) error {
 					return a.withLoot(ctx, method, base+path)

@@ -77,7 +77,8 @@ func TestSealProofNames(t *testing.T) {
 		require.Equal(t, p, got)
 		require.Contains(t, SealProofName(p), SizeName(size))
 	}
-	require.Equal(t, "StackedDrg32GiBV1_1_Feat_SyntheticPoRep", SealProofName(abi.RegisteredSealProof_StackedDrg32GiBV1_1_Feat_SyntheticPoRep))
+	require.Equal(t, "StackedDrg32GiBV1_1_Feat_SyntheticPoRep",
+		SealProofName(abi.RegisteredSealProof_StackedDrg32GiBV1_1_Feat_SyntheticPoRep))
 	require.Equal(t, "StackedDrg2KiBV1_2_Feat_NiPoRep", SealProofName(abi.RegisteredSealProof_StackedDrg2KiBV1_2_Feat_NiPoRep))
 	for _, bad := range []string{"", "-1", "20", "StackedDrg3KiBV1"} {
 		_, err := ParseSealProof(bad)
@@ -121,7 +122,8 @@ func TestMinerOfProverID(t *testing.T) {
 		require.True(t, ok, id)
 		require.EqualValues(t, id, got)
 	}
-	for _, bad := range [][32]byte{fill(0xff), {0x80}, {0xe8, 0x07, 0x01}, {31: 1}, {0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1}} {
+	for _, bad := range [][32]byte{fill(0xff), {0x80}, {0xe8, 0x07, 0x01}, {31: 1},
+		{0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1}} {
 		_, ok := minerOf(bad)
 		require.False(t, ok, "%x", bad)
 	}
@@ -152,7 +154,14 @@ func TestNeedIsWhatIsUsed(t *testing.T) {
 	for _, features := range [][]string{nil, {FeatureSynthetic}} {
 		way, err := Way{Size: "32KiB", Features: features}.Parse()
 		require.NoError(t, err)
-		in := SealInput{Way: way, Number: 3, Ticket: fill(1), Seed: fill(2), Data: strings.NewReader("short"), NoUnseal: true}
+		in := SealInput{
+			Way:      way,
+			Number:   3,
+			Ticket:   fill(1),
+			Seed:     fill(2),
+			Data:     strings.NewReader("short"),
+			NoUnseal: true,
+		}
 		need, err := in.Need()
 		require.NoError(t, err)
 		dir := t.TempDir()

@@ -36,7 +36,8 @@ type CommPReport struct {
 
 // CommP computes the piece commitment of a payload on one core and on all. open
 // gives the payload anew for each; size is its length in bytes, for progress.
-func CommP(ctx context.Context, open func() (io.ReadCloser, error), size int64, progress func(stage string, done, total int64)) (r CommPReport, err error) {
+func CommP(ctx context.Context, open func() (io.ReadCloser, error), size int64,
+	progress func(stage string, done, total int64)) (r CommPReport, err error) {
 	for i, cores := range slices.Compact([]int{1, runtime.NumCPU()}) {
 		piece, speed, err := commPOn(ctx, cores, open, size, progress)
 		if err != nil {
@@ -44,7 +45,8 @@ func CommP(ctx context.Context, open func() (io.ReadCloser, error), size int64, 
 		}
 		cid := piece.CID.String()
 		if i > 0 && cid != r.PieceCID {
-			return r, fmt.Errorf("the commitment is %s on %d cores and was %s on one; the payload changed meanwhile", cid, cores, r.PieceCID)
+			return r, fmt.Errorf("the commitment is %s on %d cores and was %s on one; the payload changed meanwhile", cid, cores,
+				r.PieceCID)
 		}
 		r.PieceCID, r.Payload, r.Padded = cid, int64(piece.PayloadSize), uint64(piece.PaddedSize) // a file's size
 		r.Speeds = append(r.Speeds, speed)
@@ -52,7 +54,8 @@ func CommP(ctx context.Context, open func() (io.ReadCloser, error), size int64, 
 	return r, nil
 }
 
-func commPOn(ctx context.Context, cores int, open func() (io.ReadCloser, error), size int64, progress func(stage string, done, total int64)) (p commp.Piece, s CommPSpeed, err error) {
+func commPOn(ctx context.Context, cores int, open func() (io.ReadCloser, error), size int64,
+	progress func(stage string, done, total int64)) (p commp.Piece, s CommPSpeed, err error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
 	f, err := open()
 	if err != nil {

@@ -28,8 +28,15 @@ type Machine struct {
 // ThisMachine describes the machine.
 func ThisMachine() Machine {
 	return Machine{
-		CPU: cpuModel(), Cores: runtime.NumCPU(), Features: features(), RAM: totalMemory(),
-		Go: runtime.Version(), OS: systemName(), Arch: runtime.GOARCH, Labels: sdr.Kernel(), Load: loadAverage(),
+		CPU:      cpuModel(),
+		Cores:    runtime.NumCPU(),
+		Features: features(),
+		RAM:      totalMemory(),
+		Go:       runtime.Version(),
+		OS:       systemName(),
+		Arch:     runtime.GOARCH,
+		Labels:   sdr.Kernel(),
+		Load:     loadAverage(),
 	}
 }
 

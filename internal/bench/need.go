@@ -65,7 +65,8 @@ func (n Need) Check(m Machine, dir string) error {
 		return fmt.Errorf("%s of disk are needed and %s has %s free; name another directory (--out)", Bytes(n.Disk), dir, Bytes(free))
 	}
 	if m.RAM > 0 && m.RAM < n.Memory {
-		return fmt.Errorf("%s of memory are needed and this machine has %s; --memory limits that of labels, which makes them slow", Bytes(n.Memory), Bytes(m.RAM))
+		return fmt.Errorf("%s of memory are needed and this machine has %s; --memory limits that of labels, which makes them slow",
+			Bytes(n.Memory), Bytes(m.RAM))
 	}
 	return nil
 }

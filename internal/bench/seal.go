@@ -198,7 +198,8 @@ func (s *sealing) addPiece(ctx context.Context) (err error) {
 	in := &ticking{r: io.TeeReader(io.LimitReader(payload, int64(fr32.UnpaddedLen(size))), w), ctx: ctx,
 		done: func(n int64) { s.deps.step(PhaseAP, n, int64(size)) }}
 	out := bufio.NewWriterSize(io.NewOffsetWriter(s.data, 0), 1<<20)
-	if _, err := io.CopyBuffer(struct{ io.Writer }{out}, fr32.NewPadReader(bufio.NewReaderSize(in, 127<<13)), make([]byte, 1<<20)); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{out}, fr32.NewPadReader(bufio.NewReaderSize(in, 127<<13)),
+		make([]byte, 1<<20)); err != nil {
 		return err
 	}
 	if err := errors.Join(out.Flush(), s.data.Sync()); err != nil {
@@ -316,11 +317,26 @@ func (s *sealing) report(ctx context.Context) (r SealReport, err error) {
 func (s *sealing) describe() SealReport {
 	way, c, proof := s.in.Way, s.req.Commitments, sha256.Sum256(s.blob)
 	r := SealReport{
-		SectorSize: uint64(way.Size), PorepID: hex32(way.PorepID), ProverID: hex32(way.ProverID),
-		APIVersion: "1.1.0", Features: []string{}, SectorNumber: uint64(s.in.Number), Ticket: hex32(s.in.Ticket), Seed: hex32(s.in.Seed),
-		PieceCID: s.piece.CID.String(), CommD: hex32(c.CommD), CommR: hex32(c.CommR), CommC: hex32(c.CommC), CommRLast: hex32(c.CommRLast),
-		ReplicaID: hex32(s.pc1.ReplicaID), ProofBytes: len(s.blob), ProofSHA256: hex32(proof),
-		Verified: true, Unsealed: !s.in.NoUnseal, Phases: s.rec.Phases, Seconds: s.rec.Seconds(),
+		SectorSize:   uint64(way.Size),
+		PorepID:      hex32(way.PorepID),
+		ProverID:     hex32(way.ProverID),
+		APIVersion:   "1.1.0",
+		Features:     []string{},
+		SectorNumber: uint64(s.in.Number),
+		Ticket:       hex32(s.in.Ticket),
+		Seed:         hex32(s.in.Seed),
+		PieceCID:     s.piece.CID.String(),
+		CommD:        hex32(c.CommD),
+		CommR:        hex32(c.CommR),
+		CommC:        hex32(c.CommC),
+		CommRLast:    hex32(c.CommRLast),
+		ReplicaID:    hex32(s.pc1.ReplicaID),
+		ProofBytes:   len(s.blob),
+		ProofSHA256:  hex32(proof),
+		Verified:     true,
+		Unsealed:     !s.in.NoUnseal,
+		Phases:       s.rec.Phases,
+		Seconds:      s.rec.Seconds(),
 	}
 	switch {
 	case way.Legacy:

@@ -33,7 +33,13 @@ func sealReady(ctx context.Context, size abi.SectorSize, dir string, deps Deps) 
 	if err != nil {
 		return nil, err
 	}
-	in := SealInput{Way: way, Number: 1, Ticket: fill(0x11), Seed: fill(0x22), Data: Stream(1)}
+	in := SealInput{
+		Way:    way,
+		Number: 1,
+		Ticket: fill(0x11),
+		Seed:   fill(0x22),
+		Data:   Stream(1),
+	}
 	dir = filepath.Join(dir, "sector")
 	if err := os.Mkdir(dir, 0o755); err != nil { // as sector directories are
 		return nil, err

@@ -73,7 +73,8 @@ type CloseKeys interface {
 // Groth16 seals a sector in dir and makes the Groth16 proofs of kinds of it. It
 // leaves a statement for Check beside each. open is called for each kind, so that
 // the memory of one does not count for the next.
-func Groth16(ctx context.Context, size abi.SectorSize, kinds []string, dir string, open func() (CloseKeys, error), deps Deps) (r SnarkReport, err error) {
+func Groth16(ctx context.Context, size abi.SectorSize, kinds []string, dir string, open func() (CloseKeys, error),
+	deps Deps) (r SnarkReport, err error) {
 	for _, k := range kinds {
 		if _, err := ParameterName(k, size); err != nil {
 			return r, err
@@ -229,5 +230,6 @@ func (j *job) leave(groth16 Statement, dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(groth16.writeTo(filepath.Join(dir, j.kind+"-groth16.json")), vanilla.writeTo(filepath.Join(dir, j.kind+"-vanilla.json")))
+	return errors.Join(groth16.writeTo(filepath.Join(dir, j.kind+"-groth16.json")),
+		vanilla.writeTo(filepath.Join(dir, j.kind+"-vanilla.json")))
 }

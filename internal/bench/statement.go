@@ -228,8 +228,12 @@ func (s Statement) writeTo(path string) error {
 func (s *sealing) info() (proof.SealVerifyInfo, bool) {
 	p, miner, ok := registeredOf(s.in.Way)
 	return proof.SealVerifyInfo{
-		SealProof: p, SectorID: abi.SectorID{Miner: miner, Number: s.in.Number}, Randomness: s.req.Ticket,
-		InteractiveRandomness: s.req.Seed, SealedCID: s.req.SealedCID(), UnsealedCID: s.req.UnsealedCID(),
+		SealProof:             p,
+		SectorID:              abi.SectorID{Miner: miner, Number: s.in.Number},
+		Randomness:            s.req.Ticket,
+		InteractiveRandomness: s.req.Seed,
+		SealedCID:             s.req.SealedCID(),
+		UnsealedCID:           s.req.UnsealedCID(),
 	}, ok
 }
 

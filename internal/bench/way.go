@@ -92,7 +92,8 @@ func postProofs(p abi.RegisteredSealProof) (winning, window abi.RegisteredPoStPr
 func SealProofOf(size abi.SectorSize) (abi.RegisteredSealProof, error) {
 	i := slices.Index(registered, SizeName(size))
 	if i < 0 {
-		return 0, fmt.Errorf("no chain knows sectors of %s; those of %s have this kind of proof", SizeName(size), strings.Join(registered, ", "))
+		return 0, fmt.Errorf("no chain knows sectors of %s; those of %s have this kind of proof", SizeName(size),
+			strings.Join(registered, ", "))
 	}
 	return abi.RegisteredSealProof(len(registered) + i), nil
 }
@@ -172,7 +173,8 @@ func (w Way) parseParts() (c porep.Custom, err error) {
 	default:
 		return c, fmt.Errorf("no api version %q; there are 1.0.0, 1.1.0 and 1.2.0", w.APIVersion)
 	}
-	if c, err = porep.CustomOf(abi.RegisteredSealProof(family*len(registered)+max(0, slices.Index(registered, SizeName(size)))), defaultMiner); err != nil {
+	if c, err = porep.CustomOf(abi.RegisteredSealProof(family*len(registered)+max(0, slices.Index(registered, SizeName(size)))),
+		defaultMiner); err != nil {
 		return c, err
 	}
 	c.Size = size

@@ -97,7 +97,8 @@ func NotWith(c *cli.Context, other string, flags ...string) error {
 	}
 	for _, name := range flags {
 		if Typed(c, name) {
-			return &UsageError{Reason: fmt.Sprintf("--%s has no effect beside --%s; leave one out", name, other), Usage: hint(c.Command.HelpName)}
+			return &UsageError{Reason: fmt.Sprintf("--%s has no effect beside --%s; leave one out", name, other),
+				Usage: hint(c.Command.HelpName)}
 		}
 	}
 	return nil

@@ -44,8 +44,10 @@ func program(out io.Writer, saw *ran) *cli.App {
 	}
 	json := func() cli.Flag { return &cli.BoolFlag{Name: "json"} }
 	return &cli.App{
-		Name: "prog", Version: "1.2.3", Writer: out,
-		Flags: []cli.Flag{&cli.StringFlag{Name: "repo", EnvVars: []string{"PROG_REPO"}, Value: "home"}},
+		Name:    "prog",
+		Version: "1.2.3",
+		Writer:  out,
+		Flags:   []cli.Flag{&cli.StringFlag{Name: "repo", EnvVars: []string{"PROG_REPO"}, Value: "home"}},
 		Commands: []*cli.Command{
 			{Name: "stop", Action: see},
 			{
@@ -60,8 +62,10 @@ func program(out io.Writer, saw *ran) *cli.App {
 				{Name: "many", ArgsUsage: "<sector>...", Action: see},
 			}},
 			{Name: "pack", ArgsUsage: "<file> [output]", Action: see, Flags: []cli.Flag{
-				&SizeFlag{StringFlag: cli.StringFlag{Name: "size", EnvVars: []string{"PROG_SIZE"}, Aliases: []string{"s"}}, Least: 128, Power: true},
-				&cli.DurationFlag{Name: "timeout", EnvVars: []string{"PROG_TIMEOUT"}}, &cli.IntFlag{Name: "cpus"}, &cli.Uint64Flag{Name: "weight"},
+				&SizeFlag{StringFlag: cli.StringFlag{Name: "size", EnvVars: []string{"PROG_SIZE"}, Aliases: []string{"s"}},
+					Least: 128, Power: true},
+				&cli.DurationFlag{Name: "timeout", EnvVars: []string{"PROG_TIMEOUT"}}, &cli.IntFlag{Name: "cpus"},
+				&cli.Uint64Flag{Name: "weight"},
 				&cli.StringFlag{Name: "kind", Required: true, EnvVars: []string{"PROG_KIND"}}}},
 		},
 	}
@@ -70,16 +74,22 @@ func program(out io.Writer, saw *ran) *cli.App {
 func TestLinesThatAreUnderstood(t *testing.T) {
 	t.Setenv("PROG_REPO", "")
 	for text, want := range map[string]ran{
-		"stop":                              {name: "stop", repo: "home"},
-		"--repo x stop":                     {name: "stop", repo: "x", typed: true},
-		"stop --repo=x":                     {name: "stop", repo: "x", typed: true},
-		"init service --listen a":           {name: "service", repo: "home", listen: "a"},
-		"init --listen a service":           {name: "service", repo: "home", listen: "a"},
-		"init service":                      {name: "service", repo: "home", listen: "here"},
-		"init service --announce a,b":       {name: "service", repo: "home", listen: "here", list: []string{"a", "b"}},
-		"init --listen a --repo r":          {name: "init", repo: "r", listen: "a", typed: true},
-		"deals get 7 --json":                {name: "get", args: []string{"7"}, repo: "home", json: true},
-		"deals get --json 7 --repo x":       {name: "get", args: []string{"7"}, repo: "x", json: true, typed: true},
+		"stop":                        {name: "stop", repo: "home"},
+		"--repo x stop":               {name: "stop", repo: "x", typed: true},
+		"stop --repo=x":               {name: "stop", repo: "x", typed: true},
+		"init service --listen a":     {name: "service", repo: "home", listen: "a"},
+		"init --listen a service":     {name: "service", repo: "home", listen: "a"},
+		"init service":                {name: "service", repo: "home", listen: "here"},
+		"init service --announce a,b": {name: "service", repo: "home", listen: "here", list: []string{"a", "b"}},
+		"init --listen a --repo r":    {name: "init", repo: "r", listen: "a", typed: true},
+		"deals get 7 --json":          {name: "get", args: []string{"7"}, repo: "home", json: true},
+		"deals get --json 7 --repo x": {
+			name:  "get",
+			args:  []string{"7"},
+			repo:  "x",
+			json:  true,
+			typed: true,
+		},
 		"deals get -json -- --json":         {name: "get", args: []string{"--json"}, repo: "home", json: true},
 		"deals get help":                    {name: "get", args: []string{"help"}, repo: "home"},
 		"deals get list --json=false":       {name: "get", args: []string{"list"}, repo: "home"},
@@ -174,7 +184,8 @@ func TestEnvironmentIsChecked(t *testing.T) {
 	t.Setenv("PROG_KIND", "a")
 	t.Setenv("PROG_REPO", "there")
 	var saw ran
-	if err := Run(context.Background(), program(io.Discard, &saw), strings.Fields("prog pack f")); err != nil || saw.repo != "there" || saw.typed {
+	if err := Run(context.Background(), program(io.Discard, &saw), strings.Fields("prog pack f")); err != nil ||
+		saw.repo != "there" || saw.typed {
 		t.Errorf("%v, %+v", err, saw)
 	}
 }
@@ -221,7 +232,8 @@ func TestReport(t *testing.T) {
 	err := Run(context.Background(), program(io.Discard, &saw), strings.Fields("prog deals get 1 2"))
 	var out bytes.Buffer
 	Report(&out, err)
-	if want := "\nusage: prog deals get [flags] UUID\n`prog deals get --help` says what it takes\n"; !strings.HasSuffix(out.String(), want) {
+	if want := "\nusage: prog deals get [flags] UUID\n`prog deals get --help` says what " +
+		"it takes\n"; !strings.HasSuffix(out.String(), want) {
 		t.Errorf("printed %q", out.String())
 	}
 }
@@ -250,7 +262,8 @@ func TestArgsUsage(t *testing.T) {
 // Whatever a line is, it is understood or refused; one that is understood means the
 // same in the order in which the library gets it.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"stop", "deals get 7 --json", "pack f --size 1KiB --kind a", "init --listen a service", "-- --", "--repo= -h", "pack -s=128 --"} {
+	for _, s := range []string{"stop", "deals get 7 --json", "pack f --size 1KiB --kind a", "init --listen a service", "-- --",
+		"--repo= -h", "pack -s=128 --"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

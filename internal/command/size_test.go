@@ -70,7 +70,8 @@ func TestParseSize(t *testing.T) {
 }
 
 func TestSizeText(t *testing.T) {
-	for n, want := range map[uint64]string{0: "0 bytes", 1: "1 bytes", 1023: "1023 bytes", 1024: "1KiB", 1536: "1536 bytes", 3 << 20: "3MiB", 1 << 60: "1EiB", 5 << 30: "5GiB"} {
+	for n, want := range map[uint64]string{0: "0 bytes", 1: "1 bytes", 1023: "1023 bytes", 1024: "1KiB", 1536: "1536 bytes",
+		3 << 20: "3MiB", 1 << 60: "1EiB", 5 << 30: "5GiB"} {
 		if got := SizeText(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
@@ -93,7 +94,8 @@ func FuzzParseSize(f *testing.F) {
 }
 
 func TestParseDuration(t *testing.T) {
-	for text, want := range map[string]time.Duration{"0": 0, "0d": 0, "90s": 90 * time.Second, "1h30m": 90 * time.Minute, "30d": 720 * time.Hour, "106751d": 106751 * day} {
+	for text, want := range map[string]time.Duration{"0": 0, "0d": 0, "90s": 90 * time.Second, "1h30m": 90 * time.Minute,
+		"30d": 720 * time.Hour, "106751d": 106751 * day} {
 		if got, err := ParseDuration(text); err != nil || got != want {
 			t.Errorf("%q: %s, %v", text, got, err)
 		}
@@ -124,14 +126,16 @@ func TestConfirm(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	removed := 0
-	app := &cli.App{Name: "prog", Reader: r, Commands: []*cli.Command{{Name: "remove", ArgsUsage: "N", Flags: []cli.Flag{YesFlag()}, Action: func(c *cli.Context) error {
-		if err := Confirm(c, "would remove sector %s", c.Args().First()); err != nil {
-			return err
-		}
-		removed++
-		return nil
-	}}}}
-	if err := Run(t.Context(), app, strings.Fields("prog remove 7")); err == nil || err.Error() != "this would remove sector 7; add --yes" || removed != 0 {
+	app := &cli.App{Name: "prog", Reader: r, Commands: []*cli.Command{{Name: "remove", ArgsUsage: "N", Flags: []cli.Flag{YesFlag()},
+		Action: func(c *cli.Context) error {
+			if err := Confirm(c, "would remove sector %s", c.Args().First()); err != nil {
+				return err
+			}
+			removed++
+			return nil
+		}}}}
+	if err := Run(t.Context(), app, strings.Fields("prog remove 7")); err == nil ||
+		err.Error() != "this would remove sector 7; add --yes" || removed != 0 {
 		t.Errorf("%v, removed %d", err, removed)
 	}
 	for i, with := range []string{"--yes", "--really-do-it"} {

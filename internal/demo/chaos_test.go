@@ -63,9 +63,19 @@ func TestKillEverybody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs five processes for most of a minute")
 	}
-	o := options{bin: buildCommands(t), dir: filepath.Join(t.TempDir(), "run"), sectorSize: "2KiB", deals: 2, proofs: 1,
-		chaos: true, every: 1500 * time.Millisecond, rounds: 1, seed: time.Now().UnixNano(), budget: 4 * time.Minute,
-		marketsEnv: []string{"MINER_DEALMAKING_PUBLISHMSGPERIOD=10 epochs"}}
+	o := options{
+		bin:        buildCommands(t),
+		dir:        filepath.Join(t.TempDir(), "run"),
+		sectorSize: "2KiB",
+		deals:      2,
+		proofs:     1,
+		chaos:      true,
+		every:      1500 * time.Millisecond,
+		rounds:     1,
+		seed:       time.Now().UnixNano(),
+		budget:     4 * time.Minute,
+		marketsEnv: []string{"MINER_DEALMAKING_PUBLISHMSGPERIOD=10 epochs"},
+	}
 	t.Logf("seed %d", o.seed)
 	if err := run(t.Context(), o); err != nil {
 		showLogs(t, o.dir)
@@ -80,7 +90,14 @@ func TestDevnetKilledFromTheStart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts the devnet twenty times")
 	}
-	o := options{bin: buildCommands(t), dir: filepath.Join(t.TempDir(), "run"), sectorSize: "2KiB", file: "doc.go", deals: 1, budget: 3 * time.Minute}
+	o := options{
+		bin:        buildCommands(t),
+		dir:        filepath.Join(t.TempDir(), "run"),
+		sectorSize: "2KiB",
+		file:       "doc.go",
+		deals:      1,
+		budget:     3 * time.Minute,
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), o.budget)
 	defer cancel()
 	d, err := newDemo(o)

@@ -112,7 +112,8 @@ func (d *demo) checkNoMoreDeals(ctx context.Context) error {
 	_, err := d.Chain.StateMarketStorageDeal(ctx, extra, nil)
 	switch {
 	case err == nil:
-		return &testnet.Fatal{Err: fmt.Errorf("the chain has a deal %d though only %d were made: one was published twice", extra, len(d.deals))}
+		return &testnet.Fatal{Err: fmt.Errorf("the chain has a deal %d though only %d were made: one was published twice", extra,
+			len(d.deals))}
 	case strings.Contains(err.Error(), "not found"): // Lotus has no typed error here
 		return nil
 	}

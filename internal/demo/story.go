@@ -49,7 +49,8 @@ func (d *demo) story(ctx context.Context) error {
 		}
 		if i == len(steps)-2 && d.o.chaos {
 			// Whatever else happens, nobody reaches the end unharmed.
-			if err := d.Until(ctx, "everybody to have died once", func(context.Context) (bool, error) { return d.allDied(), nil }); err != nil {
+			if err := d.Until(ctx, "everybody to have died once",
+				func(context.Context) (bool, error) { return d.allDied(), nil }); err != nil {
 				return err
 			}
 		}

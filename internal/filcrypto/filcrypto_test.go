@@ -25,7 +25,8 @@ func unb64(t *testing.T, s string) []byte {
 // Vector of filecoin-project/serialization-vectors, message_signing.json.
 func TestBLSVector(t *testing.T) {
 	priv := unb64(t, "pyBOAP9camcZANKedHE+oaqPgtsOd/qBvOAO1YfvLVY=")
-	want := unb64(t, "sYHUj6N7Cb86A8pTPyaB82zdeemyHd+tZU4Vdsm6bz2GlaeLC5tsc3SX1Q7Fr5pRA5gXhcx4ID+vDqDVO7ZAnToKaWeZ2Wr28S+b4tGWOwqYHx8jkkvklyyNJ5wK4bq+")
+	want := unb64(t, "sYHUj6N7Cb86A8pTPyaB82zdeemyHd+tZU4Vdsm6bz2GlaeLC5tsc3SX1Q7Fr5pRA5gXhcx4ID+vDqDVO7ZAnToKaWe"+
+		"Z2Wr28S+b4tGWOwqYHx8jkkvklyyNJ5wK4bq+")
 	c, err := cid.Parse("bafy2bzacedhl5cowfmp7hq2ke3irf7indry55px44cbbjthazwvpm7ktf676w")
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +74,8 @@ func TestSecpVector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := hex.DecodeString("d8910daa354e3f614e870de70f56012bd02ebe81db2e77cea5c8c8130848f1b76fdc53ffaa2b7e90ab4dad7c09a1318c8122bd724c2d2c760e0fe1a17eaee70901")
+	data, err := hex.DecodeString("d8910daa354e3f614e870de70f56012bd02ebe81db2e77cea5c8c8130848f1b76fdc53ffaa2b7e" +
+		"90ab4dad7c09a1318c8122bd724c2d2c760e0fe1a17eaee70901")
 	if err != nil {
 		t.Fatal(err)
 	}

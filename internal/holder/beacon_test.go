@@ -85,7 +85,13 @@ func TestBeaconThatIsOut(t *testing.T) {
 func TestBeaconThatWasTaken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "beacon")
 	var told []string
-	b, err := Light(BeaconConfig{Path: path, Who: Self("ours"), Home: "a", Every: time.Hour, Lost: func(h string) { told = append(told, h) }})
+	b, err := Light(BeaconConfig{
+		Path:  path,
+		Who:   Self("ours"),
+		Home:  "a",
+		Every: time.Hour,
+		Lost:  func(h string) { told = append(told, h) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,8 @@ func TestTakeAcrossProcesses(t *testing.T) {
 	var held *ErrHeld
 	_, err = Take(path, Self("test"))
 	host, _ := os.Hostname()
-	if !errors.As(err, &held) || held.Path != path || !strings.HasPrefix(held.Holder, fmt.Sprintf("process %d on %s since 2", cmd.Process.Pid, host)) ||
+	if !errors.As(err, &held) || held.Path != path || !strings.HasPrefix(held.Holder,
+		fmt.Sprintf("process %d on %s since 2", cmd.Process.Pid, host)) ||
 		!strings.HasSuffix(held.Holder, "(the other process)") {
 		t.Fatalf("got %v", err)
 	}
@@ -124,7 +125,8 @@ func TestTakeWhereNobodyCan(t *testing.T) {
 		t.Fatal(err)
 	}
 	var held *ErrHeld
-	if _, err := Take(path, Self("x")); !errors.As(err, &held) || held.Holder != "another process" || err.Error() != path+" is held by another process" {
+	if _, err := Take(path, Self("x")); !errors.As(err, &held) || held.Holder != "another process" || err.Error() != path+
+		" is held by another process" {
 		t.Errorf("%v", err)
 	}
 	if err := l.Release(); err != nil {
@@ -144,7 +146,8 @@ func TestTakeAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	var used *ErrHeld
-	if got, _, err := TakeAll([]string{a, b}, ".lock", Self("y")); !errors.As(err, &used) || used.Path != filepath.Join(b, ".lock") || got != nil {
+	if got, _, err := TakeAll([]string{a, b}, ".lock", Self("y")); !errors.As(err, &used) ||
+		used.Path != filepath.Join(b, ".lock") || got != nil {
 		t.Errorf("%v, %v", got, err)
 	}
 	if err := errors.Join(take(t, filepath.Join(a, ".lock")).Release(), held[1].Release()); err != nil {
@@ -182,7 +185,8 @@ func claim(t *testing.T, r *Register, c Claimant, holder int) {
 	switch {
 	case holder == c.PID && err != nil:
 		t.Fatalf("%d is refused: %v", c.PID, err)
-	case holder != c.PID && (!errors.As(err, &held) || held.Path != "id" || !strings.HasPrefix(held.Holder, fmt.Sprintf("process %d on h", holder))):
+	case holder != c.PID && (!errors.As(err, &held) || held.Path != "id" ||
+		!strings.HasPrefix(held.Holder, fmt.Sprintf("process %d on h", holder))):
 		t.Fatalf("%d is told %v, not that %d is the holder", c.PID, err, holder)
 	}
 }

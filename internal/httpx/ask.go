@@ -189,7 +189,13 @@ func (c *Client) send(ctx context.Context, method string, to *url.URL, h http.He
 	}
 	timer := time.AfterFunc(c.cfg.Stall, func() { cancel(fmt.Errorf("no data for %s", c.cfg.Stall)) })
 	timer.Stop()
-	res.Body = &watched{ReadCloser: res.Body, ctx: ctx, stall: c.cfg.Stall, timer: timer, cancel: cancel}
+	res.Body = &watched{
+		ReadCloser: res.Body,
+		ctx:        ctx,
+		stall:      c.cfg.Stall,
+		timer:      timer,
+		cancel:     cancel,
+	}
 	return res, nil
 }
 

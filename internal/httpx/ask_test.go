@@ -36,7 +36,8 @@ func TestHeadersStayWithTheirServer(t *testing.T) {
 			"sub.source.example", "", "", ""}}},
 		"other port": {[]string{"http://source.example:81/1"}, []seen{{"/0", "v.example", "Basic x", "k", ""}, {"/1",
 			"source.example:81", "", "", ""}}},
-		"the virtual host": {[]string{"http://v.example/1"}, []seen{{"/0", "v.example", "Basic x", "k", ""}, {"/1", "v.example", "", "", ""}}},
+		"the virtual host": {[]string{"http://v.example/1"},
+			[]seen{{"/0", "v.example", "Basic x", "k", ""}, {"/1", "v.example", "", "", ""}}},
 		"away and back": {[]string{"http://other.example/1", "http://source.example/2"}, []seen{
 			{"/0", "v.example", "Basic x", "k", ""}, {"/1", "other.example", "", "", ""}, {"/2", "source.example", "", "", ""}}},
 	} {
@@ -275,10 +276,28 @@ func TestDialIsLimited(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	require.Equal(t, Config{
-		Dial: 30 * time.Second, Header: time.Minute, Stall: time.Minute, Whole: 168 * time.Hour, Attempts: 15, Refusals: 5,
-		RetryMin: 5 * time.Second, RetryMax: 10 * time.Minute, RetryAfterMax: 10 * time.Minute,
+		Dial:          30 * time.Second,
+		Header:        time.Minute,
+		Stall:         time.Minute,
+		Whole:         168 * time.Hour,
+		Attempts:      15,
+		Refusals:      5,
+		RetryMin:      5 * time.Second,
+		RetryMax:      10 * time.Minute,
+		RetryAfterMax: 10 * time.Minute,
 	}, withDefaults(Config{}))
-	set := Config{Dial: 1, Header: 2, Stall: 3, Whole: 4, Attempts: 5, Refusals: 6, RetryMin: 7, RetryMax: 8, RetryAfterMax: 9, Redirects: 10}
+	set := Config{
+		Dial:          1,
+		Header:        2,
+		Stall:         3,
+		Whole:         4,
+		Attempts:      5,
+		Refusals:      6,
+		RetryMin:      7,
+		RetryMax:      8,
+		RetryAfterMax: 9,
+		Redirects:     10,
+	}
 	require.Equal(t, set, withDefaults(set))
 	tr := New(Config{Dial: 3 * time.Second, Header: 4 * time.Second}, Deps{}).http
 	require.Nil(t, tr.Proxy)
@@ -335,7 +354,8 @@ func TestServersTextIsEscaped(t *testing.T) {
 				}
 			}()
 			c := New(Config{Attempts: 1, Refusals: 1, Redirects: 1}, Deps{})
-			err = c.Fetch(t.Context(), Source{URL: "http://user:secret@" + l.Addr().String() + "/?signature=secret", Size: int64(len(data))},
+			err = c.Fetch(t.Context(), Source{URL: "http://user:secret@" + l.Addr().String() + "/?signature=secret",
+				Size: int64(len(data))},
 				File{Path: filepath.Join(t.TempDir(), "f"), Perm: 0o600})
 			require.Error(t, err)
 			text := err.Error()

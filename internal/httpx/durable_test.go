@@ -36,8 +36,13 @@ func TestMarksAreMadeByTime(t *testing.T) {
 			require.Equal(t, int64(10000), total)
 			s, ok := readSidecar(l.path)
 			require.True(t, ok, "before a byte is believed")
-			require.Equal(t, sidecar{Version: 1, Source: sourceID(l.source().URL), Validator: validator{ETag: `"a"`}, Total: 10000,
-				Synced: s.Synced}, s)
+			require.Equal(t, sidecar{
+				Version:   1,
+				Source:    sourceID(l.source().URL),
+				Validator: validator{ETag: `"a"`},
+				Total:     10000,
+				Synced:    s.Synced,
+			}, s)
 			require.Equal(t, int64(len(seen)+1)*1000, done)
 			seen = append(seen, s.Synced)
 		}
@@ -78,33 +83,34 @@ func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 // A restart is granted once, and only for bytes of more than one answer.
 func TestRestart(t *testing.T) {
-	inLab(t, Config{}, first(drop(0, 100), func(w http.ResponseWriter) { send(w, 100, len(data)) }, drop(0, 50)), func(t *testing.T, l *lab) {
-		again, err := Restart(l.path)
-		require.NoError(t, err)
-		require.False(t, again, "nothing is known of it")
+	inLab(t, Config{}, first(drop(0, 100), func(w http.ResponseWriter) { send(w, 100, len(data)) }, drop(0, 50)),
+		func(t *testing.T, l *lab) {
+			again, err := Restart(l.path)
+			require.NoError(t, err)
+			require.False(t, again, "nothing is known of it")
 
-		require.NoError(t, l.client.Fetch(t.Context(), l.source(), l.file()))
-		require.True(t, l.holds(data, true).Joined)
-		again, err = Restart(l.path)
-		require.NoError(t, err)
-		require.True(t, again)
-		s, ok := readSidecar(l.path)
-		require.True(t, ok)
-		require.Equal(t, sidecar{Version: 1, Source: sourceID(l.source().URL), Total: 10000, Restarted: true}, s)
+			require.NoError(t, l.client.Fetch(t.Context(), l.source(), l.file()))
+			require.True(t, l.holds(data, true).Joined)
+			again, err = Restart(l.path)
+			require.NoError(t, err)
+			require.True(t, again)
+			s, ok := readSidecar(l.path)
+			require.True(t, ok)
+			require.Equal(t, sidecar{Version: 1, Source: sourceID(l.source().URL), Total: 10000, Restarted: true}, s)
 
-		require.NoError(t, l.client.Fetch(t.Context(), l.source(), l.file()))
-		require.Equal(t, []string{"bytes=0-9999 @0", "bytes=100-9999 @5", "bytes=0-9999 @5", "bytes=50-9999 @10"}, l.asked())
-		s = l.holds(data, true)
-		require.True(t, s.Joined && s.Restarted)
-		again, err = Restart(l.path)
-		require.NoError(t, err)
-		require.False(t, again, "once")
+			require.NoError(t, l.client.Fetch(t.Context(), l.source(), l.file()))
+			require.Equal(t, []string{"bytes=0-9999 @0", "bytes=100-9999 @5", "bytes=0-9999 @5", "bytes=50-9999 @10"}, l.asked())
+			s = l.holds(data, true)
+			require.True(t, s.Joined && s.Restarted)
+			again, err = Restart(l.path)
+			require.NoError(t, err)
+			require.False(t, again, "once")
 
-		require.NoError(t, Forget(l.path))
-		require.NoError(t, Forget(l.path))
-		_, ok = readSidecar(l.path)
-		require.False(t, ok)
-	})
+			require.NoError(t, Forget(l.path))
+			require.NoError(t, Forget(l.path))
+			_, ok = readSidecar(l.path)
+			require.False(t, ok)
+		})
 	inLab(t, Config{}, first(), func(t *testing.T, l *lab) {
 		require.NoError(t, l.client.Fetch(t.Context(), l.source(), l.file()))
 		again, err := Restart(l.path)
@@ -295,8 +301,14 @@ func TestDecodeSidecarRefuses(t *testing.T) {
 		`"Total":10,"Synced":10,"Done":true,"Joined":false,"Restarted":false}`
 	s, err := decodeSidecar([]byte(good))
 	require.NoError(t, err)
-	require.Equal(t, sidecar{Version: 1, Source: id, Validator: validator{`"a"`, "Mon, 02 Jan 2006 15:04:05 GMT", true}, Total: 10,
-		Synced: 10, Done: true}, s)
+	require.Equal(t, sidecar{
+		Version:   1,
+		Source:    id,
+		Validator: validator{`"a"`, "Mon, 02 Jan 2006 15:04:05 GMT", true},
+		Total:     10,
+		Synced:    10,
+		Done:      true,
+	}, s)
 	for old, now := range map[string]string{
 		`"Version":1`:   `"Version":2`,
 		`"Total":10`:    `"Total":9`,

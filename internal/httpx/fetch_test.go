@@ -123,7 +123,8 @@ func TestFetchGoesOn(t *testing.T) {
 			"bytes=100-9999 @5", all + " @5"}},
 		"416 later, longer now": {Config{}, first(drop(0, 100), status(416, "Content-Range", "bytes */10001")), []string{all + " @0",
 			"bytes=100-9999 @5", all + " @5"}},
-		"416 later, without a length": {Config{}, first(drop(0, 100), status(416)), []string{all + " @0", "bytes=100-9999 @5", all + " @5"}},
+		"416 later, without a length": {Config{}, first(drop(0, 100), status(416)),
+			[]string{all + " @0", "bytes=100-9999 @5", all + " @5"}},
 		"416 later by mistake": {Config{}, first(drop(0, 100), status(416, "Content-Range", "bytes */10000")),
 			[]string{all + " @0", "bytes=100-9999 @5", "bytes=100-9999 @5"}},
 		"416 later by principle": {Config{}, func(k int, w http.ResponseWriter, r *http.Request) {
@@ -190,7 +191,10 @@ func TestFetchGivesUp(t *testing.T) {
 		}, 4, 1 + 1.5 + 2.25, FaultNetwork, 0, true, "could not finish even after 3 attempts", 1000},
 		"refused": {Config{}, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) },
 			5, 40.625, FaultServer, 404, true, `server answered "404 Not Found"`, 0},
-		"refused at the third": {Config{Refusals: 3}, func(_ int, w http.ResponseWriter, _ *http.Request) { http.Error(w, "not \"you\"", 401) },
+		"refused at the third": {Config{Refusals: 3}, func(_ int, w http.ResponseWriter,
+			_ *http.Request) {
+			http.Error(w, "not \"you\"", 401)
+		},
 			3, 12.5, FaultServer, 401, true, `"401 Unauthorized": "not 'you'"`, 0},
 		"busy": {Config{Attempts: 2}, func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
 			2, 5, FaultServer, 503, true, "after 2 attempts", 0},

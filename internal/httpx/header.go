@@ -64,7 +64,8 @@ func SpanOf(res *http.Response) (Span, error) {
 	if res.StatusCode == http.StatusPartialContent {
 		cr, err := parseContentRange(res.Header.Get("Content-Range"))
 		if err == nil && (cr.total == unknown || cr.start == unknown) {
-			err = fmt.Errorf("%w: Content-Range %s", ErrLength, printable.Quote(res.Header.Get("Content-Range"))) //nolint:staticcheck // the header's name
+			err = fmt.Errorf("%w: Content-Range %s", ErrLength,
+				printable.Quote(res.Header.Get("Content-Range"))) //nolint:staticcheck // the header's name
 		}
 		return Span{Start: cr.start, End: cr.end, Total: cr.total}, err
 	}

@@ -55,7 +55,8 @@ func judge(res *http.Response, q question, now time.Time) (*answer, *Error) {
 	case res.StatusCode != http.StatusOK && res.StatusCode != http.StatusPartialContent:
 		e = notContent(res, q, now)
 	case enc != "" && !strings.EqualFold(enc, "identity"):
-		e = verdict(a.host, "encoding", fmt.Errorf("Content-Encoding %s was not asked for", printable.Quote(enc))) //nolint:staticcheck // the header's name
+		e = verdict(a.host, "encoding", fmt.Errorf("Content-Encoding %s was not asked for",
+			printable.Quote(enc))) //nolint:staticcheck // the header's name
 	case res.StatusCode == http.StatusOK:
 		e = a.all(res, q)
 	default:

@@ -88,7 +88,13 @@ func TestUncheckedGoesOnUnderAValidator(t *testing.T) {
 		w.Header().Set("ETag", `"a"`)
 		rest(w, r)
 	}, func(t *testing.T, l *lab) {
-		s := sidecar{Version: 1, Source: sourceID(l.source().URL), Validator: validator{ETag: `"a"`}, Total: 10000, Synced: 4000}
+		s := sidecar{
+			Version:   1,
+			Source:    sourceID(l.source().URL),
+			Validator: validator{ETag: `"a"`},
+			Total:     10000,
+			Synced:    4000,
+		}
 		require.NoError(t, os.WriteFile(l.path, data[:4000], 0o600))
 		require.NoError(t, s.write(l.path))
 		f := l.file()

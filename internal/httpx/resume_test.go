@@ -76,7 +76,13 @@ func TestFetchBelievesWhatWasSynced(t *testing.T) {
 				w.Header().Set("ETag", `"a"`)
 				rest(w, r)
 			}, func(t *testing.T, l *lab) {
-				s := sidecar{Version: 1, Source: sourceID(l.source().URL), Validator: other, Total: 10000, Synced: 4000}
+				s := sidecar{
+					Version:   1,
+					Source:    sourceID(l.source().URL),
+					Validator: other,
+					Total:     10000,
+					Synced:    4000,
+				}
 				if c.spoil != nil {
 					c.spoil(&s)
 				}

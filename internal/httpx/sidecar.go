@@ -52,7 +52,8 @@ func decodeSidecar(b []byte) (sidecar, error) {
 	if id, err := hex.DecodeString(s.Source); err != nil || len(id) != sha256.Size || s.Version != sidecarVersion || !s.Validator.valid() {
 		return s, errors.New("a field of it is not understood")
 	}
-	if s.Total < unknown || s.Total > maxBytes || s.Synced < 0 || s.Total != unknown && s.Synced > s.Total || s.Done && s.Synced != s.Total {
+	if s.Total < unknown || s.Total > maxBytes || s.Synced < 0 || s.Total != unknown && s.Synced > s.Total || s.Done &&
+		s.Synced != s.Total {
 		return s, errors.New("its numbers contradict each other")
 	}
 	return s, nil

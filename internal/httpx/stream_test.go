@@ -35,7 +35,8 @@ func TestStreamGoesOn(t *testing.T) {
 			}
 			whole(w)
 		}, []string{all + " @0", " @0"}, false},
-		"416 to a resume": {first(drop(0, 300), status(416, "Content-Range", "bytes */10000"), status(416, "Content-Range", "bytes */10000"),
+		"416 to a resume": {first(drop(0, 300), status(416, "Content-Range", "bytes */10000"),
+			status(416, "Content-Range", "bytes */10000"),
 			whole),
 			[]string{all + " @0", "bytes=300-9999 @5", "bytes=300-9999 @5", " @5"}, true},
 		"everything in answer to a part": {first(tagged(`"a"`, drop(0, 300)), tagged(`"a"`, whole)), []string{all + " @0",

@@ -83,7 +83,8 @@ func TestReadHasALimit(t *testing.T) {
 		t.Errorf("at the limit: %q, %v", b, err)
 	}
 	var large *TooLarge
-	if b, err := Read(file, 11); !errors.As(err, &large) || large.Max != 11 || b != nil || !strings.Contains(err.Error(), "more than 11 bytes") {
+	if b, err := Read(file, 11); !errors.As(err, &large) || large.Max != 11 || b != nil ||
+		!strings.Contains(err.Error(), "more than 11 bytes") {
 		t.Errorf("above the limit: %q, %v", b, err)
 	}
 }

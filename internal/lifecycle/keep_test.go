@@ -32,7 +32,8 @@ func TestKeptPartIsStartedAgain(t *testing.T) {
 			t.Fatalf("a part that is no must ended the start: %v", err)
 		}
 		s := g.Status()[0]
-		if s.Name != "markets" || s.Up || !errors.Is(s.Err, errBoom) || s.Restarts != 0 || !s.Next.Equal(began.Add(time.Second)) || !s.Since.Equal(began) {
+		if s.Name != "markets" || s.Up || !errors.Is(s.Err, errBoom) || s.Restarts != 0 || !s.Next.Equal(began.Add(time.Second)) ||
+			!s.Since.Equal(began) {
 			t.Errorf("after the first failure: %+v", s)
 		}
 		time.Sleep(time.Hour)
@@ -140,7 +141,11 @@ func TestKeepLetsGo(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		var inner context.Context
-		if err := g.Keep(t.Context(), Keep{Name: "x", Run: func(ctx context.Context, _ func()) error { inner = ctx; return errBoom }}); err != nil {
+		if err := g.Keep(t.Context(), Keep{Name: "x", Run: func(ctx context.Context,
+			_ func()) error {
+			inner = ctx
+			return errBoom
+		}}); err != nil {
 			t.Fatal(err)
 		}
 		if inner.Err() == nil {

@@ -89,8 +89,13 @@ func ends(t *testing.T, c net.Conn) {
 }
 
 func short() Limits {
-	return Limits{Header: 300 * time.Millisecond, Idle: 300 * time.Millisecond, Stall: 300 * time.Millisecond,
-		SocketIdle: 300 * time.Millisecond, Grace: 20 * time.Millisecond}
+	return Limits{
+		Header:     300 * time.Millisecond,
+		Idle:       300 * time.Millisecond,
+		Stall:      300 * time.Millisecond,
+		SocketIdle: 300 * time.Millisecond,
+		Grace:      20 * time.Millisecond,
+	}
 }
 
 const post = "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
@@ -204,7 +209,13 @@ func TestWorkTakesItsTime(t *testing.T) {
 // While many connections stay silent and as many do not read, somebody who does
 // neither is served at once, from the same address too.
 func TestHonestClientAmongSilentOnes(t *testing.T) {
-	lim := Limits{Conns: 96, ConnsPerAddress: 64, Requests: 32, RequestsPerAddress: 24, Grace: 20 * time.Millisecond}
+	lim := Limits{
+		Conns:              96,
+		ConnsPerAddress:    64,
+		Requests:           32,
+		RequestsPerAddress: 24,
+		Grace:              20 * time.Millisecond,
+	}
 	addr := serve(t, lim)
 	for range 64 {
 		dial(t, addr, "")
@@ -271,7 +282,8 @@ func TestOwnersDeadlines(t *testing.T) {
 	got := make(chan error, 2)
 	addr := serveHandler(t, Limits{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
-		got <- errors.Join(rc.SetReadDeadline(time.Now().Add(50*time.Millisecond)), rc.SetWriteDeadline(time.Now().Add(200*time.Millisecond)))
+		got <- errors.Join(rc.SetReadDeadline(time.Now().Add(50*time.Millisecond)),
+			rc.SetWriteDeadline(time.Now().Add(200*time.Millisecond)))
 		_, err := io.ReadAll(r.Body)
 		got <- err
 		_, err = w.Write(make([]byte, big))

@@ -40,7 +40,8 @@ func reportOf(k, l, n, to int) []byte {
 	one := func(status string, n int) string {
 		return strings.Repeat(`{"line":3,"column":5,"type":"T","status":"`+status+`"},`, n)
 	}
-	return []byte(`{"test_efficacy":100,"files":[{"file_name":"x.go","mutations":[` + one(killed, k) + one(timedOut, to) + one(notViable, 1) +
+	return []byte(`{"test_efficacy":100,"files":[{"file_name":"x.go","mutations":[` + one(killed, k) + one(timedOut, to) +
+		one(notViable, 1) +
 		`{"status":"SKIPPED"}]},{"file_name":"y.go","mutations":[` + one(lived, l) + one(notCovered, n) + `{"status":"SKIPPED"}]}]}`)
 }
 
@@ -121,7 +122,8 @@ func TestCopySources(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(from, name), []byte(name), 0o600))
 	}
 	require.NoError(t, copySources(from, to))
-	for name, there := range map[string]bool{"go.mod": true, "a/x.go": true, "a/bin/y.go": true, "out": false, "bin": false, ".git": false} {
+	for name, there := range map[string]bool{"go.mod": true, "a/x.go": true, "a/bin/y.go": true, "out": false, "bin": false,
+		".git": false} {
 		_, err := os.Stat(filepath.Join(to, name))
 		require.Equal(t, there, err == nil, name)
 	}
@@ -164,7 +166,8 @@ func TestRunFails(t *testing.T) {
 	for script, want := range map[string]string{
 		"exit 3": "chain/msgs: gremlins: exit status 3; do its tests pass?",
 		"exit 0": "chain/msgs: gremlins wrote no report",
-		`while [ "$1" != --output ]; do shift; done; echo '` + string(reportOf(8, 2, 0, 0)) + `' > "$2"`: "1 of 1 packages are below their bounds",
+		`while [ "$1" != --output ]; do shift; done; echo '` + string(reportOf(8, 2, 0, 0)) +
+			`' > "$2"`: "1 of 1 packages are below their bounds",
 	} {
 		var out bytes.Buffer
 		err := run(t.Context(), []string{"-gremlins", gremlins(t, script), "-logs", logs, "-pkg", "chain/msgs"}, &out)

@@ -54,8 +54,9 @@ func TestForOthers(t *testing.T) {
 		"no host":          {Config{Bound: ":80"}, Choice{HostPort: "192.168.7.5:80", Guessed: true}},
 		"route of IPv6": {Config{Bound: "[::]:80", Route: routes(map[string]string{"[2001:db8::1]:9": "2001:db8:1::5"})},
 			Choice{HostPort: "[2001:db8:1::5]:80", Guessed: true}},
-		"no route":  {Config{Bound: "[::]:80", Route: routes(nil)}, Choice{HostPort: "10.0.0.5:80", Guessed: true}},
-		"only IPv6": {Config{Bound: "[::]:80", Route: routes(nil), Addrs: addrs("::1/128", "2001:db8:1::5/64")}, Choice{HostPort: "[2001:db8:1::5]:80", Guessed: true}},
+		"no route": {Config{Bound: "[::]:80", Route: routes(nil)}, Choice{HostPort: "10.0.0.5:80", Guessed: true}},
+		"only IPv6": {Config{Bound: "[::]:80", Route: routes(nil), Addrs: addrs("::1/128", "2001:db8:1::5/64")},
+			Choice{HostPort: "[2001:db8:1::5]:80", Guessed: true}},
 		"alone": {Config{Bound: "0.0.0.0:80", Route: routes(nil), Addrs: addrs("127.0.0.1/8", "fe80::1/64", "169.254.1.1/16")},
 			Choice{HostPort: "127.0.0.1:80", Guessed: true, Local: true}},
 		"blind": {Config{Bound: "0.0.0.0:80", Route: routes(nil), Addrs: func() ([]net.Addr, error) { return nil, errNoRoute }},
@@ -77,13 +78,15 @@ func TestForOthers(t *testing.T) {
 
 func TestOnThisHost(t *testing.T) {
 	for bound, want := range map[string]string{
-		"0.0.0.0:80": "127.0.0.1:80", "[::]:80": "127.0.0.1:80", ":80": "127.0.0.1:80", "10.0.0.5:80": "10.0.0.5:80", "[::1]:80": "[::1]:80", "bad": "bad",
+		"0.0.0.0:80": "127.0.0.1:80", "[::]:80": "127.0.0.1:80", ":80": "127.0.0.1:80", "10.0.0.5:80": "10.0.0.5:80",
+		"[::1]:80": "[::1]:80", "bad": "bad",
 	} {
 		if got := OnThisHost(bound); got != want {
 			t.Errorf("%s: %s, want %s", bound, got, want)
 		}
 	}
-	if hasIPv4(addrs("::1/128")) || !hasIPv4(addrs("::1/128", "10.0.0.1/8")) || !hasIPv4(func() ([]net.Addr, error) { return nil, errNoRoute }) {
+	if hasIPv4(addrs("::1/128")) || !hasIPv4(addrs("::1/128", "10.0.0.1/8")) ||
+		!hasIPv4(func() ([]net.Addr, error) { return nil, errNoRoute }) {
 		t.Error("whether the machine has IPv4")
 	}
 }

@@ -98,8 +98,14 @@ func New(cfg Config, deps Deps) (*Cache, error) {
 			cfg.Records = filepath.Join(base, "quarry", "parameter-checks")
 		}
 	}
-	return &Cache{dir: cfg.Dir, cfg: cfg, log: deps.Log, srs: newSlot[*snarkpack.SRSFile](),
-		params: map[string]*slot[*groth16.Params]{}, keys: map[string]*slot[*groth16.Prepared]{}}, nil
+	return &Cache{
+		dir:    cfg.Dir,
+		cfg:    cfg,
+		log:    deps.Log,
+		srs:    newSlot[*snarkpack.SRSFile](),
+		params: map[string]*slot[*groth16.Params]{},
+		keys:   map[string]*slot[*groth16.Prepared]{},
+	}, nil
 }
 
 // Dir is where the files are.
@@ -178,7 +184,8 @@ func (c *Cache) openParams(ctx context.Context, name string) (p *groth16.Params,
 		return nil, errors.Join(err, src.Close())
 	}
 	if published := filepath.Join(c.dir, name+extParams); devnet && !absent(published) {
-		c.log.Warn("generated parameters are used though published ones are there; only an embedded devnet takes their proofs", "used", src.name, "published", published)
+		c.log.Warn("generated parameters are used though published ones are there; only an embedded devnet takes their proofs",
+			"used", src.name, "published", published)
 	}
 	c.log.Info("proof parameters opened", "file", src.name, "bytes", src.size, "generated here", devnet)
 	return p, nil

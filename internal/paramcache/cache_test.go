@@ -157,7 +157,8 @@ func TestDamagedFilesAreRefusedAndKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, bad := range map[string][]byte{"flipped": flip(good, len(good)/2), "cut": good[:len(good)-1], "longer": append(bytes.Clone(good), 0), "empty": {}} {
+		for name, bad := range map[string][]byte{"flipped": flip(good, len(good)/2), "cut": good[:len(good)-1],
+			"longer": append(bytes.Clone(good), 0), "empty": {}} {
 			t.Run(ext+" "+name, func(t *testing.T) {
 				if err := os.WriteFile(path, bad, 0o600); err != nil {
 					t.Fatal(err)
@@ -201,7 +202,8 @@ func TestPublishedFilesMustBeThose(t *testing.T) {
 		t.Fatal(err)
 	}
 	var damaged *DamagedError
-	if _, err := newCache(t, dir, false).VerifyingKey(t.Context(), strings.TrimSuffix(key.Name, extKey)); !errors.As(err, &damaged) || !strings.Contains(err.Error(), key.Digest) {
+	if _, err := newCache(t, dir, false).VerifyingKey(t.Context(), strings.TrimSuffix(key.Name, extKey)); !errors.As(err,
+		&damaged) || !strings.Contains(err.Error(), key.Digest) {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "v28-mine.vk"), []byte("x"), 0o600); err != nil {

@@ -66,7 +66,8 @@ func (c *Cache) trust(ctx context.Context, f *os.File, name string, devnet bool)
 		return nil
 	}
 	if st, err := f.Stat(); err == nil && st.Size() > tellAbove {
-		c.log.Info("a parameter file is read whole before its first use; a proof waits about a second per gigabyte", "file", f.Name(), "bytes", st.Size())
+		c.log.Info("a parameter file is read whole before its first use; a proof waits about a second per gigabyte", "file",
+			f.Name(), "bytes", st.Size())
 	}
 	return c.verify(ctx, f, name, devnet, nil)
 }

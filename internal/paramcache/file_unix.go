@@ -24,7 +24,8 @@ func identify(f *os.File) (identity, error) {
 		return identity{}, fmt.Errorf("stat %s: %w", f.Name(), err)
 	}
 	sec, nsec := sys.Ctim.Unix()
-	return identity{Size: st.Size(), ModTime: st.ModTime(), Changed: time.Unix(sec, nsec), Inode: uint64(sys.Ino)}, nil //nolint:unconvert // other systems have other widths
+	return identity{Size: st.Size(), ModTime: st.ModTime(), Changed: time.Unix(sec, nsec), Inode: uint64(sys.Ino)},
+		nil //nolint:unconvert // other systems have other widths
 }
 
 // private tells whether only this user writes into a directory.

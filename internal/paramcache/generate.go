@@ -21,7 +21,8 @@ const (
 )
 
 // ErrPresent says that there is nothing to generate.
-var ErrPresent = errors.New("these parameters are there already; remove the files to make new ones, and know that proofs made with the old ones will not verify any more")
+var ErrPresent = errors.New("these parameters are there already; remove the files to make new ones, and know that proofs made " +
+	"with the old ones will not verify any more")
 
 // Generate makes parameters for a circuit, for embedded devnets only. It may be
 // interrupted, also by kill -9, and goes on where it was when it is called again;
@@ -85,7 +86,8 @@ func inTheWay(final string) error {
 }
 
 func leftover(path string) error {
-	return fmt.Errorf("%s is there, but not all that belongs to it (.params, .vk, and a .json beside each): put the rest back, or remove it to generate new ones; proofs made with the old ones will not verify then", path)
+	return fmt.Errorf("%s is there, but not all that belongs to it (.params, .vk, and a .json beside each): put the rest "+
+		"back, or remove it to generate new ones; proofs made with the old ones will not verify then", path)
 }
 
 // complete tells whether both files are in place with their records.
@@ -102,7 +104,8 @@ func (c *Cache) installed(file string) bool {
 	return err == nil && st.Size() == r.Size
 }
 
-func generateInto(ctx context.Context, part, statePath string, circuit r1cs.Circuit, progress Progress) (made *groth16.Generated, err error) {
+func generateInto(ctx context.Context, part, statePath string, circuit r1cs.Circuit, progress Progress) (made *groth16.Generated,
+	err error) {
 	state, err := os.ReadFile(statePath) //nolint:gosec // below the cache directory, names are checked
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("read the state of the interrupted generation: %w", err)

@@ -107,7 +107,8 @@ func TestSealProofs(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := realCache(t, name, func() (r1cs.Circuit, error) { return circuit.BlankPoRep(sealType) })
-	agg := proof.AggregateSealVerifyProofAndInfos{Miner: testMiner, SealProof: sealType, AggregateProof: abi.RegisteredAggregationProof_SnarkPackV2}
+	agg := proof.AggregateSealVerifyProofAndInfos{Miner: testMiner, SealProof: sealType,
+		AggregateProof: abi.RegisteredAggregationProof_SnarkPackV2}
 	var parts [][]byte
 	for n := range abi.SectorNumber(3) {
 		s := sealedSector(t, n)
@@ -118,8 +119,13 @@ func TestSealProofs(t *testing.T) {
 		info := s.VerifyInfo()
 		info.Proof = timed(t, func() ([]byte, error) { return snark.ProveSeal(t.Context(), keys, info, vanilla, snark.Options{}) })
 		parts = append(parts, info.Proof)
-		agg.Infos = append(agg.Infos, proof.AggregateSealVerifyInfo{Number: n, Randomness: info.Randomness,
-			InteractiveRandomness: info.InteractiveRandomness, SealedCID: info.SealedCID, UnsealedCID: info.UnsealedCID})
+		agg.Infos = append(agg.Infos, proof.AggregateSealVerifyInfo{
+			Number:                n,
+			Randomness:            info.Randomness,
+			InteractiveRandomness: info.InteractiveRandomness,
+			SealedCID:             info.SealedCID,
+			UnsealedCID:           info.UnsealedCID,
+		})
 		if n == 0 {
 			flips(t, 1000, info.Proof, []cid.Cid{info.SealedCID, info.UnsealedCID}, func(p []byte, c []cid.Cid) (bool, error) {
 				other := info
@@ -173,7 +179,8 @@ func TestWinningProof(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	info := proof.WinningPoStVerifyInfo{Randomness: draw, Prover: testMiner, Proofs: []proof.PoStProof{{PoStProof: kind}}, ChallengedSectors: []proof.SectorInfo{s.Info()}}
+	info := proof.WinningPoStVerifyInfo{Randomness: draw, Prover: testMiner, Proofs: []proof.PoStProof{{PoStProof: kind}},
+		ChallengedSectors: []proof.SectorInfo{s.Info()}}
 	made := timed(t, func() ([]byte, error) { return snark.ProveWinning(t.Context(), keys, info, vanilla, snark.Options{}) })
 	flips(t, 1000, made, []cid.Cid{s.Info().SealedCID}, func(p []byte, c []cid.Cid) (bool, error) {
 		other := info
@@ -192,12 +199,13 @@ func TestUpdateProof(t *testing.T) {
 	keys := realCache(t, name, func() (r1cs.Circuit, error) { return circuit.BlankUpdate(kind) })
 	info, vanilla := updated(t.Context(), t, kind)
 	info.Proof = timed(t, func() ([]byte, error) { return snark.ProveUpdate(t.Context(), keys, info, vanilla, snark.Options{}) })
-	flips(t, 1000, info.Proof, []cid.Cid{info.OldSealedSectorCID, info.NewSealedSectorCID, info.NewUnsealedSectorCID}, func(p []byte, c []cid.Cid) (bool, error) {
-		other := info
-		other.Proof = p
-		other.OldSealedSectorCID, other.NewSealedSectorCID, other.NewUnsealedSectorCID = c[0], c[1], c[2]
-		return snark.VerifyUpdate(t.Context(), keys, other)
-	})
+	flips(t, 1000, info.Proof, []cid.Cid{info.OldSealedSectorCID, info.NewSealedSectorCID, info.NewUnsealedSectorCID},
+		func(p []byte, c []cid.Cid) (bool, error) {
+			other := info
+			other.Proof = p
+			other.OldSealedSectorCID, other.NewSealedSectorCID, other.NewUnsealedSectorCID = c[0], c[1], c[2]
+			return snark.VerifyUpdate(t.Context(), keys, other)
+		})
 }
 
 // updated is a sector that took data, and the vanilla proof of it.

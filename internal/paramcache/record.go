@@ -120,5 +120,6 @@ func (c *Cache) remember(f *os.File, digest string, id identity) {
 			return
 		}
 	}
-	c.log.Warn("the check of a parameter file cannot be recorded and will be done again at the next start", "file", f.Name(), "bytes", id.Size, "err", last)
+	c.log.Warn("the check of a parameter file cannot be recorded and will be done again at the next start", "file", f.Name(),
+		"bytes", id.Size, "err", last)
 }

@@ -103,7 +103,8 @@ func (c *Cache) CheckSRS(ctx context.Context, progress Progress) error {
 	}
 	ok, err := srs.Check(ctx)
 	if err == nil && !ok {
-		err = fmt.Errorf("%s in %s: its points are not powers of two secrets; remove it and fetch or generate it again", SRSName+extSRS, c.dir)
+		err = fmt.Errorf("%s in %s: its points are not powers of two secrets; remove it and fetch or generate it again", SRSName+
+			extSRS, c.dir)
 	}
 	return err
 }

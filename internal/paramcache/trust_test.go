@@ -142,7 +142,8 @@ func TestFileCutWhileInUse(t *testing.T) {
 	if err := os.Truncate(path, 2000); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := groth16.Prove(t.Context(), p, squares{4}, groth16.ProveOptions{}); err == nil || !strings.Contains(err.Error(), "unexpected EOF") {
+	if _, err := groth16.Prove(t.Context(), p, squares{4}, groth16.ProveOptions{}); err == nil ||
+		!strings.Contains(err.Error(), "unexpected EOF") {
 		t.Fatal(err)
 	}
 }
@@ -176,7 +177,8 @@ func TestGenerationReplacesNothing(t *testing.T) {
 func TestSecretGoesWithItsTemporaryCopies(t *testing.T) {
 	dir, path := generated(t)
 	final := strings.TrimSuffix(path, extParams)
-	for _, secret := range []string{final + extState, filepath.Join(dir, dirDevnet, "."+testName+extState+".tmp-1")} { // as a crash leaves them
+	// as a crash leaves them
+	for _, secret := range []string{final + extState, filepath.Join(dir, dirDevnet, "."+testName+extState+".tmp-1")} {
 		if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +227,8 @@ func TestKeyMustBelongToParameters(t *testing.T) {
 		}
 	}
 	var damaged *DamagedError
-	if err := newCache(t, dir, true).Check(t.Context(), testName, nil); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "not the key") {
+	if err := newCache(t, dir, true).Check(t.Context(), testName, nil); !errors.As(err, &damaged) ||
+		!strings.Contains(err.Error(), "not the key") {
 		t.Fatal(err)
 	}
 }

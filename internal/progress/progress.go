@@ -50,7 +50,8 @@ func (p *Printer) Step(stage string, done, total int64) {
 	now := p.now()
 	if stage != p.stage {
 		p.endLine()
-		p.stage, p.began, p.shown, p.printed = stage, now, time.Time{}, false
+		p.stage, p.began = stage, now
+		p.shown, p.printed = time.Time{}, false
 	}
 	every := everyPlain
 	if p.terminal {

@@ -31,11 +31,14 @@ func TestWhatIsOursIsTakenOut(t *testing.T) {
 		"API info " + jwt + ":/ip4/1.2.3.4/tcp/5":                     "API info <token>:<address>",
 		"":                                  "",
 		"sector 7 of f01000 is not proving": "sector 7 of f01000 is not proving",
-		"try again at 2024-01-02T03:04:05Z, or 2024-01-02 03:04:05.123+01:00, 03:04": "try again at 2024-01-02T03:04:05Z, or 2024-01-02 03:04:05.123+01:00, 03:04",
-		"no link named \"a\" under bafkqaaa, see /ipfs/bafkqaaa/x":                   "no link named \"a\" under bafkqaaa, see /ipfs/bafkqaaa/x",
-		"/fil/storage/mk/1.2.1 is not spoken":                                        "/fil/storage/mk/1.2.1 is not spoken",
-		"12/34 done, 5 GB/s, and/or, n/a":                                            "12/34 done, 5 GB/s, and/or, n/a",
-		"deal 3f2504e0-4f89-11d3-9a0c-0305e82c3301: price 1.5 FIL; version 1.2.3":    "deal 3f2504e0-4f89-11d3-9a0c-0305e82c3301: price 1.5 FIL; version 1.2.3",
+		"try again at 2024-01-02T03:04:05Z, or 2024-01-02 " +
+			"03:04:05.123+01:00, 03:04": "try again at 2024-01-02T03:04:05Z, or 2024-01-02 03:04:05.123+01:00, 03:04",
+		"no link named \"a\" under bafkqaaa, see " +
+			"/ipfs/bafkqaaa/x": "no link named \"a\" under bafkqaaa, see /ipfs/bafkqaaa/x",
+		"/fil/storage/mk/1.2.1 is not spoken": "/fil/storage/mk/1.2.1 is not spoken",
+		"12/34 done, 5 GB/s, and/or, n/a":     "12/34 done, 5 GB/s, and/or, n/a",
+		"deal 3f2504e0-4f89-11d3-9a0c-0305e82c3301: price 1.5 FIL; " +
+			"version 1.2.3": "deal 3f2504e0-4f89-11d3-9a0c-0305e82c3301: price 1.5 FIL; version 1.2.3",
 		"ratio 10:20": "ratio 10:20",
 	} {
 		if got := Text(in); got != want {
@@ -77,7 +80,8 @@ func TestNamesThatAreWords(t *testing.T) {
 
 func TestJSONIsRedactedInside(t *testing.T) {
 	in := `{"Peer":"h:80","N":7,"List":["/a/b",null,{"x":"` + jwt + `"}]}`
-	if got := string(JSON([]byte(in))); got != `{"List":["\u003cpath\u003e",null,{"x":"\u003ctoken\u003e"}],"N":7,"Peer":"\u003chost\u003e"}` {
+	want := `{"List":["\u003cpath\u003e",null,{"x":"\u003ctoken\u003e"}],"N":7,"Peer":"\u003chost\u003e"}`
+	if got := string(JSON([]byte(in))); got != want {
 		t.Error(got)
 	}
 	if got := string(JSON([]byte("{"))); got != "null" {
@@ -90,7 +94,8 @@ func FuzzText(f *testing.F) {
 	f.Add("\"", "\"")
 	f.Add("at 2024-01-02T03:04:05Z on [", "]")
 	f.Fuzz(func(t *testing.T, before, after string) {
-		for _, ours := range []string{" " + jwt + " ", " 10.11.12.13:2345 ", " /var/lib/miner/token ", ` Post "http://private.example:2345/rpc/v1": `} {
+		for _, ours := range []string{" " + jwt + " ", " 10.11.12.13:2345 ", " /var/lib/miner/token ",
+			` Post "http://private.example:2345/rpc/v1": `} {
 			got := Text(before + ours + after)
 			for _, part := range []string{"eyJhbGciOiJIUzI1NiJ9", "10.11.12.13", "lib/miner", "private.example"} {
 				if strings.Contains(ours, part) && !strings.Contains(before+after, part) && strings.Contains(got, part) {

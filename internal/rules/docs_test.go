@@ -116,7 +116,8 @@ func TestShownCommandsExist(t *testing.T) {
 			}
 		}
 	}
-	shown := regexp.MustCompile("(?m)(?:^    +|`|=\\S+ )(miner(?:-worker|-client|-devnet)?)((?: --[a-z-]+ [^ \n`]+)*) ([a-z][a-z-]+)(?: ([a-z][a-z-]+))?")
+	shown := regexp.MustCompile("(?m)(?:^    +|`|=\\S+ )(miner(?:-worker|-client|-devnet)?)((?: --[a-z-]+ [^ \n`]+)*) " +
+		"([a-z][a-z-]+)(?: ([a-z][a-z-]+))?")
 	found := 0
 	for _, page := range sources(t, ".md") {
 		if filepath.Base(page) == "ARCHITECTURE.md" {

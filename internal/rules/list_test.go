@@ -50,7 +50,8 @@ var (
 func packages(t *testing.T) []pkg {
 	t.Helper()
 	packagesOnce.Do(func() {
-		dec := json.NewDecoder(bytes.NewReader(goTool(t, "list", "-json=ImportPath,Dir,Name,Doc,Imports,TestImports,XTestImports,GoFiles", "./...")))
+		dec := json.NewDecoder(bytes.NewReader(goTool(t, "list",
+			"-json=ImportPath,Dir,Name,Doc,Imports,TestImports,XTestImports,GoFiles", "./...")))
 		for {
 			var p pkg
 			err := dec.Decode(&p)
@@ -86,7 +87,8 @@ func sources(t *testing.T, exts ...string) []string {
 		if err != nil {
 			return err
 		}
-		if name := d.Name(); d.IsDir() && path != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "out" || name == "bin" || name == "shared") {
+		if name := d.Name(); d.IsDir() && path != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "out" ||
+			name == "bin" || name == "shared") {
 			return filepath.SkipDir
 		}
 		for _, e := range exts {

@@ -12,7 +12,8 @@ import (
 
 // mayDraw are the calls that take a standard stream as it is: those that put the
 // escaping of package printable before it, and what draws on a terminal itself.
-var mayDraw = []string{"printable.NewWriter", "newApp", "newLogger", "progress.New", "announce", "os.Stdin.Fd", "os.Stdout.Fd", "os.Stderr.Fd"}
+var mayDraw = []string{"printable.NewWriter", "newApp", "newLogger", "progress.New", "announce", "os.Stdin.Fd", "os.Stdout.Fd",
+	"os.Stderr.Fd"}
 
 // Commands write to a terminal through package printable only: strangers wrote
 // parts of what they print.

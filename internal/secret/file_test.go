@@ -27,7 +27,8 @@ func file(t *testing.T, mode os.FileMode) string {
 // command that mends it; nothing about it is changed.
 func TestFilesOthersCanReadAreRefused(t *testing.T) {
 	for _, read := range []func(string, int64) ([]byte, error){ReadFile, ReadOwn} {
-		for mode, good := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o700: true, 0o640: false, 0o604: false, 0o620: false, 0o601: false, 0o644: false} {
+		for mode, good := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o700: true, 0o640: false, 0o604: false,
+			0o620: false, 0o601: false, 0o644: false} {
 			path := file(t, mode)
 			b, err := read(path, 7)
 			var exposed *ErrExposed
@@ -48,7 +49,8 @@ func TestFilesOthersCanReadAreRefused(t *testing.T) {
 
 func TestReadingSecretsHasLimits(t *testing.T) {
 	path := file(t, 0o600)
-	if _, err := ReadFile(path, 6); err == nil || !strings.Contains(err.Error(), "more than 6 bytes") || strings.Contains(err.Error(), "hunter") {
+	if _, err := ReadFile(path, 6); err == nil || !strings.Contains(err.Error(), "more than 6 bytes") ||
+		strings.Contains(err.Error(), "hunter") {
 		t.Errorf("%v", err)
 	}
 	if _, err := ReadFile(path+"x", 7); !errors.Is(err, fs.ErrNotExist) {
@@ -99,12 +101,14 @@ func TestLinksToSecrets(t *testing.T) {
 // file can take it away there; so are those of other users.
 func TestDirectoriesOthersCanWrite(t *testing.T) {
 	dir := t.TempDir()
-	for mode, good := range map[os.FileMode]bool{0o700: true, 0o755: true, 0o775: true, 0o777 | os.ModeSticky: true, 0o702: false, 0o777: false} {
+	for mode, good := range map[os.FileMode]bool{0o700: true, 0o755: true, 0o775: true, 0o777 | os.ModeSticky: true, 0o702: false,
+		0o777: false} {
 		if err := os.Chmod(dir, mode); err != nil {
 			t.Fatal(err)
 		}
 		var exposed *ErrExposed
-		if err := CheckDir(dir); good && err != nil || !good && (!errors.As(err, &exposed) || !strings.Contains(err.Error(), "chmod o-w "+dir)) {
+		if err := CheckDir(dir); good && err != nil || !good &&
+			(!errors.As(err, &exposed) || !strings.Contains(err.Error(), "chmod o-w "+dir)) {
 			t.Errorf("mode %o: %v", mode, err)
 		}
 	}
@@ -130,7 +134,8 @@ func TestFilesOfOtherUsers(t *testing.T) {
 	}
 	const somebody = 4711
 	var exposed *ErrExposed
-	if err := judge(path, st, somebody); !errors.As(err, &exposed) || !strings.Contains(err.Error(), "runs as user 4711") || !strings.Contains(err.Error(), "chown 4711 ") {
+	if err := judge(path, st, somebody); !errors.As(err, &exposed) || !strings.Contains(err.Error(), "runs as user 4711") ||
+		!strings.Contains(err.Error(), "chown 4711 ") {
 		t.Errorf("%v", err)
 	}
 	if err := judge(path, st, 0); err != nil {
@@ -153,8 +158,9 @@ func TestFilesOfOtherUsers(t *testing.T) {
 
 func TestSecretsInTexts(t *testing.T) {
 	const jwt = "eyJhbGciOi.eyJBbGxvdy.c2lnbmF0dXJl"
-	for text, want := range map[string]bool{"": false, "a.b.c": false, jwt: true, "SealerApiInfo = \"" + jwt + ":h:1\"": true, "eyJ is a word. So. Is it.": false,
-		"http://user:pass@host/": true, "http://host:80/a@b": false, "redis://:pw@h": false, "x://u:p@h": true} {
+	for text, want := range map[string]bool{"": false, "a.b.c": false, jwt: true, "SealerApiInfo = \"" + jwt + ":h:1\"": true,
+		"eyJ is a word. So. Is it.": false,
+		"http://user:pass@host/":    true, "http://host:80/a@b": false, "redis://:pw@h": false, "x://u:p@h": true} {
 		if got := In([]byte(text)); got != want {
 			t.Errorf("%q: %v", text, got)
 		}

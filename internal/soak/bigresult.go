@@ -84,7 +84,8 @@ func (r *run) claim(ctx context.Context, f *far, number abi.SectorNumber) (api.T
 	}
 	id.Number = number
 	for _, t := range []api.FileType{api.FileSealed, api.FileCache} {
-		if err := f.api.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: id, Type: t, Storage: f.info.Paths[0], Primary: true}}); err != nil {
+		if err := f.api.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: id, Type: t, Storage: f.info.Paths[0],
+			Primary: true}}); err != nil {
 			return api.TaskStatus{}, err
 		}
 	}
@@ -174,7 +175,8 @@ func (r *run) inTheMessage(ctx context.Context, f *far, proof []byte) error {
 	}
 	r.say("in a message: %v", err)
 	// The worker then says why the task failed, and that is kept.
-	if err := f.api.WorkerDone(ctx, api.TaskReport{Worker: f.info.ID, Task: t.ID, Attempt: t.Attempts, Failure: api.NewFailure(err, false)}); err != nil {
+	if err := f.api.WorkerDone(ctx, api.TaskReport{Worker: f.info.ID, Task: t.ID, Attempt: t.Attempts,
+		Failure: api.NewFailure(err, false)}); err != nil {
 		return err
 	}
 	st, err := r.Miner.TaskGet(ctx, t.ID)

@@ -21,7 +21,8 @@ type missedProof struct {
 func (m *missedProof) Error() string {
 	text := fmt.Sprintf("no window PoSt was accepted for the deadline that opened at %d, at epoch %d", m.open, m.head)
 	for _, rec := range m.last[:min(len(m.last), 3)] {
-		text += fmt.Sprintf("; deadline %d, open %d: %d sectors, %d skipped, accepted %t, %s", rec.Deadline, rec.Open, rec.Sectors, len(rec.Skipped), rec.Accepted, rec.Error)
+		text += fmt.Sprintf("; deadline %d, open %d: %d sectors, %d skipped, accepted %t, %s", rec.Deadline, rec.Open, rec.Sectors,
+			len(rec.Skipped), rec.Accepted, rec.Error)
 	}
 	return text
 }

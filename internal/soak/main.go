@@ -31,7 +31,8 @@ func main() {
 	pattern := flag.String("run", "", "run only the scenarios whose name matches this regular expression")
 	list := flag.Bool("list", false, "list the scenarios and end")
 	flag.StringVar(&o.bin, "bin", "bin", "directory with the built commands")
-	flag.StringVar(&o.dir, "dir", "out/soak", "directory for everything the run makes, one below it for each scenario; those are emptied first")
+	flag.StringVar(&o.dir, "dir", "out/soak",
+		"directory for everything the run makes, one below it for each scenario; those are emptied first")
 	flag.Int64Var(&o.seed, "seed", time.Now().UnixNano(), "seed of all that is random, printed so that a run can be repeated")
 	flag.BoolVar(&o.short, "short", false, "outages of 5 and 40 s in place of 30 s and 10 min, and less of everything")
 	flag.DurationVar(&o.pace, "pace", 200*time.Millisecond, "wall-clock time of an epoch while nothing is done to anybody")

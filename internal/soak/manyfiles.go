@@ -52,7 +52,8 @@ func manyFiles(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	r.say("%d files of %s were attached and declared within %s; memory %d MiB, before %d MiB", files, id, took.Round(time.Millisecond), after>>20, before>>20)
+	r.say("%d files of %s were attached and declared within %s; memory %d MiB, before %d MiB", files, id,
+		took.Round(time.Millisecond), after>>20, before>>20)
 	if limit := declareLimit * time.Duration(max(r.o.slack, 1)); took > limit {
 		return fmt.Errorf("attaching %d files took %s, more than %s", files, took, limit)
 	}

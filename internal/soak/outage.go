@@ -49,7 +49,8 @@ var ways = []struct {
 }{
 	{"hangs", func(_ *run, p *testnet.Proc) error { return p.Pause() }, func(_ *run, p *testnet.Proc) error { return p.Resume() }},
 	{"is dead", func(_ *run, p *testnet.Proc) error { return p.Kill() }, func(_ *run, p *testnet.Proc) error { return p.Start() }},
-	{"is cut off", func(r *run, p *testnet.Proc) error { return r.links(p, true) }, func(r *run, p *testnet.Proc) error { return r.links(p, false) }},
+	{"is cut off", func(r *run, p *testnet.Proc) error { return r.links(p, true) },
+		func(r *run, p *testnet.Proc) error { return r.links(p, false) }},
 }
 
 // links cuts or heals all links of a process.

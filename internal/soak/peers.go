@@ -222,9 +222,11 @@ func (r *run) otherNetwork(ctx context.Context) error {
 	if err := r.MinerProc.Kill(); err != nil {
 		return err
 	}
-	if err := r.refused(ctx, "miner-of-another-network", regexp.MustCompile("network|genesis|chain"), func(name string) (*testnet.Proc, error) {
-		return r.RunMiner(name, "miner", "FULLNODE_API_INFO="+info, fmt.Sprintf("MINER_API_LISTENADDRESS=/ip4/127.0.0.1/tcp/%d/http", port[1]))
-	}); err != nil {
+	if err := r.refused(ctx, "miner-of-another-network", regexp.MustCompile("network|genesis|chain"),
+		func(name string) (*testnet.Proc, error) {
+			return r.RunMiner(name, "miner", "FULLNODE_API_INFO="+info,
+				fmt.Sprintf("MINER_API_LISTENADDRESS=/ip4/127.0.0.1/tcp/%d/http", port[1]))
+		}); err != nil {
 		return err
 	}
 	if err := r.MinerProc.Start(); err != nil {

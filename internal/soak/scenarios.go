@@ -44,7 +44,8 @@ func scenarios(o options) (out []scenario) {
 	for _, p := range []plan{
 		{"latency", "200 ms each way between any two processes", slow(), latency},
 		{"hanging-mount", "a storage path whose reads never come back", bare(network("2KiB")), hangingMount},
-		{"unmounted-disk", "a storage path is unmounted while a sector is sealed on it, and before a start", network("8MiB"), unmountedDisk},
+		{"unmounted-disk", "a storage path is unmounted while a sector is sealed on it, and before a start", network("8MiB"),
+			unmountedDisk},
 		{"big-result", "a worker delivers a result of 12 MB", network("2KiB", "MINER_STORAGE_LOCALWORKER=false"), bigResult},
 		{"many-files", "25,000 sector files on one path", network("2KiB"), manyFiles},
 		{"wrong-peers", "a markets node with the API info of somebody else", network("2KiB"), wrongPeers},
@@ -52,7 +53,8 @@ func scenarios(o options) (out []scenario) {
 	} {
 		out = append(out, scenario{p, usualLimit})
 	}
-	out = append(out, scenario{plan{"kill9", "everybody is killed at random moments, again and again", killed(o), kill9}, usualLimit + 3*killTime(o)})
+	out = append(out, scenario{plan{"kill9", "everybody is killed at random moments, again and again", killed(o), kill9},
+		usualLimit + 3*killTime(o)})
 	brief, long := outages(o)
 	for _, who := range []string{"miner", "worker", "markets", "fullnode"} {
 		out = append(out, outageScenario("outage-30s-"+who, who, brief))

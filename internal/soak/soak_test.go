@@ -70,7 +70,8 @@ func TestChoosing(t *testing.T) {
 		}
 		seen[s.name] = true
 	}
-	for _, name := range []string{"latency", "outage-30s-miner", "outage-10m-fullnode", "hanging-mount", "unmounted-disk", "big-result", "many-files", "wrong-peers", "kill9", "second-process"} {
+	for _, name := range []string{"latency", "outage-30s-miner", "outage-10m-fullnode", "hanging-mount", "unmounted-disk",
+		"big-result", "many-files", "wrong-peers", "kill9", "second-process"} {
 		if !seen[name] {
 			t.Errorf("there is no scenario %s", name)
 		}

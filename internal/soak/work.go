@@ -88,7 +88,8 @@ func redone(all []event, killed func(p *testnet.Proc, from, to time.Time) bool) 
 				done[what] = map[string]bool{}
 			}
 			if done[what][e.key] = true; len(done[what]) > 1 {
-				errs = append(errs, fmt.Errorf("%s was computed again for another ticket or seed: %s at %s", what, e.key, e.at.Format(time.TimeOnly)))
+				errs = append(errs, fmt.Errorf("%s was computed again for another ticket or seed: %s at %s", what, e.key,
+					e.at.Format(time.TimeOnly)))
 			}
 		}
 	}

@@ -30,14 +30,20 @@ func TestComputingDoneTwiceIsFound(t *testing.T) {
 		want  string
 	}{
 		{"once", []event{at(1, one, "begins", pc1), at(9, one, "done", pc1)}, nil, ""},
-		{"done, and again elsewhere", []event{at(1, one, "begins", pc1), at(9, one, "done", pc1), at(40, two, "begins", pc1)}, nil, "had finished it"},
-		{"done, killed long after, and again", []event{at(1, one, "begins", pc1), at(9, one, "done", pc1), at(40, one, "begins", pc1)}, []int{20}, "had finished it"},
-		{"done, killed before it was kept, and again", []event{at(1, one, "begins", pc1), at(9, one, "done", pc1), at(40, one, "begins", pc1)}, []int{19}, ""},
+		{"done, and again elsewhere", []event{at(1, one, "begins", pc1), at(9, one, "done", pc1), at(40, two, "begins", pc1)}, nil,
+			"had finished it"},
+		{"done, killed long after, and again", []event{at(1, one, "begins", pc1), at(9, one, "done", pc1),
+			at(40, one, "begins", pc1)}, []int{20}, "had finished it"},
+		{"done, killed before it was kept, and again", []event{at(1, one, "begins", pc1), at(9, one, "done", pc1),
+			at(40, one, "begins", pc1)}, []int{19}, ""},
 		{"begun, and by another too", []event{at(1, one, "begins", pc1), at(5, two, "begins", pc1)}, nil, "lived on"},
-		{"begun, killed, begun again", []event{at(1, one, "begins", pc1), at(5, one, "begins", pc1), at(9, one, "done", pc1)}, []int{3}, ""},
+		{"begun, killed, begun again", []event{at(1, one, "begins", pc1), at(5, one, "begins", pc1), at(9, one, "done", pc1)},
+			[]int{3}, ""},
 		{"killed before it began", []event{at(4, one, "begins", pc1), at(5, one, "begins", pc1)}, []int{3}, "lived on"},
-		{"failed, and again", []event{at(1, one, "begins", pc1), at(2, one, "failed", pc1), at(5, two, "begins", pc1), at(9, two, "done", pc1)}, nil, ""},
-		{"for another ticket", []event{at(1, one, "begins", pc1), at(2, one, "done", pc1), at(5, one, "begins", other), at(9, one, "done", other)}, nil, "another ticket"},
+		{"failed, and again", []event{at(1, one, "begins", pc1), at(2, one, "failed", pc1), at(5, two, "begins", pc1),
+			at(9, two, "done", pc1)}, nil, ""},
+		{"for another ticket", []event{at(1, one, "begins", pc1), at(2, one, "done", pc1), at(5, one, "begins", other),
+			at(9, one, "done", other)}, nil, "another ticket"},
 		{"lines out of order", []event{at(9, one, "done", pc1), at(1, one, "begins", pc1)}, nil, ""},
 		{"what takes no time", []event{at(1, one, "done", "s-t01000-7/FIN"), at(30, one, "begins", "s-t01000-7/FIN")}, nil, ""},
 	} {
@@ -63,7 +69,8 @@ func TestComputingDoneTwiceIsFound(t *testing.T) {
 // What processes print is read as they print it, with and without quotes.
 func TestLinesOfWorkersAreRead(t *testing.T) {
 	sup := testnet.NewSupervisor(t.TempDir())
-	text := `time=2026-01-02T03:04:05.678Z level=INFO msg="task begins" part=worker task=s-t01000-7/PC1/aa type=PC1 sector=s-t01000-7 attempt=1
+	text := `time=2026-01-02T03:04:05.678Z level=INFO msg="task begins" part=worker task=s-t01000-7/PC1/aa type=PC1 sector=s-t01000-7` +
+		` attempt=1
 time=2026-01-02T03:04:06Z level=ERROR msg="task failed" part=worker task="s-t01000-7/PC1/aa" retryable=true err="it said task=x"
 time=2026-01-02T03:04:07Z level=INFO msg="something else" task=s-t01000-7/PC1/aa
 panic: no line of a log
@@ -83,7 +90,8 @@ time=2026-01-02T03:04:08+01:00 level=INFO msg="task done" task=s-t01000-7/PC2/aa
 	if err != nil || len(got) != 3 {
 		t.Fatalf("%d events, %v", len(got), err)
 	}
-	for i, want := range []event{{what: "begins", key: "s-t01000-7/PC1/aa"}, {what: "failed", key: "s-t01000-7/PC1/aa"}, {what: "done", key: "s-t01000-7/PC2/aa"}} {
+	for i, want := range []event{{what: "begins", key: "s-t01000-7/PC1/aa"}, {what: "failed", key: "s-t01000-7/PC1/aa"},
+		{what: "done", key: "s-t01000-7/PC2/aa"}} {
 		if got[i].what != want.what || got[i].key != want.key || got[i].proc != p {
 			t.Errorf("event %d is %+v", i, got[i])
 		}

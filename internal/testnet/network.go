@@ -86,7 +86,13 @@ func New(cfg Config) (*Network, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("empty %s: %w", dir, err)
 	}
-	n := &Network{cfg: cfg, dir: dir, logs: filepath.Join(dir, "logs"), links: map[string]*slowlink.Link{}, workers: map[string]string{}}
+	n := &Network{
+		cfg:     cfg,
+		dir:     dir,
+		logs:    filepath.Join(dir, "logs"),
+		links:   map[string]*slowlink.Link{},
+		workers: map[string]string{},
+	}
 	if err := os.MkdirAll(n.logs, 0o700); err != nil { // tokens and keys lie below
 		return nil, err
 	}

@@ -43,7 +43,8 @@ func TestLinksOfAProcess(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for _, ends := range [][2]string{{"worker", "miner"}, {"miner", "devnet"}, {"client", "libp2p"}, {"client", "retrieval"}, {"miner", "markets"}} {
+	for _, ends := range [][2]string{{"worker", "miner"}, {"miner", "devnet"}, {"client", "libp2p"}, {"client", "retrieval"},
+		{"miner", "markets"}} {
 		port, err := n.via(ends[0], ends[1], 1)
 		if err != nil || port == 1 {
 			t.Fatalf("%v: port %d, %v", ends, port, err)
@@ -84,7 +85,8 @@ func TestUntil(t *testing.T) {
 		cancel()
 		return true, errors.New("not yet") // done only without an error
 	})
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "waiting for godot") || !strings.Contains(err.Error(), "not yet") {
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "waiting for godot") ||
+		!strings.Contains(err.Error(), "not yet") {
 		t.Errorf("at the end of the context: %v", err)
 	}
 }

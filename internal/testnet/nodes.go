@@ -172,7 +172,8 @@ func (n *Network) InitMarkets(ctx context.Context, peer string) error {
 	if err != nil {
 		return err
 	}
-	_, err = n.Cmd(ctx, "miner", []string{full, "MINER_API_INFO=" + peer}, "--markets-repo", n.Repo("markets"), "init", "service", "--type=markets",
+	_, err = n.Cmd(ctx, "miner", []string{full, "MINER_API_INFO=" + peer}, "--markets-repo", n.Repo("markets"), "init", "service",
+		"--type=markets",
 		"--listen", fmt.Sprintf("127.0.0.1:%d", n.ports.markets),
 		"--libp2p-listen", fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", n.ports.libp2p),
 		"--announce", fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", public),
@@ -203,7 +204,8 @@ func (n *Network) RunMarkets(name, repo string, env ...string) (*Proc, error) {
 // StartWorker starts the worker and waits until the private node knows it.
 func (n *Network) StartWorker(ctx context.Context) (err error) {
 	if n.cfg.WorkerPath {
-		if _, err := n.Cmd(ctx, "miner-worker", nil, "--worker-repo", n.Repo("worker"), "storage", "attach", "--init", "--seal", n.Repo("worker-path")); err != nil {
+		if _, err := n.Cmd(ctx, "miner-worker", nil, "--worker-repo", n.Repo("worker"), "storage", "attach", "--init", "--seal",
+			n.Repo("worker-path")); err != nil {
 			return err
 		}
 	}
@@ -259,7 +261,8 @@ func (n *Network) RunWorker(ctx context.Context, name, repo string) (*Proc, erro
 		}
 		args = append(args, "--url", fmt.Sprintf("http://127.0.0.1:%d", port))
 	}
-	return n.Procs.Start(name, filepath.Join(n.cfg.Bin, "miner-worker"), args, append([]string{"MINER_API_INFO=" + info}, n.cfg.WorkerEnv...))
+	return n.Procs.Start(name, filepath.Join(n.cfg.Bin, "miner-worker"), args,
+		append([]string{"MINER_API_INFO=" + info}, n.cfg.WorkerEnv...))
 }
 
 // Connect waits for a node's API and returns a client with its own token.

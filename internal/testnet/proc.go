@@ -50,7 +50,13 @@ func (s *Supervisor) Start(name, path string, args, env []string) (*Proc, error)
 	if err := noSecret(args); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p := &Proc{Name: name, path: path, args: args, env: env, log: filepath.Join(s.logs, name+".log")}
+	p := &Proc{
+		Name: name,
+		path: path,
+		args: args,
+		env:  env,
+		log:  filepath.Join(s.logs, name+".log"),
+	}
 	if err := p.Start(); err != nil {
 		return nil, err
 	}

@@ -103,7 +103,8 @@ func TestTokensInArgumentsAreRefused(t *testing.T) {
 	if _, err := s.Start("one", program(t, "sh"), args, nil); !errors.Is(err, errSecret) || strings.Contains(err.Error(), shown) {
 		t.Errorf("%v", err)
 	}
-	if _, err := Command(t.Context(), t.TempDir(), program(t, "sh"), nil, args...); !errors.Is(err, errSecret) || strings.Contains(err.Error(), shown) {
+	if _, err := Command(t.Context(), t.TempDir(), program(t, "sh"), nil, args...); !errors.Is(err, errSecret) ||
+		strings.Contains(err.Error(), shown) {
 		t.Errorf("%v", err)
 	}
 }
@@ -125,7 +126,8 @@ func TestNetworksKeepTheirFilesToThemselves(t *testing.T) {
 	if ended, err := p.Exited(t.Context()); !ended || err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]os.FileMode{dir: 0o700, n.Logs(): 0o700, p.Log(): 0o600, filepath.Join(n.Logs(), "commands.log"): 0o600} {
+	for path, want := range map[string]os.FileMode{dir: 0o700, n.Logs(): 0o700, p.Log(): 0o600,
+		filepath.Join(n.Logs(), "commands.log"): 0o600} {
 		if st, err := os.Stat(path); err != nil || st.Mode().Perm() != want {
 			t.Errorf("%s: %v, %v", path, st.Mode(), err)
 		}

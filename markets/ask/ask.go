@@ -103,7 +103,8 @@ func (a *Ask) Set(ctx context.Context, price, verified abi.TokenAmount, duration
 	return err
 }
 
-func (a *Ask) set(ctx context.Context, seq uint64, price, verified abi.TokenAmount, duration abi.ChainEpoch, lo, hi abi.PaddedPieceSize) (api.StorageAskInfo, error) {
+func (a *Ask) set(ctx context.Context, seq uint64, price, verified abi.TokenAmount, duration abi.ChainEpoch, lo,
+	hi abi.PaddedPieceSize) (api.StorageAskInfo, error) {
 	var none api.StorageAskInfo
 	info, err := a.deps.Chain.StateMinerInfo(ctx, a.cfg.Miner, nil)
 	if err != nil {
@@ -119,8 +120,15 @@ func (a *Ask) set(ctx context.Context, seq uint64, price, verified abi.TokenAmou
 	if err != nil {
 		return none, fmt.Errorf("getting chain head: %w", err)
 	}
-	next := api.StorageAskInfo{Price: price, VerifiedPrice: verified, MinPieceSize: lo, MaxPieceSize: hi,
-		Timestamp: head.Height, Expiry: head.Height + duration, SeqNo: seq}
+	next := api.StorageAskInfo{
+		Price:         price,
+		VerifiedPrice: verified,
+		MinPieceSize:  lo,
+		MaxPieceSize:  hi,
+		Timestamp:     head.Height,
+		Expiry:        head.Height + duration,
+		SeqNo:         seq,
+	}
 	b, err := json.Marshal(next)
 	if err != nil {
 		return none, err
@@ -155,8 +163,16 @@ func (a *Ask) Signed(ctx context.Context) (*wire.SignedStorageAsk, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wire.StorageAsk{Miner: a.cfg.Miner, Price: cur.Price, VerifiedPrice: cur.VerifiedPrice, MinPieceSize: cur.MinPieceSize,
-		MaxPieceSize: cur.MaxPieceSize, Timestamp: cur.Timestamp, Expiry: cur.Expiry, SeqNo: cur.SeqNo}
+	w := &wire.StorageAsk{
+		Miner:         a.cfg.Miner,
+		Price:         cur.Price,
+		VerifiedPrice: cur.VerifiedPrice,
+		MinPieceSize:  cur.MinPieceSize,
+		MaxPieceSize:  cur.MaxPieceSize,
+		Timestamp:     cur.Timestamp,
+		Expiry:        cur.Expiry,
+		SeqNo:         cur.SeqNo,
+	}
 	var buf bytes.Buffer
 	if err := w.MarshalCBOR(&buf); err != nil {
 		return nil, fmt.Errorf("encode ask: %w", err)

@@ -41,12 +41,24 @@ func (c *chain) WalletSign(_ context.Context, a address.Address, data []byte) (*
 
 func TestAskLifeAndExpiry(t *testing.T) {
 	ctx, c, ds := context.Background(), &chain{height: 100}, datastore.NewMapDatastore()
-	cfg := Config{Miner: miner, Price: big.NewInt(5), VerifiedPrice: big.NewInt(1), Duration: 50, MinPieceSize: 256}
+	cfg := Config{
+		Miner:         miner,
+		Price:         big.NewInt(5),
+		VerifiedPrice: big.NewInt(1),
+		Duration:      50,
+		MinPieceSize:  256,
+	}
 	a := New(cfg, Deps{Store: ds, Chain: c})
 	first, err := a.Get(ctx)
 	require.NoError(t, err)
-	require.Equal(t, api.StorageAskInfo{Price: big.NewInt(5), VerifiedPrice: big.NewInt(1), MinPieceSize: 256, MaxPieceSize: 2048,
-		Timestamp: 100, Expiry: 150}, first)
+	require.Equal(t, api.StorageAskInfo{
+		Price:         big.NewInt(5),
+		VerifiedPrice: big.NewInt(1),
+		MinPieceSize:  256,
+		MaxPieceSize:  2048,
+		Timestamp:     100,
+		Expiry:        150,
+	}, first)
 
 	c.height = 151
 	renewed, err := New(cfg, Deps{Store: ds, Chain: c}).Get(ctx)

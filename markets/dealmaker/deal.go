@@ -32,7 +32,8 @@ type Chain interface {
 	StateAccountKey(ctx context.Context, a address.Address, tsk api.TipSetKey) (address.Address, error)
 	StateLookupID(ctx context.Context, a address.Address, tsk api.TipSetKey) (address.Address, error)
 	StateMarketBalance(ctx context.Context, a address.Address, tsk api.TipSetKey) (api.MarketBalance, error)
-	StateDealProviderCollateralBounds(ctx context.Context, size abi.PaddedPieceSize, verified bool, tsk api.TipSetKey) (api.DealCollateralBounds, error)
+	StateDealProviderCollateralBounds(ctx context.Context, size abi.PaddedPieceSize, verified bool,
+		tsk api.TipSetKey) (api.DealCollateralBounds, error)
 	StateWaitMsg(ctx context.Context, msg cid.Cid, confidence uint64, lookback abi.ChainEpoch, allowReplaced bool) (*api.MsgLookup, error)
 	WalletSign(ctx context.Context, a address.Address, data []byte) (*crypto.Signature, error)
 	MarketAddBalance(ctx context.Context, wallet, addr address.Address, amt abi.TokenAmount) (cid.Cid, error)
@@ -70,7 +71,8 @@ func (c *Client) Provider(ctx context.Context, miner address.Address) (*Provider
 // Ask asks for the offer and checks who signed it.
 func (c *Client) Ask(ctx context.Context, p *Provider) (*wire.StorageAsk, error) {
 	var resp wire.AskResponse
-	if err := mnet.Ask(ctx, c.Host, p.Peer.ID, []string{wire.ProtocolAsk}, &wire.AskRequest{Miner: p.Miner}, &resp, wire.MaxMessage); err != nil {
+	if err := mnet.Ask(ctx, c.Host, p.Peer.ID, []string{wire.ProtocolAsk}, &wire.AskRequest{Miner: p.Miner}, &resp,
+		wire.MaxMessage); err != nil {
 		return nil, err
 	}
 	if resp.Ask == nil || resp.Ask.Ask == nil || resp.Ask.Signature == nil {
@@ -133,9 +135,14 @@ func (c *Client) Proposal(ctx context.Context, p *Provider, ask *wire.StorageAsk
 	if !root.Defined() {
 		root = car.PieceCID // a payload without a DAG still needs some CID on the wire
 	}
-	return &wire.DealParams{DealUUID: uuid.New(), DealDataRoot: root, SkipIPNIAnnounce: t.SkipAnnounce, RemoveUnsealedCopy: t.RemoveUnseal,
+	return &wire.DealParams{
+		DealUUID:           uuid.New(),
+		DealDataRoot:       root,
+		SkipIPNIAnnounce:   t.SkipAnnounce,
+		RemoveUnsealedCopy: t.RemoveUnseal,
 		Transfer:           wire.Transfer{Type: "http", Params: params, Size: car.Size},
-		ClientDealProposal: market.ClientDealProposal{Proposal: *prop, ClientSignature: *sig}}, nil
+		ClientDealProposal: market.ClientDealProposal{Proposal: *prop, ClientSignature: *sig},
+	}, nil
 }
 
 func (c *Client) terms(ctx context.Context, p *Provider, ask *wire.StorageAsk, car *CAR, t Terms) (*market.DealProposal, error) {
@@ -164,10 +171,20 @@ func (c *Client) terms(ctx context.Context, p *Provider, ask *wire.StorageAsk, c
 		price = big.Div(big.Mul(perGiB, big.NewIntUnsigned(uint64(car.PieceSize))), big.NewInt(1<<30))
 	}
 	start := head.Height + t.StartDelay
-	return &market.DealProposal{PieceCID: car.PieceCID, PieceSize: car.PieceSize, VerifiedDeal: t.Verified, Client: t.Wallet,
-		Provider: p.Miner, Label: label, StartEpoch: start, EndEpoch: start + t.Duration, StoragePricePerEpoch: price,
+	return &market.DealProposal{
+		PieceCID:             car.PieceCID,
+		PieceSize:            car.PieceSize,
+		VerifiedDeal:         t.Verified,
+		Client:               t.Wallet,
+		Provider:             p.Miner,
+		Label:                label,
+		StartEpoch:           start,
+		EndEpoch:             start + t.Duration,
+		StoragePricePerEpoch: price,
 		// A fifth above the minimum, which moves with the circulating supply.
-		ProviderCollateral: big.Div(big.Mul(bounds.Min, big.NewInt(6)), big.NewInt(5)), ClientCollateral: big.Zero()}, nil
+		ProviderCollateral: big.Div(big.Mul(bounds.Min, big.NewInt(6)), big.NewInt(5)),
+		ClientCollateral:   big.Zero(),
+	}, nil
 }
 
 // escrow makes sure that the market actor holds what the deal costs.
@@ -215,7 +232,8 @@ func (e *ErrRejected) Error() string { return "deal proposal rejected: " + e.Rea
 // Propose sends a proposal; *ErrRejected when the provider says no.
 func (c *Client) Propose(ctx context.Context, p *Provider, params *wire.DealParams) error {
 	var resp wire.DealResponse
-	if err := mnet.Ask(ctx, c.Host, p.Peer.ID, []string{wire.ProtocolDeal121, wire.ProtocolDeal120}, params, &resp, wire.MaxMessage); err != nil {
+	if err := mnet.Ask(ctx, c.Host, p.Peer.ID, []string{wire.ProtocolDeal121, wire.ProtocolDeal120}, params, &resp,
+		wire.MaxMessage); err != nil {
 		return err
 	}
 	printable.Clean(&resp)
@@ -250,7 +268,8 @@ func (c *Client) Status(ctx context.Context, p *Provider, wallet address.Address
 		return nil, fmt.Errorf("sign status request with %s: %w", wallet, err)
 	}
 	var resp wire.DealStatusResponse
-	if err := mnet.Ask(ctx, c.Host, p.Peer.ID, []string{wire.ProtocolStatus}, &wire.DealStatusRequest{DealUUID: id, Signature: *sig}, &resp, wire.MaxMessage); err != nil {
+	if err := mnet.Ask(ctx, c.Host, p.Peer.ID, []string{wire.ProtocolStatus},
+		&wire.DealStatusRequest{DealUUID: id, Signature: *sig}, &resp, wire.MaxMessage); err != nil {
 		return nil, err
 	}
 	printable.Clean(&resp)

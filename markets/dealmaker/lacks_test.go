@@ -54,18 +54,23 @@ func TestRetrieveSaysWhatIsLacking(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}, []string{"the provider lacks blocks of " + c.Root.String(), "its answer broke off after 1 blocks"}, true},
-		"cut before the header":  {send(whole[:10]), []string{"the provider lacks blocks", "after 0 blocks, 0 bytes"}, true},
-		"a marker of a gateway":  {send(append(whole[:len(whole):len(whole)], "\n\n[Gateway Error: CAR stream truncated]"...)), []string{"the provider lacks blocks"}, true},
-		"ends well, not all":     {send(withoutALeaf(t, whole)), []string{"the provider lacks blocks", "did not come"}, true},
-		"wrong bytes":            {send(wrong), []string{"other bytes than their CID says"}, false},
-		"no CAR":                 {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>hello</html>")) }, []string{"not a CAR but text/html; charset=utf-8"}, false},
-		"not found":              {refuse(404, "", "gone"), []string{"the provider lacks the root block (404: gone)"}, false},
-		"unavailable":            {refuse(503, "5", "later"), []string{"holds it and cannot read it now; it asks to try again after 5 s (503: later)"}, false},
-		"too many":               {refuse(429, "Fri, 31 Dec 2027 23:59:59 GMT", ""), []string{"too much to do; it asks to try again after Fri, 31 Dec 2027 23:59:59 GMT (429"}, false},
+		"cut before the header": {send(whole[:10]), []string{"the provider lacks blocks", "after 0 blocks, 0 bytes"}, true},
+		"a marker of a gateway": {send(append(whole[:len(whole):len(whole)], "\n\n[Gateway Error: CAR stream truncated]"...)),
+			[]string{"the provider lacks blocks"}, true},
+		"ends well, not all": {send(withoutALeaf(t, whole)), []string{"the provider lacks blocks", "did not come"}, true},
+		"wrong bytes":        {send(wrong), []string{"other bytes than their CID says"}, false},
+		"no CAR": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>hello</html>")) },
+			[]string{"not a CAR but text/html; charset=utf-8"}, false},
+		"not found": {refuse(404, "", "gone"), []string{"the provider lacks the root block (404: gone)"}, false},
+		"unavailable": {refuse(503, "5", "later"),
+			[]string{"holds it and cannot read it now; it asks to try again after 5 s (503: later)"}, false},
+		"too many": {refuse(429, "Fri, 31 Dec 2027 23:59:59 GMT", ""),
+			[]string{"too much to do; it asks to try again after Fri, 31 Dec 2027 23:59:59 GMT (429"}, false},
 		"no CARs":                {refuse(406, "", "raw only"), []string{"serves no CARs (406: raw only)"}, false},
 		"another":                {refuse(500, "", "oh"), []string{"the provider answers Internal Server Error (500: oh)"}, false},
 		"escapes for a terminal": {refuse(404, "", "\x1b[2Jgone\u202e\nnext"), []string{"(404: \\x1b[2Jgone\\u202e\\nnext)"}, false},
-		"long words":             {refuse(404, "", strings.Repeat("x", 9000)), []string{"(404: " + strings.Repeat("x", maxSaid) + ")"}, false},
+		"long words": {refuse(404, "", strings.Repeat("x", 9000)),
+			[]string{"(404: " + strings.Repeat("x", maxSaid) + ")"}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +89,13 @@ func TestRetrieveSaysWhatIsLacking(t *testing.T) {
 			require.Empty(t, left)
 		})
 	}
-	require.ErrorContains(t, &LacksError{Root: c.Root, Block: c.Root, Blocks: 2, Bytes: 3, Reason: errors.New("why")},
+	require.ErrorContains(t, &LacksError{
+		Root:   c.Root,
+		Block:  c.Root,
+		Blocks: 2,
+		Bytes:  3,
+		Reason: errors.New("why"),
+	},
 		"block "+c.Root.String()+" did not come after 2 blocks, 3 bytes")
 	require.Equal(t, cid.Undef, (&LacksError{}).Block)
 }

@@ -41,7 +41,8 @@ type ChainView interface {
 	ChainHead(ctx context.Context) (*api.TipSet, error)
 	StateAccountKey(ctx context.Context, a address.Address, tsk api.TipSetKey) (address.Address, error)
 	StateMarketBalance(ctx context.Context, a address.Address, tsk api.TipSetKey) (api.MarketBalance, error)
-	StateDealProviderCollateralBounds(ctx context.Context, size abi.PaddedPieceSize, verified bool, tsk api.TipSetKey) (api.DealCollateralBounds, error)
+	StateDealProviderCollateralBounds(ctx context.Context, size abi.PaddedPieceSize, verified bool,
+		tsk api.TipSetKey) (api.DealCollateralBounds, error)
 	StateVerifiedClientStatus(ctx context.Context, a address.Address, tsk api.TipSetKey) (*abi.StoragePower, error)
 }
 
@@ -64,7 +65,8 @@ type standing struct {
 }
 
 // validate makes the checks of stage A, in order.
-func validate(ctx context.Context, pol Policy, chain ChainView, ask api.StorageAskInfo, cdp market.ClientDealProposal) (st standing, err error) {
+func validate(ctx context.Context, pol Policy, chain ChainView, ask api.StorageAskInfo, cdp market.ClientDealProposal) (st standing,
+	err error) {
 	head, err := chain.ChainHead(ctx)
 	if err != nil {
 		return st, serverError("getting chain head", err)

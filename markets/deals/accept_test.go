@@ -60,7 +60,8 @@ func (v *view) StateMarketBalance(context.Context, address.Address, api.TipSetKe
 	return api.MarketBalance{Escrow: big.NewInt(v.escrow + 5), Locked: big.NewInt(5)}, v.err("balance")
 }
 
-func (v *view) StateDealProviderCollateralBounds(context.Context, abi.PaddedPieceSize, bool, api.TipSetKey) (api.DealCollateralBounds, error) {
+func (v *view) StateDealProviderCollateralBounds(context.Context, abi.PaddedPieceSize, bool,
+	api.TipSetKey) (api.DealCollateralBounds, error) {
 	return api.DealCollateralBounds{Min: big.NewInt(300)}, v.err("bounds")
 }
 
@@ -73,8 +74,18 @@ func (v *view) StateMarketStorageDeal(context.Context, abi.DealID, api.TipSetKey
 }
 
 func policy() Policy {
-	return Policy{Miner: provider, MinDuration: 518400, MaxDuration: 3680640, MaxExtension: 3680640, CollateralMultiplier: 2,
-		MinSealing: 100, MaxStartDelay: 40320, ConsiderOnline: true, ConsiderVerified: true, ConsiderUnverified: true}
+	return Policy{
+		Miner:                provider,
+		MinDuration:          518400,
+		MaxDuration:          3680640,
+		MaxExtension:         3680640,
+		CollateralMultiplier: 2,
+		MinSealing:           100,
+		MaxStartDelay:        40320,
+		ConsiderOnline:       true,
+		ConsiderVerified:     true,
+		ConsiderUnverified:   true,
+	}
 }
 
 // fixture is everything one proposal is judged by; tests change one thing.
@@ -95,8 +106,18 @@ func good(t testing.TB) *fixture {
 	tp, _ := json.Marshal(wire.TransferParams{URL: "http://example.com/x.car"})
 	f := &fixture{policy: policy(), chain: view{escrow: 518400}, resign: true, private: priv}
 	f.params = wire.DealParams{DealUUID: uuid.New(), DealDataRoot: rootCid, Transfer: wire.Transfer{Type: "http", Params: tp, Size: 1000},
-		ClientDealProposal: market.ClientDealProposal{Proposal: market.DealProposal{PieceCID: pieceP, PieceSize: 1024, Client: client, Provider: provider,
-			Label: label, StartEpoch: 2880, EndEpoch: 2880 + 518400, StoragePricePerEpoch: big.NewInt(1), ProviderCollateral: big.NewInt(300), ClientCollateral: big.Zero()}}}
+		ClientDealProposal: market.ClientDealProposal{Proposal: market.DealProposal{
+			PieceCID:             pieceP,
+			PieceSize:            1024,
+			Client:               client,
+			Provider:             provider,
+			Label:                label,
+			StartEpoch:           2880,
+			EndEpoch:             2880 + 518400,
+			StoragePricePerEpoch: big.NewInt(1),
+			ProviderCollateral:   big.NewInt(300),
+			ClientCollateral:     big.Zero(),
+		}}}
 	return f
 }
 
@@ -116,9 +137,11 @@ func (f *fixture) sign(t testing.TB) {
 func (f *fixture) provider(t *testing.T, ds datastore.Batching) *Provider {
 	st, err := OpenStore(context.Background(), ds)
 	require.NoError(t, err)
-	p, err := New(Config{Policy: f.policy, StagingDir: t.TempDir()}, Deps{Store: st, Chain: &f.chain, Ask: func(context.Context) (api.StorageAskInfo, error) {
-		return api.StorageAskInfo{Price: big.NewInt(1 << 20), VerifiedPrice: big.NewInt(1 << 20), MinPieceSize: 256, MaxPieceSize: 2048}, nil
-	}})
+	p, err := New(Config{Policy: f.policy, StagingDir: t.TempDir()},
+		Deps{Store: st, Chain: &f.chain, Ask: func(context.Context) (api.StorageAskInfo, error) {
+			return api.StorageAskInfo{Price: big.NewInt(1 << 20), VerifiedPrice: big.NewInt(1 << 20), MinPieceSize: 256,
+				MaxPieceSize: 2048}, nil
+		}})
 	require.NoError(t, err)
 	return p
 }
@@ -147,20 +170,24 @@ func TestAcceptanceTable(t *testing.T) {
 			f.private, _ = filcrypto.Generate(crypto.SigTypeSecp256k1, rand.Reader)
 		}, "failed validation: invalid signature"},
 		{"A3 server", func(f *fixture) { f.chain.fail = "key" }, "failed validation: server error: validating signature: node is away"},
-		{"A4", func(f *fixture) { f.prop().Provider = other }, "failed validation: incorrect provider for deal; proposal.Provider: f077; provider.Address: f01000"},
+		{"A4", func(f *fixture) { f.prop().Provider = other },
+			"failed validation: incorrect provider for deal; proposal.Provider: f077; provider.Address: f01000"},
 		{"A5", func(f *fixture) { f.prop().Label = long }, "failed validation: deal label can be at most 256 bytes, is 257"},
 		{"A5 longest", func(f *fixture) { f.prop().Label = longest }, ""},
 		{"A6", func(f *fixture) { f.prop().PieceSize = 1000 }, "failed validation: proposal piece size is invalid: "},
 		{"A7", func(f *fixture) { f.prop().PieceCID = rootCid }, "failed validation: proposal PieceCID had wrong prefix"},
 		{"A8", func(f *fixture) { f.prop().EndEpoch = 2880 }, "failed validation: proposal end 2880 before proposal start 2880"},
 		{"A8 epoch 0", func(f *fixture) { f.prop().StartEpoch = 0 }, "failed validation: deal start epoch 0 has already elapsed"},
-		{"A8 before epoch 0", func(f *fixture) { f.prop().StartEpoch = -1 }, "failed validation: proposal end 521280 before proposal start -1"},
+		{"A8 before epoch 0", func(f *fixture) { f.prop().StartEpoch = -1 },
+			"failed validation: proposal end 521280 before proposal start -1"},
 		{"A9 at the head", func(f *fixture) {
 			f.policy.MinSealing = 0
 			f.prop().StartEpoch, f.prop().EndEpoch = head, head+518400
 		}, ""},
-		{"A9", func(f *fixture) { f.prop().StartEpoch = head - 1 }, "failed validation: deal start epoch 999 has already elapsed (current epoch: 1000)"},
-		{"A10", func(f *fixture) { f.prop().EndEpoch-- }, "failed validation: deal duration out of bounds (min, max, provided): 518400, 3680640, 518399"},
+		{"A9", func(f *fixture) { f.prop().StartEpoch = head - 1 },
+			"failed validation: deal start epoch 999 has already elapsed (current epoch: 1000)"},
+		{"A10", func(f *fixture) { f.prop().EndEpoch-- },
+			"failed validation: deal duration out of bounds (min, max, provided): 518400, 3680640, 518399"},
 		{"A10 longest", func(f *fixture) {
 			f.policy.MaxDuration, f.policy.MaxExtension = 518400, 1<<40
 		}, ""},
@@ -168,25 +195,34 @@ func TestAcceptanceTable(t *testing.T) {
 			f.policy.MaxDuration, f.policy.MaxExtension = 518399, 1<<40
 		}, "failed validation: deal duration out of bounds (min, max, provided): 518400, 518399, 518400"},
 		{"A11 latest", func(f *fixture) { f.policy.MaxExtension = 2880 + 518400 - head }, ""},
-		{"A11 too late", func(f *fixture) { f.policy.MaxExtension = 2880 + 518400 - head - 1 }, "failed validation: invalid deal end epoch 521280: cannot be more than 520279 past current epoch 1000"},
-		{"A11", func(f *fixture) { f.prop().EndEpoch = 3680640 + 1001 }, "failed validation: invalid deal end epoch 3681641: cannot be more than 3680640 past current epoch 1000"},
-		{"A12", func(f *fixture) { f.prop().ProviderCollateral = big.NewInt(299) }, "failed validation: proposed provider collateral 299 below minimum 300"},
+		{"A11 too late", func(f *fixture) { f.policy.MaxExtension = 2880 + 518400 - head - 1 },
+			"failed validation: invalid deal end epoch 521280: cannot be more than 520279 past current epoch 1000"},
+		{"A11", func(f *fixture) { f.prop().EndEpoch = 3680640 + 1001 },
+			"failed validation: invalid deal end epoch 3681641: cannot be more than 3680640 past current epoch 1000"},
+		{"A12", func(f *fixture) { f.prop().ProviderCollateral = big.NewInt(299) },
+			"failed validation: proposed provider collateral 299 below minimum 300"},
 		{"A12 server", func(f *fixture) { f.chain.fail = "bounds" }, "failed validation: server error: getting collateral bounds"},
-		{"A13", func(f *fixture) { f.prop().ProviderCollateral = big.NewInt(601) }, "failed validation: proposed provider collateral 601 above maximum 600"},
-		{"A14", func(f *fixture) { f.prop().StoragePricePerEpoch = big.Zero() }, "failed validation: storage price per epoch less than asking price: 0 < 1"},
+		{"A13", func(f *fixture) { f.prop().ProviderCollateral = big.NewInt(601) },
+			"failed validation: proposed provider collateral 601 above maximum 600"},
+		{"A14", func(f *fixture) { f.prop().StoragePricePerEpoch = big.Zero() },
+			"failed validation: storage price per epoch less than asking price: 0 < 1"},
 		{"A15", func(f *fixture) { f.prop().PieceSize = 128 }, "failed validation: piece size less than minimum required size: 128 < 256"},
-		{"A16", func(f *fixture) { f.prop().PieceSize = 4096; f.prop().StoragePricePerEpoch = big.NewInt(9) }, "failed validation: piece size more than maximum allowed size: 4096 > 2048"},
+		{"A16", func(f *fixture) { f.prop().PieceSize = 4096; f.prop().StoragePricePerEpoch = big.NewInt(9) },
+			"failed validation: piece size more than maximum allowed size: 4096 > 2048"},
 		{"A15 smallest", func(f *fixture) { f.prop().PieceSize = 256; f.params.Transfer.Size = 254 }, ""},
 		{"A16 largest", func(f *fixture) {
 			f.prop().PieceSize, f.prop().StoragePricePerEpoch = 2048, big.NewInt(2)
 			f.chain.escrow *= 2
 		}, ""},
-		{"A17", func(f *fixture) { f.chain.escrow-- }, "failed validation: client available funds in escrow 518399 not enough to meet storage cost for deal 518400"},
+		{"A17", func(f *fixture) { f.chain.escrow-- },
+			"failed validation: client available funds in escrow 518399 not enough to meet storage cost for deal 518400"},
 		{"A17 server", func(f *fixture) { f.chain.fail = "balance" }, "failed validation: server error: getting market balance"},
 		{"A18", func(f *fixture) { f.prop().VerifiedDeal = true }, "failed validation: client is not a verified client"},
-		{"A19", func(f *fixture) { f.prop().VerifiedDeal = true; f.chain.dataCap = &little }, "failed validation: verified deal DataCap 512 too small for proposed piece size 1024"},
+		{"A19", func(f *fixture) { f.prop().VerifiedDeal = true; f.chain.dataCap = &little },
+			"failed validation: verified deal DataCap 512 too small for proposed piece size 1024"},
 		{"negative", func(f *fixture) { f.prop().ClientCollateral = big.NewInt(-1) }, "failed validation: proposal has a negative amount"},
-		{"B1 type", func(f *fixture) { f.params.Transfer.Type = "carrier pigeon" }, "cannot parse params for unrecognized transfer type 'carrier pigeon'"},
+		{"B1 type", func(f *fixture) { f.params.Transfer.Type = "carrier pigeon" },
+			"cannot parse params for unrecognized transfer type 'carrier pigeon'"},
 		{"B1 params", func(f *fixture) { f.params.Transfer.Params = []byte("{") }, "server error: get deal transfer host: "},
 		{"B1 libp2p", func(f *fixture) { f.params.Transfer.Params = []byte(`{"URL":"libp2p:///ip4/1.2.3.4"}`) }, "not built yet"},
 		{"B1 size", func(f *fixture) { f.params.Transfer.Size = 1017 }, "transfer size 1017 does not fit a piece of 1016 bytes"},
@@ -250,7 +286,8 @@ func TestStagingCountsLiveDeals(t *testing.T) {
 	require.Contains(t, p.Propose(context.Background(), &f.params, "peer").Message, "no space left")
 	_, err := p.deps.Store.Update(context.Background(), id, func(r *Record) { r.Checkpoint = api.DealIndexed })
 	require.NoError(t, err)
-	require.Contains(t, p.Propose(context.Background(), &f.params, "peer").Message, "no space left", "the bytes stay until the deal is active")
+	require.Contains(t, p.Propose(context.Background(), &f.params, "peer").Message, "no space left",
+		"the bytes stay until the deal is active")
 	_, err = p.deps.Store.Update(context.Background(), id, func(r *Record) { r.Checkpoint = api.DealComplete })
 	require.NoError(t, err)
 	require.True(t, p.Propose(context.Background(), &f.params, "peer").Accepted)

@@ -159,7 +159,8 @@ func (p *Provider) transfer(ctx context.Context, rec *Record, prop market.DealPr
 	stop()
 	if late {
 		if !errors.Is(err, errQueued) { // it had its place: the client's server was too slow
-			rec.Err, rec.Fault = fmt.Sprintf("transfer of %s: the server did not send all of it in time", shown(rec.TransferURL)), api.FaultCaller
+			rec.Err, rec.Fault = fmt.Sprintf("transfer of %s: the server did not send all of it in time",
+				shown(rec.TransferURL)), api.FaultCaller
 		}
 		if err := p.inTime(ctx, rec, prop, p.cfg.Policy.PublishBuffer, "transfer"); err != nil {
 			return err
@@ -185,8 +186,13 @@ func (p *Provider) pull(ctx context.Context, rec *Record) error {
 		return fmt.Errorf("%w: %w", errQueued, err)
 	}
 	defer func() { <-p.transfers }()
-	return p.deps.Fetcher.Fetch(ctx, transfer.Request{URL: rec.TransferURL, Headers: rec.Headers, Size: rec.TransferSize,
-		Path: p.StagedPath(rec.UUID), Progress: func(n uint64) { p.deps.Store.progress(rec.UUID, n) }})
+	return p.deps.Fetcher.Fetch(ctx, transfer.Request{
+		URL:      rec.TransferURL,
+		Headers:  rec.Headers,
+		Size:     rec.TransferSize,
+		Path:     p.StagedPath(rec.UUID),
+		Progress: func(n uint64) { p.deps.Store.progress(rec.UUID, n) },
+	})
 }
 
 // transferError says whose trouble a transfer was.

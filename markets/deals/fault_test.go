@@ -74,20 +74,26 @@ func TestWhoseFaultItIs(t *testing.T) {
 		fault api.Fault
 		text  string
 	}{
-		{"the client's server says no", "Fetch", &transfer.FatalError{Err: errors.New("server answered 404")}, api.DealRetryFatal, api.FaultCaller, "404"},
+		{"the client's server says no", "Fetch", &transfer.FatalError{Err: errors.New("server answered 404")}, api.DealRetryFatal,
+			api.FaultCaller, "404"},
 		{"the client's server is away", "Fetch", errors.New("connection refused"), api.DealRetryAuto, api.FaultCaller, "refused"},
-		{"our disk is full", "Fetch", &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, api.DealRetryAuto, api.FaultStore, "no space"},
+		{"our disk is full", "Fetch", &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, api.DealRetryAuto, api.FaultStore,
+			"no space"},
 		{"our disk is full, said without a path", "Fetch", fmt.Errorf("x: %w", syscall.EDQUOT), api.DealRetryAuto, api.FaultStore, "quota"},
 		{"our disk is full, as the reader says it", "Fetch", &httpx.Error{Fault: httpx.FaultLocal, Err: errors.New("write failed")},
 			api.DealRetryAuto, api.FaultStore, "write failed"},
 		{"the client's server is useless", "Fetch", &httpx.Error{Fault: httpx.FaultServer, Err: errors.New("answered 500")},
 			api.DealRetryAuto, api.FaultCaller, "answered 500"},
-		{"the market actor refuses the deal", "Publish", &publish.RefusedError{Reason: "exit code 16"}, api.DealRetryManual, api.FaultCaller, "16"},
-		{"it was dropped at publication", "Confirm", &publish.DroppedError{Reason: "invalid at publication"}, api.DealRetryFatal, api.FaultCaller, "invalid"},
-		{"sealing has the wrong token", "SectorAddPiece", &api.ErrPermission{Method: "x"}, api.DealRetryAuto, api.FaultOperator, "permission"},
+		{"the market actor refuses the deal", "Publish", &publish.RefusedError{Reason: "exit code 16"}, api.DealRetryManual,
+			api.FaultCaller, "16"},
+		{"it was dropped at publication", "Confirm", &publish.DroppedError{Reason: "invalid at publication"}, api.DealRetryFatal,
+			api.FaultCaller, "invalid"},
+		{"sealing has the wrong token", "SectorAddPiece", &api.ErrPermission{Method: "x"}, api.DealRetryAuto, api.FaultOperator,
+			"permission"},
 		{"sealing is away", "SectorAddPiece", &api.ErrUnreachable{Peer: "sealing"}, api.DealRetryAuto, api.FaultNetwork, "unreachable"},
 		{"sealing does not take the request", "SectorAddPiece", &api.ErrInvalid{What: "piece"}, api.DealRetryAuto, api.FaultStore, "piece"},
-		{"sealing has an I/O error", "SectorAddPiece", &api.ErrBusy{What: "piece", Reason: "sync directory"}, api.DealRetryAuto, api.FaultNetwork, "sync directory"},
+		{"sealing has an I/O error", "SectorAddPiece", &api.ErrBusy{What: "piece", Reason: "sync directory"}, api.DealRetryAuto,
+			api.FaultNetwork, "sync directory"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

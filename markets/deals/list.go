@@ -85,7 +85,8 @@ func (s *Store) before(cursor string) (int, error) {
 	id, err := uuid.Parse(cursor)
 	w := s.rows[id]
 	if err != nil || w == nil {
-		return 0, &api.ErrInvalid{What: "deal list cursor", Reason: "it was not given out by this method", Hint: "start with an empty cursor"}
+		return 0, &api.ErrInvalid{What: "deal list cursor", Reason: "it was not given out by this method",
+			Hint: "start with an empty cursor"}
 	}
 	i, _ := slices.BinarySearchFunc(s.byAge, w, age)
 	return i, nil

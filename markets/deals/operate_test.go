@@ -229,7 +229,8 @@ func TestOnChain(t *testing.T) {
 	for want, recs := range map[bool][]Record{
 		true: {{Checkpoint: api.DealPublishConfirmed}, {Checkpoint: api.DealAddedPiece}, {Checkpoint: api.DealIndexed},
 			{Checkpoint: api.DealComplete, Confirmed: true}, {Checkpoint: api.DealComplete, Active: true}},
-		false: {{Checkpoint: api.DealAccepted}, {Checkpoint: api.DealTransferred}, {Checkpoint: api.DealPublished}, {Checkpoint: api.DealComplete}},
+		false: {{Checkpoint: api.DealAccepted}, {Checkpoint: api.DealTransferred}, {Checkpoint: api.DealPublished},
+			{Checkpoint: api.DealComplete}},
 	} {
 		for _, r := range recs {
 			require.Equal(t, want, r.onChain(), "%+v", r)
@@ -245,7 +246,14 @@ func TestLimits(t *testing.T) {
 	require.Equal(t, 1, cap(p.commps))
 	require.EqualValues(t, 4, p.cfg.PollEpochs)
 	require.Equal(t, []time.Duration{time.Second, time.Minute}, []time.Duration{p.cfg.RetryMin, p.cfg.RetryMax})
-	q, err := New(Config{StagingDir: t.TempDir(), Transfers: 2, CommP: 3, PollEpochs: 5, RetryMin: 6, RetryMax: 7}, Deps{})
+	q, err := New(Config{
+		StagingDir: t.TempDir(),
+		Transfers:  2,
+		CommP:      3,
+		PollEpochs: 5,
+		RetryMin:   6,
+		RetryMax:   7,
+	}, Deps{})
 	require.NoError(t, err)
 	require.Equal(t, []int{2, 3}, []int{cap(q.transfers), cap(q.commps)})
 	require.EqualValues(t, 5, q.cfg.PollEpochs)

@@ -29,7 +29,8 @@ func TestClientsLearnNothingOfThisHost(t *testing.T) {
 	id := f.params.DealUUID
 	sig, err := filcrypto.Sign(crypto.SigTypeSecp256k1, f.private, id[:])
 	require.NoError(t, err)
-	for text, want := range map[string]string{ours.Error(): said, "example.com: server answered 404; " + ours.Error(): "example.com: server answered 404; " + said} {
+	for text, want := range map[string]string{ours.Error(): said, "example.com: server answered 404; " +
+		ours.Error(): "example.com: server answered 404; " + said} {
 		_, err := p.deps.Store.Update(context.Background(), id, func(r *Record) { r.Err = text })
 		require.NoError(t, err)
 		got := p.Status(context.Background(), &wire.DealStatusRequest{DealUUID: id, Signature: *sig})

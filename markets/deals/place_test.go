@@ -102,7 +102,8 @@ func TestEveryLostPlaceIsFilledAgain(t *testing.T) {
 				}
 				require.Equal(t, []api.PiecePlacement{*rec.Placement}, slices.Collect(maps.Keys(w.index)), "nobody looks in the old sector")
 				require.Equal(t, 1, w.published)
-				require.True(t, slices.ContainsFunc(rec.Log, func(l api.DealLogEntry) bool { return strings.Contains(l.Message, "placed again") }))
+				require.True(t, slices.ContainsFunc(rec.Log,
+					func(l api.DealLogEntry) bool { return strings.Contains(l.Message, "placed again") }))
 				require.False(t, w.staged(p, id))
 			})
 		})
@@ -127,7 +128,8 @@ func TestPlaceLostDuringTheHandOff(t *testing.T) {
 // moment.
 func TestPlacingAgainSlowsDown(t *testing.T) {
 	p := &Provider{cfg: Config{RetryMin: time.Second, RetryMax: time.Minute}}
-	for n, want := range map[int]time.Duration{0: 0, 1: time.Second, 2: 2 * time.Second, 6: 32 * time.Second, 7: time.Minute, 40: time.Minute, 1 << 20: time.Minute} {
+	for n, want := range map[int]time.Duration{0: 0, 1: time.Second, 2: 2 * time.Second, 6: 32 * time.Second, 7: time.Minute,
+		40: time.Minute, 1 << 20: time.Minute} {
 		require.Equal(t, want, p.pause(n), "attempt %d", n)
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -308,7 +310,10 @@ func TestNotActivatedInTime(t *testing.T) {
 		"a node without a word": {func(w *world) {
 			w.fail["StateMarketStorageDeal"] = slices.Repeat([]error{errors.New("deal 0 not found")}, 100000)
 		}, dealStart + goneAfter},
-		"a node that comes back": {func(w *world) { w.fail["StateMarketStorageDeal"] = slices.Repeat([]error{&api.ErrUnreachable{}}, 36) }, dealStart + 5},
+		"a node that comes back": {func(w *world) {
+			w.fail["StateMarketStorageDeal"] = slices.Repeat([]error{&api.ErrUnreachable{}},
+				36)
+		}, dealStart + 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -89,8 +89,9 @@ type Deps struct {
 	Fetcher   Fetcher
 	Ask       func(ctx context.Context) (api.StorageAskInfo, error)
 	Indexed   func(ctx context.Context, piece cid.Cid) (api.PieceRecord, error) // what Index found out; nil: deals say nothing of it
-	Free      func(dir string) (uint64, error)                                  // bytes that may be written below dir; nil: of its file system
-	Log       *slog.Logger
+	// bytes that may be written below dir; nil: of its file system
+	Free func(dir string) (uint64, error)
+	Log  *slog.Logger
 }
 
 // Provider accepts and executes deals.

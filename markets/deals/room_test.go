@@ -52,7 +52,8 @@ func TestRoomBounds(t *testing.T) {
 		"the first is there":          {0, keepFree + size, nil, size, []string{"", ""}},
 		"more than the first is":      {0, keepFree + size - 1, nil, size + 500, []string{"no space left", "no space left"}},
 		"less than is kept":           {0, keepFree - 1, nil, 0, []string{"no space left", "no space left"}},
-		"disk that does not answer":   {0, 0, errors.New("stale handle"), 0, []string{"server error: reading the free space", "server error"}},
+		"disk that does not answer": {0, 0, errors.New("stale handle"), 0,
+			[]string{"server error: reading the free space", "server error"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := good(t)

@@ -110,6 +110,9 @@ func TestDealsWithoutStagedBytes(t *testing.T) {
 		w.mu.Unlock()
 		rec := w.untilComplete(p, id)
 		require.True(t, rec.Active)
-		require.True(t, slices.ContainsFunc(rec.Log, func(l api.DealLogEntry) bool { return strings.HasPrefix(l.Message, "not indexed: ") }))
+		require.True(t, slices.ContainsFunc(rec.Log, func(l api.DealLogEntry) bool {
+			return strings.HasPrefix(l.Message,
+				"not indexed: ")
+		}))
 	})
 }

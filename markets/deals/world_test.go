@@ -72,9 +72,21 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	payload := bytes.Repeat([]byte("quarry!"), 100)
 	return &world{
-		view: view{escrow: 518400}, t: t, born: time.Now(), payload: payload, served: payload, dir: t.TempDir(), active: -1, slashed: -1, seal: sealTime, rests: api.SectorProving,
-		fail: map[string][]error{}, calls: map[string]int{}, places: map[string]*place{}, sectors: map[abi.SectorNumber]api.SectorState{},
-		index: map[api.PiecePlacement]int{},
+		view:    view{escrow: 518400},
+		t:       t,
+		born:    time.Now(),
+		payload: payload,
+		served:  payload,
+		dir:     t.TempDir(),
+		active:  -1,
+		slashed: -1,
+		seal:    sealTime,
+		rests:   api.SectorProving,
+		fail:    map[string][]error{},
+		calls:   map[string]int{},
+		places:  map[string]*place{},
+		sectors: map[abi.SectorNumber]api.SectorState{},
+		index:   map[api.PiecePlacement]int{},
 	}
 }
 
@@ -182,7 +194,8 @@ func (w *world) SectorAddPiece(ctx context.Context, r api.AddPieceRequest) (api.
 	n := abi.SectorNumber(len(w.places) + 1)
 	w.adds = append(w.adds, r)
 	w.sectors[n] = api.SectorPreCommit1
-	p := &place{at: api.PiecePlacement{Sector: abi.SectorID{Miner: 1000, Number: n}, Offset: 128, Size: r.Piece.Size}, ready: w.now() + w.seal}
+	p := &place{at: api.PiecePlacement{Sector: abi.SectorID{Miner: 1000, Number: n}, Offset: 128, Size: r.Piece.Size},
+		ready: w.now() + w.seal}
 	w.places[r.Key] = p
 	return p.at, nil
 }
@@ -274,8 +287,16 @@ func (w *world) open(ds datastore.Batching) *Provider {
 	require.NoError(w.t, err)
 	pol := policy()
 	pol.PublishBuffer = w.buffer
-	p, err := New(Config{Policy: pol, StagingDir: w.dir, PollEpochs: 4}, Deps{Store: st, Chain: w, Heads: w, Publisher: w,
-		Sealing: w, Index: w, Fetcher: w, Ask: w.ask})
+	p, err := New(Config{Policy: pol, StagingDir: w.dir, PollEpochs: 4}, Deps{
+		Store:     st,
+		Chain:     w,
+		Heads:     w,
+		Publisher: w,
+		Sealing:   w,
+		Index:     w,
+		Fetcher:   w,
+		Ask:       w.ask,
+	})
 	require.NoError(w.t, err)
 	return p
 }

@@ -98,8 +98,15 @@ func minerMessage(miner, from address.Address, method abi.MethodNum, params cbg.
 	if err := params.MarshalCBOR(&buf); err != nil {
 		return nil, fmt.Errorf("encode params of method %d: %w", method, err)
 	}
-	return &api.Message{To: miner, From: from, Method: method, Params: buf.Bytes(),
-		Value: big.Zero(), GasFeeCap: big.Zero(), GasPremium: big.Zero()}, nil
+	return &api.Message{
+		To:         miner,
+		From:       from,
+		Method:     method,
+		Params:     buf.Bytes(),
+		Value:      big.Zero(),
+		GasFeeCap:  big.Zero(),
+		GasPremium: big.Zero(),
+	}, nil
 }
 
 // ProviderInfo decodes the peer ID and multiaddrs that a provider has on chain.

@@ -71,7 +71,13 @@ func TestIdleStreamsDoNotShutOthersOut(t *testing.T) {
 func TestFirstByte(t *testing.T) {
 	s, c := newTestHost(t, HostLimits{}, "/ip4/127.0.0.1/tcp/0"), newTestHost(t, HostLimits{})
 	require.NoError(t, c.Connect(t.Context(), peer.AddrInfo{ID: s.ID(), Addrs: s.Addrs()}))
-	lim := Limits{MaxBytes: 100, First: 100 * time.Millisecond, Read: time.Hour, Handle: time.Hour, Write: time.Hour}
+	lim := Limits{
+		MaxBytes: 100,
+		First:    100 * time.Millisecond,
+		Read:     time.Hour,
+		Handle:   time.Hour,
+		Write:    time.Hour,
+	}
 	stop := Serve(context.Background(), s, lim, Slots{}, slog.New(slog.DiscardHandler), map[string]Handler{proto: echoes})
 	open := func(b ...byte) lnet.Stream {
 		st, err := c.NewStream(t.Context(), s.ID(), proto)
@@ -156,7 +162,8 @@ func TestOldestSilentStreamGivesWay(t *testing.T) {
 }
 
 func TestAddressesOfShares(t *testing.T) {
-	for in, want := range map[string]string{"10.0.0.1": "10.0.0.1", "::ffff:10.0.0.1": "10.0.0.1", "2001:db8::1": "2001:db8::/64", "2001:db8::ffff:0:0:1": "2001:db8::/64"} {
+	for in, want := range map[string]string{"10.0.0.1": "10.0.0.1", "::ffff:10.0.0.1": "10.0.0.1", "2001:db8::1": "2001:db8::/64",
+		"2001:db8::ffff:0:0:1": "2001:db8::/64"} {
 		require.Equal(t, want, shareOf(net.ParseIP(in)), in)
 	}
 	require.Equal(t, "", shareOf(nil))
@@ -178,5 +185,12 @@ func TestHostLimits(t *testing.T) {
 	require.LessOrEqual(t, len(s.Network().Conns()), 2)
 	require.GreaterOrEqual(t, open, 1)
 	d := HostLimits{}.withDefaults()
-	require.Equal(t, HostLimits{Conns: 512, ConnsPerAddress: 16, ConnsPerPeer: 8, Streams: 4096, StreamsPerPeer: 128, MemoryBytes: 256 << 20}, d)
+	require.Equal(t, HostLimits{
+		Conns:           512,
+		ConnsPerAddress: 16,
+		ConnsPerPeer:    8,
+		Streams:         4096,
+		StreamsPerPeer:  128,
+		MemoryBytes:     256 << 20,
+	}, d)
 }

@@ -30,7 +30,13 @@ type Limits struct {
 // DefaultLimits are those of Boost, with a work time below the 30 s after which
 // clients were seen to give up.
 func DefaultLimits(maxBytes int64) Limits {
-	return Limits{MaxBytes: maxBytes, First: 3 * time.Second, Read: 10 * time.Second, Handle: 25 * time.Second, Write: 10 * time.Second}
+	return Limits{
+		MaxBytes: maxBytes,
+		First:    3 * time.Second,
+		Read:     10 * time.Second,
+		Handle:   25 * time.Second,
+		Write:    10 * time.Second,
+	}
 }
 
 // Handler answers one request. A nil answer resets the stream.
@@ -104,7 +110,8 @@ func answer(ctx context.Context, slot *slot, lim Limits, fn Handler) error {
 
 // Ask opens a stream on the first of protocols that the peer speaks, writes req
 // and reads resp. The stream's deadline is that of ctx, at most one minute.
-func Ask(ctx context.Context, h host.Host, to peer.ID, protocols []string, req cbg.CBORMarshaler, resp cbg.CBORUnmarshaler, maxBytes int64) error {
+func Ask(ctx context.Context, h host.Host, to peer.ID, protocols []string, req cbg.CBORMarshaler, resp cbg.CBORUnmarshaler,
+	maxBytes int64) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	ids := make([]protocol.ID, len(protocols))

@@ -51,7 +51,14 @@ func ScanCAR(ctx context.Context, r io.ReaderAt, size uint64, each func(Block) e
 // error is never about the CAR.
 func scanCAR(ctx context.Context, r io.ReaderAt, size uint64, each func(Block) error) (*Flaws, error) {
 	src := &source{r: r}
-	s := &scanner{ctx: ctx, src: src, size: size, end: size, each: each, flaws: &Flaws{}}
+	s := &scanner{
+		ctx:   ctx,
+		src:   src,
+		size:  size,
+		end:   size,
+		each:  each,
+		flaws: &Flaws{},
+	}
 	s.seek(0)
 	err := s.run()
 	if src.err != nil {

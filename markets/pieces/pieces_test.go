@@ -90,8 +90,14 @@ func TestIndexAndFind(t *testing.T) {
 	}
 	rec, err := s.Get(ctx, piece)
 	require.NoError(t, err)
-	require.Equal(t, api.PieceRecord{PieceCID: piece, Size: 1 << 20, Payload: uint64(len(v1)), Deals: []api.UUID{id},
-		Sectors: []api.PiecePlacement{at}, Blocks: len(want)}, rec)
+	require.Equal(t, api.PieceRecord{
+		PieceCID: piece,
+		Size:     1 << 20,
+		Payload:  uint64(len(v1)),
+		Deals:    []api.UUID{id},
+		Sectors:  []api.PiecePlacement{at},
+		Blocks:   len(want),
+	}, rec)
 	checked := 0
 	for c, data := range want {
 		if checked++; checked > 100 {

@@ -182,7 +182,8 @@ func TestEndOfACAR(t *testing.T) {
 		"zeros, then bytes": {append(append(bytes.Clone(b), make([]byte, 3*readAhead)...), 7),
 			fmt.Sprintf("bytes behind a section of no length, at byte %d", len(b)), 2},
 		"huge length": {append(bytes.Clone(b), binary.AppendUvarint(nil, 1<<63)...),
-			fmt.Sprintf("the CAR ends inside a block of %d bytes, %[1]d are missing: unexpected EOF, at byte %[2]d", uint64(1<<63), len(b)), 2},
+			fmt.Sprintf("the CAR ends inside a block of %d bytes, %[1]d are missing: unexpected EOF, at byte %[2]d", uint64(1<<63),
+				len(b)), 2},
 		"length of 70 bits": {append(bytes.Clone(b), overflow...),
 			fmt.Sprintf("the length of a block cannot be read: binary: varint overflows a 64-bit integer, at byte %d", len(b)), 2},
 	}

@@ -55,7 +55,8 @@ func (p *Publisher) Confirm(ctx context.Context, id api.UUID, signed []byte, c c
 	if !why.whole {
 		return c, 0, &DroppedError{fmt.Sprintf("%s, in the last of %d messages", why.reason, maxMessages)}
 	}
-	return c, 0, &api.ErrBusy{What: "publishing deal " + id.String(), Reason: fmt.Sprintf("%d messages were spent in vain, the last one: %s", maxMessages, why.reason)}
+	return c, 0, &api.ErrBusy{What: "publishing deal " + id.String(),
+		Reason: fmt.Sprintf("%d messages were spent in vain, the last one: %s", maxMessages, why.reason)}
 }
 
 // vainError says that a message did not publish a deal; whole when it published

@@ -83,7 +83,8 @@ func (p *Publisher) topUp(ctx context.Context, b *batch, from address.Address) e
 	case err != nil:
 		return fmt.Errorf("wait for escrow message %s: %w", c, err)
 	case lookup.Receipt.ExitCode != 0:
-		spent = &escrowError{fmt.Sprintf("adding %s attoFIL to the escrow of %s failed on chain with exit code %d (message %s); see that %s has the funds",
+		spent = &escrowError{fmt.Sprintf("adding %s attoFIL to the escrow of %s failed on chain with exit code %d (message "+
+			"%s); see that %s has the funds",
 			b.TopUp, p.cfg.Miner, lookup.Receipt.ExitCode, c, from)}
 	}
 	// The next try asks again what is lacking and is a message of its own.

@@ -95,8 +95,15 @@ func marketMessage(from address.Address, method abi.MethodNum, value abi.TokenAm
 	if err := params.MarshalCBOR(&buf); err != nil {
 		return nil, fmt.Errorf("encode params of market method %d: %w", method, err)
 	}
-	return &api.Message{To: builtin.StorageMarketActorAddr, From: from, Method: method, Params: buf.Bytes(),
-		Value: value, GasFeeCap: big.Zero(), GasPremium: big.Zero()}, nil
+	return &api.Message{
+		To:         builtin.StorageMarketActorAddr,
+		From:       from,
+		Method:     method,
+		Params:     buf.Bytes(),
+		Value:      value,
+		GasFeeCap:  big.Zero(),
+		GasPremium: big.Zero(),
+	}, nil
 }
 
 // simulate takes out deals that the market actor refuses on their own, and those
@@ -178,7 +185,8 @@ func (p *Publisher) simulateDeal(ctx context.Context, from address.Address, d en
 		return fmt.Errorf("simulating deal publish message: %w", err)
 	}
 	if res.MsgRct != nil && res.MsgRct.ExitCode != 0 {
-		return &RefusedError{fmt.Sprintf("simulating deal publish message: non-zero exitcode %d; message: %s", res.MsgRct.ExitCode, res.Error)}
+		return &RefusedError{fmt.Sprintf("simulating deal publish message: non-zero exitcode %d; message: %s", res.MsgRct.ExitCode,
+			res.Error)}
 	}
 	return nil
 }

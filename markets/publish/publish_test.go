@@ -39,8 +39,18 @@ var (
 func signed(t testing.TB, label string) []byte {
 	l, err := market.NewLabelFromString(label)
 	require.NoError(t, err)
-	cdp := market.ClientDealProposal{Proposal: market.DealProposal{PieceCID: piece, PieceSize: 1024, Client: client, Provider: provider, Label: l,
-		StartEpoch: 2880, EndEpoch: 521280, StoragePricePerEpoch: big.Zero(), ProviderCollateral: big.NewInt(300), ClientCollateral: big.Zero()},
+	cdp := market.ClientDealProposal{Proposal: market.DealProposal{
+		PieceCID:             piece,
+		PieceSize:            1024,
+		Client:               client,
+		Provider:             provider,
+		Label:                l,
+		StartEpoch:           2880,
+		EndEpoch:             521280,
+		StoragePricePerEpoch: big.Zero(),
+		ProviderCollateral:   big.NewInt(300),
+		ClientCollateral:     big.Zero(),
+	},
 		ClientSignature: crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte(label)}}
 	var buf bytes.Buffer
 	require.NoError(t, cdp.MarshalCBOR(&buf))
@@ -70,8 +80,17 @@ type node struct {
 }
 
 func newNode() *node {
-	return &node{grew: make(chan struct{}), bad: map[string]bool{}, wasted: map[string]bool{}, sent: map[string]*api.Message{}, deals: map[abi.DealID]*api.MarketDeal{},
-		held: map[string]chan struct{}{}, exits: map[string]int{}, refuse: map[string]bool{}, odd: map[string]bool{}}
+	return &node{
+		grew:   make(chan struct{}),
+		bad:    map[string]bool{},
+		wasted: map[string]bool{},
+		sent:   map[string]*api.Message{},
+		deals:  map[abi.DealID]*api.MarketDeal{},
+		held:   map[string]chan struct{}{},
+		exits:  map[string]int{},
+		refuse: map[string]bool{},
+		odd:    map[string]bool{},
+	}
 }
 
 func (n *node) Head() *api.TipSet {
@@ -281,7 +300,8 @@ func publishAll(t *testing.T, p *Publisher, labels ...string) chan outcome {
 			c, err := p.Publish(context.Background(), id, s)
 			out <- outcome{id, c, err}
 		}()
-		require.Eventually(t, func() bool { return len(p.Pending()) >= i+1 || len(out) > 0 || i+1 == len(labels) }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return len(p.Pending()) >= i+1 || len(out) > 0 || i+1 == len(labels) }, 5*time.Second,
+			time.Millisecond)
 	}
 	return out
 }

@@ -21,7 +21,8 @@ func (e *splitError) Unwrap() error { return e.cause }
 // one at fault stands in nobody's way; one alone is tried by simulation again.
 func (p *Publisher) refused(ctx context.Context, b *batch, cause error) error {
 	if len(b.Deals) > 1 {
-		p.deps.Log.Warn("a message of several deals is refused, each is published on its own", "batch", b.ID, "deals", len(b.Deals), "error", cause)
+		p.deps.Log.Warn("a message of several deals is refused, each is published on its own", "batch", b.ID, "deals", len(b.Deals),
+			"error", cause)
 		if err := p.retire(ctx, b); err != nil {
 			return err
 		}

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const ours = "open /var/lib/miner/sealed/s-t01000-1: dial tcp 10.9.8.7:2345: token eyJhbGciOi.eyJBbGxvdy.c2lnbmF0dXJl refused, see /ipfs/bafkqaaa"
+const ours = "open /var/lib/miner/sealed/s-t01000-1: dial tcp 10.9.8.7:2345: token eyJhbGciOi.eyJBbGxvdy.c2lnbmF0dXJl " +
+	"refused, see /ipfs/bafkqaaa"
 
 const said = "open <path>: dial tcp <host>: token <token> refused, see /ipfs/bafkqaaa\n"
 

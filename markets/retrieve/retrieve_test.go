@@ -80,7 +80,14 @@ func newSite(t *testing.T, cfg Config) *site {
 	require.NoError(t, err)
 	h := httptest.NewServer(srv.Handler())
 	t.Cleanup(func() { h.Close(); srv.Close(); require.Zero(t, src.open.Load(), "a piece stayed open") })
-	return &site{t: t, url: h.URL, car: c, file: file, src: src, srv: srv}
+	return &site{
+		t:    t,
+		url:  h.URL,
+		car:  c,
+		file: file,
+		src:  src,
+		srv:  srv,
+	}
 }
 
 func (s *site) get(path string, headers ...string) (*http.Response, []byte, error) {
@@ -156,7 +163,8 @@ func TestEntityBytesIsShort(t *testing.T) {
 func TestPieceRanges(t *testing.T) {
 	s := newSite(t, Config{})
 	path := "/piece/" + s.car.PieceCID.String()
-	for rng, want := range map[string][]byte{"": s.src.data, "bytes=0-0": s.src.data[:1], "bytes=-10": s.src.data[len(s.src.data)-10:], "bytes=1000-": s.src.data[1000:]} {
+	for rng, want := range map[string][]byte{"": s.src.data, "bytes=0-0": s.src.data[:1],
+		"bytes=-10": s.src.data[len(s.src.data)-10:], "bytes=1000-": s.src.data[1000:]} {
 		resp, b, err := s.get(path, "Range", rng)
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(want, b), "range %q", rng)

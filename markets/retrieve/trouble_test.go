@@ -181,7 +181,13 @@ func TestPieceThatCannotBeRead(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := pieceNamed(t, "p")
-			src := &frail{data: payload, reads: tt.reads, hang: make(chan struct{}), hangs: tt.hang, opens: tt.opens}
+			src := &frail{
+				data:  payload,
+				reads: tt.reads,
+				hang:  make(chan struct{}),
+				hangs: tt.hang,
+				opens: tt.opens,
+			}
 			srv, err := New(Config{Timeout: 100 * time.Millisecond}, Deps{Find: nil, Source: src})
 			require.NoError(t, err)
 			h := httptest.NewServer(srv.Handler())

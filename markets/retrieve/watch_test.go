@@ -109,12 +109,13 @@ func TestSlowCandidatesAreTriedSideBySide(t *testing.T) {
 		opens []time.Duration
 		took  time.Duration
 	}{
-		"all fail at once":    {[]time.Duration{0, 0, 0}, 0},
-		"first is slow":       {[]time.Duration{3 * time.Second, 0, 0}, 3 * time.Second},
-		"side by side":        {[]time.Duration{3 * time.Second, 3 * time.Second, 3 * time.Second}, 5 * time.Second},
-		"within the limit":    {[]time.Duration{time.Hour, time.Hour}, 8 * time.Second},
-		"just within it":      {[]time.Duration{8*time.Second - 1}, 8*time.Second - 1},
-		"more than have time": {[]time.Duration{9 * time.Second, 9 * time.Second, 9 * time.Second, 0, 0, 0, 0, 0, 0, 0, 0}, 8 * time.Second},
+		"all fail at once": {[]time.Duration{0, 0, 0}, 0},
+		"first is slow":    {[]time.Duration{3 * time.Second, 0, 0}, 3 * time.Second},
+		"side by side":     {[]time.Duration{3 * time.Second, 3 * time.Second, 3 * time.Second}, 5 * time.Second},
+		"within the limit": {[]time.Duration{time.Hour, time.Hour}, 8 * time.Second},
+		"just within it":   {[]time.Duration{8*time.Second - 1}, 8*time.Second - 1},
+		"more than have time": {[]time.Duration{9 * time.Second, 9 * time.Second, 9 * time.Second, 0, 0, 0, 0, 0, 0, 0, 0},
+			8 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -182,11 +182,12 @@ func TestMisbehaviour(t *testing.T) {
 
 func TestStall(t *testing.T) {
 	start := time.Now()
-	_, err := fetch(t, Config{AllowPrivateIPs: true, Stall: 50 * time.Millisecond, Attempts: 2}, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Length", strconv.Itoa(len(payload)))
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-	}, nil)
+	_, err := fetch(t, Config{AllowPrivateIPs: true, Stall: 50 * time.Millisecond, Attempts: 2},
+		func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", strconv.Itoa(len(payload)))
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}, nil)
 	require.ErrorContains(t, err, "no data for")
 	require.Less(t, time.Since(start), 2*time.Second)
 }

@@ -26,9 +26,11 @@ func TestPublicAddr(t *testing.T) {
 		"192.31.196.1", "192.52.193.1", "192.88.99.1", "192.168.0.0", "192.168.255.255", "192.175.48.1", "198.18.0.0", "198.19.255.255",
 		"198.51.100.1", "203.0.113.1", "224.0.0.0", "239.255.255.255", "240.0.0.0", "255.255.255.255", "168.63.129.16", "100.100.100.200",
 		"192.0.0.192", "::", "::1", "::7f00:1", "::a00:1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:0:7f00:1", "::ffff:0:10.0.0.1",
-		"64:ff9b::a00:1", "64:ff9b::808:808", "64:ff9b:1::1", "100::1", "100:0:0:1::1", "1fff:ffff::1", "2001::1", "2001:0:7f00:1::", "2001:2::1",
+		"64:ff9b::a00:1", "64:ff9b::808:808", "64:ff9b:1::1", "100::1", "100:0:0:1::1", "1fff:ffff::1", "2001::1",
+		"2001:0:7f00:1::", "2001:2::1",
 		"2001:10::1", "2001:20::1", "2001:1ff:ffff::1", "2001:db8::1", "2001:db8:ffff::1", "2002::", "2002:7f00:1::", "2002:ffff:ffff::1",
-		"2620:4f:8000::1", "3fff::1", "3fff:fff:ffff::1", "4000::1", "5f00::1", "fc00::1", "fd00:ec2::254", "fdff::1", "fe80::1", "fe80::1%eth0",
+		"2620:4f:8000::1", "3fff::1", "3fff:fff:ffff::1", "4000::1", "5f00::1", "fc00::1", "fd00:ec2::254", "fdff::1", "fe80::1",
+		"fe80::1%eth0",
 		"febf::1", "fec0::1", "feff::1", "ff00::1", "ff02::1", "ff0e::1", "fd20:ce::254",
 	} {
 		require.False(t, publicAddr(netip.MustParseAddr(s)), s)
@@ -50,8 +52,10 @@ func TestPublicAddr(t *testing.T) {
 // Where private addresses are allowed, the secrets of a cloud machine are not.
 func TestMetadataIsNeverAsked(t *testing.T) {
 	for _, s := range []string{
-		"169.254.169.254", "169.254.170.2", "169.254.170.23", "169.254.0.23", "100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254",
-		"fd20:ce::254", "fd00:42::42", "fe80::a9fe:a9fe", "fe80::a9fe:a9fe%eth0", "::ffff:169.254.169.254", "::a9fe:a9fe", "::ffff:0:a9fe:a9fe",
+		"169.254.169.254", "169.254.170.2", "169.254.170.23", "169.254.0.23", "100.100.100.200", "192.0.0.192", "168.63.129.16",
+		"fd00:ec2::254",
+		"fd20:ce::254", "fd00:42::42", "fe80::a9fe:a9fe", "fe80::a9fe:a9fe%eth0", "::ffff:169.254.169.254", "::a9fe:a9fe",
+		"::ffff:0:a9fe:a9fe",
 		"64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:a9fe:a9:fe00::", "2002:a9fe:a9fe::1", "fd00:c1::a9fe:a9fe",
 	} {
 		require.ErrorIs(t, notMetadata(netip.MustParseAddr(s)), ErrMetadataAddress, s)
@@ -64,7 +68,8 @@ func TestMetadataIsNeverAsked(t *testing.T) {
 	}
 	f := New(Config{AllowPrivateIPs: true})
 	defer f.Close()
-	err := f.Fetch(t.Context(), Request{URL: "http://169.254.169.254/latest/meta-data/", Size: 5, Path: filepath.Join(t.TempDir(), "staged")})
+	err := f.Fetch(t.Context(), Request{URL: "http://169.254.169.254/latest/meta-data/", Size: 5,
+		Path: filepath.Join(t.TempDir(), "staged")})
 	require.ErrorIs(t, err, ErrMetadataAddress)
 	require.True(t, isFatal(err))
 }
@@ -236,7 +241,8 @@ func TestPublicNameIsPulled(t *testing.T) {
 	f := guarded(t, Config{Resolver: res})
 	require.NoError(t, f.Fetch(t.Context(), Request{URL: "http://public.example:" + port + "/", Size: uint64(len(payload)),
 		Path: filepath.Join(t.TempDir(), "staged")}))
-	err := f.Fetch(t.Context(), Request{URL: fmt.Sprintf("http://127.0.0.1:%s/", port), Size: 5, Path: filepath.Join(t.TempDir(), "staged")})
+	err := f.Fetch(t.Context(), Request{URL: fmt.Sprintf("http://127.0.0.1:%s/", port), Size: 5,
+		Path: filepath.Join(t.TempDir(), "staged")})
 	require.True(t, errors.Is(err, ErrPrivateAddress))
 }
 

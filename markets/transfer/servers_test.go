@@ -162,9 +162,10 @@ func TestUselessServersAreGivenUp(t *testing.T) {
 		text string
 		h    func(k int32, w http.ResponseWriter, r *http.Request)
 	}{
-		"drops at 1000 and 2000 in turn": {Config{Attempts: 4}, 5, "after 4 attempts", func(k int32, w http.ResponseWriter, _ *http.Request) {
-			cut(w, payload[:1000+1000*int(k%2)])
-		}},
+		"drops at 1000 and 2000 in turn": {Config{Attempts: 4}, 5, "after 4 attempts",
+			func(k int32, w http.ResponseWriter, _ *http.Request) {
+				cut(w, payload[:1000+1000*int(k%2)])
+			}},
 		"always 403": {Config{Attempts: 99}, 5, "403", func(_ int32, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }},
 		"other length": {Config{Attempts: 99}, 5, "deal size mismatch", func(_ int32, w http.ResponseWriter, _ *http.Request) {
 			_,

@@ -30,8 +30,10 @@ var (
 )
 
 const (
-	hexProposal = "8bd82a5828000181e203922020e2bbc3fe5898f4516cac48f4ba674e37d1834e84ef9016fcc90cc0ed97313c35190400f54300e9074300e807626869190b401a0007f440404300012c40"
-	hexTransfer = "a46453697a651903e86454797065646874747066506172616d7358457b2255524c223a22687474703a2f2f782f792e636172222c2248656164657273223a7b22417574686f72697a6174696f6e223a224261736963204f6e527661773d3d227d7d68436c69656e74494460"
+	hexProposal = "8bd82a5828000181e203922020e2bbc3fe5898f4516cac48f4ba674e37d1834e84ef9016fcc90cc0ed97313c351904" +
+		"00f54300e9074300e807626869190b401a0007f440404300012c40"
+	hexTransfer = "a46453697a651903e86454797065646874747066506172616d7358457b2255524c223a22687474703a2f2f782f792e" +
+		"636172222c2248656164657273223a7b22417574686f72697a6174696f6e223a224261736963204f6e527661773d3d227d7d68436c69656e74494460"
 )
 
 func proposal(t testing.TB) market.DealProposal {
@@ -39,9 +41,19 @@ func proposal(t testing.TB) market.DealProposal {
 	require.NoError(t, err)
 	client, _ := address.NewIDAddress(1001)
 	provider, _ := address.NewIDAddress(1000)
-	return market.DealProposal{PieceCID: pieceP, PieceSize: 1024, VerifiedDeal: true, Client: client, Provider: provider,
-		Label: label, StartEpoch: 2880, EndEpoch: 521280, StoragePricePerEpoch: big.Zero(),
-		ProviderCollateral: big.NewInt(300), ClientCollateral: big.Zero()}
+	return market.DealProposal{
+		PieceCID:             pieceP,
+		PieceSize:            1024,
+		VerifiedDeal:         true,
+		Client:               client,
+		Provider:             provider,
+		Label:                label,
+		StartEpoch:           2880,
+		EndEpoch:             521280,
+		StoragePricePerEpoch: big.Zero(),
+		ProviderCollateral:   big.NewInt(300),
+		ClientCollateral:     big.Zero(),
+	}
 }
 
 func vectors(t testing.TB) map[string]struct {
@@ -63,19 +75,35 @@ func vectors(t testing.TB) map[string]struct {
 		"ask null":      {&AskResponse{}, "a16341736bf6"},
 		"transfer zero": {&Transfer{}, "a46453697a650064547970656066506172616d734068436c69656e74494460"},
 		"transfer":      {&transfer, hexTransfer},
-		"ask": {&StorageAsk{Miner: miner, Price: big.NewInt(50000000), VerifiedPrice: big.NewInt(5000000), MinPieceSize: 256,
-			MaxPieceSize: 32 << 30, Timestamp: 100, Expiry: 1000100, SeqNo: 7},
-			"a8654d696e65724300e807655072696365450002faf080655365714e6f07664578706972791a000f42a46954696d657374616d7018646c4d6178506965636553697a651b00000008000000006c4d696e506965636553697a651901006d5665726966696564507269636544004c4b40"},
+		"ask": {&StorageAsk{
+			Miner:         miner,
+			Price:         big.NewInt(50000000),
+			VerifiedPrice: big.NewInt(5000000),
+			MinPieceSize:  256,
+			MaxPieceSize:  32 << 30,
+			Timestamp:     100,
+			Expiry:        1000100,
+			SeqNo:         7,
+		},
+			"a8654d696e65724300e807655072696365450002faf080655365714e6f07664578706972791a000f42a46954696d657374616d7018" +
+				"646c4d6178506965636553697a651b00000008000000006c4d696e506965636553697a651901006d5665726966696564507269636544004c4b40"},
 		"accepted": {&DealResponse{Accepted: true}, "a2674d65737361676560684163636570746564f5"},
 		"refused":  {&DealResponse{Message: "no"}, "a2674d657373616765626e6f684163636570746564f4"},
-		"params": {&DealParams{DealUUID: testUUID, Transfer: transfer, DealDataRoot: rootR, SkipIPNIAnnounce: true, ClientDealProposal: cdp},
+		"params": {&DealParams{
+			DealUUID:           testUUID,
+			Transfer:           transfer,
+			DealDataRoot:       rootR,
+			SkipIPNIAnnounce:   true,
+			ClientDealProposal: cdp,
+		},
 			"a7684465616c5555494450" + "00112233445566778899aabbccddeeff" + "685472616e73666572" + hexTransfer + "6949734f66666c696e65f4" +
 				"6c4465616c44617461526f6f74" + hexCid + "70536b697049504e49416e6e6f756e6365f5" + "72436c69656e744465616c50726f706f73616c" +
 				hexCDP + "7252656d6f7665556e7365616c6564436f7079f4"},
 		"status request": {&DealStatusRequest{DealUUID: testUUID, Signature: testSig},
 			"a2684465616c555549445000112233445566778899aabbccddeeff695369676e617475726543020102"},
 		"status error": {&DealStatusResponse{DealUUID: testUUID, Error: "no"},
-			"a6654572726f72626e6f684465616c555549445000112233445566778899aabbccddeeff6949734f66666c696e65f46a4465616c537461747573f66c5472616e7366657253697a65006e4e4279746573526563656976656400"},
+			"a6654572726f72626e6f684465616c555549445000112233445566778899aabbccddeeff6949734f66666c696e65f46a4465616c53" +
+				"7461747573f66c5472616e7366657253697a65006e4e4279746573526563656976656400"},
 	}
 }
 
@@ -122,7 +150,12 @@ func fresh(m message) message {
 func TestStatusRoundTrip(t *testing.T) {
 	c := rootR
 	in := DealStatusResponse{DealUUID: testUUID, TransferSize: 9, NBytesReceived: 4, DealStatus: &DealStatus{
-		Status: "Published", Proposal: proposal(t), SignedProposalCid: rootR, PublishCid: &c, ChainDealID: 5}}
+		Status:            "Published",
+		Proposal:          proposal(t),
+		SignedProposalCid: rootR,
+		PublishCid:        &c,
+		ChainDealID:       5,
+	}}
 	var buf bytes.Buffer
 	require.NoError(t, in.MarshalCBOR(&buf))
 	var out DealStatusResponse

@@ -83,8 +83,13 @@ func (p *Producer) draw(ctx context.Context, a attempt, info *api.MiningBaseInfo
 		return lost, err
 	}
 	return sent, p.publish(ctx, a, &api.BlockTemplate{
-		Miner: p.cfg.Miner, Parents: a.base.Key(), Ticket: ticket, Eproof: eproof,
-		BeaconValues: info.BeaconEntries, Epoch: a.round(), Timestamp: p.timestamp(a),
+		Miner:            p.cfg.Miner,
+		Parents:          a.base.Key(),
+		Ticket:           ticket,
+		Eproof:           eproof,
+		BeaconValues:     info.BeaconEntries,
+		Epoch:            a.round(),
+		Timestamp:        p.timestamp(a),
 		WinningPoStProof: winning,
 	}, started)
 }
@@ -246,7 +251,11 @@ func (p *Producer) publish(ctx context.Context, a attempt, t *api.BlockTemplate,
 		return errTaken
 	}
 	sent := &sentBlock{Block: b, Guarded: guard.Block{
-		Miner: p.cfg.Miner, Height: a.round(), Parents: api.TipSetKey(b.Header.Parents), ParentHeight: a.base.Height, Cid: b.Header.Cid(),
+		Miner:        p.cfg.Miner,
+		Height:       a.round(),
+		Parents:      api.TipSetKey(b.Header.Parents),
+		ParentHeight: a.base.Height,
+		Cid:          b.Header.Cid(),
 	}}
 	if err := p.release(ctx, sent); err != nil {
 		return err

@@ -28,7 +28,14 @@ func (n *net) scene(t *testing.T, cfg Config, body func(p *Producer)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		f := heads.New(heads.Config{IdleCheck: time.Hour}, heads.Deps{Chain: n})
 		cfg.Miner = n.miner
-		p, err := New(cfg, Deps{Store: n.stored, Chain: n, Prover: n, Snark: n.snark, Heads: f, Log: n.log})
+		p, err := New(cfg, Deps{
+			Store:  n.stored,
+			Chain:  n,
+			Prover: n,
+			Snark:  n.snark,
+			Heads:  f,
+			Log:    n.log,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

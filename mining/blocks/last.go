@@ -87,7 +87,8 @@ func (p *Producer) submit(ctx context.Context, s *sentBlock) error {
 		s.Accepted = true
 		return errors.Join(p.countWin(disk, s.Guarded.Cid), p.keepLast(disk, s))
 	case p.neverLeft(err):
-		return errors.Join(fmt.Errorf("block %s was refused: %w", s.Guarded.Cid, err), p.guard.Withdraw(disk, s.Guarded), p.keepLast(disk, nil))
+		return errors.Join(fmt.Errorf("block %s was refused: %w", s.Guarded.Cid, err), p.guard.Withdraw(disk, s.Guarded),
+			p.keepLast(disk, nil))
 	}
 	return fmt.Errorf("submit block %s (its fate is unknown, it is kept): %w", s.Guarded.Cid, err)
 }

@@ -79,8 +79,14 @@ func newNet(t *testing.T) *net {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &net{miner: m, power: 1, eligible: true, blobs: map[cid.Cid][]byte{}, failures: map[string]error{},
-		stored: &dumbStore{Batching: dssync.MutexWrap(datastore.NewMapDatastore())}}
+	n := &net{
+		miner:    m,
+		power:    1,
+		eligible: true,
+		blobs:    map[cid.Cid][]byte{},
+		failures: map[string]error{},
+		stored:   &dumbStore{Batching: dssync.MutexWrap(datastore.NewMapDatastore())},
+	}
 	n.head = n.tipset("genesis", nil, 0)
 	return n
 }
@@ -167,9 +173,14 @@ func (n *net) MinerGetBaseInfo(_ context.Context, _ address.Address, e abi.Chain
 		return nil, n.fail("info")
 	}
 	return &api.MiningBaseInfo{
-		MinerPower: big.NewInt(n.power), NetworkPower: big.NewInt(1), WorkerKey: n.miner, EligibleForMining: n.eligible,
-		PrevBeaconEntry: api.BeaconEntry{Round: 1, Data: []byte{1}}, BeaconEntries: []api.BeaconEntry{{Round: 2, Data: []byte{2}}},
-		Sectors: []proof.ExtendedSectorInfo{{SealProof: abi.RegisteredSealProof_StackedDrg8MiBV1_1, SectorNumber: 7, SealedCID: sum("sealed")}},
+		MinerPower:        big.NewInt(n.power),
+		NetworkPower:      big.NewInt(1),
+		WorkerKey:         n.miner,
+		EligibleForMining: n.eligible,
+		PrevBeaconEntry:   api.BeaconEntry{Round: 1, Data: []byte{1}},
+		BeaconEntries:     []api.BeaconEntry{{Round: 2, Data: []byte{2}}},
+		Sectors: []proof.ExtendedSectorInfo{{SealProof: abi.RegisteredSealProof_StackedDrg8MiBV1_1, SectorNumber: 7,
+			SealedCID: sum("sealed")}},
 	}, nil
 }
 
@@ -197,10 +208,21 @@ func (n *net) MinerCreateBlock(_ context.Context, t *api.BlockTemplate) (*api.Bl
 	}
 	c := sum("empty")
 	return &api.BlockMsg{Header: &api.BlockHeader{
-		Miner: t.Miner, Ticket: t.Ticket, ElectionProof: t.Eproof, BeaconEntries: t.BeaconValues, WinPoStProof: t.WinningPoStProof,
-		Parents: t.Parents, ParentWeight: big.Zero(), Height: t.Epoch, ParentStateRoot: c, ParentMessageReceipts: c, Messages: c,
-		BLSAggregate: &crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{0}}, Timestamp: t.Timestamp,
-		BlockSig: &crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{0}}, ParentBaseFee: big.Zero(),
+		Miner:                 t.Miner,
+		Ticket:                t.Ticket,
+		ElectionProof:         t.Eproof,
+		BeaconEntries:         t.BeaconValues,
+		WinPoStProof:          t.WinningPoStProof,
+		Parents:               t.Parents,
+		ParentWeight:          big.Zero(),
+		Height:                t.Epoch,
+		ParentStateRoot:       c,
+		ParentMessageReceipts: c,
+		Messages:              c,
+		BLSAggregate:          &crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{0}},
+		Timestamp:             t.Timestamp,
+		BlockSig:              &crypto.Signature{Type: crypto.SigTypeBLS, Data: []byte{0}},
+		ParentBaseFee:         big.Zero(),
 	}}, nil
 }
 

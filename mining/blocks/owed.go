@@ -112,7 +112,8 @@ func (o *owed) await(p *Producer, d *dline.Info, open map[uint64]bool) string {
 	limit := max(leastHold, time.Duration(d.WPoStChallengeWindow)*p.epochLength())
 	if time.Since(o.since) >= limit {
 		o.useless = true
-		p.deps.Log.Warn("block production: no window PoSt came in time; the null rounds go on without waiting, and sectors may become faulty",
+		p.deps.Log.Warn("block production: no window PoSt came in time; the null rounds go on without waiting, and sectors "+
+			"may become faulty",
 			"deadline", d.Index, "open", d.Open, "waited", limit)
 		return ""
 	}

@@ -69,8 +69,13 @@ func (n *net) StateMinerPartitions(_ context.Context, _ address.Address, index u
 		return nil, n.fail("partitions")
 	}
 	some := bitfield.NewFromSet([]uint64{7})
-	return []api.Partition{{AllSectors: some, LiveSectors: some, ActiveSectors: some, FaultySectors: bitfield.New(),
-		RecoveringSectors: bitfield.New()}}, n.fail("partitions")
+	return []api.Partition{{
+		AllSectors:        some,
+		LiveSectors:       some,
+		ActiveSectors:     some,
+		FaultySectors:     bitfield.New(),
+		RecoveringSectors: bitfield.New(),
+	}}, n.fail("partitions")
 }
 
 func (n *net) ChainGetMessagesInTipset(_ context.Context, k api.TipSetKey) (out []api.CidMessage, err error) {
@@ -155,7 +160,8 @@ func TestProofThatNeverComesDoesNotStopProduction(t *testing.T) {
 		n.grow(5, true) // in deadline 0
 		n.pass(leastHold - time.Second)
 		if len(n.submitted) != 1 {
-			t.Fatalf("mined %d blocks while the proof may still come: %d, tried %v", len(n.submitted), n.submitted[1].Header.Height, n.tried)
+			t.Fatalf("mined %d blocks while the proof may still come: %d, tried %v", len(n.submitted), n.submitted[1].Header.Height,
+				n.tried)
 		}
 		if s := p.Status(); s.Eligible || s.Reason == "" {
 			t.Errorf("the status does not say what is waited for: %+v", s)

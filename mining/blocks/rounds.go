@@ -44,7 +44,13 @@ type pursuit struct {
 
 func newPursuit(base *api.TipSet, arrived time.Time) *pursuit {
 	h := base.Height
-	return &pursuit{base: base, arrived: arrived, floor: h, low: h + 1, high: h}
+	return &pursuit{
+		base:    base,
+		arrived: arrived,
+		floor:   h,
+		low:     h + 1,
+		high:    h,
+	}
 }
 
 // jump leaves out rounds: to is tried next, then those below it, then those above.
@@ -121,7 +127,8 @@ func (p *Producer) step(ctx context.Context, c *pursuit) {
 // has passed, such as a store that was away. They are taken slowly.
 func (p *Producer) startOver(c *pursuit) {
 	if !c.again {
-		p.deps.Log.Warn("block production: the head has as many null rounds after it as a block can bridge, and none was won; trying them again",
+		p.deps.Log.Warn("block production: the head has as many null rounds after it as a block can bridge, and none was won; "+
+			"trying them again",
 			"head", c.base.Height, "rounds", mostNulls+1)
 	}
 	fresh := newPursuit(c.base, c.arrived)

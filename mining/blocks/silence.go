@@ -31,7 +31,8 @@ type lag struct {
 func (p *Producer) waits(ctx context.Context, c *pursuit, open abi.ChainEpoch) bool {
 	if p.pace() == 0 {
 		if ahead := time.Until(time.Unix(int64(c.base.MinTimestamp()), 0)); ahead > p.delay {
-			p.hold(holdClock, "the head at %d is %s ahead of this machine's clock: check the clock", c.base.Height, ahead.Round(time.Second))
+			p.hold(holdClock, "the head at %d is %s ahead of this machine's clock: check the clock", c.base.Height,
+				ahead.Round(time.Second))
 			return true
 		}
 	}

@@ -150,7 +150,8 @@ func TestWaitsForASyncingNode(t *testing.T) {
 	n.sync = `{"ActiveSyncs":[{"Stage":4,"Target":{"Height":1}},{"Stage":3,"Target":{"Height":2870}}]}`
 	n.scene(t, Config{}, func(p *Producer) {
 		n.pass(time.Hour)
-		if st := p.Status(); len(n.tried) != 0 || !strings.Contains(st.Reason, "25h0m0s behind the clock and syncing from height 0 to 2870") {
+		if st := p.Status(); len(n.tried) != 0 || !strings.Contains(st.Reason,
+			"25h0m0s behind the clock and syncing from height 0 to 2870") {
 			t.Errorf("tried %v, reason %q", n.tried, st.Reason)
 		}
 		if got := strings.Count(log.String(), "block production pauses"); got != 1 {

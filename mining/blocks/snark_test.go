@@ -38,7 +38,8 @@ func (s *script) Winning(_ context.Context, info proof.WinningPoStVerifyInfo, va
 }
 
 func scripted(info proof.WinningPoStVerifyInfo, vanilla []byte) []byte {
-	return fmt.Appendf(nil, "groth16 t0%d %v %x %v of %s", info.Prover, info.Proofs, []byte(info.Randomness), info.ChallengedSectors, vanilla)
+	return fmt.Appendf(nil, "groth16 t0%d %v %x %v of %s", info.Prover, info.Proofs, []byte(info.Randomness),
+		info.ChallengedSectors, vanilla)
 }
 
 // The block bears the Groth16 proof of what the prover gave, about the sectors

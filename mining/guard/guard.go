@@ -49,7 +49,8 @@ type RefusedError struct {
 
 // Error implements error.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("block %s at height %d refused: %s, together with our block %s (it is not published; nothing needs to be done)", e.Block, e.Height, e.Fault, e.Witness)
+	return fmt.Sprintf("block %s at height %d refused: %s, together with our block %s (it is not published; nothing needs "+
+		"to be done)", e.Block, e.Height, e.Fault, e.Witness)
 }
 
 // Guard is safe for concurrent use.

@@ -75,7 +75,8 @@ func (s *Scheduler) declare(ctx context.Context, di *dline.Info) {
 		}
 		if ctx.Err() != nil {
 			if errors.Is(context.Cause(ctx), errCutoff) {
-				s.deps.Log.Warn("window PoSt: faults and recoveries were not declared in time", "deadline", di.Index, "open", di.Open, "error", err)
+				s.deps.Log.Warn("window PoSt: faults and recoveries were not declared in time", "deadline", di.Index, "open",
+					di.Open, "error", err)
 			}
 			return
 		}
@@ -140,7 +141,8 @@ func (s *Scheduler) recoverable(ctx context.Context, di *dline.Info, h *health) 
 		for _, n := range slices.Sorted(maps.Keys(p.whole)) {
 			print := p.whole[n]
 			if was := old[n]; was.Failed && was.Print == print {
-				s.deps.Log.Warn("sector failed after it was declared recovered and nothing about its files has changed since; it is not declared again",
+				s.deps.Log.Warn("sector failed after it was declared recovered and nothing about its files has changed since; "+
+					"it is not declared again",
 					"sector", n, "then", was.Why, "try", "replace its files, or: miner proving recover")
 				continue
 			}
@@ -148,7 +150,8 @@ func (s *Scheduler) recoverable(ctx context.Context, di *dline.Info, h *health) 
 			set[n] = &recovery{Print: print, Open: di.Open}
 		}
 		if len(list) > 0 {
-			s.deps.Log.Info("sectors can be proven again, declaring them recovered", "deadline", di.Index, "partition", p.partition, "sectors", list)
+			s.deps.Log.Info("sectors can be proven again, declaring them recovered", "deadline", di.Index, "partition", p.partition,
+				"sectors", list)
 			one := miner.RecoveryDeclaration{Deadline: di.Index, Partition: p.partition, Sectors: bitfield.NewFromSet(list)}
 			out.Recoveries = append(out.Recoveries, one)
 		}
@@ -168,7 +171,13 @@ func (s *Scheduler) declaration(ctx context.Context, di *dline.Info, what string
 		return err
 	}
 	key := fmt.Sprintf("wd%s-%s-%d", what, s.cfg.Miner, di.Open)
-	c, err := s.deps.Msgs.Send(ctx, key, &api.Message{To: s.cfg.Miner, From: from, Value: big.Zero(), Method: method, Params: params})
+	c, err := s.deps.Msgs.Send(ctx, key, &api.Message{
+		To:     s.cfg.Miner,
+		From:   from,
+		Value:  big.Zero(),
+		Method: method,
+		Params: params,
+	})
 	if err != nil {
 		return fmt.Errorf("declare %s for deadline %d: %w", what, di.Index, err)
 	}

@@ -76,8 +76,13 @@ func (s *Scheduler) noteMissed(ctx context.Context, di *dline.Info) {
 		if live == 0 {
 			return
 		}
-		rec := api.PoStRecord{Deadline: di.Index, Open: di.Open, Partitions: parts, Time: time.Now(),
-			Error: fmt.Sprintf("the deadline opened and closed while no head came from the node; its %d sectors are faulty", live)}
+		rec := api.PoStRecord{
+			Deadline:   di.Index,
+			Open:       di.Open,
+			Partitions: parts,
+			Time:       time.Now(),
+			Error:      fmt.Sprintf("the deadline opened and closed while no head came from the node; its %d sectors are faulty", live),
+		}
 		s.deps.Log.Error("window PoSt: "+rec.Error, "deadline", di.Index, "open", di.Open, "partitions", parts)
 		if err := s.book.missed(ctx, rec); err != nil {
 			s.deps.Log.Warn("window PoSt: counting a missed deadline", "deadline", di.Index, "error", err)

@@ -162,7 +162,8 @@ func (s *Scheduler) say(di *dline.Info, h *health, d doubts) {
 			len(broken), h.checked, di.Index, d.all)
 		s.alerts[di.Index] = alert
 		s.mu.Unlock()
-		s.deps.Log.Error("PROVING IS IN DANGER: "+alert+"; check mounts and storage.json now", "deadline", di.Index, "reasons", tell(broken))
+		s.deps.Log.Error("PROVING IS IN DANGER: "+alert+"; check mounts and storage.json now", "deadline", di.Index, "reasons",
+			tell(broken))
 		return
 	}
 	s.mu.Unlock()

@@ -228,7 +228,13 @@ func (s *Scheduler) message(ctx context.Context, p proven) (*api.Message, error)
 	if err != nil {
 		return nil, err
 	}
-	return &api.Message{To: s.cfg.Miner, From: from, Value: big.Zero(), Method: builtin.MethodsMiner.SubmitWindowedPoSt, Params: params}, nil
+	return &api.Message{
+		To:     s.cfg.Miner,
+		From:   from,
+		Value:  big.Zero(),
+		Method: builtin.MethodsMiner.SubmitWindowedPoSt,
+		Params: params,
+	}, nil
 }
 
 // sender picks who pays: a control address kept for this, else the worker

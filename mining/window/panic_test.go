@@ -69,7 +69,13 @@ func TestLifeAfterAPanic(t *testing.T) {
 		s.partition(2, []uint64{0, 1}, nil, nil, nil)
 		chain := &fallingChain{sim: s}
 		f := heads.New(heads.Config{}, heads.Deps{Chain: s})
-		w, err := New(Config{Miner: s.miner, SubmitConfidence: 2, Settle: 8}, Deps{Store: memory(), Chain: chain, Prover: s, Heads: f, Msgs: s})
+		w, err := New(Config{Miner: s.miner, SubmitConfidence: 2, Settle: 8}, Deps{
+			Store:  memory(),
+			Chain:  chain,
+			Prover: s,
+			Heads:  f,
+			Msgs:   s,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,7 +25,8 @@ type errNothingProvable struct {
 
 // Error counts the reasons.
 func (e *errNothingProvable) Error() string {
-	return fmt.Sprintf("none of the %d sectors of these partitions can be proven: %s; check that their storage paths are mounted and attached",
+	return fmt.Sprintf("none of the %d sectors of these partitions can be proven: %s; check that their storage paths are "+
+		"mounted and attached",
 		e.sectors, tell(e.why))
 }
 
@@ -132,7 +133,8 @@ func (s *Scheduler) wrap(ctx context.Context, di *dline.Info, b batch, skip map[
 	if err != nil {
 		return proven{}, fmt.Errorf("PoSt type of the miner: %w", err)
 	}
-	commit, err := s.deps.Chain.StateGetRandomnessFromTickets(ctx, crypto.DomainSeparationTag_PoStChainCommit, di.Challenge, nil, head.Key())
+	commit, err := s.deps.Chain.StateGetRandomnessFromTickets(ctx, crypto.DomainSeparationTag_PoStChainCommit, di.Challenge, nil,
+		head.Key())
 	if err != nil {
 		return proven{}, fmt.Errorf("chain commitment at %d: %w", di.Challenge, err)
 	}

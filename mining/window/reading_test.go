@@ -80,7 +80,8 @@ func TestAHungPathCostsNothingButItsSectors(t *testing.T) {
 		}
 		// No fault was declared; what was skipped is declared recovered as soon as it
 		// can be read, long before its next turn.
-		if len(s.declared) != 2 || !strings.HasPrefix(s.declared[0], "recovered 2/0 [100 101") || !strings.HasPrefix(s.declared[1], "recovered 3/0 [400 401") {
+		if len(s.declared) != 2 || !strings.HasPrefix(s.declared[0], "recovered 2/0 [100 101") ||
+			!strings.HasPrefix(s.declared[1], "recovered 3/0 [400 401") {
 			t.Errorf("declared %v", s.declared)
 		}
 		p.stop()
@@ -280,7 +281,8 @@ func TestRestartWhileAPartitionIsAway(t *testing.T) {
 // A prover that gives less than it says is not believed.
 func TestAnEmptyProofIsNoProof(t *testing.T) {
 	r := newReading(batch{{prove: []uint64{1, 2}}}, onChain(1, 2))
-	if err := r.take(api.WindowPoStResult{Skipped: []api.SectorFault{{Sector: 1}}}); err == nil || !strings.Contains(err.Error(), "1 of 2") {
+	if err := r.take(api.WindowPoStResult{Skipped: []api.SectorFault{{Sector: 1}}}); err == nil ||
+		!strings.Contains(err.Error(), "1 of 2") {
 		t.Errorf("error %v", err)
 	}
 	if err := r.take(api.WindowPoStResult{Skipped: []api.SectorFault{{Sector: 1}, {Sector: 2}}}); err != nil {

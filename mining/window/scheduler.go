@@ -30,7 +30,8 @@ type Chain interface {
 	StateMinerProvingDeadline(ctx context.Context, a address.Address, tsk api.TipSetKey) (*dline.Info, error)
 	StateMinerDeadlines(ctx context.Context, a address.Address, tsk api.TipSetKey) ([]api.Deadline, error)
 	StateMinerPartitions(ctx context.Context, a address.Address, deadline uint64, tsk api.TipSetKey) ([]api.Partition, error)
-	StateMinerSectors(ctx context.Context, a address.Address, filter *bitfield.BitField, tsk api.TipSetKey) ([]*miner.SectorOnChainInfo, error)
+	StateMinerSectors(ctx context.Context, a address.Address, filter *bitfield.BitField,
+		tsk api.TipSetKey) ([]*miner.SectorOnChainInfo, error)
 	StateMinerInfo(ctx context.Context, a address.Address, tsk api.TipSetKey) (api.MinerInfo, error)
 	StateGetRandomnessFromBeacon(ctx context.Context, tag crypto.DomainSeparationTag, epoch abi.ChainEpoch,
 		entropy []byte, tsk api.TipSetKey) (abi.Randomness, error)

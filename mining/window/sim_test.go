@@ -92,8 +92,17 @@ func newSim(t *testing.T) *sim {
 		}
 		return a
 	}
-	s := &sim{miner: id(1000), worker: id(100), parts: map[uint64][]api.Partition{}, posted: map[uint64]map[uint64]bool{},
-		broken: map[uint64]api.FaultReason{}, prints: map[uint64]string{}, blobs: map[cid.Cid][]byte{}, keys: map[string]*simMsg{}, rejected: map[exitcode.ExitCode]int{}}
+	s := &sim{
+		miner:    id(1000),
+		worker:   id(100),
+		parts:    map[uint64][]api.Partition{},
+		posted:   map[uint64]map[uint64]bool{},
+		broken:   map[uint64]api.FaultReason{},
+		prints:   map[uint64]string{},
+		blobs:    map[cid.Cid][]byte{},
+		keys:     map[string]*simMsg{},
+		rejected: map[exitcode.ExitCode]int{},
+	}
 	s.chain = []*api.TipSet{s.tipset(nil, 0)}
 	return s
 }
@@ -243,7 +252,8 @@ func (s *sim) execute(m *api.Message, h abi.ChainEpoch) exitcode.ExitCode {
 		for _, f := range p.Faults {
 			n, _ := f.Sectors.All(100)
 			s.declared = append(s.declared, fmt.Sprint("faulty ", f.Deadline, "/", f.Partition, n))
-			s.parts[f.Deadline][f.Partition].FaultySectors, _ = bitfield.MergeBitFields(s.parts[f.Deadline][f.Partition].FaultySectors, f.Sectors)
+			part := &s.parts[f.Deadline][f.Partition]
+			part.FaultySectors, _ = bitfield.MergeBitFields(part.FaultySectors, f.Sectors)
 		}
 	case builtin.MethodsMiner.DeclareFaultsRecovered:
 		var p miner.DeclareFaultsRecoveredParams
@@ -253,7 +263,8 @@ func (s *sim) execute(m *api.Message, h abi.ChainEpoch) exitcode.ExitCode {
 		for _, f := range p.Recoveries {
 			n, _ := f.Sectors.All(100)
 			s.declared = append(s.declared, fmt.Sprint("recovered ", f.Deadline, "/", f.Partition, n))
-			s.parts[f.Deadline][f.Partition].RecoveringSectors, _ = bitfield.MergeBitFields(s.parts[f.Deadline][f.Partition].RecoveringSectors, f.Sectors)
+			part := &s.parts[f.Deadline][f.Partition]
+			part.RecoveringSectors, _ = bitfield.MergeBitFields(part.RecoveringSectors, f.Sectors)
 		}
 	}
 	return code

@@ -280,8 +280,15 @@ type process struct {
 func (s *sim) start(t *testing.T, store datastore.Batching) *process {
 	t.Helper()
 	f := heads.New(heads.Config{}, heads.Deps{Chain: s})
-	w, err := New(Config{Miner: s.miner, SubmitConfidence: 2, Settle: 8, EpochWall: s.epochWall}, Deps{Store: store, Chain: s,
-		Prover: s, Snark: s.snark, Heads: f, Msgs: s, Log: s.log})
+	w, err := New(Config{Miner: s.miner, SubmitConfidence: 2, Settle: 8, EpochWall: s.epochWall}, Deps{
+		Store:  store,
+		Chain:  s,
+		Prover: s,
+		Snark:  s.snark,
+		Heads:  f,
+		Msgs:   s,
+		Log:    s.log,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,9 +100,11 @@ func TestTroubleWithinTheWindow(t *testing.T) {
 		failed  int
 	}{
 		"the node refuses connections": {func(s *sim) { s.failSends, s.sendError = 5, errors.New("connection refused") }, 0},
-		"the trial run fails":          {func(s *sim) { s.failSends, s.sendError = 2, errors.New("message execution failed (exit=[16])") }, 2},
-		"the storage restarts":         {func(s *sim) { s.failProofs = 5 }, 0},
-		"the message fails on chain":   {func(s *sim) { s.nextExit = exitcode.SysErrOutOfGas }, 1},
+		"the trial run fails": {func(s *sim) {
+			s.failSends, s.sendError = 2, errors.New("message execution failed (exit=[16])")
+		}, 2},
+		"the storage restarts":       {func(s *sim) { s.failProofs = 5 }, 0},
+		"the message fails on chain": {func(s *sim) { s.nextExit = exitcode.SysErrOutOfGas }, 1},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

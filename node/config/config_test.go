@@ -40,7 +40,8 @@ func TestSampleEqualsDefaults(t *testing.T) {
 }
 
 func TestEveryKeyDocumented(t *testing.T) {
-	for _, k := range append(keys(), "API", "Subsystems", "Link", "Libp2p", "Dealmaking", "Sealing", "Storage", "Proving", "Fees", "Addresses") {
+	for _, k := range append(keys(), "API", "Subsystems", "Link", "Libp2p", "Dealmaking", "Sealing", "Storage", "Proving", "Fees",
+		"Addresses") {
 		if len(docs()[k]) < 20 {
 			t.Errorf("%s: documentation is missing", k)
 		}
@@ -95,8 +96,10 @@ func TestEveryKeyCanBeSet(t *testing.T) {
 
 func TestErrorsNameLineAndKey(t *testing.T) {
 	for name, c := range map[string]struct{ src, want string }{
-		"misspelt":      {"[Dealmaking]\n\n  ConsiderOnlineStorageDeal = false\n", "f:3: unknown key Dealmaking.ConsiderOnlineStorageDeal; did you mean Dealmaking.ConsiderOnlineStorageDeals?"},
-		"case":          {"[Sealing]\nMaxWaitDealSectors = 1\n", "f:2: unknown key Sealing.MaxWaitDealSectors; did you mean Sealing.MaxWaitDealsSectors?"},
+		"misspelt": {"[Dealmaking]\n\n  ConsiderOnlineStorageDeal = false\n",
+			"f:3: unknown key Dealmaking.ConsiderOnlineStorageDeal; did you mean Dealmaking.ConsiderOnlineStorageDeals?"},
+		"case": {"[Sealing]\nMaxWaitDealSectors = 1\n",
+			"f:2: unknown key Sealing.MaxWaitDealSectors; did you mean Sealing.MaxWaitDealsSectors?"},
 		"wrong section": {"[Sealing]\nPublishMsgPeriod = \"1h\"\n", "did you mean Dealmaking.PublishMsgPeriod?"},
 		"lotus key":     {"[Sealing]\nFinalizeEarly = true\n", "f:2: key Sealing.FinalizeEarly is one of Lotus's that has no effect here"},
 		"nonsense":      {"[Sealing]\nXyzzy = 1\n", "f:2: unknown key Sealing.Xyzzy; `config default` lists every key"},
@@ -118,7 +121,8 @@ func TestErrorsNameLineAndKey(t *testing.T) {
 
 func TestEnvironment(t *testing.T) {
 	src := []byte("[API]\nListenAddress = \"127.0.0.1:1\"\n")
-	c, err := parse("f", src, []string{"MINER_API_LISTENADDRESS=127.0.0.1:2", "LOTUS_API_LISTENADDRESS=127.0.0.1:3", "MINER_API_INFO=x", "MINER_PATH=/x", "LOTUS_PATH=/y",
+	c, err := parse("f", src, []string{"MINER_API_LISTENADDRESS=127.0.0.1:2", "LOTUS_API_LISTENADDRESS=127.0.0.1:3",
+		"MINER_API_INFO=x", "MINER_PATH=/x", "LOTUS_PATH=/y",
 		"LOTUS_MINER_PATH=/z", "OTHER_API_TYPO=1", "junk"})
 	if err != nil || c.API.ListenAddress != "127.0.0.1:2" {
 		t.Fatalf("%q, %v", c.API.ListenAddress, err)
@@ -142,8 +146,10 @@ func TestEnvironment(t *testing.T) {
 
 // Tables within a section are written as Lotus writes them.
 func TestTablesWithinSections(t *testing.T) {
-	src := "[Fees]\n  MaxCommitGasFee = \"1 FIL\"\n  [Fees.MaxPreCommitBatchGasFee]\n    Base = \"0.5 FIL\"\n    PerSector = \"3 attoFIL\"\n[Addresses]\n"
-	c, err := parse("f", []byte(src), []string{"LOTUS_FEES_MAXPRECOMMITBATCHGASFEE_BASE=2 attoFIL", "MINER_FEES_MAXCOMMITBATCHGASFEE_PERSECTOR=9"})
+	src := "[Fees]\n  MaxCommitGasFee = \"1 FIL\"\n  [Fees.MaxPreCommitBatchGasFee]\n    Base = \"0.5 FIL\"\n    PerSector = " +
+		"\"3 attoFIL\"\n[Addresses]\n"
+	c, err := parse("f", []byte(src), []string{"LOTUS_FEES_MAXPRECOMMITBATCHGASFEE_BASE=2 attoFIL",
+		"MINER_FEES_MAXCOMMITBATCHGASFEE_PERSECTOR=9"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,17 +166,20 @@ func TestTablesWithinSections(t *testing.T) {
 		}
 	}
 	for src, want := range map[string]string{
-		"[Fees.MaxCommitBatchGasFee]\nPerSectors = \"1\"\n": "f:2: unknown key Fees.MaxCommitBatchGasFee.PerSectors; did you mean Fees.MaxCommitBatchGasFee.PerSector?",
-		"[Fees]\nMaxTerminateGasFee = \"1\"\n":              "one of Lotus's that has no effect here",
+		"[Fees.MaxCommitBatchGasFee]\nPerSectors " +
+			"= \"1\"\n": "f:2: unknown key Fees.MaxCommitBatchGasFee.PerSectors; did you mean Fees.MaxCommitBatchGasFee.PerSector?",
+		"[Fees]\nMaxTerminateGasFee = \"1\"\n": "one of Lotus's that has no effect here",
 	} {
 		if _, err := parse("f", []byte(src), nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", src, err)
 		}
 	}
-	if _, err := parse("f", nil, []string{"MINER_FEES_MAXCOMMITBATCHGASFEE_SECTOR=9"}); err == nil || !strings.Contains(err.Error(), "sets no key") {
+	if _, err := parse("f", nil, []string{"MINER_FEES_MAXCOMMITBATCHGASFEE_SECTOR=9"}); err == nil ||
+		!strings.Contains(err.Error(), "sets no key") {
 		t.Errorf("misspelt variable: %v", err)
 	}
-	if s := Sample(); strings.Count(s, "[Fees") != 3 || !strings.Contains(s, "# for the proofs of several sectors.") && !strings.Contains(s, "is for the proofs of several sectors.") {
+	if s := Sample(); strings.Count(s, "[Fees") != 3 || !strings.Contains(s, "# for the proofs of several sectors.") &&
+		!strings.Contains(s, "is for the proofs of several sectors.") {
 		t.Errorf("sample: %s", s[strings.Index(s, "[Fees"):])
 	}
 }
@@ -290,7 +299,8 @@ func TestValues(t *testing.T) {
 			t.Errorf("%s: %s reads as %d, %v", in, e, again, err)
 		}
 	}
-	for in, want := range map[string]string{"0.05 FIL": "50000000000000000", "5": "5000000000000000000", "7 attofil": "7", "7aFIL": "7", "0": "0", ".5 fil": "500000000000000000"} {
+	for in, want := range map[string]string{"0.05 FIL": "50000000000000000", "5": "5000000000000000000", "7 attofil": "7",
+		"7aFIL": "7", "0": "0", ".5 fil": "500000000000000000"} {
 		var f FIL
 		if err := f.UnmarshalText([]byte(in)); err != nil || f.Amount().String() != want {
 			t.Errorf("%s: %s, %v", in, f.Amount(), err)
@@ -337,7 +347,8 @@ func TestLoadMissing(t *testing.T) {
 	dir := t.TempDir()
 	var missing *ErrMissing
 	gone := filepath.Join(dir, "config.toml")
-	if _, err := Load(gone, []string{"MINER_SUBSYSTEMS_ENABLEMARKETS=true"}); !errors.As(err, &missing) || missing.Path != gone || missing.Target != "" ||
+	if _, err := Load(gone, []string{"MINER_SUBSYSTEMS_ENABLEMARKETS=true"}); !errors.As(err, &missing) || missing.Path != gone ||
+		missing.Target != "" ||
 		!strings.Contains(err.Error(), gone+" is missing; restore it") {
 		t.Errorf("no file: %v", err)
 	}

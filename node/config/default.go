@@ -57,8 +57,16 @@ func Default() Config {
 			MaxCommitBatch:                  16, // proofs of 32 GiB sectors that fit into one message
 			CommitBatchWait:                 10,
 		},
-		Storage: Storage{LocalWorker: true, AllowAddPiece: true, AllowPreCommit1: true, AllowPreCommit2: true, AllowCommit: true, AllowUnseal: true,
-			AllowReplicaUpdate: true, AllowProveReplicaUpdate2: true},
+		Storage: Storage{
+			LocalWorker:              true,
+			AllowAddPiece:            true,
+			AllowPreCommit1:          true,
+			AllowPreCommit2:          true,
+			AllowCommit:              true,
+			AllowUnseal:              true,
+			AllowReplicaUpdate:       true,
+			AllowProveReplicaUpdate2: true,
+		},
 		Proving: Proving{Form: FormAuto},
 		Fees: Fees{
 			MaxPreCommitGasFee:      mustFIL("0.025 FIL"),

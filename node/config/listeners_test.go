@@ -15,7 +15,8 @@ import (
 func TestBorrowedListenersAreNamed(t *testing.T) {
 	for env, want := range map[string][]string{
 		"": nil,
-		"LOTUS_API_LISTENADDRESS=/ip4/0.0.0.0/tcp/1234/http":    {"environment LOTUS_API_LISTENADDRESS overrides API.ListenAddress of this process"},
+		"LOTUS_API_LISTENADDRESS=/ip4/0.0.0.0/tcp/1234/http": {"environment LOTUS_API_LISTENADDRESS overrides " +
+			"API.ListenAddress of this process"},
 		"LOTUS_API_LISTENADDRESS=x MINER_API_LISTENADDRESS=y":   nil,
 		"LOTUS_API_REMOTELISTENADDRESS=h:1":                     {"API.RemoteListenAddress"},
 		"LOTUS_LIBP2P_LISTENADDRESSES=a":                        {"unset it here or set MINER_LIBP2P_LISTENADDRESSES"},
@@ -77,7 +78,8 @@ func TestConfigIsARegularFile(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{fifo: "is a FIFO, not a regular file", os.DevNull: "is a character device", t.TempDir(): "is a directory"} {
+	for path, want := range map[string]string{fifo: "is a FIFO, not a regular file", os.DevNull: "is a character device",
+		t.TempDir(): "is a directory"} {
 		if _, err := Load(path, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}

@@ -94,7 +94,8 @@ func (e *ErrMissing) Error() string {
 	if e.Target != "" {
 		what = "config " + e.Path + " is a link to " + e.Target + ", which is missing"
 	}
-	return what + "; restore it from a backup, or write a new one from what `miner config default` prints (which parts run here is a choice that is not guessed)"
+	return what + "; restore it from a backup, or write a new one from what `miner config default` prints (which parts run " +
+		"here is a choice that is not guessed)"
 }
 
 func missing(path string) error {
@@ -253,7 +254,8 @@ func BorrowedListeners(env []string) (out []string) {
 	for _, f := range fields(&c) {
 		lotus, own := "LOTUS_"+f.env(), "MINER_"+f.env()
 		if slices.Contains(listenerKeys, f.key()) && vars[lotus] && !vars[own] {
-			out = append(out, fmt.Sprintf("environment %s overrides %s of this process; if it is meant for a Lotus node, unset it here or set %s",
+			out = append(out, fmt.Sprintf("environment %s overrides %s of this process; if it is meant for a Lotus node, "+
+				"unset it here or set %s",
 				lotus, f.key(), own))
 		}
 	}

@@ -38,7 +38,8 @@ func TestConfigsWithTokensArePrivate(t *testing.T) {
 		}
 		_, err := Load(path, nil)
 		var exposed *secret.ErrExposed
-		if c.refused == "" && err != nil || c.refused != "" && (!errors.As(err, &exposed) || !strings.Contains(err.Error(), c.refused+path)) {
+		if c.refused == "" && err != nil || c.refused != "" &&
+			(!errors.As(err, &exposed) || !strings.Contains(err.Error(), c.refused+path)) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if st, err := os.Stat(path); err != nil || st.Mode().Perm() != c.mode {

@@ -57,7 +57,8 @@ func Render(c Config, comments bool) string {
 	defaults := fields(&def)
 	var b strings.Builder
 	if comments {
-		b.WriteString("# Configuration of the miner. Keys behind # have their default.\n# An environment variable MINER_<SECTION>_<KEY>, in capitals, overrides a key.\n")
+		b.WriteString("# Configuration of the miner. Keys behind # have their default.\n# An environment variable " +
+			"MINER_<SECTION>_<KEY>, in capitals, overrides a key.\n")
 	}
 	section := ""
 	for i, f := range fields(&c) {

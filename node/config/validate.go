@@ -36,25 +36,32 @@ func (s Subsystems) validate(linked bool) error {
 	case private:
 		return nil // with markets the monolith, without the private node
 	case none && !s.EnableMarkets:
-		return errors.New("Subsystems: nothing is enabled, so this process would do nothing; set EnableMining, EnableSealing and EnableSectorStorage (private node) or EnableMarkets (markets node) to true")
+		return errors.New("Subsystems: nothing is enabled, so this process would do nothing; set EnableMining, EnableSealing " +
+			"and EnableSectorStorage (private node) or EnableMarkets (markets node) to true")
 	case none && linked:
 		return nil // Link.validate knows the rest
 	case none && s.SealerApiInfo == "":
-		return errors.New("Subsystems.SealerApiInfo is empty, but EnableSealing is false: set it to token:address of the process that seals (there: auth api-info)")
+		return errors.New("Subsystems.SealerApiInfo is empty, but EnableSealing is false: set it to token:address of the " +
+			"process that seals (there: auth api-info)")
 	case none && s.SectorIndexApiInfo == "":
-		return errors.New("Subsystems.SectorIndexApiInfo is empty, but EnableSectorStorage is false: set it to token:address of the process with the sector index (usually the same as SealerApiInfo)")
+		return errors.New("Subsystems.SectorIndexApiInfo is empty, but EnableSectorStorage is false: set it to token:address " +
+			"of the process with the sector index (usually the same as SealerApiInfo)")
 	case none:
 		return nil
 	case s.EnableMining && !s.EnableSealing:
-		return errors.New("Subsystems: EnableMining without EnableSealing is not offered; set EnableSealing = true, or EnableMining = false on a markets node")
+		return errors.New("Subsystems: EnableMining without EnableSealing is not offered; set EnableSealing = true, or " +
+			"EnableMining = false on a markets node")
 	case s.EnableMining:
-		return errors.New("Subsystems: EnableMining without EnableSectorStorage is not offered, proving reads the sectors; set EnableSectorStorage = true, or EnableMining = false on a markets node")
+		return errors.New("Subsystems: EnableMining without EnableSectorStorage is not offered, proving reads the sectors; " +
+			"set EnableSectorStorage = true, or EnableMining = false on a markets node")
 	case s.EnableSealing && s.EnableSectorStorage:
 		return errors.New("Subsystems: sealing and storage apart from mining are not tested and therefore refused; set EnableMining = true")
 	case s.EnableSealing:
-		return errors.New("Subsystems: EnableSealing needs EnableMining and EnableSectorStorage in the same process; set both to true, or EnableSealing = false on a markets node")
+		return errors.New("Subsystems: EnableSealing needs EnableMining and EnableSectorStorage in the same process; set both " +
+			"to true, or EnableSealing = false on a markets node")
 	default:
-		return errors.New("Subsystems: EnableSectorStorage needs EnableMining and EnableSealing in the same process; set both to true, or EnableSectorStorage = false on a markets node")
+		return errors.New("Subsystems: EnableSectorStorage needs EnableMining and EnableSealing in the same process; set both " +
+			"to true, or EnableSectorStorage = false on a markets node")
 	}
 }
 
@@ -68,7 +75,8 @@ func (l Link) validate(s Subsystems) error {
 		return errors.New("Link.Accept: the private node opens the link, so this node needs no address and no token of it; " +
 			"empty Subsystems.SealerApiInfo and SectorIndexApiInfo (and revoke that token there), or set Accept = false")
 	case l.MarketsApiInfo != "" && s.EnableMarkets:
-		return errors.New("Link.MarketsApiInfo: the markets run in this process; set EnableMarkets = false on the private node, or empty MarketsApiInfo")
+		return errors.New("Link.MarketsApiInfo: the markets run in this process; set EnableMarkets = false on the private " +
+			"node, or empty MarketsApiInfo")
 	}
 	return nil
 }
@@ -96,7 +104,8 @@ func (c Config) values() []error {
 	if f := c.Proving.Form; f != FormAuto && f != FormGroth16 && f != FormVanilla {
 		bad("Proving.Form", "%q is none of %q, %q, %q", f, FormAuto, FormGroth16, FormVanilla)
 	}
-	if s := c.Storage; s.LocalWorker && !s.AllowAddPiece && !s.AllowPreCommit1 && !s.AllowPreCommit2 && !s.AllowCommit && !s.AllowUnseal && !s.AllowReplicaUpdate && !s.AllowProveReplicaUpdate2 {
+	if s := c.Storage; s.LocalWorker && !s.AllowAddPiece && !s.AllowPreCommit1 && !s.AllowPreCommit2 && !s.AllowCommit &&
+		!s.AllowUnseal && !s.AllowReplicaUpdate && !s.AllowProveReplicaUpdate2 {
 		bad("Storage.LocalWorker", "the local worker is on but allowed nothing; set LocalWorker = false or an Allow key to true")
 	}
 	return errs
@@ -129,7 +138,8 @@ func (s Sealing) batches() []error {
 func (c Config) markets() []error {
 	var errs []error
 	bad := func(key, format string, args ...any) { errs = append(errs, fmt.Errorf(key+": "+format, args...)) }
-	for key, list := range map[string][]string{"Libp2p.ListenAddresses": c.Libp2p.ListenAddresses, "Libp2p.AnnounceAddresses": c.Libp2p.AnnounceAddresses} {
+	for key, list := range map[string][]string{"Libp2p.ListenAddresses": c.Libp2p.ListenAddresses,
+		"Libp2p.AnnounceAddresses": c.Libp2p.AnnounceAddresses} {
 		for _, a := range list {
 			if _, err := multiaddr.NewMultiaddr(a); err != nil {
 				bad(key, "%q is not a multiaddr such as /ip4/0.0.0.0/tcp/24001", a)
@@ -157,7 +167,8 @@ func (c Config) markets() []error {
 		bad("Dealmaking.SimultaneousTransfersForStorage", "0 would transfer nothing; use at least 1")
 	}
 	if d.MaxDealStartDelay <= d.ExpectedSealDuration {
-		bad("Dealmaking.MaxDealStartDelay", "%s is not longer than ExpectedSealDuration (%s), so no deal could be accepted", d.MaxDealStartDelay, d.ExpectedSealDuration)
+		bad("Dealmaking.MaxDealStartDelay", "%s is not longer than ExpectedSealDuration (%s), so no deal could be accepted",
+			d.MaxDealStartDelay, d.ExpectedSealDuration)
 	}
 	if a := d.RetrievalListenAddress; a != "" {
 		if _, _, err := net.SplitHostPort(a); err != nil {

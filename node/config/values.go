@@ -26,7 +26,8 @@ func (e Epochs) Epoch() abi.ChainEpoch { return abi.ChainEpoch(e) }
 
 // String is the form the file uses.
 func (e Epochs) String() string {
-	if d := time.Duration(e) * epochSeconds * time.Second; int64(e) < math.MaxInt64/int64(epochSeconds*time.Second) && d%time.Hour == 0 && d > 0 {
+	if d := time.Duration(e) * epochSeconds * time.Second; int64(e) < math.MaxInt64/int64(epochSeconds*time.Second) &&
+		d%time.Hour == 0 && d > 0 {
 		return d.String()
 	}
 	return strconv.FormatInt(int64(e), 10) + " epochs"

@@ -176,7 +176,8 @@ func (a *Acceptor) admit(in api.Introduction, who holder.Claimant) (turn uint64,
 	var held *holder.ErrHeld
 	if errors.As(err, &held) {
 		return 0, &api.ErrInUse{What: "the link of this miner", Holder: held.Holder,
-			Hint: fmt.Sprintf("a miner has one private node: stop one of the two; it is forgotten when it was silent for %s", a.cfg.Silence)}
+			Hint: fmt.Sprintf("a miner has one private node: stop one of the two; it is forgotten when it was silent for %s",
+				a.cfg.Silence)}
 	}
 	a.turns++
 	return a.turns, err

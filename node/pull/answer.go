@@ -80,7 +80,8 @@ func (a *answering) take(ctx context.Context, b []byte, calls *sync.WaitGroup) (
 		defer cancel()
 		out := a.answer(ctx, a.cfg.Perms, b)
 		if int64(len(out)) > a.cfg.Answer {
-			out = refusal(m.ID, codeInvalid, fmt.Sprintf("the answer to %s is bigger than %d bytes; ask for less at once", m.Method, a.cfg.Answer))
+			out = refusal(m.ID, codeInvalid, fmt.Sprintf("the answer to %s is bigger than %d bytes; ask for less at once", m.Method,
+				a.cfg.Answer))
 		}
 		a.end(id, size)
 		_ = a.w.send(ctx, out) // a link that is lost is seen by its reader

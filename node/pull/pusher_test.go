@@ -19,7 +19,14 @@ import (
 // pushes to its own host only.
 func TestPushRequests(t *testing.T) {
 	id := strings.Repeat("ab", idBytes)
-	good := api.PushRequest{ID: id, Sector: sector, Offset: 128, Size: 256, From: 4, Length: 250}
+	good := api.PushRequest{
+		ID:     id,
+		Sector: sector,
+		Offset: 128,
+		Size:   256,
+		From:   4,
+		Length: 250,
+	}
 	require.NoError(t, checkPush(good))
 	largest := good
 	largest.Offset, largest.Size, largest.From, largest.Length = maxSectorBytes, maxSectorBytes, maxSectorBytes, maxSectorBytes

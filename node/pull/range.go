@@ -53,7 +53,13 @@ func (r *Reader) OpenUnsealed(ctx context.Context, sector abi.SectorID, offset, 
 		}
 		return nil, fmt.Errorf("read unsealed sector %s: %w", api.SectorName(sector), err)
 	}
-	return &Range{ctx: ctx, deps: r.deps, ask: ask, size: int64(size.Unpadded()), window: firstWindow}, nil
+	return &Range{
+		ctx:    ctx,
+		deps:   r.deps,
+		ask:    ask,
+		size:   int64(size.Unpadded()),
+		window: firstWindow,
+	}, nil
 }
 
 // Range is the payload of an unsealed range at the private node. It holds one

@@ -156,7 +156,8 @@ func TestStreams(t *testing.T) {
 		}
 	})
 	x := open(t, r)
-	for _, c := range []struct{ off, n, gives int64 }{{5, 1 << 20, 1 << 20}, {x.Size() - 10, 20, 10}, {x.Size(), 5, 0}, {x.Size() + 9, 5, 0}, {7, 0, 0}} {
+	for _, c := range []struct{ off, n, gives int64 }{{5, 1 << 20, 1 << 20}, {x.Size() - 10, 20, 10}, {x.Size(), 5, 0},
+		{x.Size() + 9, 5, 0}, {7, 0, 0}} {
 		s := x.Stream(c.off, c.n)
 		got, err := io.ReadAll(s)
 		require.NoError(t, err)

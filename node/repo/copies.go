@@ -61,5 +61,6 @@ type ErrCopy struct {
 }
 
 func (e *ErrCopy) Error() string {
-	return fmt.Sprintf("repo %s is a copy of one that is in use by %s; stop that process first, and never run both: they would sign and answer as one", e.Dir, e.Holder)
+	return fmt.Sprintf("repo %s is a copy of one that is in use by %s; stop that process first, and never run both: they "+
+		"would sign and answer as one", e.Dir, e.Holder)
 }

@@ -46,7 +46,8 @@ func TestCopyOfARepoInUse(t *testing.T) {
 	r := fresh(t)
 	dir, id := copied(t, r), r.ID()
 	var copy *ErrCopy
-	if _, err := Open(dir); !errors.As(err, &copy) || copy.Dir != dir || !strings.HasPrefix(copy.Holder, fmt.Sprintf("process %d on ", os.Getpid())) ||
+	if _, err := Open(dir); !errors.As(err, &copy) || copy.Dir != dir ||
+		!strings.HasPrefix(copy.Holder, fmt.Sprintf("process %d on ", os.Getpid())) ||
 		!strings.HasSuffix(copy.Holder, "(repo "+r.Dir()+")") || !strings.Contains(err.Error(), "never run both") {
 		t.Fatalf("got %v", err)
 	}
@@ -84,7 +85,8 @@ func TestOpenAs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var kind *ErrKind
-	if _, err := OpenAs(r.Dir(), KindMarkets); !errors.As(err, &kind) || err.Error() != r.Dir()+" is the repo of a miner, not of a markets; name another directory" {
+	if _, err := OpenAs(r.Dir(), KindMarkets); !errors.As(err, &kind) || err.Error() != r.Dir()+
+		" is the repo of a miner, not of a markets; name another directory" {
 		t.Errorf("got %v", err)
 	}
 	if r, err := OpenAs(r.Dir(), KindMiner); err != nil || r.Close() != nil {
@@ -139,7 +141,8 @@ func TestCloseIsBounded(t *testing.T) {
 	defer func() { closeBudget = old }()
 	s := stuck{release: make(chan struct{})}
 	var unflushed *ErrUnflushed
-	if err := closeWithin(s.Close); !errors.As(err, &unflushed) || unflushed.After != time.Millisecond || !strings.Contains(err.Error(), "is read at the next start") {
+	if err := closeWithin(s.Close); !errors.As(err, &unflushed) || unflushed.After != time.Millisecond ||
+		!strings.Contains(err.Error(), "is read at the next start") {
 		t.Errorf("got %v", err)
 	}
 	close(s.release)

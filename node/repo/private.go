@@ -63,13 +63,15 @@ func warnings(dir string, euid int) (out []string) {
 			dir, st.Mode().Perm()))
 	}
 	if uid, foreign := secret.Foreign(dir); foreign {
-		out = append(out, fmt.Sprintf("%[1]s belongs to user %[2]d, and this process runs as user %[3]d; its new files will belong to the latter "+
+		out = append(out, fmt.Sprintf("%[1]s belongs to user %[2]d, and this process runs as user %[3]d; its new files will "+
+			"belong to the latter "+
 			"(run it as that user, or chown -R %[3]d %[1]s)", dir, uid, euid))
 	}
 	for _, name := range []string{dirKeystore, dirDatastore} {
 		path := filepath.Join(dir, name)
 		if st, err := os.Stat(path); err == nil && st.Mode().Perm()&0o077 != 0 {
-			out = append(out, fmt.Sprintf("others can look into %[1]s (mode %04[2]o), where secrets are kept; mend it with: chmod 700 %[1]s",
+			out = append(out, fmt.Sprintf("others can look into %[1]s (mode %04[2]o), where secrets are kept; mend it with: "+
+				"chmod 700 %[1]s",
 				path, st.Mode().Perm()))
 		}
 	}
@@ -92,7 +94,8 @@ func fileWarnings(dir string) (out []string) {
 			out = append(out, fmt.Sprintf("%s is a link to %s; who can change that decides what this process reads", path, target))
 		}
 		if st, holds := holdsSecret(path); holds && st.Mode().Perm()&0o077 != 0 {
-			out = append(out, fmt.Sprintf("others can read the secret in %[1]s (mode %04[2]o); mend it with: chmod 600 %[1]s (and replace the secret)",
+			out = append(out, fmt.Sprintf("others can read the secret in %[1]s (mode %04[2]o); mend it with: chmod 600 %[1]s "+
+				"(and replace the secret)",
 				path, st.Mode().Perm()))
 		}
 	}

@@ -166,10 +166,12 @@ func KindOf(dir string) (Kind, error) {
 	}
 	var m marker
 	if err := json.Unmarshal(b, &m); err != nil || !validKind(m.Kind) {
-		return "", fmt.Errorf("open repo %s: %s is damaged; restore it from a backup (it says {\"Kind\":\"miner\",\"Version\":%d} or another kind)", dir, fileKind, layoutVersion)
+		return "", fmt.Errorf("open repo %s: %s is damaged; restore it from a backup (it says "+
+			"{\"Kind\":\"miner\",\"Version\":%d} or another kind)", dir, fileKind, layoutVersion)
 	}
 	if m.Version != layoutVersion {
-		return "", fmt.Errorf("open repo %s: layout version %d, this build knows %d; use the release that wrote it", dir, m.Version, layoutVersion)
+		return "", fmt.Errorf("open repo %s: layout version %d, this build knows %d; use the release that wrote it", dir, m.Version,
+			layoutVersion)
 	}
 	return m.Kind, nil
 }

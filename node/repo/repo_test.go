@@ -46,7 +46,8 @@ func TestLifecycle(t *testing.T) {
 		t.Fatalf("second init: %v", err)
 	}
 	var locked *ErrLocked
-	if _, err := Open(r.Dir()); !errors.As(err, &locked) || !strings.Contains(err.Error(), r.Dir()) || !strings.Contains(err.Error(), "process") {
+	if _, err := Open(r.Dir()); !errors.As(err, &locked) || !strings.Contains(err.Error(), r.Dir()) ||
+		!strings.Contains(err.Error(), "process") {
 		t.Fatalf("second open: %v", err)
 	}
 	if err := r.WriteAPI("/ip4/127.0.0.1/tcp/2345/http"); err != nil {
@@ -76,7 +77,8 @@ func TestRefusals(t *testing.T) {
 	if Init(dir, "spaceship") == nil {
 		t.Fatal("initialised an unknown kind")
 	}
-	for name, content := range map[string]string{"damaged": "{", "kind": `{"Kind":"x","Version":1}`, "version": `{"Kind":"miner","Version":9}`} {
+	for name, content := range map[string]string{"damaged": "{", "kind": `{"Kind":"x","Version":1}`,
+		"version": `{"Kind":"miner","Version":9}`} {
 		if err := os.WriteFile(filepath.Join(dir, fileKind), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

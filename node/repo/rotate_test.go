@@ -63,7 +63,8 @@ func TestRotationEndsOldTokensAtTheStatedTime(t *testing.T) {
 	if err := r.Tokens().Revoke(t.Context(), byName(t, r, "gone")[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	lotus, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"Allow": []string{"read"}}).SignedString(r.tokens.secrets.PrivateKey)
+	lotus, err := jwt.NewWithClaims(jwt.SigningMethodHS256,
+		jwt.MapClaims{"Allow": []string{"read"}}).SignedString(r.tokens.secrets.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,8 @@ func TestRotationEndsOldTokensAtTheStatedTime(t *testing.T) {
 	for _, i := range out.Outstanding {
 		names = append(names, i.Name)
 	}
-	if got := strings.Join(names, ","); !strings.Contains(got, "old") || !strings.Contains(got, "short") || strings.Contains(got, "gone") || len(names) != 3 {
+	if got := strings.Join(names, ","); !strings.Contains(got, "old") || !strings.Contains(got, "short") ||
+		strings.Contains(got, "gone") || len(names) != 3 {
 		t.Errorf("outstanding: %s", got) // and the old one of local commands
 	}
 	fresh := create(t, r, api.TokenRequest{Name: "fresh", Perm: api.PermRead})
@@ -239,7 +241,8 @@ func TestFailedRotationKeepsTheSecret(t *testing.T) {
 	if err := r.keys.replace(KeyJWTSecret, next); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.tokens.settle(next, errors.New("no sync")); !strings.Contains(err.Error(), "was rotated, though") || !r.tokens.secrets.equal(next) {
+	if err := r.tokens.settle(next, errors.New("no sync")); !strings.Contains(err.Error(), "was rotated, though") ||
+		!r.tokens.secrets.equal(next) {
 		t.Errorf("%v", err)
 	}
 }

@@ -88,7 +88,8 @@ var closeBudget = 5 * time.Second
 type ErrUnflushed struct{ After time.Duration }
 
 func (e *ErrUnflushed) Error() string {
-	return fmt.Sprintf("the datastore could not write its tables within %s (is the disk full?); what it acknowledged is in its log and is read at the next start", e.After)
+	return fmt.Sprintf("the datastore could not write its tables within %s (is the disk full?); what it acknowledged is in "+
+		"its log and is read at the next start", e.After)
 }
 
 // Close flushes and closes within closeBudget.

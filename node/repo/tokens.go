@@ -57,7 +57,14 @@ type claims struct {
 }
 
 func openTokens(keys *Keystore, ds datastore.Batching, adminFile string) (*Tokens, error) {
-	t := &Tokens{keys: keys, ds: ds, adminFile: adminFile, now: time.Now, records: map[string]record{}, used: map[string]time.Time{}}
+	t := &Tokens{
+		keys:      keys,
+		ds:        ds,
+		adminFile: adminFile,
+		now:       time.Now,
+		records:   map[string]record{},
+		used:      map[string]time.Time{},
+	}
 	ctx := context.Background() // local disk, before anything runs
 	if err := t.secrets.open(keys, t.now()); err != nil {
 		return nil, err
@@ -115,7 +122,8 @@ func (t *Tokens) Create(ctx context.Context, req api.TokenRequest) (string, erro
 	case req.Role != "":
 		var ok bool
 		if allow, ok = api.RolePermissions(req.Role); !ok {
-			return "", refuse(fmt.Sprintf("unknown role %q (want %s, %s or %s)", req.Role, api.RoleMarketsPeer, api.RoleWorker, api.RoleLink))
+			return "", refuse(fmt.Sprintf("unknown role %q (want %s, %s or %s)", req.Role, api.RoleMarketsPeer, api.RoleWorker,
+				api.RoleLink))
 		}
 	default:
 		if allow = api.ClassicPermissions(req.Perm); allow == nil {

@@ -151,7 +151,8 @@ func (s *Server) edge(next http.Handler) http.Handler {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.cfg.MaxRequestBytes))
 		var tooBig *http.MaxBytesError
 		if errors.As(err, &tooBig) {
-			rpcRefusal(w, http.StatusRequestEntityTooLarge, codeParse, fmt.Sprintf("request bigger than maximum %d allowed", s.cfg.MaxRequestBytes))
+			rpcRefusal(w, http.StatusRequestEntityTooLarge, codeParse,
+				fmt.Sprintf("request bigger than maximum %d allowed", s.cfg.MaxRequestBytes))
 			return
 		}
 		if err != nil {

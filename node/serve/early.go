@@ -63,7 +63,14 @@ func (l lent) Close() error { return l.SetDeadline(time.Now()) }
 
 // assemble makes a server with the routes that every one has.
 func assemble(cfg Config, deps Deps, ln *listen.Listener) *Server {
-	s := &Server{cfg: cfg, deps: deps, ln: ln, mux: http.NewServeMux(), served: map[api.Subsystem]bool{}, channels: map[string]bool{}}
+	s := &Server{
+		cfg:      cfg,
+		deps:     deps,
+		ln:       ln,
+		mux:      http.NewServeMux(),
+		served:   map[api.Subsystem]bool{},
+		channels: map[string]bool{},
+	}
 	muteLibrary()
 	s.rpc = jsonrpc.NewServer(jsonrpc.WithServerErrors(errorTable()), jsonrpc.WithMaxRequestSize(cfg.MaxRequestBytes))
 	for _, p := range []string{"/rpc/v0", "/rpc/v1"} {

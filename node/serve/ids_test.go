@@ -142,7 +142,8 @@ func TestMessagesThatAreNoCalls(t *testing.T) {
 	c := socketTo(t, s)
 	for text, code := range map[string]int{
 		`nonsense`: codeParse, ``: codeParse, `{"id":1,"method":"x"`: codeParse, `"x"`: codeParse, `7`: codeParse, `{}{}`: codeParse,
-		`{}`: codeInvalid, `{"id":1}`: codeInvalid, `[]`: codeInvalid, `{"id":1,"method":""}`: codeInvalid, `{"id":1,"method":5}`: codeInvalid,
+		`{}`: codeInvalid, `{"id":1}`: codeInvalid, `[]`: codeInvalid, `{"id":1,"method":""}`: codeInvalid,
+		`{"id":1,"method":5}`:      codeInvalid,
 		`{"id":true,"method":"x"}`: codeInvalid, `{"id":{},"method":"x"}`: codeInvalid, `{"id":[1],"method":"x"}`: codeInvalid,
 		`{"id":1,"method":"x","meta":[]}`: codeInvalid, `{"id":"` + strings.Repeat("x", maxIDBytes) + `","method":"x"}`: codeInvalid,
 	} {

@@ -159,11 +159,13 @@ func (chain) ChainHead(context.Context) (*api.TipSet, error) {
 func TestWireForm(t *testing.T) {
 	s := start(t, Config{MaxRequestBytes: 1024}, Deps{}, func(s *Server) { s.RegisterChain(&chain{}) })
 	for _, path := range []string{"/rpc/v0", "/rpc/v1"} {
-		if code, a := rpc(t, s, path, `{"jsonrpc":"2.0","id":1,"method":"Filecoin.StateNetworkName","params":[]}`); code != 200 || string(a.Result) != `"devnet"` {
+		if code, a := rpc(t, s, path, `{"jsonrpc":"2.0","id":1,"method":"Filecoin.StateNetworkName","params":[]}`); code != 200 ||
+			string(a.Result) != `"devnet"` {
 			t.Errorf("%s: %d %s", path, code, a.Result)
 		}
 	}
-	if code, a := rpc(t, s, "/rpc/v1", `{"jsonrpc":"2.0","id":1,"method":"Filecoin.ChainHead"}`); code != 200 || a.Error == nil || a.Error.Code != 102 ||
+	if code, a := rpc(t, s, "/rpc/v1", `{"jsonrpc":"2.0","id":1,"method":"Filecoin.ChainHead"}`); code != 200 || a.Error == nil ||
+		a.Error.Code != 102 ||
 		a.Error.Message != "outer: head not found; wait" || string(a.Error.Meta) != `{"What":"head","Hint":"wait"}` {
 		t.Errorf("%d %+v", code, a.Error)
 	}
@@ -173,7 +175,8 @@ func TestWireForm(t *testing.T) {
 	if _, a := rpc(t, s, "/rpc/v1", `{"jsonrpc":"2.0","id":1,"method":"Filecoin.ChainNotify"}`); a.Error == nil || a.Error.Code != -32601 {
 		t.Errorf("%+v", a.Error)
 	}
-	if code, a := rpc(t, s, "/rpc/v1", `{"jsonrpc":"2.0","id":1,"method":"`+strings.Repeat("x", 2000)+`"}`); code != http.StatusRequestEntityTooLarge || a.Error == nil || a.Error.Code != -32700 {
+	if code, a := rpc(t, s, "/rpc/v1", `{"jsonrpc":"2.0","id":1,"method":"`+strings.Repeat("x", 2000)+
+		`"}`); code != http.StatusRequestEntityTooLarge || a.Error == nil || a.Error.Code != -32700 {
 		t.Errorf("%d %+v", code, a.Error)
 	}
 	if code, _ := do(t, "GET", "http://"+s.Addr()+"/rpc/v1", "Bearer admin", ""); code != http.StatusMethodNotAllowed {

@@ -161,9 +161,17 @@ func PoRep(info proof.SealVerifyInfo, blob []byte) ([]r1cs.Circuit, error) {
 	v := &vanilla{kind: KindPoRep, verify: func(ctx context.Context) (bool, error) { return porep.Verify(ctx, info, blob) }}
 	var out []r1cs.Circuit
 	for k, part := range parts {
-		out = append(out, &porepCircuit{layers: s.Layers, replicaID: s.ReplicaID, commD: s.CommD, commR: s.CommR,
-			commC: part[0].Self.Inclusion.Root, commRLast: part[0].R.Root,
-			challenges: part, nodes: s.Nodes[k], vanilla: v})
+		out = append(out, &porepCircuit{
+			layers:     s.Layers,
+			replicaID:  s.ReplicaID,
+			commD:      s.CommD,
+			commR:      s.CommR,
+			commC:      part[0].Self.Inclusion.Root,
+			commRLast:  part[0].R.Root,
+			challenges: part,
+			nodes:      s.Nodes[k],
+			vanilla:    v,
+		})
 	}
 	return out, nil
 }

@@ -21,7 +21,8 @@ func TestNoStatement(t *testing.T) {
 	seal, other := s.VerifyInfo(), sealed(t, seal2KiB, 43)
 	winning := proof.WinningPoStVerifyInfo{Randomness: draw, Prover: miner, ChallengedSectors: []proof.SectorInfo{s.Info()}}
 	window := proof.WindowPoStVerifyInfo{Randomness: draw, Prover: miner, ChallengedSectors: []proof.SectorInfo{s.Info()}}
-	upd := proof.ReplicaUpdateInfo{OldSealedSectorCID: seal.SealedCID, NewSealedSectorCID: seal.SealedCID, NewUnsealedSectorCID: seal.UnsealedCID}
+	upd := proof.ReplicaUpdateInfo{OldSealedSectorCID: seal.SealedCID, NewSealedSectorCID: seal.SealedCID,
+		NewUnsealedSectorCID: seal.UnsealedCID}
 	tooLarge := must[cid.Cid](t)(commcid.ReplicaCommitmentV1ToCID(bytes.Repeat([]byte{0xff}, 32)))
 
 	for what, change := range map[string]func(*proof.SealVerifyInfo){

@@ -182,8 +182,15 @@ func Update(info proof.ReplicaUpdateInfo, blob []byte) ([]r1cs.Circuit, error) {
 	v := &vanilla{kind: KindUpdate, verify: func(ctx context.Context) (bool, error) { return update.Verify(ctx, info, blob) }}
 	var out []r1cs.Circuit
 	for k := range parts {
-		out = append(out, &updateCircuit{Dimensions: s.Dimensions, k: k, part: &parts[k],
-			commROld: s.CommROld, commDNew: s.CommDNew, commRNew: s.CommRNew, vanilla: v})
+		out = append(out, &updateCircuit{
+			Dimensions: s.Dimensions,
+			k:          k,
+			part:       &parts[k],
+			commROld:   s.CommROld,
+			commDNew:   s.CommDNew,
+			commRNew:   s.CommRNew,
+			vanilla:    v,
+		})
 	}
 	return out, nil
 }

@@ -160,7 +160,8 @@ func TestReferenceInputs(t *testing.T) {
 			size := abi.RegisteredPoStProof(p % 5)
 			for version, want := range map[abi.RegisteredPoStProof]postVector{5: v.WindowOld, 10: v.Window} {
 				checkInputs(t, must[[][]r1cs.Element](t)(WindowInputs(proof.WindowPoStVerifyInfo{Randomness: draw, Prover: miner,
-					Proofs: []proof.PoStProof{{PoStProof: version + size}}, ChallengedSectors: []proof.SectorInfo{s.Info()}})), want.First, want.All)
+					Proofs: []proof.PoStProof{{PoStProof: version + size}}, ChallengedSectors: []proof.SectorInfo{s.Info()}})),
+					want.First, want.All)
 			}
 			checked++
 		})

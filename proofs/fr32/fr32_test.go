@@ -92,7 +92,8 @@ func TestReaders(t *testing.T) {
 		r.Read(in)
 		quads := (n + 126) / 127
 		whole := append(bytes.Clone(in), make([]byte, quads*127-n)...)
-		for _, wrap := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.HalfReader, iotest.DataErrReader} {
+		for _, wrap := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.HalfReader,
+			iotest.DataErrReader} {
 			padded, err := io.ReadAll(NewPadReader(wrap(bytes.NewReader(in))))
 			if err != nil || !bytes.Equal(padded, slowPad(whole)) {
 				t.Fatalf("%d bytes: padding reader: %v", n, err)
@@ -122,7 +123,8 @@ func TestReaderErrors(t *testing.T) {
 	if _, err := io.ReadAll(NewUnpadReader(bytes.NewReader(make([]byte, 200)), 130)); err == nil {
 		t.Error("130 bytes are no quads")
 	}
-	for _, f := range []func(){func() { Pad(make([]byte, 126), make([]byte, 128)) }, func() { Unpad(make([]byte, 128), make([]byte, 128)) }} {
+	for _, f := range []func(){func() { Pad(make([]byte, 126), make([]byte, 128)) },
+		func() { Unpad(make([]byte, 128), make([]byte, 128)) }} {
 		func() {
 			defer func() {
 				if recover() == nil {

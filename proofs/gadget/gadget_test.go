@@ -249,7 +249,8 @@ func (l lying) Synthesize(ctx context.Context, cs r1cs.ConstraintSystem) error {
 
 // No private value can be changed alone without a constraint that fails.
 func TestEveryValueIsBound(t *testing.T) {
-	for _, name := range []string{"alloc_num_to_bits_le", "poseidon_arity2_preimage_1..2", "sha256hasher_hash2_leaf_nums_1_2 (tree-d node)"} {
+	for _, name := range []string{"alloc_num_to_bits_le", "poseidon_arity2_preimage_1..2",
+		"sha256hasher_hash2_leaf_nums_1_2 (tree-d node)"} {
 		c := gadgets[name]
 		s, err := r1cs.Summarize(context.Background(), c)
 		if err != nil {

@@ -30,8 +30,11 @@ type assignment struct {
 // values.
 func assign(ctx context.Context, c r1cs.Circuit, aux, domain int) (*assignment, error) {
 	s := &assignment{
-		inputs: []fr.Element{fr.One()}, aux: make([]fr.Element, 0, aux),
-		a: make([]fr.Element, 0, domain), b: make([]fr.Element, 0, domain), c: make([]fr.Element, 0, domain),
+		inputs: []fr.Element{fr.One()},
+		aux:    make([]fr.Element, 0, aux),
+		a:      make([]fr.Element, 0, domain),
+		b:      make([]fr.Element, 0, domain),
+		c:      make([]fr.Element, 0, domain),
 	}
 	if err := c.Synthesize(ctx, s); err != nil {
 		return nil, fmt.Errorf("groth16: walking the circuit: %w", err)

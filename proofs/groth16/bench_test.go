@@ -68,7 +68,15 @@ func BenchmarkVerify(b *testing.B) {
 func BenchmarkVerifyWindow(b *testing.B) {
 	g1, g2 := Generators()
 	const n = 25_840
-	vk := &VerifyingKey{AlphaG1: g1, BetaG1: g1, BetaG2: g2, GammaG2: g2, DeltaG1: g1, DeltaG2: g2, IC: make([]bls.G1Affine, n)}
+	vk := &VerifyingKey{
+		AlphaG1: g1,
+		BetaG1:  g1,
+		BetaG2:  g2,
+		GammaG2: g2,
+		DeltaG1: g1,
+		DeltaG2: g2,
+		IC:      make([]bls.G1Affine, n),
+	}
 	k := make([]fr.Element, n)
 	points := make([]pointG1, n)
 	for i := range k {

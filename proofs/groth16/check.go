@@ -82,7 +82,8 @@ func checkBlock[A, J any](g group[A, J], s section, first int, raw []byte, worke
 			}
 			mu.Lock()
 			if i < at {
-				at, bad = i, fmt.Errorf("groth16: point %d of section %s of parameters: %w: fetch or generate the file again", first+i, s.name, err)
+				at, bad = i, fmt.Errorf("groth16: point %d of section %s of parameters: %w: fetch or generate the file again",
+					first+i, s.name, err)
 			}
 			mu.Unlock()
 			return

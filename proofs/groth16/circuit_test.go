@@ -21,7 +21,13 @@ type synthetic struct {
 }
 
 func (c synthetic) Synthesize(ctx context.Context, cs r1cs.ConstraintSystem) error {
-	w := &walk{cs: cs, rng: rand.New(rand.NewPCG(c.seed, 1)), c: c, vars: []r1cs.Variable{r1cs.One}, vals: []fr.Element{fr.One()}}
+	w := &walk{
+		cs:   cs,
+		rng:  rand.New(rand.NewPCG(c.seed, 1)),
+		c:    c,
+		vars: []r1cs.Variable{r1cs.One},
+		vals: []fr.Element{fr.One()},
+	}
 	for w.n < c.constraints {
 		if w.n%1024 == 0 && ctx.Err() != nil {
 			return ctx.Err()

@@ -36,7 +36,8 @@ func count(ctx context.Context, c r1cs.Circuit) (shape, error) {
 	case n.Inputs > MaxInputs:
 		return shape{}, fmt.Errorf("groth16: the circuit has %d public inputs, at most %d are possible", n.Inputs, MaxInputs)
 	case n.Constraints+n.Inputs > maxDomain || n.shape.Aux >= 1<<31:
-		return shape{}, fmt.Errorf("groth16: the circuit has %d constraints and %d variables, at most %d are possible", n.Constraints, n.shape.Aux, maxDomain)
+		return shape{}, fmt.Errorf("groth16: the circuit has %d constraints and %d variables, at most %d are possible",
+			n.Constraints, n.shape.Aux, maxDomain)
 	}
 	return n.shape, nil
 }
@@ -66,7 +67,15 @@ func evaluate(ctx context.Context, c r1cs.Circuit, size shape, tau fr.Element, t
 		return nil, err
 	}
 	n := size.Inputs + size.Aux
-	e := &evaluation{a: make([]fr.Element, n), b: make([]fr.Element, n), c: make([]fr.Element, n), inputs: 1, want: size, lagrange: l, tick: tick}
+	e := &evaluation{
+		a:        make([]fr.Element, n),
+		b:        make([]fr.Element, n),
+		c:        make([]fr.Element, n),
+		inputs:   1,
+		want:     size,
+		lagrange: l,
+		tick:     tick,
+	}
 	if err := c.Synthesize(ctx, e); err != nil {
 		return nil, fmt.Errorf("groth16: walking the circuit: %w", err)
 	}

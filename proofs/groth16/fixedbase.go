@@ -54,7 +54,8 @@ type baseScratch[F any, P field[F]] struct {
 }
 
 func (t *fixedBase[F, P]) scratch() *baseScratch[F, P] {
-	return &baseScratch[F, P]{digits: make([]int16, baseBatch*len(t.table)), q: make([]point[F], baseBatch), add: newBatchAdd[F, P](baseBatch)}
+	return &baseScratch[F, P]{digits: make([]int16, baseBatch*len(t.table)), q: make([]point[F], baseBatch),
+		add: newBatchAdd[F, P](baseBatch)}
 }
 
 // multiply sets out[i] to k[i] times the base, using up to workers goroutines.

@@ -62,7 +62,13 @@ var ErrStale = errors.New("groth16: the unfinished parameters are not those that
 // then (SyncEvery); when Generate fails or is cancelled, out holds the beginning of the file,
 // and the same call with the last saved State goes on there.
 func Generate(ctx context.Context, c r1cs.Circuit, out Sink, opts GenerateOptions) (*Generated, error) {
-	g := &generation{out: out, workers: workersOr(opts.Workers), save: opts.Save, progress: opts.Progress, every: opts.SyncEvery}
+	g := &generation{
+		out:      out,
+		workers:  workersOr(opts.Workers),
+		save:     opts.Save,
+		progress: opts.Progress,
+		every:    opts.SyncEvery,
+	}
 	if g.every <= 0 {
 		g.every = syncBytes
 	}
@@ -98,7 +104,8 @@ func (g *generation) begin(ctx context.Context, size shape, opts GenerateOptions
 			return err
 		}
 		if s.shape != size {
-			return fmt.Errorf("groth16: the saved state is of a circuit of another size (%d constraints, this one has %d): %w", s.shape.Constraints, size.Constraints, ErrStale)
+			return fmt.Errorf("groth16: the saved state is of a circuit of another size (%d constraints, this one has %d): %w",
+				s.shape.Constraints, size.Constraints, ErrStale)
 		}
 		g.state = *s
 		return g.resume(ctx)

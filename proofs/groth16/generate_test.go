@@ -31,7 +31,13 @@ func (m *memFile) Sync() error { return nil }
 var _ io.ReaderAt = (*memFile)(nil)
 
 func toxicOf(v vector) *Toxic {
-	return &Toxic{Alpha: elem(v.Toxic.Alpha), Beta: elem(v.Toxic.Beta), Gamma: elem(v.Toxic.Gamma), Delta: elem(v.Toxic.Delta), Tau: elem(v.Toxic.Tau)}
+	return &Toxic{
+		Alpha: elem(v.Toxic.Alpha),
+		Beta:  elem(v.Toxic.Beta),
+		Gamma: elem(v.Toxic.Gamma),
+		Delta: elem(v.Toxic.Delta),
+		Tau:   elem(v.Toxic.Tau),
+	}
 }
 
 func TestGenerateGolden(t *testing.T) {

@@ -88,7 +88,8 @@ func OpenParams(src ParamsSource) (*Params, error) {
 		}
 	}
 	if at != src.Size() {
-		return nil, fmt.Errorf("groth16: parameters have %d bytes more than their sections fill (%d of %d): fetch or generate them again", src.Size()-at, at, src.Size())
+		return nil, fmt.Errorf("groth16: parameters have %d bytes more than their sections fill (%d of %d): fetch or generate "+
+			"them again", src.Size()-at, at, src.Size())
 	}
 	return p, p.consistent()
 }
@@ -97,13 +98,15 @@ func OpenParams(src ParamsSource) (*Params, error) {
 func (p *Params) index(s *section, name string, size int, at int64) (int64, error) {
 	var n [4]byte
 	if _, err := p.src.ReadAt(n[:], at); err != nil && at+4 > p.src.Size() {
-		return 0, fmt.Errorf("groth16: parameters end at byte %d, before section %s: the file is cut short, fetch or generate it again", p.src.Size(), name)
+		return 0, fmt.Errorf("groth16: parameters end at byte %d, before section %s: the file is cut short, fetch or "+
+			"generate it again", p.src.Size(), name)
 	} else if err != nil && err != io.EOF {
 		return 0, fmt.Errorf("groth16: reading the size of section %s of parameters: %w", name, err)
 	}
 	*s = section{name: name, offset: at + 4, count: int(binary.BigEndian.Uint32(n[:])), size: size}
 	if s.end() > p.src.Size() {
-		return 0, fmt.Errorf("groth16: section %s of parameters has %d points and ends at byte %d, the file at %d: the file is cut short or damaged, fetch or generate it again", name, s.count, s.end(), p.src.Size())
+		return 0, fmt.Errorf("groth16: section %s of parameters has %d points and ends at byte %d, the file at %d: the file "+
+			"is cut short or damaged, fetch or generate it again", name, s.count, s.end(), p.src.Size())
 	}
 	return s.end(), nil
 }
@@ -117,9 +120,11 @@ func (p *Params) consistent() error {
 	case p.b1.count != p.b2.count:
 		return fmt.Errorf("groth16: sections b_g1 and b_g2 of parameters have %d and %d points, must have as many", p.b1.count, p.b2.count)
 	case p.a.count < inputs || p.a.count > inputs+p.l.count:
-		return fmt.Errorf("groth16: section a of parameters has %d points with %d inputs and %d aux variables", p.a.count, inputs, p.l.count)
+		return fmt.Errorf("groth16: section a of parameters has %d points with %d inputs and %d aux variables", p.a.count, inputs,
+			p.l.count)
 	case p.b1.count > inputs+p.l.count:
-		return fmt.Errorf("groth16: section b_g1 of parameters has %d points with %d inputs and %d aux variables", p.b1.count, inputs, p.l.count)
+		return fmt.Errorf("groth16: section b_g1 of parameters has %d points with %d inputs and %d aux variables", p.b1.count,
+			inputs, p.l.count)
 	}
 	return nil
 }

@@ -167,7 +167,8 @@ func (p *prover) fits(w *assignment) error {
 		{"variables in B", w.bInputs.count() + w.bAux.count(), p.params.b1.count},
 	} {
 		if x.have != x.par {
-			return fmt.Errorf("groth16: these are parameters of another circuit: %s: the circuit has %d, the parameters %d", x.what, x.have, x.par)
+			return fmt.Errorf("groth16: these are parameters of another circuit: %s: the circuit has %d, the parameters %d", x.what,
+				x.have, x.par)
 		}
 	}
 	return nil

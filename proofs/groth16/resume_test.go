@@ -107,7 +107,8 @@ func TestResumeRefuses(t *testing.T) {
 	c := synthetic{seed: 9, constraints: 300, blank: true, wrong: -1}
 	var saved []byte
 	out := new(memFile)
-	_, err := Generate(context.Background(), c, out, GenerateOptions{SyncEvery: 20_000, Save: func(b []byte) error { saved = slices.Clone(b); return nil }})
+	_, err := Generate(context.Background(), c, out, GenerateOptions{SyncEvery: 20_000,
+		Save: func(b []byte) error { saved = slices.Clone(b); return nil }})
 	require.NoError(t, err)
 	again := func(c synthetic, out *memFile, state []byte) error {
 		_, err := Generate(context.Background(), c, out, GenerateOptions{State: state})

@@ -94,7 +94,8 @@ func TestOtherCircuit(t *testing.T) {
 	c := synthetic{seed: 5, constraints: 60, wrong: -1}
 	p, _, _ := generated(t, c)
 	for _, other := range []synthetic{
-		{seed: 5, constraints: 61, wrong: -1}, {seed: 6, constraints: 60, wrong: -1}, {seed: 5, constraints: 500, wrong: -1}, {seed: 5, constraints: 1, wrong: -1},
+		{seed: 5, constraints: 61, wrong: -1}, {seed: 6, constraints: 60, wrong: -1}, {seed: 5, constraints: 500, wrong: -1},
+		{seed: 5, constraints: 1, wrong: -1},
 	} {
 		_, err := Prove(context.Background(), p, other, ProveOptions{})
 		require.ErrorContains(t, err, "another circuit")
@@ -112,7 +113,10 @@ func TestProveStops(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled, stage)
 	}
 	last := map[string][2]int64{}
-	_, err := Prove(context.Background(), p, c, ProveOptions{Progress: func(s string, done, total int64) { last[s] = [2]int64{done, total} }})
+	_, err := Prove(context.Background(), p, c, ProveOptions{Progress: func(s string, done,
+		total int64) {
+		last[s] = [2]int64{done, total}
+	}})
 	require.NoError(t, err)
 	require.Len(t, last, 3)
 	for s, l := range last {

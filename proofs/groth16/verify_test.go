@@ -76,7 +76,15 @@ func TestVerifyInfinity(t *testing.T) {
 	var minus, two bls.G1Affine
 	minus.Neg(&g1)
 	two.Double(&g1)
-	vk := &VerifyingKey{AlphaG1: g1, BetaG1: g1, BetaG2: g2, GammaG2: g2, DeltaG1: g1, DeltaG2: g2, IC: []bls.G1Affine{g1, minus}}
+	vk := &VerifyingKey{
+		AlphaG1: g1,
+		BetaG1:  g1,
+		BetaG2:  g2,
+		GammaG2: g2,
+		DeltaG1: g1,
+		DeltaG2: g2,
+		IC:      []bls.G1Affine{g1, minus},
+	}
 	key, err := Prepare(vk)
 	require.NoError(t, err)
 	for x, want := range map[uint64]bool{1: true, 0: false, 2: false} {
@@ -88,7 +96,15 @@ func TestVerifyInfinity(t *testing.T) {
 
 func TestPrepareRefuses(t *testing.T) {
 	g1, g2 := Generators()
-	good := VerifyingKey{AlphaG1: g1, BetaG1: g1, BetaG2: g2, GammaG2: g2, DeltaG1: g1, DeltaG2: g2, IC: []bls.G1Affine{g1}}
+	good := VerifyingKey{
+		AlphaG1: g1,
+		BetaG1:  g1,
+		BetaG2:  g2,
+		GammaG2: g2,
+		DeltaG1: g1,
+		DeltaG2: g2,
+		IC:      []bls.G1Affine{g1},
+	}
 	_, err := Prepare(&good)
 	require.NoError(t, err)
 	for name, spoil := range map[string]func(*VerifyingKey){

@@ -111,20 +111,27 @@ func TestOrWithoutBackends(t *testing.T) {
 // The edges of what makes sense; what does not is for the conformance suite.
 func TestCheckTakesTheEdges(t *testing.T) {
 	one := fr.One()
-	job := kernel.LabelJob{Nodes: 2, Parents: parents{}, Replicas: make([][32]byte, kernel.MaxSectors), Layers: 3, First: 3}
+	job := kernel.LabelJob{
+		Nodes:    2,
+		Parents:  parents{},
+		Replicas: make([][32]byte, kernel.MaxSectors),
+		Layers:   3,
+		First:    3,
+	}
 	big := job
 	big.Nodes, big.First, big.Memory = 1<<32, 0, 1
 	for what, err := range map[string]error{
-		"two nodes":      job.Check(store{}),
-		"2^32 nodes":     big.Check(store{}),
-		"no column":      kernel.CheckColumns(2, nil, nil),
-		"a row alone":    kernel.CheckPoseidon([][]fr.Element{make([]fr.Element, 9)}),
-		"an empty tree":  kernel.CheckPoseidon([][]fr.Element{nil, nil}),
-		"an odd row":     kernel.CheckSHA256([][]byte{make([]byte, 96)}),
-		"no points":      kernel.CheckSum(0, 0),
-		"one element":    kernel.CheckTransform(make([]fr.Element, 1), &one),
-		"a longer one":   kernel.CheckTransform(make([]fr.Element, 64), &one),
-		"unlike rows":    inverted(kernel.CheckPoseidon([][]fr.Element{make([]fr.Element, 64), make([]fr.Element, 8), make([]fr.Element, 8)})),
+		"two nodes":     job.Check(store{}),
+		"2^32 nodes":    big.Check(store{}),
+		"no column":     kernel.CheckColumns(2, nil, nil),
+		"a row alone":   kernel.CheckPoseidon([][]fr.Element{make([]fr.Element, 9)}),
+		"an empty tree": kernel.CheckPoseidon([][]fr.Element{nil, nil}),
+		"an odd row":    kernel.CheckSHA256([][]byte{make([]byte, 96)}),
+		"no points":     kernel.CheckSum(0, 0),
+		"one element":   kernel.CheckTransform(make([]fr.Element, 1), &one),
+		"a longer one":  kernel.CheckTransform(make([]fr.Element, 64), &one),
+		"unlike rows": inverted(kernel.CheckPoseidon([][]fr.Element{make([]fr.Element, 64), make([]fr.Element, 8),
+			make([]fr.Element, 8)})),
 		"no rows":        inverted(kernel.CheckSHA256(nil)),
 		"other scalars":  inverted(kernel.CheckSum(1, 2)),
 		"shift by zero":  inverted(kernel.CheckTransform(make([]fr.Element, 4), new(fr.Element))),

@@ -80,7 +80,8 @@ func TestKernelsChunks(t *testing.T) {
 				t.Errorf("from row %d, sizes of %d: root %x, want %x; %v", first, size, got, want, err)
 			}
 			if !slices.Equal(d.given, calls) {
-				t.Errorf("from row %d, sizes of %d: %d calls, want %d; the first of %d leaves", first, size, len(d.given), len(calls), d.given[0])
+				t.Errorf("from row %d, sizes of %d: %d calls, want %d; the first of %d leaves", first, size, len(d.given),
+					len(calls), d.given[0])
 			}
 		}
 	}

@@ -240,7 +240,8 @@ func TestBuildStops(t *testing.T) {
 	if _, err := BuildBinary(gone, 64, bytes.NewReader(make([]byte, 2048)), nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if _, err := BuildBinary(context.Background(), 64, bytes.NewReader(make([]byte, 2000)), nil, nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := BuildBinary(context.Background(), 64, bytes.NewReader(make([]byte, 2000)), nil, nil); !errors.Is(err,
+		io.ErrUnexpectedEOF) {
 		t.Errorf("short data: %v", err)
 	}
 	if _, err := ShapeOf(63); err == nil {

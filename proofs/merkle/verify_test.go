@@ -137,7 +137,8 @@ func TestTreeOfSeveralChunks(t *testing.T) {
 		t.Errorf("root %x over chunks, %x at once", rows[1][0], root)
 	}
 	const k = 6
-	if _, top := stored(t, leaves[k*poseidonChunk*NodeSize:(k+1)*poseidonChunk*NodeSize], topRow); top != Node(tops[k*NodeSize:(k+1)*NodeSize]) {
+	if _, top := stored(t, leaves[k*poseidonChunk*NodeSize:(k+1)*poseidonChunk*NodeSize],
+		topRow); top != Node(tops[k*NodeSize:(k+1)*NodeSize]) {
 		t.Errorf("chunk %d has root %x alone", k, top)
 	}
 	gone, cancel := context.WithCancel(ctx)

@@ -31,8 +31,14 @@ func CustomOf(p abi.RegisteredSealProof, miner abi.ActorID) (Custom, error) {
 	if err != nil {
 		return Custom{}, err
 	}
-	return Custom{PorepID: par.porepID, ProverID: sdr.ProverID(uint64(miner)), Size: abi.SectorSize(par.size()),
-		Legacy: par.legacy, Synthetic: par.feature == synthetic, NonInteractive: par.feature == nonInteractive}, nil
+	return Custom{
+		PorepID:        par.porepID,
+		ProverID:       sdr.ProverID(uint64(miner)),
+		Size:           abi.SectorSize(par.size()),
+		Legacy:         par.legacy,
+		Synthetic:      par.feature == synthetic,
+		NonInteractive: par.feature == nonInteractive,
+	}, nil
 }
 
 func (c *Custom) params() (params, error) {

@@ -22,8 +22,11 @@ func TestCustomVectors(t *testing.T) {
 		}
 		t.Run(v.Name, func(t *testing.T) {
 			s := Sector{Number: abi.SectorNumber(v.Number), Custom: &Custom{
-				PorepID: node(t, v.PorepID), ProverID: [32]byte{0xe8, 0x07}, Size: abi.SectorSize(v.Size),
-				Legacy: v.API == "1.0.0", Synthetic: slices.Contains(v.Features, "synthetic-porep"),
+				PorepID:   node(t, v.PorepID),
+				ProverID:  [32]byte{0xe8, 0x07},
+				Size:      abi.SectorSize(v.Size),
+				Legacy:    v.API == "1.0.0",
+				Synthetic: slices.Contains(v.Features, "synthetic-porep"),
 			}}
 			ticket, seed := node(t, v.Ticket), node(t, v.Seed)
 			d, err := commcid.DataCommitmentV1ToCID(mustHex(t, v.CommD))
@@ -32,11 +35,23 @@ func TestCustomVectors(t *testing.T) {
 			}
 			pieces := []abi.PieceInfo{{Size: abi.PaddedPieceSize(v.Size), PieceCID: d}}
 			data, cache, sealed := bytes.NewReader(vectorData(v.Size)), newMemFiles(), &memFile{make([]byte, v.Size)}
-			pc1, err := PreCommit1(ctx, PreCommit1Task{Sector: s, Ticket: ticket[:], Pieces: pieces, Unsealed: data, Cache: cache}, LabelOptions{}, nil)
+			pc1, err := PreCommit1(ctx, PreCommit1Task{
+				Sector:   s,
+				Ticket:   ticket[:],
+				Pieces:   pieces,
+				Unsealed: data,
+				Cache:    cache,
+			}, LabelOptions{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			com, err := PreCommit2(ctx, PreCommit2Task{Sector: s, PC1: pc1, Unsealed: data, Sealed: sealed, Cache: cache}, nil)
+			com, err := PreCommit2(ctx, PreCommit2Task{
+				Sector:   s,
+				PC1:      pc1,
+				Unsealed: data,
+				Sealed:   sealed,
+				Cache:    cache,
+			}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +65,14 @@ func TestCustomVectors(t *testing.T) {
 			}
 			checkCustomProof(t, s, req, sealed, cache)
 			var out bytes.Buffer
-			back := UnsealTask{Sector: s, Ticket: ticket[:], CommD: d, Sealed: sealed, Out: &out, Size: abi.PaddedPieceSize(v.Size)}
+			back := UnsealTask{
+				Sector: s,
+				Ticket: ticket[:],
+				CommD:  d,
+				Sealed: sealed,
+				Out:    &out,
+				Size:   abi.PaddedPieceSize(v.Size),
+			}
 			if err := Unseal(ctx, back, LabelOptions{}, nil); err != nil || !bytes.Equal(out.Bytes(), vectorData(v.Size)) {
 				t.Errorf("the data does not come back: %v", err)
 			}

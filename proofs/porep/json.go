@@ -24,9 +24,13 @@ func ProofJSON(proof abi.RegisteredSealProof, blob []byte) ([]byte, error) {
 	}
 	key := vanillaKey(proof)
 	out := c1JSON{
-		Proof:   proofName(proof),
-		Vanilla: map[string][][]challengeJSON{key: make([][]challengeJSON, len(v.Partitions))},
-		CommR:   v.CommR, CommD: v.CommD, ReplicaID: v.ReplicaID, Seed: v.Seed, Ticket: v.Ticket,
+		Proof:     proofName(proof),
+		Vanilla:   map[string][][]challengeJSON{key: make([][]challengeJSON, len(v.Partitions))},
+		CommR:     v.CommR,
+		CommD:     v.CommD,
+		ReplicaID: v.ReplicaID,
+		Seed:      v.Seed,
+		Ticket:    v.Ticket,
 	}
 	for k, part := range v.Partitions {
 		for i := range part {

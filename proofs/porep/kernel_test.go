@@ -84,7 +84,13 @@ func sealOn(t *testing.T, v *sectorVector, d *device) (*memFiles, *memFile, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	_, err = par.preCommit2(ctx, &PreCommit2Task{PC1: pc1[0], Unsealed: bytes.NewReader(data), Sealed: sealed, Cache: cache, Kernel: d}, nil)
+	_, err = par.preCommit2(ctx, &PreCommit2Task{
+		PC1:      pc1[0],
+		Unsealed: bytes.NewReader(data),
+		Sealed:   sealed,
+		Cache:    cache,
+		Kernel:   d,
+	}, nil)
 	return cache, sealed, err
 }
 

@@ -74,7 +74,13 @@ type layerFiles struct {
 }
 
 func newLayerFiles(par *params, id [32]byte, cache Files, last bool) *layerFiles {
-	return &layerFiles{par: par, id: id, cache: cache, last: last, files: map[int]File{}}
+	return &layerFiles{
+		par:   par,
+		id:    id,
+		cache: cache,
+		last:  last,
+		files: map[int]File{},
+	}
 }
 
 // close closes what is open; layers that are not whole are worth nothing anyway.
@@ -301,7 +307,13 @@ func (par *params) label(ctx context.Context, stores layerStores, o LabelOptions
 	}
 	total := int64(par.nodes) * int64(par.layers)
 	return sdr.GenerateLayersBatch(ctx, sdr.Batch{
-		Graph: g, Parents: o.Parents, Replicas: ids, Layers: par.layers, First: whole + 1, Memory: o.Memory,
-		Kernel: o.Kernel.Labels, Done: func(n uint64) { p.report(StageLabels, int64(n), total) },
+		Graph:    g,
+		Parents:  o.Parents,
+		Replicas: ids,
+		Layers:   par.layers,
+		First:    whole + 1,
+		Memory:   o.Memory,
+		Kernel:   o.Kernel.Labels,
+		Done:     func(n uint64) { p.report(StageLabels, int64(n), total) },
 	}, stores)
 }

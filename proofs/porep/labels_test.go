@@ -71,7 +71,8 @@ func TestLabelRefusals(t *testing.T) {
 	task := PreCommit1Task{Sector: s, Ticket: make([]byte, 32), Unsealed: data, Cache: newMemFiles()}
 	other := task
 	other.Sector.Proof++
-	for name, ts := range map[string][]PreCommit1Task{"empty": nil, "of two proofs": {task, other}, "too large": make([]PreCommit1Task, sdr.MaxBatch+1)} {
+	for name, ts := range map[string][]PreCommit1Task{"empty": nil, "of two proofs": {task, other},
+		"too large": make([]PreCommit1Task, sdr.MaxBatch+1)} {
 		if _, err := PreCommit1Batch(ctx, ts, LabelOptions{}, nil); err == nil {
 			t.Errorf("a batch that is %s was accepted", name)
 		}

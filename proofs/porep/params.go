@@ -65,8 +65,16 @@ func newParams(id, nodes uint64, legacy bool, f feature) (params, error) {
 	if err != nil {
 		return params{}, err
 	}
-	p := params{legacy: legacy, feature: f, nodes: nodes, shape: shape, layers: 2, partitions: 1, perPartition: 2,
-		synthTotal: min(nodes, maxSynthetic)}
+	p := params{
+		legacy:       legacy,
+		feature:      f,
+		nodes:        nodes,
+		shape:        shape,
+		layers:       2,
+		partitions:   1,
+		perPartition: 2,
+		synthTotal:   min(nodes, maxSynthetic),
+	}
 	binary.LittleEndian.PutUint64(p.porepID[:], id)
 	large := nodes >= 1<<30
 	switch {

@@ -150,7 +150,8 @@ func TestPreCommit1JSON(t *testing.T) {
 		t.Errorf("%d sectors checked", checked)
 	}
 	odd, err := PreCommit1JSON(test2KiB, PreCommit1Out{Layers: 2}, `/a<b>&"c`)
-	if _, err2 := ParsePreCommit1JSON(Sector{Proof: test2KiB}, make([]byte, 32), odd); err != nil || err2 != nil || !bytes.Contains(odd, []byte(`/a<b>&\"c`)) {
+	if _, err2 := ParsePreCommit1JSON(Sector{Proof: test2KiB}, make([]byte, 32), odd); err != nil || err2 != nil ||
+		!bytes.Contains(odd, []byte(`/a<b>&\"c`)) {
 		t.Errorf("an odd path: %s (%v, %v)", odd, err, err2)
 	}
 	_, err1 := PreCommit1JSON(test2KiB, PreCommit1Out{Layers: 11}, "cache")
@@ -190,7 +191,13 @@ func TestOtherDiscard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.par.buildTree(ctx, treeJob{cache: s.cache, kind: treeRLast, first: 1, src: leavesOf(s.sealed), done: func(uint64) {}}); err != nil {
+	if _, err := s.par.buildTree(ctx, treeJob{
+		cache: s.cache,
+		kind:  treeRLast,
+		first: 1,
+		src:   leavesOf(s.sealed),
+		done:  func(uint64) {},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(s.cache.m["sc-02-data-tree-r-last-0.dat"].b); n != 9*32 {

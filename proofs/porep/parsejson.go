@@ -43,7 +43,13 @@ func (par *params) parseC1(proof abi.RegisteredSealProof, raw []byte) ([]byte, e
 	if err := json.Unmarshal(raw, &in); err != nil {
 		return nil, fmt.Errorf("%w: %w", errJSON, err)
 	}
-	v := &vanilla{public: public{CommR: in.CommR, CommD: in.CommD, ReplicaID: in.ReplicaID, Seed: in.Seed, Ticket: in.Ticket}}
+	v := &vanilla{public: public{
+		CommR:     in.CommR,
+		CommD:     in.CommD,
+		ReplicaID: in.ReplicaID,
+		Seed:      in.Seed,
+		Ticket:    in.Ticket,
+	}}
 	for _, from := range in.Vanilla[vanillaKey(proof)] {
 		part := make([]challengeProof, len(from))
 		for i := range from {

@@ -73,7 +73,8 @@ func PreCommit1Batch(ctx context.Context, tasks []PreCommit1Task, o LabelOptions
 // ErrPieces is returned when the unsealed bytes are not those of the pieces.
 var ErrPieces = errors.New("the unsealed data does not match its pieces; write the unsealed file again")
 
-func (par *params) preCommit1Batch(ctx context.Context, tasks []PreCommit1Task, wants [][32]byte, o LabelOptions, p Progress) ([]PreCommit1Out, error) {
+func (par *params) preCommit1Batch(ctx context.Context, tasks []PreCommit1Task, wants [][32]byte, o LabelOptions,
+	p Progress) ([]PreCommit1Out, error) {
 	outs, stores := make([]PreCommit1Out, 0, len(tasks)), make(layerStores, 0, len(tasks))
 	for i, t := range tasks {
 		out, err := par.dataPhase(ctx, t, wants[i], o.Kernel.Trees, p)
@@ -109,7 +110,8 @@ func (par *params) dataPhase(ctx context.Context, t PreCommit1Task, want [32]byt
 	return PreCommit1Out{CommD: commD, ReplicaID: id, Ticket: ticket, Layers: par.layers}, nil
 }
 
-func (par *params) buildTreeD(ctx context.Context, unsealed io.ReaderAt, cache Files, on kernel.Trees, p Progress) (root [32]byte, err error) {
+func (par *params) buildTreeD(ctx context.Context, unsealed io.ReaderAt, cache Files, on kernel.Trees, p Progress) (root [32]byte,
+	err error) {
 	f, err := cache.Create(treeDName, int64(merkle.RowsSize(par.nodes, 2, 0)))
 	if err != nil {
 		return root, fmt.Errorf("creating %s: %w", treeDName, err)

@@ -125,7 +125,8 @@ func TestPreCommit2Interrupted(t *testing.T) {
 				}
 			}
 			clear(s.sealed.b)
-			dir := &failing{memFiles: s.cache, rnd: rand.New(rand.NewPCG(seed, nodes)), dirty: map[*memFile]bool{}, created: map[string]int{}}
+			dir := &failing{memFiles: s.cache, rnd: rand.New(rand.NewPCG(seed, nodes)), dirty: map[*memFile]bool{},
+				created: map[string]int{}}
 			sealed := &failingFile{memFile: s.sealed, dir: dir}
 			tries := 0
 			for ; ; tries++ {

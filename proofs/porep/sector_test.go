@@ -192,12 +192,24 @@ type sealedSector struct {
 
 // task1 is the sector before the first phase.
 func (s *sealedSector) task1(ticket []byte, pieces []abi.PieceInfo) PreCommit1Task {
-	return PreCommit1Task{Sector: s.s, Ticket: ticket, Pieces: pieces, Unsealed: bytes.NewReader(s.data), Cache: s.cache}
+	return PreCommit1Task{
+		Sector:   s.s,
+		Ticket:   ticket,
+		Pieces:   pieces,
+		Unsealed: bytes.NewReader(s.data),
+		Cache:    s.cache,
+	}
 }
 
 // task2 is the sector before the second phase.
 func (s *sealedSector) task2() *PreCommit2Task {
-	return &PreCommit2Task{Sector: s.s, PC1: s.pc1, Unsealed: bytes.NewReader(s.data), Sealed: s.sealed, Cache: s.cache}
+	return &PreCommit2Task{
+		Sector:   s.s,
+		PC1:      s.pc1,
+		Unsealed: bytes.NewReader(s.data),
+		Sealed:   s.sealed,
+		Cache:    s.cache,
+	}
 }
 
 // synthesize makes the synthetic proofs.
@@ -206,7 +218,13 @@ func (s *sealedSector) synthesize(ctx context.Context, p Progress) error {
 }
 
 func (s *sealedSector) synthetic() SynthesizeTask {
-	return SynthesizeTask{Sector: s.s, Ticket: s.req.Ticket, Commitments: s.req.Commitments, Sealed: s.sealed, Cache: s.cache}
+	return SynthesizeTask{
+		Sector:      s.s,
+		Ticket:      s.req.Ticket,
+		Commitments: s.req.Commitments,
+		Sealed:      s.sealed,
+		Cache:       s.cache,
+	}
 }
 
 // preCommit1 is the first phase of one sector with parameters that need not be

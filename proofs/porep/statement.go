@@ -55,7 +55,8 @@ func StatementOf(info proof.SealVerifyInfo) (Statement, error) {
 		return Statement{}, fmt.Errorf("porep: %s is no CommD (%v)", info.UnsealedCID, err)
 	}
 	if len(info.Randomness) != 32 || len(info.InteractiveRandomness) != 32 {
-		return Statement{}, fmt.Errorf("porep: ticket of %d and seed of %d bytes, not 32", len(info.Randomness), len(info.InteractiveRandomness))
+		return Statement{}, fmt.Errorf("porep: ticket of %d and seed of %d bytes, not 32", len(info.Randomness),
+			len(info.InteractiveRandomness))
 	}
 	s := Statement{CommD: [32]byte(commD), CommR: [32]byte(commR)}
 	s.Dimensions = Dimensions{Shape: par.shape, Layers: par.layers, Partitions: par.partitions, Challenges: par.perPartition}

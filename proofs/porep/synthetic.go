@@ -137,7 +137,8 @@ func (par *params) writeSynth(ctx context.Context, o *opener, c *checker, set sy
 }
 
 // synthPart reads the proofs of partition k that the seed of v selects.
-func (par *params) synthPart(ctx context.Context, g *sdr.Graph, f io.ReaderAt, v *vanilla, roots *synthRoots, k int) ([]challengeProof, error) {
+func (par *params) synthPart(ctx context.Context, g *sdr.Graph, f io.ReaderAt, v *vanilla, roots *synthRoots,
+	k int) ([]challengeProof, error) {
 	set := newSynthSet(par.nodes, v.ReplicaID, v.CommR)
 	picked := synthIndexes(par.synthTotal, v.ReplicaID, v.Seed, k*par.perPartition, par.perPartition)
 	part, b := make([]challengeProof, len(picked)), make([]byte, par.synthSize())

@@ -126,7 +126,8 @@ func TestNonInteractive(t *testing.T) {
 		t.Errorf("%d challenges, %d of them different", len(seen), n)
 	}
 	js, err := ProofJSON(ni2KiB, blob)
-	if err != nil || !strings.HasPrefix(string(js), `{"registered_proof":"StackedDrg2KiBV1_2_Feat_NonInteractivePoRep","vanilla_proofs":{"StackedDrg2KiBV1":[[{`) {
+	if err != nil || !strings.HasPrefix(string(js),
+		`{"registered_proof":"StackedDrg2KiBV1_2_Feat_NonInteractivePoRep","vanilla_proofs":{"StackedDrg2KiBV1":[[{`) {
 		t.Errorf("JSON begins with %.100s (%v)", js, err)
 	}
 	s.req.Seed = make([]byte, 32)

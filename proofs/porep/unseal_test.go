@@ -20,7 +20,8 @@ func TestUnsealResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	sealed := &memFile{make([]byte, par.size())}
-	if _, err := par.preCommit2(context.Background(), &PreCommit2Task{PC1: outs[0], Unsealed: ts[0].Unsealed, Sealed: sealed, Cache: cache}, nil); err != nil {
+	if _, err := par.preCommit2(context.Background(), &PreCommit2Task{PC1: outs[0], Unsealed: ts[0].Unsealed, Sealed: sealed,
+		Cache: cache}, nil); err != nil {
 		t.Fatal(err)
 	}
 	data := vectorData(uint64(par.size()))
@@ -70,7 +71,14 @@ func TestUnsealResumes(t *testing.T) {
 func TestUnsealRefuses(t *testing.T) {
 	s, info, _ := proved(t, test2KiB)
 	var out bytes.Buffer
-	good := UnsealTask{Sector: s.s, Ticket: s.req.Ticket, CommD: info.UnsealedCID, Sealed: s.sealed, Out: &out, Size: 2048}
+	good := UnsealTask{
+		Sector: s.s,
+		Ticket: s.req.Ticket,
+		CommD:  info.UnsealedCID,
+		Sealed: s.sealed,
+		Out:    &out,
+		Size:   2048,
+	}
 	for what, spoil := range map[string]func(*UnsealTask, *LabelOptions){
 		"little memory without a directory": func(_ *UnsealTask, o *LabelOptions) { o.Memory = LeastPreCommit1Memory(1) },
 		"an unknown seal proof":             func(t *UnsealTask, _ *LabelOptions) { t.Sector.Proof = 99 },

@@ -63,9 +63,14 @@ func proved(t testing.TB, p abi.RegisteredSealProof) (*sealedSector, proof.SealV
 }
 
 func (s *sealedSector) info() proof.SealVerifyInfo {
-	return proof.SealVerifyInfo{SealProof: s.s.Proof, SectorID: abi.SectorID{Miner: s.s.Miner, Number: s.s.Number},
-		Randomness: s.req.Ticket, InteractiveRandomness: s.req.Seed,
-		SealedCID: s.req.SealedCID(), UnsealedCID: s.req.UnsealedCID()}
+	return proof.SealVerifyInfo{
+		SealProof:             s.s.Proof,
+		SectorID:              abi.SectorID{Miner: s.s.Miner, Number: s.s.Number},
+		Randomness:            s.req.Ticket,
+		InteractiveRandomness: s.req.Seed,
+		SealedCID:             s.req.SealedCID(),
+		UnsealedCID:           s.req.UnsealedCID(),
+	}
 }
 
 // All ways of drawing challenges prove and verify; version 1.1 gives the

@@ -24,8 +24,16 @@ type Sparse struct{ Col, Row []Element }
 
 // Schedule is the schedule of h.
 func (h *Hasher) Schedule() Schedule {
-	s := Schedule{Width: h.c.width, Full: fullRounds, Partial: h.c.partial, Tag: h.tag, Keys: slices.Clip(h.c.compressed),
-		MDS: h.c.mds, PreSparse: h.c.preSparse, Sparse: make([]Sparse, len(h.c.sparse))}
+	s := Schedule{
+		Width:     h.c.width,
+		Full:      fullRounds,
+		Partial:   h.c.partial,
+		Tag:       h.tag,
+		Keys:      slices.Clip(h.c.compressed),
+		MDS:       h.c.mds,
+		PreSparse: h.c.preSparse,
+		Sparse:    make([]Sparse, len(h.c.sparse)),
+	}
 	for i, m := range h.c.sparse {
 		s.Sparse[i] = Sparse{Col: m.col, Row: m.row}
 	}

@@ -132,7 +132,8 @@ func TestListErrors(t *testing.T) {
 		sectors []SectorAccess
 		want    error
 	}{
-		"none": {nil, ErrNoSectors}, "twice, differently": {[]SectorAccess{a, twin, b}, ErrTwice}, "two sizes": {[]SectorAccess{a, big}, ErrSizes},
+		"none": {nil, ErrNoSectors}, "twice, differently": {[]SectorAccess{a, twin, b}, ErrTwice},
+		"two sizes": {[]SectorAccess{a, big}, ErrSizes},
 	} {
 		if blob, skipped, err := ProveWindow(ctx, miner, draw, x.sectors); !errors.Is(err, x.want) || blob != nil || skipped != nil {
 			t.Errorf("%s: %v", name, err)

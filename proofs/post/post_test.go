@@ -321,7 +321,8 @@ func TestWindowSkips(t *testing.T) {
 			t.Errorf("%s: the winning proof says %v", x.name, err)
 		}
 		_, faults, err := FindFaults(ctx, miner, draw, []SectorAccess{good, bad})
-		if err != nil || len(faults) != 1 || faults[0].Sector != 2 || !errors.Is(faults[0], x.cause) || !strings.Contains(faults[0].Error(), "sector 2") {
+		if err != nil || len(faults) != 1 || faults[0].Sector != 2 || !errors.Is(faults[0], x.cause) ||
+			!strings.Contains(faults[0].Error(), "sector 2") {
 			t.Errorf("%s: faults %v, %v", x.name, faults, err)
 		}
 		blob, skipped, err = ProveWindow(ctx, miner, draw, []SectorAccess{bad})

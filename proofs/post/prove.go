@@ -58,7 +58,8 @@ func ProveWinning(ctx context.Context, miner abi.ActorID, rand abi.PoStRandomnes
 // in the proof; FindFaults also says why. When nothing is left the blob is nil. A
 // sector listed twice is proved once; if the two differ it is ErrTwice. An empty
 // list is ErrNoSectors. Every opening is checked before it is returned.
-func ProveWindow(ctx context.Context, miner abi.ActorID, rand abi.PoStRandomness, sectors []SectorAccess) (blob []byte, skipped []abi.SectorNumber, err error) {
+func ProveWindow(ctx context.Context, miner abi.ActorID, rand abi.PoStRandomness, sectors []SectorAccess) (blob []byte,
+	skipped []abi.SectorNumber, err error) {
 	blob, faults, err := FindFaults(ctx, miner, rand, sectors)
 	for _, f := range faults {
 		skipped = append(skipped, f.Sector)
@@ -67,7 +68,8 @@ func ProveWindow(ctx context.Context, miner abi.ActorID, rand abi.PoStRandomness
 }
 
 // FindFaults is ProveWindow with the reason for every sector left out.
-func FindFaults(ctx context.Context, miner abi.ActorID, rand abi.PoStRandomness, sectors []SectorAccess) (blob []byte, faults []Fault, err error) {
+func FindFaults(ctx context.Context, miner abi.ActorID, rand abi.PoStRandomness, sectors []SectorAccess) (blob []byte,
+	faults []Fault, err error) {
 	r, err := randomness(rand)
 	if err != nil {
 		return nil, nil, err
@@ -159,7 +161,8 @@ func openLeaves(ctx context.Context, leaves []uint64, s SectorAccess) (sectorPro
 		return sectorProof{}, sectorError(n, ErrDamaged, "p_aux: %w", err)
 	}
 	if got != p.CommR {
-		return sectorProof{}, sectorError(n, ErrOtherSeal, "p_aux does not give %s; if the sector was updated, its update's replica and cache are needed, else p_aux is damaged", s.Info.SealedCID)
+		return sectorProof{}, sectorError(n, ErrOtherSeal, "p_aux does not give %s; if the sector was updated, its update's "+
+			"replica and cache are needed, else p_aux is damaged", s.Info.SealedCID)
 	}
 	tree, closeTree, err := porep.OpenReplica(s.Info.SealProof, s.Sealed, s.Cache)
 	if err != nil {

@@ -73,11 +73,13 @@ func newStatement(k kind, rand []byte, sectors []proof.SectorInfo) (Statement, e
 			return Statement{}, err
 		}
 		if own != shape {
-			return Statement{}, fmt.Errorf("post: %w: sector %d is of another size than sector %d", ErrStatement, sector.SectorNumber, sectors[0].SectorNumber)
+			return Statement{}, fmt.Errorf("post: %w: sector %d is of another size than sector %d", ErrStatement,
+				sector.SectorNumber, sectors[0].SectorNumber)
 		}
 		commR, err := commcid.CIDToReplicaCommitmentV1(sector.SealedCID)
 		if err != nil || len(commR) != 32 {
-			return Statement{}, fmt.Errorf("post: %w: CommR of sector %d is %s (%v)", ErrStatement, sector.SectorNumber, sector.SealedCID, err)
+			return Statement{}, fmt.Errorf("post: %w: CommR of sector %d is %s (%v)", ErrStatement, sector.SectorNumber,
+				sector.SealedCID, err)
 		}
 		s.Sectors = append(s.Sectors, Claim{CommR: [32]byte(commR), Leaves: k.leaves(r, sector.SectorNumber, i, shape.Nodes)})
 	}

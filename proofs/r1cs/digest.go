@@ -54,8 +54,14 @@ type Summary struct {
 // NewDigest is a digest of nothing yet. After each of the numbers of constraints
 // in stops, in ascending order, a checkpoint is taken.
 func NewDigest(stops ...int) *Digest {
-	return &Digest{counts: Counts{Inputs: 1}, constraints: sha256.New(), inputs: sha256.New(), aux: sha256.New(),
-		stops: stops, buf: make([]byte, 0, 1<<16)}
+	return &Digest{
+		counts:      Counts{Inputs: 1},
+		constraints: sha256.New(),
+		inputs:      sha256.New(),
+		aux:         sha256.New(),
+		stops:       stops,
+		buf:         make([]byte, 0, 1<<16),
+	}
 }
 
 // Summarize walks through c and digests it.

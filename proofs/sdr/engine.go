@@ -268,7 +268,8 @@ func (l *lane) load(ctx context.Context, store Store, layer int) error {
 			}
 			part := l.apart[:min(writeNodes, nodes-start)*nodeSize]
 			if err := store.ReadLabels(l.first+int(i), layer, int64(start)*nodeSize, part); err != nil {
-				return fmt.Errorf("sdr: reading labels from node %d of layer %d of sector %d of the batch: %w", start, layer, l.first+int(i), err)
+				return fmt.Errorf("sdr: reading labels from node %d of layer %d of sector %d of the batch: %w", start, layer,
+					l.first+int(i), err)
 			}
 			for k := uint64(0); k*nodeSize < uint64(len(part)); k++ {
 				copy(l.prev[((start+k)*sectors+i)*nodeSize:], part[k*nodeSize:(k+1)*nodeSize])

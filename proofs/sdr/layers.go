@@ -45,7 +45,8 @@ func (b *Batch) check() error {
 	case len(b.Replicas) == 0 || len(b.Replicas) > MaxBatch:
 		return fmt.Errorf("sdr: a batch of %d sectors; want 1 to %d", len(b.Replicas), MaxBatch)
 	case b.Memory < 0 || b.Memory > 0 && b.Memory < LeastMemory(len(b.Replicas)):
-		return fmt.Errorf("sdr: %d bytes of memory are too few for labels of %d sectors; at least %d", b.Memory, len(b.Replicas), LeastMemory(len(b.Replicas)))
+		return fmt.Errorf("sdr: %d bytes of memory are too few for labels of %d sectors; at least %d", b.Memory, len(b.Replicas),
+			LeastMemory(len(b.Replicas)))
 	case b.Layers < 1 || b.First < 0 || b.First > b.Layers:
 		return fmt.Errorf("sdr: layers %d to %d are none", b.First, b.Layers)
 	}

@@ -173,7 +173,8 @@ func (p *paged) read(ctx context.Context, store Store) error {
 				for i := range p.replicas {
 					to := w.at[i*nodeSize : (i+1)*nodeSize]
 					if err := store.ReadLabels(p.first+i, w.layer, int64(w.node)*nodeSize, to); err != nil {
-						return fmt.Errorf("sdr: reading the label of node %d in layer %d of sector %d of the batch: %w", w.node, w.layer, p.first+i, err)
+						return fmt.Errorf("sdr: reading the label of node %d in layer %d of sector %d of the batch: %w", w.node,
+							w.layer, p.first+i, err)
 					}
 				}
 			}

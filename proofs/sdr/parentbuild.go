@@ -70,7 +70,8 @@ func (g *Graph) buildParents(ctx context.Context, file, journal ParentStore, ste
 	done(start)
 	sum = [32]byte(h.Sum(nil))
 	if want, known := g.ParentFileDigest(); known && sum != want {
-		return sum, fmt.Errorf("sdr: the parent cache file just built has SHA-256 %x, not %x; this is an error of the program or of the machine", sum, want)
+		return sum, fmt.Errorf("sdr: the parent cache file just built has SHA-256 %x, not %x; this is an error of the program "+
+			"or of the machine", sum, want)
 	}
 	return sum, nil
 }

@@ -175,7 +175,8 @@ func (f *ParentFile) compare(ctx context.Context) error {
 		}
 		for i := range got {
 			if got[i] != want[i] {
-				return fmt.Errorf("sdr: %w: parent %d of node %d is %d, not %d", ErrParentFile, i%Degree, start+uint64(i/Degree), got[i], want[i])
+				return fmt.Errorf("sdr: %w: parent %d of node %d is %d, not %d", ErrParentFile, i%Degree, start+uint64(i/Degree),
+					got[i], want[i])
 			}
 		}
 		return nil

@@ -179,7 +179,8 @@ func TestParentFileDamage(t *testing.T) {
 		if _, err := OpenParentFile(ctx, g, bytes.NewReader(good), int64(len(good))-1); !errors.Is(err, ErrParentFile) {
 			t.Errorf("a short file: %v", err)
 		}
-		if err := (&ParentFile{g, bytes.NewReader(good[:100])}).ReadParents(ctx, 0, make([]uint32, 64*Degree)); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if err := (&ParentFile{g, bytes.NewReader(good[:100])}).ReadParents(ctx, 0, make([]uint32, 64*Degree)); !errors.Is(err,
+			io.ErrUnexpectedEOF) {
 			t.Errorf("a file cut short: %v", err)
 		}
 	}

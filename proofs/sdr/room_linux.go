@@ -20,7 +20,8 @@ func newRoom(size uint64) (b []byte, release func(), err error) {
 	}
 	b, err = unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON) // the size was checked above
 	if err != nil {
-		return nil, nil, fmt.Errorf("sdr: %d bytes of memory for a layer of labels: %w; label fewer sectors at once or set a limit on memory", size, err)
+		return nil, nil, fmt.Errorf("sdr: %d bytes of memory for a layer of labels: %w; label fewer sectors at once or set a "+
+			"limit on memory", size, err)
 	}
 	_ = unix.Madvise(b, unix.MADV_HUGEPAGE)      // only speed depends on it
 	return b, func() { _ = unix.Munmap(b) }, nil // it was mapped just so

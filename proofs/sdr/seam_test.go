@@ -48,7 +48,8 @@ func TestBatchGoesToItsKernel(t *testing.T) {
 				t.Errorf("%s: layer %d of sector %d differs", what, k[1], k[0])
 			}
 		}
-		if j := &d.job; j.Nodes != 300 || j.Parents != Parents(g) || len(j.Replicas) != 3 || j.Layers != 3 || j.First != 0 || j.Memory != 0 || done != 900 {
+		if j := &d.job; j.Nodes != 300 || j.Parents != Parents(g) || len(j.Replicas) != 3 || j.Layers != 3 || j.First != 0 ||
+			j.Memory != 0 || done != 900 {
 			t.Errorf("%s: the job was %+v, progress %d", what, j, done)
 		}
 	}

@@ -47,7 +47,8 @@ func Aggregate(ctx context.Context, keys Keys, info proof.AggregateSealVerifyPro
 		}
 	}
 	if len(proofs) != len(info.Infos) || len(all) != len(st.Inputs) {
-		return fail(fmt.Errorf("%d proofs with %d partitions do not fit %d sectors with %d", len(proofs), len(all), len(info.Infos), len(st.Inputs)))
+		return fail(fmt.Errorf("%d proofs with %d partitions do not fit %d sectors with %d", len(proofs), len(all), len(info.Infos),
+			len(st.Inputs)))
 	}
 	file, err := keys.SRS(ctx)
 	if err != nil {
@@ -139,8 +140,14 @@ func aggregateStatement(info proof.AggregateSealVerifyProofAndInfos) (st snarkpa
 			include.Write(s.InteractiveRandomness)
 		}
 		include.Write(commR)
-		of, err := sealInputs(proof.SealVerifyInfo{SealProof: info.SealProof, SectorID: abi.SectorID{Miner: info.Miner, Number: s.Number},
-			Randomness: s.Randomness, InteractiveRandomness: s.InteractiveRandomness, SealedCID: s.SealedCID, UnsealedCID: s.UnsealedCID})
+		of, err := sealInputs(proof.SealVerifyInfo{
+			SealProof:             info.SealProof,
+			SectorID:              abi.SectorID{Miner: info.Miner, Number: s.Number},
+			Randomness:            s.Randomness,
+			InteractiveRandomness: s.InteractiveRandomness,
+			SealedCID:             s.SealedCID,
+			UnsealedCID:           s.UnsealedCID,
+		})
 		if err != nil {
 			return st, "", fmt.Errorf("sector %d: %w", s.Number, err)
 		}

@@ -20,12 +20,14 @@ type Prover struct {
 }
 
 // Seal is ProveSeal.
-func (p Prover) Seal(ctx context.Context, info proof.SealVerifyInfo, vanilla []byte, progress func(stage string, done, total int64)) ([]byte, error) {
+func (p Prover) Seal(ctx context.Context, info proof.SealVerifyInfo, vanilla []byte,
+	progress func(stage string, done, total int64)) ([]byte, error) {
 	return ProveSeal(ctx, p.Keys, info, vanilla, Options{Workers: p.Workers, Kernel: p.Kernel, Progress: progress})
 }
 
 // Update is ProveUpdate.
-func (p Prover) Update(ctx context.Context, info proof.ReplicaUpdateInfo, vanilla []byte, progress func(stage string, done, total int64)) ([]byte, error) {
+func (p Prover) Update(ctx context.Context, info proof.ReplicaUpdateInfo, vanilla []byte,
+	progress func(stage string, done, total int64)) ([]byte, error) {
 	return ProveUpdate(ctx, p.Keys, info, vanilla, Options{Workers: p.Workers, Kernel: p.Kernel, Progress: progress})
 }
 

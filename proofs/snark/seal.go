@@ -63,10 +63,19 @@ func ProveSealPartitions(ctx context.Context, keys Keys, info proof.SealVerifyIn
 
 // alone is the aggregate that stands for one non-interactive sector.
 func alone(info proof.SealVerifyInfo) proof.AggregateSealVerifyProofAndInfos {
-	return proof.AggregateSealVerifyProofAndInfos{Miner: info.Miner, SealProof: info.SealProof,
-		AggregateProof: abi.RegisteredAggregationProof_SnarkPackV2, Proof: info.Proof,
-		Infos: []proof.AggregateSealVerifyInfo{{Number: info.Number, Randomness: info.Randomness,
-			InteractiveRandomness: info.InteractiveRandomness, SealedCID: info.SealedCID, UnsealedCID: info.UnsealedCID}}}
+	return proof.AggregateSealVerifyProofAndInfos{
+		Miner:          info.Miner,
+		SealProof:      info.SealProof,
+		AggregateProof: abi.RegisteredAggregationProof_SnarkPackV2,
+		Proof:          info.Proof,
+		Infos: []proof.AggregateSealVerifyInfo{{
+			Number:                info.Number,
+			Randomness:            info.Randomness,
+			InteractiveRandomness: info.InteractiveRandomness,
+			SealedCID:             info.SealedCID,
+			UnsealedCID:           info.UnsealedCID,
+		}},
+	}
 }
 
 // VerifySeal checks info.Proof, in the form that ProveSeal gives it.

@@ -28,8 +28,14 @@ func claimOf(t *testing.T, p abi.RegisteredSealProof, commR, commD byte) proof.S
 		t.Fatal(err)
 	}
 	random := make([]byte, 32)
-	return proof.SealVerifyInfo{SealProof: p, SectorID: abi.SectorID{Miner: miner, Number: 1}, Randomness: random,
-		InteractiveRandomness: random, SealedCID: sealed, UnsealedCID: unsealed}
+	return proof.SealVerifyInfo{
+		SealProof:             p,
+		SectorID:              abi.SectorID{Miner: miner, Number: 1},
+		Randomness:            random,
+		InteractiveRandomness: random,
+		SealedCID:             sealed,
+		UnsealedCID:           unsealed,
+	}
 }
 
 // points is a proof whose points are good; whether a key is asked for shows that

@@ -143,7 +143,8 @@ func worldOf(t *testing.T) *world {
 func TestWindow(t *testing.T) {
 	w := worldOf(t)
 	stages := map[string]bool{}
-	raw, err := snark.ProveWindow(t.Context(), w.keys, w.info, w.vanilla, snark.Options{Progress: func(s string, done, total int64) { stages[s] = true }})
+	raw, err := snark.ProveWindow(t.Context(), w.keys, w.info, w.vanilla,
+		snark.Options{Progress: func(s string, done, total int64) { stages[s] = true }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,8 @@ func Aggregate(ctx context.Context, srs *SRS, proofs []groth16.Proof, opts Optio
 	case !opts.Version.valid():
 		return nil, fmt.Errorf("aggregate %d proofs: no version %d; use V2", len(proofs), opts.Version)
 	case n > srs.MaxProofs():
-		return nil, fmt.Errorf("aggregate %d proofs: the SRS at hand suffices for %d, need %d; read more of it", len(proofs), srs.MaxProofs(), n)
+		return nil, fmt.Errorf("aggregate %d proofs: the SRS at hand suffices for %d, need %d; read more of it", len(proofs),
+			srs.MaxProofs(), n)
 	}
 	p, err := newProver(ctx, srs, proofs, n, opts).run(opts)
 	if err != nil {
@@ -54,8 +55,12 @@ type prover struct {
 
 func newProver(ctx context.Context, srs *SRS, proofs []groth16.Proof, n int, opts Options) *prover {
 	p := &prover{
-		pool: newPool(ctx, opts.Workers), srs: srs, n: n,
-		a: make([]bls.G1Affine, n), b: make([]bls.G2Affine, n), c: make([]bls.G1Affine, n),
+		pool: newPool(ctx, opts.Workers),
+		srs:  srs,
+		n:    n,
+		a:    make([]bls.G1Affine, n),
+		b:    make([]bls.G2Affine, n),
+		c:    make([]bls.G1Affine, n),
 	}
 	for i := range n {
 		q := &proofs[min(i, len(proofs)-1)]

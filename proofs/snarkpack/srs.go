@@ -83,8 +83,12 @@ func (s *SRS) VerifierKey() (VerifierKey, error) {
 		return VerifierKey{}, errors.New("verifier key: the SRS has too few points")
 	}
 	return VerifierKey{
-		G: s.GAlpha[0], GAlpha: s.GAlpha[1], GBeta: s.GBeta[1],
-		H: s.HAlpha[0], HAlpha: s.HAlpha[1], HBeta: s.HBeta[1],
+		G:      s.GAlpha[0],
+		GAlpha: s.GAlpha[1],
+		GBeta:  s.GBeta[1],
+		H:      s.HAlpha[0],
+		HAlpha: s.HAlpha[1],
+		HBeta:  s.HBeta[1],
 	}, nil
 }
 

@@ -297,7 +297,8 @@ func TestSmallVectors(t *testing.T) {
 		}
 		fr32.Pad(fresh, data)
 		sealed, cache := poreptest.NewFile(int64(s.Size)), poreptest.NewFiles()
-		com, err := par.encode(ctx, node(t, s.Snap.CommD), &EncodeTask{Old: Replica{old, oldCache}, Data: bytes.NewReader(data), Sealed: sealed, Cache: cache}, nil)
+		com, err := par.encode(ctx, node(t, s.Snap.CommD), &EncodeTask{Old: Replica{old, oldCache}, Data: bytes.NewReader(data),
+			Sealed: sealed, Cache: cache}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -310,7 +311,8 @@ func TestSmallVectors(t *testing.T) {
 		}
 		s.Snap.check(t, &par, com, sealed.Bytes, cache, par.marshal(parts))
 		key, keyCache := poreptest.NewFile(int64(s.Size)), poreptest.NewFiles()
-		if err := par.regenerate(ctx, com.CommROld, com.CommDNew, &KeyTask{Updated: Replica{sealed, cache}, Data: bytes.NewReader(data), Key: key, Cache: keyCache}, nil); err != nil {
+		if err := par.regenerate(ctx, com.CommROld, com.CommDNew,
+			&KeyTask{Updated: Replica{sealed, cache}, Data: bytes.NewReader(data), Key: key, Cache: keyCache}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(key.Bytes, old.Bytes) {
@@ -335,7 +337,8 @@ func TestSame(t *testing.T) {
 	for i, x := range []struct {
 		a, b any
 		want bool
-	}{{f, f, true}, {f, g, false}, {f, odd, false}, {odd, odd, false}, {boxed{f, 1}, boxed{f, 1}, true}, {boxed{f, 1}, odd, false}, {nil, nil, false}} {
+	}{{f, f, true}, {f, g, false}, {f, odd, false}, {odd, odd, false}, {boxed{f, 1}, boxed{f, 1}, true}, {boxed{f, 1}, odd, false},
+		{nil, nil, false}} {
 		if got := same(x.a, x.b); got != x.want {
 			t.Errorf("pair %d: %v", i, got)
 		}

@@ -30,8 +30,15 @@ func DimensionsOf(p abi.RegisteredUpdateProof) (Dimensions, error) {
 	if err != nil {
 		return Dimensions{}, err
 	}
-	return Dimensions{Shape: par.shape, Log2: par.log2, Partitions: par.partitions, Challenges: par.challenges,
-		H: par.h, Apex: par.apex, ApexRow: par.apexRow()}, nil
+	return Dimensions{
+		Shape:      par.shape,
+		Log2:       par.log2,
+		Partitions: par.partitions,
+		Challenges: par.challenges,
+		H:          par.h,
+		Apex:       par.apex,
+		ApexRow:    par.apexRow(),
+	}, nil
 }
 
 // Statement is what an update proof proves, all of it public.

@@ -33,7 +33,13 @@ func update(t testing.TB, p abi.RegisteredUpdateProof) *updated {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &updated{proof: p, par: par, sealed: poreptest.NewFile(int64(par.size())), cache: poreptest.NewFiles(), data: make([]byte, par.size())}
+	u := &updated{
+		proof:  p,
+		par:    par,
+		sealed: poreptest.NewFile(int64(par.size())),
+		cache:  poreptest.NewFiles(),
+		data:   make([]byte, par.size()),
+	}
 	raw := poreptest.VectorData(par.size())
 	s := porep.Sector{Proof: firstV1_1 + abi.RegisteredSealProof(p), Miner: 1000, Number: 42}
 	if u.old, err = poreptest.SealData(ctx, s, raw); err != nil {
@@ -58,7 +64,13 @@ func (u *updated) oldReplica() Replica { return Replica{Sealed: u.old.Sealed, Ca
 func (u *updated) newReplica() Replica { return Replica{Sealed: u.sealed, Cache: u.cache} }
 
 func (u *updated) encodeTask(pieces []abi.PieceInfo) EncodeTask {
-	return EncodeTask{Old: u.oldReplica(), Data: bytes.NewReader(u.data), Pieces: pieces, Sealed: u.sealed, Cache: u.cache}
+	return EncodeTask{
+		Old:    u.oldReplica(),
+		Data:   bytes.NewReader(u.data),
+		Pieces: pieces,
+		Sealed: u.sealed,
+		Cache:  u.cache,
+	}
 }
 
 func (u *updated) decodeTask(out io.Writer, offset, size abi.PaddedPieceSize) DecodeTask {

@@ -197,11 +197,13 @@ func TestFaultsComeAndGo(t *testing.T) {
 			t.Fatalf("faulty are %v", got)
 		}
 		f := *b.Fault(7)
-		if f.Deadline != 1 || f.Partition != 2 || f.Since != 1010 || f.Earlier || f.Recovering || !f.Time.Equal(w.born.Add(10*time.Second)) ||
+		if f.Deadline != 1 || f.Partition != 2 || f.Since != 1010 || f.Earlier || f.Recovering ||
+			!f.Time.Equal(w.born.Add(10*time.Second)) ||
 			f.Why != "its files could not be read for the window PoSt of deadline 1, epoch 999" || f.Do == "" {
 			t.Errorf("sector 7: %+v", f)
 		}
-		if g := b.Fault(9); !g.Recovering || g.Deadline != 0 || g.Partition != 0 || g.Do == f.Do || b.Fault(8) != nil || b.Fault(10) != nil {
+		if g := b.Fault(9); !g.Recovering || g.Deadline != 0 || g.Partition != 0 || g.Do == f.Do || b.Fault(8) != nil ||
+			b.Fault(10) != nil {
 			t.Errorf("sector 9: %+v", g)
 		}
 		stop()
@@ -286,8 +288,10 @@ func TestReason(t *testing.T) {
 	f := api.ChainFault{Sector: 3, Deadline: 5}
 	for want, recent := range map[string][]api.PoStRecord{
 		"": {{Deadline: 4, Skipped: []abi.SectorNumber{3}}, {Deadline: 5, Accepted: true}, {Deadline: 5, Error: "older"}},
-		"its files could not be read for the window PoSt of deadline 5, epoch 77": {{Deadline: 5, Open: 77, Skipped: []abi.SectorNumber{1, 3}, Error: "too"}},
-		"the window PoSt of deadline 5, epoch 78, failed: out of gas":             {{Deadline: 5, Open: 78, Error: "out of gas", Skipped: []abi.SectorNumber{1}}},
+		"its files could not be read for the window PoSt of deadline 5, epoch 77": {{Deadline: 5, Open: 77,
+			Skipped: []abi.SectorNumber{1, 3}, Error: "too"}},
+		"the window PoSt of deadline 5, epoch 78, failed: out of gas": {{Deadline: 5, Open: 78, Error: "out of gas",
+			Skipped: []abi.SectorNumber{1}}},
 	} {
 		if got := reason(f, api.ProvingStatus{Recent: recent}); got != want {
 			t.Errorf("reason %q, want %q", got, want)
@@ -339,7 +343,8 @@ func TestStore(t *testing.T) {
 	if _, err := New(t.Context(), Config{}, Deps{Store: memory(), Chain: w}); err == nil {
 		t.Error("a book without a clock")
 	}
-	if _, err := New(t.Context(), Config{}, Deps{Store: &stubborn{Batching: memory(), get: errors.New("disk")}, Chain: w, Heads: w}); err == nil {
+	if _, err := New(t.Context(), Config{}, Deps{Store: &stubborn{Batching: memory(), get: errors.New("disk")}, Chain: w,
+		Heads: w}); err == nil {
 		t.Error("a store that cannot be read")
 	}
 	ds := memory()

@@ -225,7 +225,10 @@ func TestClientRefusals(t *testing.T) {
 		_, err := NewClient(ClientDeps{Base: base})
 		require.ErrorAs(t, err, new(*api.ErrInvalid), base)
 	}
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("the token travelled: %s", r.URL) }))
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter,
+		r *http.Request) {
+		t.Errorf("the token travelled: %s", r.URL)
+	}))
 	t.Cleanup(elsewhere.Close)
 	srv := httptest.NewServer(http.RedirectHandler(elsewhere.URL+Route, http.StatusTemporaryRedirect))
 	c, err := NewClient(ClientDeps{Base: srv.URL, Token: func() string { return "t" }})

@@ -153,7 +153,8 @@ func TestSweep(t *testing.T) {
 		require.NoError(t, os.Chtimes(s.path(ref.CID), then, then))
 		return ref
 	}
-	named, young, old, touched := put("named", 2*time.Hour), put("young", 59*time.Minute), put("old", time.Hour), put("touched", 2*time.Hour)
+	named, young, old, touched := put("named", 2*time.Hour), put("young", 59*time.Minute), put("old", time.Hour), put("touched",
+		2*time.Hour)
 	there, err := s.Touch(touched)
 	require.NoError(t, err)
 	require.True(t, there)

@@ -205,7 +205,8 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestParseListingRefuses(t *testing.T) {
-	for _, bad := range []string{`{"Files":[{"Name":"../x"}]}`, `{"Files":[{"Name":""}]}`, `{"Files":[{"Name":"a","Size":-1}]}`, `nonsense`} {
+	for _, bad := range []string{`{"Files":[{"Name":"../x"}]}`, `{"Files":[{"Name":""}]}`, `{"Files":[{"Name":"a","Size":-1}]}`,
+		`nonsense`} {
 		_, err := parseListing(strings.NewReader(bad))
 		require.Error(t, err, bad)
 	}

@@ -198,7 +198,8 @@ func serveFile(w http.ResponseWriter, r *http.Request, name string) {
 func serveDigest(w http.ResponseWriter, r *http.Request, f *os.File, size int64) {
 	from, to, status := int64(0), size-1, http.StatusOK
 	if v := r.Header.Get("If-Range"); r.Header.Get("Range") != "" && (v == "" || v == w.Header().Get("ETag")) {
-		if n, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); err != nil || n != 2 || from < 0 || to < from || from >= size {
+		if n, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); err != nil || n != 2 || from < 0 || to < from ||
+			from >= size {
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", size))
 			http.Error(w, "range not satisfiable", http.StatusRequestedRangeNotSatisfiable)
 			return

@@ -60,7 +60,13 @@ func NewReader(cfg ReaderConfig, deps ReaderDeps) *Reader {
 	if cfg.Holder == "" {
 		cfg.Holder = "reader of unsealed data"
 	}
-	return &Reader{cfg: cfg, local: deps.Local, idx: deps.Index, log: deps.Log, client: NewClient(deps.Index)}
+	return &Reader{
+		cfg:    cfg,
+		local:  deps.Local,
+		idx:    deps.Index,
+		log:    deps.Log,
+		client: NewClient(deps.Index),
+	}
 }
 
 // Close drops idle connections; open readers stay usable.
@@ -74,7 +80,8 @@ func (r *Reader) Close() { r.client.Close() }
 // reached: the file is open, and says itself which ranges it holds.
 func (r *Reader) OpenUnsealed(ctx context.Context, sector abi.SectorID, offset, size abi.PaddedPieceSize) (UnsealedReader, error) {
 	if size == 0 || offset%fr32.QuadPadded != 0 || size%fr32.QuadPadded != 0 {
-		return nil, &api.ErrInvalid{What: fmt.Sprintf("unsealed range %d+%d", offset, size), Reason: "it is not made of whole 128-byte quads"}
+		return nil, &api.ErrInvalid{What: fmt.Sprintf("unsealed range %d+%d", offset, size),
+			Reason: "it is not made of whole 128-byte quads"}
 	}
 	near := r.onPath(sector, offset, size)
 	held, release, err := r.hold(ctx, sector, near != nil)

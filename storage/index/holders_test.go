@@ -21,7 +21,8 @@ func TestEachProcessSpeaksForItself(t *testing.T) {
 		}
 		require.NoError(t, x.StorageDeclareSectors(t.Context(), []api.SectorFile{{Sector: sector, Type: api.FileSealed, Storage: "p"}}))
 		say := func(u, fault string) {
-			require.NoError(t, x.StorageReportHealth(t.Context(), api.PathHealth{Storage: "p", URL: u, Err: fault, Stat: api.FsStat{Available: 10}}))
+			require.NoError(t, x.StorageReportHealth(t.Context(),
+				api.PathHealth{Storage: "p", URL: u, Err: fault, Stat: api.FsStat{Available: 10}}))
 		}
 		urls := func() []string {
 			p, err := x.StorageGet(t.Context(), "p")

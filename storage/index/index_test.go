@@ -17,7 +17,14 @@ import (
 var sector = abi.SectorID{Miner: 1000, Number: 1}
 
 func lock(read, write api.FileType, wait time.Duration) api.LockRequest {
-	return api.LockRequest{Sector: sector, Read: read, Write: write, Holder: "h", TTL: 30 * time.Second, Wait: wait}
+	return api.LockRequest{
+		Sector: sector,
+		Read:   read,
+		Write:  write,
+		Holder: "h",
+		TTL:    30 * time.Second,
+		Wait:   wait,
+	}
 }
 
 func TestLockConflicts(t *testing.T) {
@@ -97,7 +104,8 @@ func TestWaitersAreServedInOrder(t *testing.T) {
 func TestWaitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := New(Config{})
-		_, err := x.StorageLock(t.Context(), api.LockRequest{Sector: sector, Write: api.FileSealed, Holder: "the other", TTL: 5 * time.Minute})
+		_, err := x.StorageLock(t.Context(), api.LockRequest{Sector: sector, Write: api.FileSealed, Holder: "the other",
+			TTL: 5 * time.Minute})
 		require.NoError(t, err)
 		_, err = x.StorageLock(t.Context(), lock(0, api.FileSealed, 10*time.Second))
 		require.ErrorContains(t, err, "the other")
@@ -167,9 +175,11 @@ func TestPathsAndSectors(t *testing.T) {
 		require.NoError(t, x.StorageAttach(ctx, api.PathMeta{ID: "b", Weight: 5, CanSeal: true}, "", stat))
 		require.Error(t, x.StorageAttach(ctx, api.PathMeta{ID: "c"}, "ftp://x", stat))
 		for _, id := range []api.StorageID{"a", "b"} {
-			require.NoError(t, x.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: sector, Type: api.FileSealed, Storage: id, Primary: id == "a"}}))
+			require.NoError(t, x.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: sector, Type: api.FileSealed, Storage: id,
+				Primary: id == "a"}}))
 		}
-		require.Error(t, x.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: sector, Type: api.FileSealed | api.FileCache, Storage: "a"}}))
+		require.Error(t, x.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: sector, Type: api.FileSealed | api.FileCache,
+			Storage: "a"}}))
 		locs, err := x.StorageFindSector(ctx, sector, api.FileSealed)
 		require.NoError(t, err)
 		require.Len(t, locs, 2)
@@ -201,7 +211,8 @@ func TestFilesPages(t *testing.T) {
 	require.NoError(t, x.StorageAttach(ctx, api.PathMeta{ID: "a"}, "", api.FsStat{}))
 	for n := range 25 {
 		for _, k := range []api.FileType{api.FileSealed, api.FileCache} {
-			require.NoError(t, x.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: abi.SectorID{Miner: 1, Number: abi.SectorNumber(n)}, Type: k, Storage: "a"}}))
+			require.NoError(t, x.StorageDeclareSectors(ctx, []api.SectorFile{{Sector: abi.SectorID{Miner: 1,
+				Number: abi.SectorNumber(n)}, Type: k, Storage: "a"}}))
 		}
 	}
 	seen := map[api.SectorFile]bool{}

@@ -63,7 +63,8 @@ func (x *Index) own(ctx context.Context, who caller, base string) error {
 		return &api.ErrInvalid{
 			What:   "URL " + base,
 			Reason: "it belongs to another token, which attached it first",
-			Hint:   "use that token, give this process another URL, or revoke that token on the private node (miner auth list, miner auth revoke)",
+			Hint: "use that token, give this process another URL, or revoke that token on the private node (miner auth " +
+				"list, miner auth revoke)",
 		}
 	}
 	if err := x.roomFor(ctx, who); err != nil {
@@ -198,7 +199,8 @@ func (x *Index) StorageFileBearer(ctx context.Context, use api.FileUse) (api.Fil
 	known := x.servesAt(f.Base)
 	x.mu.Unlock()
 	if !known {
-		return api.FileBearer{}, &api.ErrNotFound{What: "a process that serves sector files at " + f.Base, Hint: "ask again where the file is"}
+		return api.FileBearer{}, &api.ErrNotFound{What: "a process that serves sector files at " + f.Base,
+			Hint: "ask again where the file is"}
 	}
 	return x.deps.Signer.Bearer(f, use.Delete)
 }

@@ -43,7 +43,8 @@ func TestAttachBounds(t *testing.T) {
 		err := x.StorageAttach(t.Context(), api.PathMeta{ID: api.StorageID(id)}, "", api.FsStat{})
 		require.Equal(t, ok, err == nil, "%d bytes", len(id))
 	}
-	for url, ok := range map[string]bool{"http://h": true, "https://h/remote/": true, "ftp://h": false, "http://": false, "h:1": false, "http://h:x": false} {
+	for url, ok := range map[string]bool{"http://h": true, "https://h/remote/": true, "ftp://h": false, "http://": false,
+		"h:1": false, "http://h:x": false} {
 		err := x.StorageAttach(t.Context(), api.PathMeta{ID: "u"}, url, api.FsStat{})
 		require.Equal(t, ok, err == nil, url)
 	}

@@ -219,7 +219,8 @@ func (x *Index) StorageBestAlloc(_ context.Context, t api.FileType, size abi.Sec
 		}
 	}
 	if kinds == 0 || uint64(size) > 1<<56 {
-		return nil, &api.ErrInvalid{What: fmt.Sprintf("allocation of file types %d, %d bytes each", int(t), uint64(size)), Reason: "nothing or too much is asked for"}
+		return nil, &api.ErrInvalid{What: fmt.Sprintf("allocation of file types %d, %d bytes each", int(t), uint64(size)),
+			Reason: "nothing or too much is asked for"}
 	}
 	need := kinds * int64(size) //nolint:gosec // bounded above
 	out := []api.StoragePath{}
@@ -239,7 +240,8 @@ func (x *Index) StorageBestAlloc(_ context.Context, t api.FileType, size abi.Sec
 		return a > b || a == b && out[i].ID < out[j].ID
 	})
 	if len(out) == 0 {
-		return nil, &api.ErrNoSpace{What: t.String(), NeedBytes: uint64(need), Hint: "attach a storage path with room"} //nolint:gosec // positive
+		return nil, &api.ErrNoSpace{What: t.String(), NeedBytes: uint64(need),
+			Hint: "attach a storage path with room"} //nolint:gosec // positive
 	}
 	return out, nil
 }

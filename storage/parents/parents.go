@@ -68,7 +68,8 @@ func New(cfg Config, deps Deps) *Cache {
 // For is the parents of a seal proof's graph, nil where they are best computed:
 // sealing works without a file, only slower. A file that is not there yet is made
 // first, with progress. The error is that of ctx.
-func (c *Cache) For(ctx context.Context, proof abi.RegisteredSealProof, progress func(stage string, done, total int64)) (sdr.Parents, error) {
+func (c *Cache) For(ctx context.Context, proof abi.RegisteredSealProof,
+	progress func(stage string, done, total int64)) (sdr.Parents, error) {
 	size, err := proof.SectorSize()
 	if err != nil || c.cfg.Dir == "" || size < c.cfg.Least {
 		return nil, nil //nolint:nilerr,nilnil // whoever seals will say what is wrong with the proof type

@@ -74,7 +74,8 @@ func TestMadeOnceAndReadAgain(t *testing.T) {
 }
 
 func TestWhereNothingIsKept(t *testing.T) {
-	for name, c := range map[string]*Cache{"no directory": New(Config{Least: 1}, Deps{}), "small sector": New(Config{Dir: t.TempDir()}, Deps{})} {
+	for name, c := range map[string]*Cache{"no directory": New(Config{Least: 1}, Deps{}),
+		"small sector": New(Config{Dir: t.TempDir()}, Deps{})} {
 		if p, err := c.For(t.Context(), small, nil); p != nil || err != nil {
 			t.Errorf("%s: %v, %v", name, p, err)
 		}

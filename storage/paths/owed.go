@@ -121,7 +121,8 @@ func (l *Local) payOwed(ctx context.Context, p Path) error {
 		if err != nil {
 			return fmt.Errorf("delete %s, which was put off: %w", p.FilePath(d.Sector, d.Type), err)
 		}
-		l.log.Info("a copy is deleted that was to go while its path was away", "path", p.Dir, "kind", d.Type, "sector", api.SectorName(d.Sector))
+		l.log.Info("a copy is deleted that was to go while its path was away", "path", p.Dir, "kind", d.Type, "sector",
+			api.SectorName(d.Sector))
 		if err := l.forgive(api.SectorFile{Storage: d.Storage, Sector: d.Sector, Type: d.Type}); err != nil {
 			return err
 		}

@@ -77,7 +77,8 @@ func (l *Local) tell(p *place) {
 		l.log.Error("a storage path is not usable; its sectors cannot be read and it gets nothing new until it is back",
 			"path", p.dir, "id", p.meta.ID, "err", p.trouble)
 	case p.unwritable != "":
-		l.log.Error("a storage path cannot be written; it gets nothing new until it can", "path", p.dir, "id", p.meta.ID, "err", p.unwritable)
+		l.log.Error("a storage path cannot be written; it gets nothing new until it can", "path", p.dir, "id", p.meta.ID, "err",
+			p.unwritable)
 	default:
 		l.log.Info("a storage path is well again", "path", p.dir, "id", p.meta.ID)
 	}
@@ -145,7 +146,8 @@ func (l *Local) count(ctx context.Context, p *place) bool {
 		return false
 	}
 	began := time.Now()
-	used, err := breaker.Get(ctx, l.deps.Breaker, p.dir, scanLimit, func(context.Context) (int64, error) { return l.deps.Disk.Used(p.dir), nil })
+	used, err := breaker.Get(ctx, l.deps.Breaker, p.dir, scanLimit,
+		func(context.Context) (int64, error) { return l.deps.Disk.Used(p.dir), nil })
 	if err != nil {
 		return false
 	}

@@ -201,8 +201,13 @@ func TestCheckCopy(t *testing.T) {
 	d.put("/mnt/a", 1, asSealed, sealed())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err = CheckCopy(ctx, d, Copy{Sector: id(1), SealProof: seal, SealedCID: sealed().Info().SealedCID,
-		Replica: "/mnt/a/" + fileKey(id(1), api.FileSealed), Cache: "/mnt/a/" + fileKey(id(1), api.FileCache)})
+	err = CheckCopy(ctx, d, Copy{
+		Sector:    id(1),
+		SealProof: seal,
+		SealedCID: sealed().Info().SealedCID,
+		Replica:   "/mnt/a/" + fileKey(id(1), api.FileSealed),
+		Cache:     "/mnt/a/" + fileKey(id(1), api.FileCache),
+	})
 	if !errors.Is(err, context.Canceled) || strings.Contains(fmt.Sprint(err), "not whole") {
 		t.Errorf("a check that was given up: %v", err)
 	}

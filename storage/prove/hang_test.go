@@ -75,7 +75,8 @@ func TestAHungMountCostsItsOwnSectorsOnly(t *testing.T) {
 			verify(t, others, res.Vanilla)
 		}
 		st, err := p.ProverState(t.Context())
-		if err != nil || len(st.Hung) != 1 || st.Hung[0].Path != "/mnt/b" || !st.Hung[0].Since.Equal(began) || st.Readable != 200 || !st.Opened {
+		if err != nil || len(st.Hung) != 1 || st.Hung[0].Path != "/mnt/b" || !st.Hung[0].Since.Equal(began) || st.Readable != 200 ||
+			!st.Opened {
 			t.Errorf("state %+v, %v", st, err)
 		}
 		d.mu.Lock()

@@ -54,7 +54,8 @@ func (p *Prover) open(ctx context.Context, s sector, c replica) (*opened, error)
 		if err != nil {
 			return nil, fmt.Errorf("length of the replica of sector %s: %w: %w", api.SectorName(s.id), errRead, err)
 		}
-		return nil, fmt.Errorf("%w: the replica of sector %s has %d bytes instead of %d", post.ErrDamaged, api.SectorName(s.id), n, uint64(size))
+		return nil, fmt.Errorf("%w: the replica of sector %s has %d bytes instead of %d", post.ErrDamaged, api.SectorName(s.id), n,
+			uint64(size))
 	}
 	if c.cached.dir != "" {
 		o.files.Files = p.deps.FS.Cache(c.cached.name)

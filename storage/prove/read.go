@@ -85,7 +85,8 @@ func readAny[T any](ctx context.Context, p *Prover, s sector, list lister, do wo
 		}
 	}
 	if worst == nil {
-		worst = &trouble{reason: api.FaultMissing, err: fmt.Errorf("replica and cache of sector %s: no path has both", api.SectorName(s.id))}
+		worst = &trouble{reason: api.FaultMissing, err: fmt.Errorf("replica and cache of sector %s: no path has both",
+			api.SectorName(s.id))}
 	}
 	return v, worst
 }

@@ -92,7 +92,8 @@ func TestReasons(t *testing.T) {
 			d.put("/mnt/a", 1, asUpdated, sealed())
 			d.caches = nil
 		}, api.FaultMissing, "a", "p_aux"},
-		"not mounted":    {func(d *disks) { d.put("/mnt/a", 1, asSealed, sealed()); d.gone["/mnt/a"] = true }, api.FaultAway, "a", "mounted"},
+		"not mounted": {func(d *disks) { d.put("/mnt/a", 1, asSealed, sealed()); d.gone["/mnt/a"] = true }, api.FaultAway, "a",
+			"mounted"},
 		"not opened yet": {func(d *disks) { d.unopened = []string{"/mnt/late"} }, api.FaultAway, "", "/mnt/late"},
 		"host away": {func(d *disks) {
 			d.put("http://far", 1, asSealed, sealed())

@@ -100,7 +100,15 @@ func (s *Scheduler) choose(ctx context.Context, me *worker, held []api.HeldTask)
 		return nil, s.changed, next
 	}
 	me.seen = now
-	p := picker{s: s, ctx: ctx, me: me, used: me.used(), held: held, now: now, next: next}
+	p := picker{
+		s:    s,
+		ctx:  ctx,
+		me:   me,
+		used: me.used(),
+		held: held,
+		now:  now,
+		next: next,
+	}
 	s.inOrder(p.wants, p.consider)
 	if p.found != nil {
 		s.begin(p.found)

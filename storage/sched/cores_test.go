@@ -27,7 +27,8 @@ func TestWideTaskIsNotOvertaken(t *testing.T) {
 			running = append(running, claim(t, s, w, running...).ID)
 		}
 		end := func(i int) {
-			require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: running[i], Attempt: 1, Result: json.RawMessage(`1`)}))
+			require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: running[i], Attempt: 1,
+				Result: json.RawMessage(`1`)}))
 			running = slices.Delete(running, i, i+1)
 		}
 		submit(t, s, spec("wide", api.TaskCommit2, 13))

@@ -27,7 +27,14 @@ func running(t *testing.T, s *Scheduler) {
 }
 
 func report(w api.WorkerInfo, id api.UUID, attempt int, spent time.Duration) api.TaskProgress {
-	return api.TaskProgress{Worker: w.ID, Task: id, Attempt: attempt, Stage: "labels", Percent: 1, Spent: spent}
+	return api.TaskProgress{
+		Worker:  w.ID,
+		Task:    id,
+		Attempt: attempt,
+		Stage:   "labels",
+		Percent: 1,
+		Spent:   spent,
+	}
 }
 
 func requireLost(t *testing.T, err error) {
@@ -102,12 +109,18 @@ func TestTaskGoesBackToWhoIsFurther(t *testing.T) {
 		aDone, bDone bool          // computed
 		back         bool
 	}{
-		"a has spent more":            {a: time.Hour, b: time.Minute, back: true},
-		"b has spent more":            {a: time.Minute, b: time.Hour},
-		"as much":                     {a: time.Minute, b: time.Minute},
-		"a is done":                   {a: time.Minute, b: time.Hour, aDone: true, back: true},
-		"b is done":                   {a: time.Hour, b: time.Minute, bDone: true},
-		"both are done, a spent more": {a: time.Hour, b: time.Minute, aDone: true, bDone: true, back: true},
+		"a has spent more": {a: time.Hour, b: time.Minute, back: true},
+		"b has spent more": {a: time.Minute, b: time.Hour},
+		"as much":          {a: time.Minute, b: time.Minute},
+		"a is done":        {a: time.Minute, b: time.Hour, aDone: true, back: true},
+		"b is done":        {a: time.Hour, b: time.Minute, bDone: true},
+		"both are done, a spent more": {
+			a:     time.Hour,
+			b:     time.Minute,
+			aDone: true,
+			bDone: true,
+			back:  true,
+		},
 		"both are done, a spent less": {a: time.Minute, b: time.Hour, aDone: true, bDone: true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,11 +21,27 @@ func TestDefaults(t *testing.T) {
 		RetryDelay: time.Second,
 		MaxTries:   8,
 	}
-	for _, c := range []Config{{}, {Lease: -1, Silence: -1, ClaimWait: -1, TaskWait: -1, Affinity: -1, RetryDelay: -1, MaxTries: -1}} {
+	for _, c := range []Config{{}, {
+		Lease:      -1,
+		Silence:    -1,
+		ClaimWait:  -1,
+		TaskWait:   -1,
+		Affinity:   -1,
+		RetryDelay: -1,
+		MaxTries:   -1,
+	}} {
 		setDefaults(&c)
 		require.Equal(t, want, c)
 	}
-	ones := Config{Lease: 1, Silence: 1, ClaimWait: 1, TaskWait: 1, Affinity: 1, RetryDelay: 1, MaxTries: 1}
+	ones := Config{
+		Lease:      1,
+		Silence:    1,
+		ClaimWait:  1,
+		TaskWait:   1,
+		Affinity:   1,
+		RetryDelay: 1,
+		MaxTries:   1,
+	}
 	same := ones
 	setDefaults(&same)
 	require.Equal(t, ones, same)

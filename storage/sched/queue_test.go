@@ -118,7 +118,8 @@ func TestReadyTasksAreInOrder(t *testing.T) {
 		require.Equal(t, all, in(any, len(all)))
 		require.Equal(t, all[:1], in(any, 1))
 		fins := in(func(c class) bool { return c.kind == api.TaskFinalize }, len(all)+1)
-		require.Equal(t, slices.DeleteFunc(slices.Clone(all), func(p *task) bool { return p.Spec.Type != api.TaskFinalize }), append([]*task{}, fins...))
+		require.Equal(t, slices.DeleteFunc(slices.Clone(all), func(p *task) bool { return p.Spec.Type != api.TaskFinalize }),
+			append([]*task{}, fins...))
 		gone := all[len(all)/2]
 		all = slices.Delete(all, len(all)/2, len(all)/2+1)
 		s.ready.remove(gone)

@@ -55,7 +55,8 @@ func TestRunsThatRanOut(t *testing.T) {
 	}
 	require.Equal(t, run{Worker: a, Since: 30, Last: 35}, r.Past[0])
 	require.Equal(t, run{Worker: a, Since: 100, Last: 105}, r.Past[maxPast-1])
-	for attempt, want := range map[int]bool{25: false, 29: false, 30: true, 33: true, 35: true, 36: false, 39: false, 40: true, 105: true, 106: false} {
+	for attempt, want := range map[int]bool{25: false, 29: false, 30: true, 33: true, 35: true, 36: false, 39: false, 40: true,
+		105: true, 106: false} {
 		got, ok := r.ranOut(a, attempt)
 		require.Equal(t, want, ok, attempt)
 		require.Equal(t, want, got.Since == attempt/10*10 && got.Worker == a, attempt)

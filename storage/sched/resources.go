@@ -101,7 +101,8 @@ func Needs(t api.TaskType, p abi.RegisteredSealProof) (Resources, error) {
 		r.Threads = 1
 	case api.TaskCommit1, api.TaskProveUpdate1: // reads for seconds
 	default:
-		return Resources{}, &api.ErrInvalid{What: "task type " + string(t), Reason: "it does not exist", Hint: "known are AP, PC1, PC2, C1, C2, FIN, UNS, RU, PR1, PR2 and FRU"}
+		return Resources{}, &api.ErrInvalid{What: "task type " + string(t), Reason: "it does not exist",
+			Hint: "known are AP, PC1, PC2, C1, C2, FIN, UNS, RU, PR1, PR2 and FRU"}
 	}
 	if r.MemBytes, err = memoryOf(t, p, size); err != nil {
 		return Resources{}, &api.ErrInvalid{What: fmt.Sprintf("task %s with seal proof type %d", t, p), Reason: err.Error()}

@@ -29,11 +29,19 @@ func open(t *testing.T, ds datastore.Batching, reach Reach) *Scheduler {
 }
 
 func spec(key string, typ api.TaskType, number abi.SectorNumber) api.TaskSpec {
-	return api.TaskSpec{Key: key, Type: typ, Sector: api.SectorRef{ID: abi.SectorID{Miner: 1, Number: number}, ProofType: proof2K}, Params: json.RawMessage(`{"A":1}`)}
+	return api.TaskSpec{Key: key, Type: typ, Sector: api.SectorRef{ID: abi.SectorID{Miner: 1, Number: number}, ProofType: proof2K},
+		Params: json.RawMessage(`{"A":1}`)}
 }
 
 func someone(types ...api.TaskType) api.WorkerInfo {
-	return api.WorkerInfo{ID: uuid.New(), Session: uuid.New(), Hostname: "w", Place: "m1 /repo", TaskTypes: types, CPUs: 2}
+	return api.WorkerInfo{
+		ID:        uuid.New(),
+		Session:   uuid.New(),
+		Hostname:  "w",
+		Place:     "m1 /repo",
+		TaskTypes: types,
+		CPUs:      2,
+	}
 }
 
 func submit(t *testing.T, s *Scheduler, sp api.TaskSpec) api.TaskStatus {
@@ -97,7 +105,13 @@ func TestRestart(t *testing.T) {
 
 		s := open(t, ds, nil) // running; the worker outlived us and goes on
 		require.Nil(t, claim(t, s, w, id))
-		require.NoError(t, keeps(s.Progress(t.Context(), api.TaskProgress{Worker: w.ID, Task: id, Attempt: 1, Stage: "labels", Percent: 40})))
+		require.NoError(t, keeps(s.Progress(t.Context(), api.TaskProgress{
+			Worker:  w.ID,
+			Task:    id,
+			Attempt: 1,
+			Stage:   "labels",
+			Percent: 40,
+		})))
 		st, err := s.Get(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, api.TaskRunning, st.State)
@@ -107,7 +121,8 @@ func TestRestart(t *testing.T) {
 		s = open(t, ds, nil)
 		require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Attempt: 1, Result: json.RawMessage(`1`)}))
 		s = open(t, ds, nil)
-		require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Attempt: 1, Result: json.RawMessage(`1`)}), "a repeated report is accepted")
+		require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Attempt: 1, Result: json.RawMessage(`1`)}),
+			"a repeated report is accepted")
 		st, err = s.Wait(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, api.TaskDone, st.State)
@@ -139,7 +154,8 @@ func TestFailures(t *testing.T) {
 				got = claim(t, s, w)
 			}
 			require.Equal(t, try, got.Attempts)
-			require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Attempt: try, Failure: &api.Failure{Text: "no power", Retryable: true}}))
+			require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Attempt: try,
+				Failure: &api.Failure{Text: "no power", Retryable: true}}))
 		}
 		st, err := s.Get(t.Context(), id)
 		require.NoError(t, err)
@@ -149,7 +165,8 @@ func TestFailures(t *testing.T) {
 
 		id = submit(t, s, spec("k2", api.TaskPreCommit1, 2)).ID
 		require.Equal(t, id, claim(t, s, w).ID)
-		require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Attempt: 1, Failure: &api.Failure{Text: "wrong data", Retryable: false}}))
+		require.NoError(t, s.Done(t.Context(), api.TaskReport{Worker: w.ID, Task: id, Attempt: 1,
+			Failure: &api.Failure{Text: "wrong data", Retryable: false}}))
 		st, err = s.Wait(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, api.TaskFailed, st.State)

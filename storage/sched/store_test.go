@@ -183,7 +183,8 @@ func TestManyWorkersManyTasks(t *testing.T) {
 				mu.Lock()
 				delete(busy, n)
 				mu.Unlock()
-				if err := s.Done(ctx, api.TaskReport{Worker: w.ID, Task: got.ID, Attempt: got.Attempts, Result: json.RawMessage(`1`)}); err != nil {
+				if err := s.Done(ctx, api.TaskReport{Worker: w.ID, Task: got.ID, Attempt: got.Attempts,
+					Result: json.RawMessage(`1`)}); err != nil {
 					t.Error(err)
 				}
 				if left.Add(-1) == 0 {
@@ -242,7 +243,8 @@ func BenchmarkSubmitAndClaim(b *testing.B) {
 				require.NoError(b, err)
 				got, err := s.Claim(b.Context(), w, nil)
 				require.NoError(b, err)
-				require.NoError(b, s.Done(b.Context(), api.TaskReport{Worker: w.ID, Task: got.ID, Attempt: 1, Result: json.RawMessage(`1`)}))
+				require.NoError(b, s.Done(b.Context(), api.TaskReport{Worker: w.ID, Task: got.ID, Attempt: 1,
+					Result: json.RawMessage(`1`)}))
 			}
 		})
 	}

@@ -151,7 +151,8 @@ func (s *Scheduler) Abort(ctx context.Context, id api.UUID) error {
 	return s.change(ctx, t, func(r *record) error {
 		if r.State == api.TaskRunning {
 			s.log.Warn("task is taken from its worker on request", "task", r.Spec.Key, "worker", r.Worker)
-			r.queue(api.NewFailure(&api.ErrLeaseLost{What: "task " + r.Spec.Key + " was taken from worker " + r.Worker + " on request"}, true))
+			r.queue(api.NewFailure(&api.ErrLeaseLost{What: "task " + r.Spec.Key + " was taken from worker " + r.Worker +
+				" on request"}, true))
 			r.Past, r.NotBefore = nil, time.Time{}
 		}
 		return nil

@@ -40,7 +40,8 @@ func TestWaitingTaskSaysWhy(t *testing.T) {
 		w.MemBytes = 0
 		w.CPUs = 1
 		busy := submit(t, s, spec("first", api.TaskPreCommit1, 2))
-		require.NoError(t, s.change(t.Context(), s.tasks[id], func(r *record) error { r.NotBefore = time.Now().Add(time.Second); return nil }))
+		require.NoError(t, s.change(t.Context(), s.tasks[id],
+			func(r *record) error { r.NotBefore = time.Now().Add(time.Second); return nil }))
 		require.Equal(t, busy.ID, claim(t, s, w).ID)
 		require.Contains(t, why(), "is tried again at")
 		time.Sleep(2 * time.Second)

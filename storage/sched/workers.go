@@ -157,7 +157,8 @@ func (s *Scheduler) runOut(ctx context.Context, t *task) error {
 		if !over {
 			return errMoved
 		}
-		s.log.Warn("task is queued again: its worker was silent for a whole lease", "task", r.Spec.Key, "worker", r.Worker, "lease", s.cfg.Lease)
+		s.log.Warn("task is queued again: its worker was silent for a whole lease", "task", r.Spec.Key, "worker", r.Worker, "lease",
+			s.cfg.Lease)
 		why := &api.ErrLeaseLost{What: "task " + r.Spec.Key + ": worker " + r.Worker + " was silent for " + s.cfg.Lease.String()}
 		r.ranOutNow()
 		r.queue(api.NewFailure(why, true))

@@ -107,7 +107,8 @@ func (h *hand) start(t *testing.T, s *sched.Scheduler, name string) {
 // 40 min of its hour does it once; where the lease ran out and another has begun,
 // the other one stops.
 func TestWhoIsFurtherHasTheTask(t *testing.T) {
-	for length, given := range map[time.Duration]bool{20 * time.Second: false, 10 * time.Minute: false, 14 * time.Minute: false, 40 * time.Minute: true} {
+	for length, given := range map[time.Duration]bool{20 * time.Second: false, 10 * time.Minute: false, 14 * time.Minute: false,
+		40 * time.Minute: true} {
 		t.Run(length.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { outOfReach(t, length, given) })
 		})
@@ -160,7 +161,8 @@ func TestSecondProcessOfOneIdentityEnds(t *testing.T) {
 		store := dssync.MutexWrap(datastore.NewMapDatastore())
 		work := func(context.Context, api.TaskStatus, *engine.Claim) (json.RawMessage, error) { return nil, nil }
 		start := func(host string) (stop func(), ended chan error) {
-			e, err := engine.New(t.Context(), engine.Config{Hostname: host, Place: host + " /repo", TaskTypes: []api.TaskType{api.TaskPreCommit1}, Takeover: 45 * time.Second},
+			e, err := engine.New(t.Context(), engine.Config{Hostname: host, Place: host + " /repo",
+				TaskTypes: []api.TaskType{api.TaskPreCommit1}, Takeover: 45 * time.Second},
 				engine.Deps{Node: queue{s, new(atomic.Bool)}, Store: store, Bulk: noBulk{}, Work: work})
 			require.NoError(t, err)
 			ctx, cancel := context.WithCancel(t.Context())

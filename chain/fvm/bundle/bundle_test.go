@@ -183,7 +183,8 @@ func TestBuiltIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err) // `make bundle` puts it there
 	}
-	for _, name := range []string{"system", "init", "account", "ethaccount", "placeholder", "cron", "reward", "storagepower", "storageminer", "storagemarket", "verifiedregistry", "datacap"} {
+	for _, name := range []string{"system", "init", "account", "ethaccount", "placeholder", "cron", "reward", "storagepower",
+		"storageminer", "storagemarket", "verifiedregistry", "datacap"} {
 		c, ok := b.Code(name)
 		if w, has := b.Wasm(c); !ok || !has || !bytes.HasPrefix(w, []byte("\x00asm")) {
 			t.Errorf("%s: code %v, module %v", name, ok, has)

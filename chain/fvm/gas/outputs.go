@@ -19,8 +19,13 @@ type Outputs struct {
 
 // ZeroOutputs has zeros instead of nil amounts.
 func ZeroOutputs() Outputs {
-	return Outputs{BaseFeeBurn: big.Zero(), OverEstimationBurn: big.Zero(), MinerPenalty: big.Zero(),
-		MinerTip: big.Zero(), Refund: big.Zero()}
+	return Outputs{
+		BaseFeeBurn:        big.Zero(),
+		OverEstimationBurn: big.Zero(),
+		MinerPenalty:       big.Zero(),
+		MinerTip:           big.Zero(),
+		Refund:             big.Zero(),
+	}
 }
 
 // ComputeOutputs follows ref-fvm fvm/src/gas/outputs.rs (lotus

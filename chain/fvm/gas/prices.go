@@ -57,8 +57,14 @@ func ForVersion(nv network.Version) (*Prices, error) {
 	case nv == 18:
 		return &Prices{externPerCall: Gas(21_000), seal: Gas(2_000)}, nil
 	case nv >= 25 && nv <= 29:
-		return &Prices{linkTracked: Gas(300), linkChecked: Gas(300), scanPerField: Gas(35),
-			scanPerLink: Gas(400), seal: Gas(42_000_000), lookback: true}, nil
+		return &Prices{
+			linkTracked:  Gas(300),
+			linkChecked:  Gas(300),
+			scanPerField: Gas(35),
+			scanPerLink:  Gas(400),
+			seal:         Gas(42_000_000),
+			lookback:     true,
+		}, nil
 	}
 	return nil, fmt.Errorf("no gas schedule for network version %d: use 25 to 29", nv)
 }

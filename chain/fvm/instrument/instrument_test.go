@@ -39,7 +39,8 @@ var (
 // of assembles a module that exports function 0, which is unary, as "f".
 func of(bodies ...[]byte) []byte {
 	types := make([]byte, len(bodies))
-	return join(magic, section(secType, vec(unary)...), section(secFunction, append(appendU32(nil, uint32(len(bodies))), types...)...), memory,
+	return join(magic, section(secType, vec(unary)...), section(secFunction,
+		append(appendU32(nil, uint32(len(bodies))), types...)...), memory,
 		section(secExport, vec(join(name("f"), []byte{0, 0}))...), section(secCode, vec(bodies...)...))
 }
 
@@ -83,11 +84,14 @@ func TestCosts(t *testing.T) {
 		out    uint64
 		cost   int64
 	}{
-		"a parameter":  {[][]byte{code(opLocalGet, 0)}, 9, 9, thunk + i},
-		"free ones":    {[][]byte{code(opNop, opLocalGet, 0, opLocalGet, 0, opDrop)}, 9, 9, thunk + 2*i},
-		"a call":       {[][]byte{code(opLocalGet, 0, opCall, 1), code(opLocalGet, 0, opI32Const, 1, 0x6a)}, 9, 10, thunk + i + perDefinedCall + 3*i},
-		"taken if":     {[][]byte{code(opLocalGet, 0, opIf, 0x7f, opI32Const, 1, opElse, opI32Const, 2, opI32Const, 3, 0x6a, opEnd)}, 1, 1, thunk + 2*i + i},
-		"other branch": {[][]byte{code(opLocalGet, 0, opIf, 0x7f, opI32Const, 1, opElse, opI32Const, 2, opI32Const, 3, 0x6a, opEnd)}, 0, 5, thunk + 2*i + 3*i},
+		"a parameter": {[][]byte{code(opLocalGet, 0)}, 9, 9, thunk + i},
+		"free ones":   {[][]byte{code(opNop, opLocalGet, 0, opLocalGet, 0, opDrop)}, 9, 9, thunk + 2*i},
+		"a call": {[][]byte{code(opLocalGet, 0, opCall, 1), code(opLocalGet, 0, opI32Const, 1, 0x6a)}, 9, 10, thunk + i +
+			perDefinedCall + 3*i},
+		"taken if": {[][]byte{code(opLocalGet, 0, opIf, 0x7f, opI32Const, 1, opElse, opI32Const, 2, opI32Const, 3, 0x6a,
+			opEnd)}, 1, 1, thunk + 2*i + i},
+		"other branch": {[][]byte{code(opLocalGet, 0, opIf, 0x7f, opI32Const, 1, opElse, opI32Const, 2, opI32Const, 3, 0x6a,
+			opEnd)}, 0, 5, thunk + 2*i + 3*i},
 		"a loop": {[][]byte{code( // counts its argument down to 0
 			opLoop, 0x40, opLocalGet, 0, opI32Const, 1, 0x6b, opLocalTee, 0, opBrIf, 0, opEnd, opLocalGet, 0)}, 5, 0, thunk + 5*5*i + i},
 		"memory by constant": {[][]byte{code(opI32Const, 2, opMemoryGrow, 0)}, 0, 1, thunk + 2*i + 2*perPage},
@@ -117,30 +121,32 @@ func TestRefuses(t *testing.T) {
 		raw  []byte
 		says string
 	}{
-		"nothing":              {nil, "not a WebAssembly module"},
-		"only magic's begin":   {magic[:5], "not a WebAssembly module"},
-		"too big":              {append(bytes.Clone(good), make([]byte, maxModule)...), "acceptable size"},
-		"repeated section":     {with(types, types), "repeated"},
-		"unknown section":      {with(section(13)), "unknown"},
-		"section cut off":      {good[:len(good)-2], "end of module"},
-		"import of memory":     {with(types, section(secImport, vec(join(name("a"), name("b"), []byte{2, 0, 1}))...)), "only functions"},
-		"import of no type":    {with(types, section(secImport, vec(join(name("a"), name("b"), []byte{0, 7}))...)), "unknown type"},
-		"function of no type":  {with(types, section(secFunction, 1, 7)), "unknown type"},
-		"two tables":           {with(section(secTable, 2, 0x70, 0, 1, 0x70, 0, 1)), "at most one"},
-		"export of nothing":    {with(types, funcs, section(secExport, vec(join(name("f"), []byte{0, 9}))...)), "unknown function"},
-		"passive segment":      {with(types, funcs, section(secElement, 1, 1, 0, 1, 0)), "active segments"},
-		"entry of nothing":     {with(types, funcs, section(secTable, 1, 0x70, 0, 1), section(secElement, 1, 0, opI32Const, 0, opEnd, 1, 9)), "unknown function"},
-		"a body too few":       {with(types, section(secFunction, 2, 0, 0), body), "1 bodies for 2"},
-		"no body":              {with(types, funcs), "0 bodies for 1"},
-		"vector instruction":   {of(code(0xfd, 0)), "unsupported instruction"},
-		"atomic instruction":   {of(code(0xfe, 0)), "unsupported instruction"},
-		"unknown prefixed":     {of(code(opLocalGet, 0, 0xfc, 40)), "unsupported instruction"},
-		"branch too far":       {of(code(opBr, 5)), "out of its function"},
-		"code after the end":   {of(code(opLocalGet, 0, opEnd, opNop)), "after the end"},
-		"no end":               {of(append(appendU32(nil, 3), 0, opLocalGet, 0)), "without end"},
-		"endless number":       {of(code(opI64Const, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0)), "too long"},
-		"negative constant":    {of(code(opI32Const, 0x7f, opMemoryGrow, 0)), "negative constant"},
-		"too many locals":      {of(append(appendU32(nil, 9), 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x7f, opLocalGet, opEnd)), "too many locals"},
+		"nothing":             {nil, "not a WebAssembly module"},
+		"only magic's begin":  {magic[:5], "not a WebAssembly module"},
+		"too big":             {append(bytes.Clone(good), make([]byte, maxModule)...), "acceptable size"},
+		"repeated section":    {with(types, types), "repeated"},
+		"unknown section":     {with(section(13)), "unknown"},
+		"section cut off":     {good[:len(good)-2], "end of module"},
+		"import of memory":    {with(types, section(secImport, vec(join(name("a"), name("b"), []byte{2, 0, 1}))...)), "only functions"},
+		"import of no type":   {with(types, section(secImport, vec(join(name("a"), name("b"), []byte{0, 7}))...)), "unknown type"},
+		"function of no type": {with(types, section(secFunction, 1, 7)), "unknown type"},
+		"two tables":          {with(section(secTable, 2, 0x70, 0, 1, 0x70, 0, 1)), "at most one"},
+		"export of nothing":   {with(types, funcs, section(secExport, vec(join(name("f"), []byte{0, 9}))...)), "unknown function"},
+		"passive segment":     {with(types, funcs, section(secElement, 1, 1, 0, 1, 0)), "active segments"},
+		"entry of nothing": {with(types, funcs, section(secTable, 1, 0x70, 0, 1),
+			section(secElement, 1, 0, opI32Const, 0, opEnd, 1, 9)), "unknown function"},
+		"a body too few":     {with(types, section(secFunction, 2, 0, 0), body), "1 bodies for 2"},
+		"no body":            {with(types, funcs), "0 bodies for 1"},
+		"vector instruction": {of(code(0xfd, 0)), "unsupported instruction"},
+		"atomic instruction": {of(code(0xfe, 0)), "unsupported instruction"},
+		"unknown prefixed":   {of(code(opLocalGet, 0, 0xfc, 40)), "unsupported instruction"},
+		"branch too far":     {of(code(opBr, 5)), "out of its function"},
+		"code after the end": {of(code(opLocalGet, 0, opEnd, opNop)), "after the end"},
+		"no end":             {of(append(appendU32(nil, 3), 0, opLocalGet, 0)), "without end"},
+		"endless number":     {of(code(opI64Const, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0)), "too long"},
+		"negative constant":  {of(code(opI32Const, 0x7f, opMemoryGrow, 0)), "negative constant"},
+		"too many locals": {of(append(appendU32(nil, 9), 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x7f, opLocalGet, opEnd)),
+			"too many locals"},
 		"huge vector of types": {with(section(secType, 0xff, 0xff, 0xff, 0xff, 0x0f)), "end of module"},
 	} {
 		if out, err := Meter(c.raw); err == nil || !strings.Contains(err.Error(), c.says) {

@@ -32,7 +32,8 @@ func TestTransactionsAndFlush(t *testing.T) {
 	}
 	set := func(id uint64, balance int64) {
 		t.Helper()
-		if err := tree.SetActor(abi.ActorID(id), &Actor{Code: EmptyArrayHead, Head: EmptyArrayHead, Balance: big.NewInt(balance)}); err != nil {
+		if err := tree.SetActor(abi.ActorID(id), &Actor{Code: EmptyArrayHead, Head: EmptyArrayHead,
+			Balance: big.NewInt(balance)}); err != nil {
 			t.Fatal(err)
 		}
 	}

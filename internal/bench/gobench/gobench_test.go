@@ -47,7 +47,8 @@ func TestTable(t *testing.T) {
 	require.Empty(t, rows(best{}, "SHA-NI"))
 
 	var out bytes.Buffer
-	require.NoError(t, printTable(&out, bench.Machine{CPU: "Abacus", Cores: 3}, phaseRows("x", []bench.Phase{{Name: "PC1", Seconds: 1.5, CPU: 2.25, Peak: 3 << 30}})))
+	require.NoError(t, printTable(&out, bench.Machine{CPU: "Abacus", Cores: 3},
+		phaseRows("x", []bench.Phase{{Name: "PC1", Seconds: 1.5, CPU: 2.25, Peak: 3 << 30}})))
 	require.Contains(t, out.String(), "Abacus, 3 cores")
 	require.Contains(t, out.String(), "1.5 s (CPU 2.25 s), 3.0 GiB")
 }

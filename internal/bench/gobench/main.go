@@ -54,11 +54,13 @@ func (o *options) measure(ctx context.Context, out io.Writer) error {
 	m := bench.ThisMachine()
 	fmt.Fprintf(out, "%s\n\n", m)
 	found := best{}
-	if err := o.goBench(ctx, found, out, append([]string{"-bench", keyBenchmarks, "-benchtime", "20ms", "-count", strconv.Itoa(o.count)}, keyPackages...)); err != nil {
+	if err := o.goBench(ctx, found, out, append([]string{"-bench", keyBenchmarks, "-benchtime", "20ms", "-count",
+		strconv.Itoa(o.count)}, keyPackages...)); err != nil {
 		return err
 	}
 	if o.all {
-		if err := o.goBench(ctx, best{}, out, []string{"-bench", ".", "-skip", keyBenchmarks, "-benchtime", "1s", "-timeout", "60m", "./proofs/..."}); err != nil {
+		if err := o.goBench(ctx, best{}, out, []string{"-bench", ".", "-skip", keyBenchmarks, "-benchtime", "1s", "-timeout", "60m",
+			"./proofs/..."}); err != nil {
 			return err
 		}
 	}
@@ -94,7 +96,8 @@ func (o *options) goBench(ctx context.Context, into best, echo io.Writer, args [
 // whole measures whole proofs with the worker's own commands.
 func (o *options) whole(ctx context.Context) (out []row, err error) {
 	var groth16 bench.SnarkReport
-	if err := o.workerJSON(ctx, &groth16, "groth16", "--sector-size", "2KiB", "--kind", "winning,window", "--generate", "--dir", o.params); err != nil {
+	if err := o.workerJSON(ctx, &groth16, "groth16", "--sector-size", "2KiB", "--kind", "winning,window", "--generate", "--dir",
+		o.params); err != nil {
 		return nil, err
 	}
 	for _, r := range groth16.Runs {

@@ -175,7 +175,8 @@ func (s transformSuite) senseless(ctx context.Context) error {
 		}{{0, seven}, {3, seven}, {6, seven}, {1023, seven}, {8, new(big.Int)}, {1, new(big.Int)}} {
 			v := poisoned(c.n)
 			err := do(ctx, v, element(c.shift), 1)
-			if err := wrong(fmt.Sprintf("%s %d elements with shift %d", what, c.n, c.shift), err, kernel.ErrInput, untouched(v)); err != nil {
+			if err := wrong(fmt.Sprintf("%s %d elements with shift %d", what, c.n, c.shift), err, kernel.ErrInput,
+				untouched(v)); err != nil {
 				return err
 			}
 		}

@@ -22,7 +22,8 @@ import (
 // TestDefiniteAnswersAreNotRepeated.
 func TestDefiniteAnswersAreNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, err := New(t.Context(), Config{}, Deps{Node: newNode(time.Minute), Store: memStore(), Bulk: newBulk(), Work: func(context.Context, api.TaskStatus, *Claim) (json.RawMessage, error) { return nil, nil }})
+		e, err := New(t.Context(), Config{}, Deps{Node: newNode(time.Minute), Store: memStore(), Bulk: newBulk(),
+			Work: func(context.Context, api.TaskStatus, *Claim) (json.RawMessage, error) { return nil, nil }})
 		require.NoError(t, err)
 		c := e.newClaim(t.Context(), task("t", api.TaskPreCommit1))
 		for code, proto := range api.ErrorTable() {
@@ -109,7 +110,8 @@ func TestLongFailuresAreCut(t *testing.T) {
 func TestBulkOfOthersIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBulk()
-		e, err := New(t.Context(), Config{}, Deps{Node: newNode(time.Minute), Store: memStore(), Bulk: b, Work: func(context.Context, api.TaskStatus, *Claim) (json.RawMessage, error) { return nil, nil }})
+		e, err := New(t.Context(), Config{}, Deps{Node: newNode(time.Minute), Store: memStore(), Bulk: b,
+			Work: func(context.Context, api.TaskStatus, *Claim) (json.RawMessage, error) { return nil, nil }})
 		require.NoError(t, err)
 		c := e.newClaim(t.Context(), task("t", api.TaskCommit2))
 		var invalid *api.ErrInvalid

@@ -44,7 +44,8 @@ func (e *Engine) newOutage(what string) outage {
 func (o *outage) failed(err error, first, most time.Duration) time.Duration {
 	if o.since.IsZero() {
 		o.since, o.next = time.Now(), first
-		o.log.Warn("waits for the private node: "+o.what+"; it is tried again until it is answered, and nothing is lost meanwhile", "err", err)
+		o.log.Warn("waits for the private node: "+o.what+"; it is tried again until it is answered, and nothing is lost meanwhile",
+			"err", err)
 	}
 	wait := min(o.next, most)
 	o.next = min(2*o.next, most)

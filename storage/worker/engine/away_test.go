@@ -94,11 +94,12 @@ func TestTaskGivenAwayComesBack(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					n := newNode(10*time.Minute, task("t", typ))
 					id, begun := n.queue[0].ID, 0
-					w := run(t, Config{}, n, memStore(), newBulk(), func(ctx context.Context, _ api.TaskStatus, c *Claim) (json.RawMessage, error) {
-						begun++
-						sleep(ctx, 30*time.Minute)
-						return someResult, errors.Join(ctx.Err(), c.Confirm(ctx))
-					})
+					w := run(t, Config{}, n, memStore(), newBulk(),
+						func(ctx context.Context, _ api.TaskStatus, c *Claim) (json.RawMessage, error) {
+							begun++
+							sleep(ctx, 30*time.Minute)
+							return someResult, errors.Join(ctx.Err(), c.Confirm(ctx))
+						})
 					time.Sleep(time.Minute)
 					n.set(ways["unreachable"])
 					time.Sleep(14 * time.Minute)

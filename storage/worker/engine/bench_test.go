@@ -112,10 +112,22 @@ func memStore() datastore.Batching { return dssync.MutexWrap(datastore.NewMapDat
 // run starts a worker; stop it before the test ends.
 func run(t *testing.T, cfg Config, n *node, store datastore.Batching, b *bulk, work Work) *bench {
 	t.Helper()
-	w := &bench{node: n, bulk: b, store: store, log: &logged{}, done: make(chan struct{})}
+	w := &bench{
+		node:  n,
+		bulk:  b,
+		store: store,
+		log:   &logged{},
+		done:  make(chan struct{}),
+	}
 	var err error
 	cfg.TaskTypes = []api.TaskType{api.TaskPreCommit1, api.TaskCommit1}
-	w.Engine, err = New(t.Context(), cfg, Deps{Node: n, Work: work, Store: store, Bulk: b, Log: slog.New(w.log)})
+	w.Engine, err = New(t.Context(), cfg, Deps{
+		Node:  n,
+		Work:  work,
+		Store: store,
+		Bulk:  b,
+		Log:   slog.New(w.log),
+	})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop = stop

@@ -81,7 +81,10 @@ func TestUndeliveredResultsCountAsHeld(t *testing.T) {
 		id := n.queue[0].ID
 		n.queue[0].Attempts = 4
 		n.refuse = func(api.TaskReport) error { return ways["busy"] }
-		w := run(t, Config{}, n, store, newBulk(), func(context.Context, api.TaskStatus, *Claim) (json.RawMessage, error) { return someResult, nil })
+		w := run(t, Config{}, n, store, newBulk(), func(context.Context, api.TaskStatus, *Claim) (json.RawMessage,
+			error) {
+			return someResult, nil
+		})
 		time.Sleep(time.Minute)
 		require.NoError(t, w.halt())
 		want := []api.HeldTask{{Task: id, Attempt: 5}}

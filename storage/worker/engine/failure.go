@@ -39,7 +39,8 @@ func retryable(err error) bool {
 	case nil:
 		var path *fs.PathError
 		var errno syscall.Errno
-		return errors.As(err, &path) || errors.As(err, &errno) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+		return errors.As(err, &path) || errors.As(err, &errno) || errors.Is(err, context.DeadlineExceeded) ||
+			errors.Is(err, context.Canceled)
 	}
 	return false
 }

@@ -28,7 +28,8 @@ var refusals = map[string]struct {
 	"our bulk is gone":         {upload: &api.ErrNotFound{What: "bulk result x"}, retryable: true, reason: "bulk result x not found"},
 	"the report is too large":  {report: tooBig, reason: "bigger than maximum"},
 	"the report is unreadable": {report: &api.ErrInvalid{What: "result", Reason: "no JSON"}, reason: "no JSON"},
-	"it is no result":          {result: json.RawMessage(`"` + strings.Repeat("x", api.MaxResult-1) + `"`), reason: fmt.Sprintf("it has %d bytes", api.MaxResult+1)},
+	"it is no result": {result: json.RawMessage(`"` + strings.Repeat("x", api.MaxResult-1) + `"`),
+		reason: fmt.Sprintf("it has %d bytes", api.MaxResult+1)},
 }
 
 // TestRefusals: a refusal for good fails the task with its reason, once, whether

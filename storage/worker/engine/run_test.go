@@ -44,7 +44,8 @@ func TestIdentityOfTwo(t *testing.T) {
 				if c.until > 0 {
 					n.away = taken
 				}
-				w := run(t, Config{Takeover: c.takeover}, n, store, newBulk(), func(context.Context, api.TaskStatus, *Claim) (json.RawMessage, error) { return someResult, nil })
+				w := run(t, Config{Takeover: c.takeover}, n, store, newBulk(),
+					func(context.Context, api.TaskStatus, *Claim) (json.RawMessage, error) { return someResult, nil })
 				if c.until == 0 { // twice for less than the bound, with a claim between
 					for range 2 {
 						time.Sleep(time.Minute)
@@ -76,7 +77,8 @@ func TestOtherRefusalsOfAClaimAreWaitedOut(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newNode(time.Minute, task("t", api.TaskCommit1))
 				n.away = err
-				w := run(t, Config{Takeover: time.Second}, n, memStore(), newBulk(), func(context.Context, api.TaskStatus, *Claim) (json.RawMessage, error) { return someResult, nil })
+				w := run(t, Config{Takeover: time.Second}, n, memStore(), newBulk(),
+					func(context.Context, api.TaskStatus, *Claim) (json.RawMessage, error) { return someResult, nil })
 				time.Sleep(time.Hour)
 				n.set(nil)
 				time.Sleep(time.Minute)
@@ -94,26 +96,60 @@ func TestReportsOfProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(15*time.Minute, task("t", api.TaskPreCommit1))
 		id := n.queue[0].ID
-		w := run(t, Config{Progress: 10 * time.Second}, n, memStore(), newBulk(), func(ctx context.Context, _ api.TaskStatus, c *Claim) (json.RawMessage, error) {
-			require.Equal(t, id, c.ID())
-			sleep(ctx, 15*time.Second)
-			c.Set("layers", 3, 4)
-			sleep(ctx, 10*time.Second)
-			c.Set("trees", 7, 0)
-			sleep(ctx, 10*time.Second)
-			err := c.Confirm(ctx)
-			sleep(ctx, 10*time.Second)
-			return someResult, err
-		})
+		w := run(t, Config{Progress: 10 * time.Second}, n, memStore(), newBulk(),
+			func(ctx context.Context, _ api.TaskStatus, c *Claim) (json.RawMessage, error) {
+				require.Equal(t, id, c.ID())
+				sleep(ctx, 15*time.Second)
+				c.Set("layers", 3, 4)
+				sleep(ctx, 10*time.Second)
+				c.Set("trees", 7, 0)
+				sleep(ctx, 10*time.Second)
+				err := c.Confirm(ctx)
+				sleep(ctx, 10*time.Second)
+				return someResult, err
+			})
 		time.Sleep(time.Minute)
 		require.NoError(t, w.halt())
 		me, s := w.Info().ID, time.Second
 		require.Equal(t, []api.TaskProgress{
-			{Worker: me, Task: id, Attempt: 1, Stage: "prepare", Spent: 10 * s},
-			{Worker: me, Task: id, Attempt: 1, Stage: "layers", Percent: 75, Spent: 20 * s},
-			{Worker: me, Task: id, Attempt: 1, Stage: "trees", Spent: 30 * s},
-			{Worker: me, Task: id, Attempt: 1, Stage: "trees", Spent: 35 * s, Computed: true},
-			{Worker: me, Task: id, Attempt: 1, Stage: "trees", Spent: 40 * s, Computed: true},
+			{
+				Worker:  me,
+				Task:    id,
+				Attempt: 1,
+				Stage:   "prepare",
+				Spent:   10 * s,
+			},
+			{
+				Worker:  me,
+				Task:    id,
+				Attempt: 1,
+				Stage:   "layers",
+				Percent: 75,
+				Spent:   20 * s,
+			},
+			{
+				Worker:  me,
+				Task:    id,
+				Attempt: 1,
+				Stage:   "trees",
+				Spent:   30 * s,
+			},
+			{
+				Worker:   me,
+				Task:     id,
+				Attempt:  1,
+				Stage:    "trees",
+				Spent:    35 * s,
+				Computed: true,
+			},
+			{
+				Worker:   me,
+				Task:     id,
+				Attempt:  1,
+				Stage:    "trees",
+				Spent:    40 * s,
+				Computed: true,
+			},
 		}, n.snapshot().progress)
 	})
 }
@@ -126,7 +162,9 @@ func TestTidying(t *testing.T) {
 		var mu sync.Mutex
 		var busy []map[api.UUID]bool
 		e, err := New(t.Context(), Config{}, Deps{
-			Node: n, Store: memStore(), Bulk: b,
+			Node:  n,
+			Store: memStore(),
+			Bulk:  b,
 			Work: func(ctx context.Context, st api.TaskStatus, c *Claim) (json.RawMessage, error) {
 				if _, err := c.Open(ctx, api.BlobRef{CID: "in"}); err != nil {
 					return nil, err
@@ -157,7 +195,13 @@ func TestTidying(t *testing.T) {
 // TestRunClosesItsWork when everything has stopped.
 func TestRunClosesItsWork(t *testing.T) {
 	closed := 0
-	e, err := New(t.Context(), Config{}, Deps{Node: newNode(time.Minute), Store: memStore(), Bulk: newBulk(), Work: nobody(t), Close: func() { closed++ }})
+	e, err := New(t.Context(), Config{}, Deps{
+		Node:  newNode(time.Minute),
+		Store: memStore(),
+		Bulk:  newBulk(),
+		Work:  nobody(t),
+		Close: func() { closed++ },
+	})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -204,17 +248,47 @@ func TestInfoAndDefaults(t *testing.T) {
 	require.NotEmpty(t, e.Info().Hostname)
 	require.Equal(t, runtime.NumCPU(), e.Info().CPUs)
 	require.Nil(t, e.Info().Paths)
-	want := Config{Hostname: e.cfg.Hostname, CPUs: e.cfg.CPUs, Progress: 5 * time.Second, Retry: 2 * time.Second, RetryMax: 30 * time.Second, CallTime: time.Minute, Tidy: 10 * time.Minute}
+	want := Config{
+		Hostname: e.cfg.Hostname,
+		CPUs:     e.cfg.CPUs,
+		Progress: 5 * time.Second,
+		Retry:    2 * time.Second,
+		RetryMax: 30 * time.Second,
+		CallTime: time.Minute,
+		Tidy:     10 * time.Minute,
+	}
 	require.Equal(t, want, e.cfg)
 
 	d.Paths = func() []api.StorageID { return []api.StorageID{"a"} }
-	cfg := Config{Hostname: "h", Place: "p", TaskTypes: []api.TaskType{api.TaskUnseal}, MemBytes: 7, CPUs: 3, URL: "u",
-		Progress: 1, Retry: 2, RetryMax: 3, CallTime: 4, Tidy: 5, Takeover: 6}
+	cfg := Config{
+		Hostname:  "h",
+		Place:     "p",
+		TaskTypes: []api.TaskType{api.TaskUnseal},
+		MemBytes:  7,
+		CPUs:      3,
+		URL:       "u",
+		Progress:  1,
+		Retry:     2,
+		RetryMax:  3,
+		CallTime:  4,
+		Tidy:      5,
+		Takeover:  6,
+	}
 	other, err := New(t.Context(), cfg, d)
 	require.NoError(t, err)
 	require.Equal(t, cfg, other.cfg)
-	require.Equal(t, api.WorkerInfo{ID: e.Info().ID, Session: other.Info().Session, Hostname: "h", PID: os.Getpid(), Place: "p", TaskTypes: []api.TaskType{api.TaskUnseal},
-		MemBytes: 7, CPUs: 3, URL: "u", Paths: []api.StorageID{"a"}}, other.Info())
+	require.Equal(t, api.WorkerInfo{
+		ID:        e.Info().ID,
+		Session:   other.Info().Session,
+		Hostname:  "h",
+		PID:       os.Getpid(),
+		Place:     "p",
+		TaskTypes: []api.TaskType{api.TaskUnseal},
+		MemBytes:  7,
+		CPUs:      3,
+		URL:       "u",
+		Paths:     []api.StorageID{"a"},
+	}, other.Info())
 	require.NotEqual(t, e.Info().Session, other.Info().Session)
 	require.NotEqual(t, uuid.Nil, other.Info().Session)
 

@@ -97,7 +97,8 @@ func (j *job) unsealedHome(ctx context.Context, input string, must bool) (unseal
 		return exists(name) && loadFinished(name+inputSuffix, input, new(bool))
 	})
 	if !ok {
-		if h.at, h.release, err = j.room(ctx, paths.Want{What: "unsealed", Types: api.FileUnsealed, Need: need, Sealing: true}); err != nil {
+		if h.at, h.release, err = j.room(ctx, paths.Want{What: "unsealed", Types: api.FileUnsealed, Need: need,
+			Sealing: true}); err != nil {
 			return unsealedFile{}, err
 		}
 		if h.name, err = h.at.MadePath(j.sector.ID, api.FileUnsealed); err == nil {

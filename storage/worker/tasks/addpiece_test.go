@@ -145,7 +145,8 @@ func TestUnsealing(t *testing.T) {
 	require.ErrorAs(t, err, new(*api.ErrNotFound))
 
 	uns := func(off, size abi.PaddedPieceSize) error {
-		_, err := s.unseal(t.Context(), api.UnsealParams{Ticket: ticketOf(7), UnsealedCID: api.CidString(com.UnsealedCID().String()), Offset: off, Size: size})
+		_, err := s.unseal(t.Context(), api.UnsealParams{Ticket: ticketOf(7),
+			UnsealedCID: api.CidString(com.UnsealedCID().String()), Offset: off, Size: size})
 		return err
 	}
 	for _, bad := range []span{{0, 0}, {0, 2049}, {2048, 1}, {2049, 0}} {

@@ -47,7 +47,10 @@ var damages = map[string]struct {
 	of    api.FileType // whose other copies must stay
 	spoil func(file func(api.FileType) string) error
 }{
-	"replica cut short": {api.FileSealed, func(f func(api.FileType) string) error { return os.Truncate(f(api.FileSealed), int64(testSize)-32) }},
+	"replica cut short": {api.FileSealed, func(f func(api.FileType) string) error {
+		return os.Truncate(f(api.FileSealed),
+			int64(testSize)-32)
+	}},
 	"replica of zeros": {api.FileSealed, func(f func(api.FileType) string) error {
 		return os.WriteFile(f(api.FileSealed), make([]byte, testSize), 0o600)
 	}},
@@ -87,7 +90,8 @@ func TestLastOtherCopyStaysUnlessTheKeptOneIsProven(t *testing.T) {
 			s.copied(t, c.of)
 			before := contentsOf(t, s.other(t, c.of))
 			require.NoError(t, c.spoil(s.file))
-			err := s.deleteOtherCopies(t.Context(), s.at, c.of, func(ctx context.Context) error { return s.proveForm(ctx, s.at, asSealed, cid.Undef) })
+			err := s.deleteOtherCopies(t.Context(), s.at, c.of,
+				func(ctx context.Context) error { return s.proveForm(ctx, s.at, asSealed, cid.Undef) })
 			require.ErrorContains(t, err, "cannot stand alone, so no other copy is deleted")
 			require.Equal(t, before, contentsOf(t, s.other(t, c.of)))
 			require.ElementsMatch(t, []api.StorageID{"a-work", "b-keep"}, s.where(t, c.of))

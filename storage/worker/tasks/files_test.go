@@ -116,7 +116,8 @@ func TestFetching(t *testing.T) {
 	s := newSession(t, plain, newPathDir(t))
 	attach := func(id api.StorageID, url string) {
 		require.NoError(t, s.index.StorageAttach(t.Context(), api.PathMeta{ID: id, Weight: 1}, url, api.FsStat{}))
-		require.NoError(t, s.index.StorageDeclareSectors(t.Context(), []api.SectorFile{{Sector: plain.ID, Type: api.FileCache, Storage: id}}))
+		require.NoError(t, s.index.StorageDeclareSectors(t.Context(),
+			[]api.SectorFile{{Sector: plain.ID, Type: api.FileCache, Storage: id}}))
 	}
 	_, err := s.have(t.Context(), api.FileCache)
 	require.ErrorAs(t, err, new(*api.ErrNotFound))

@@ -78,7 +78,8 @@ func newSession(t *testing.T, s api.SectorRef, dirs ...string) *session {
 	}
 	bulk, err := blobs.Open(blobs.Config{Dir: t.TempDir()})
 	require.NoError(t, err)
-	m, err := storage.New(storage.Config{}, storage.Deps{Store: dssync.MutexWrap(datastore.NewMapDatastore()), Index: idx, Local: local, Blobs: bulk})
+	m, err := storage.New(storage.Config{}, storage.Deps{Store: dssync.MutexWrap(datastore.NewMapDatastore()), Index: idx,
+		Local: local, Blobs: bulk})
 	require.NoError(t, err)
 	tasks := New(Config{RoomWait: time.Millisecond, PullPause: time.Millisecond}, Deps{Node: m, Local: local})
 	t.Cleanup(tasks.Close)

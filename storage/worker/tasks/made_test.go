@@ -143,7 +143,8 @@ func TestPublishedWorkWhoseReportIsLostIsNotDoneAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, isFile(s.file(api.FileCache), inputName))
 	require.False(t, isFile(s.file(api.FileCache), outputName))
-	tree, sealed := modified(t, s.file(api.FileCache), "sc-02-data-tree-c.dat"), modified(t, filepath.Dir(s.file(api.FileSealed)), filepath.Base(s.file(api.FileSealed)))
+	tree, sealed := modified(t, s.file(api.FileCache), "sc-02-data-tree-c.dat"), modified(t, filepath.Dir(s.file(api.FileSealed)),
+		filepath.Base(s.file(api.FileSealed)))
 	s = newSession(t, plain, dir)
 	again, err := s.replica(t.Context(), out, s.at)
 	require.NoError(t, err)

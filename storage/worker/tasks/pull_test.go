@@ -238,7 +238,8 @@ func TestPullFromADisk(t *testing.T) {
 		_, err = read(bad, 1)
 		require.IsType(t, &api.ErrInvalid{}, err, bad)
 	}
-	for _, bad := range []string{"sealed/s-t01000-1", "sectorstore.json", "staging", "stagings/data", "Staging/data", "staging/../sealed/s-t01000-1"} {
+	for _, bad := range []string{"sealed/s-t01000-1", "sectorstore.json", "staging", "stagings/data", "Staging/data",
+		"staging/../sealed/s-t01000-1"} {
 		_, err = p.open(t.Context(), api.DataRef{StorageID: "p", Path: bad, Size: 1})
 		require.IsType(t, &api.ErrInvalid{}, err, bad)
 	}

@@ -74,7 +74,8 @@ func checkPieces(data io.ReaderAt, pieces []abi.PieceInfo) error {
 				}
 			}
 			if !has {
-				return &api.ErrNotFound{What: fmt.Sprintf("piece %s at %d in the unsealed file", p.PieceCID, off), Hint: "add the piece again"}
+				return &api.ErrNotFound{What: fmt.Sprintf("piece %s at %d in the unsealed file", p.PieceCID, off),
+					Hint: "add the piece again"}
 			}
 		}
 		off += p.Size

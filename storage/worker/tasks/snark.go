@@ -19,7 +19,8 @@ type Snark interface {
 	// proof has 192 bytes for each partition.
 	Seal(ctx context.Context, info proof.SealVerifyInfo, vanilla []byte, progress func(stage string, done, total int64)) ([]byte, error)
 	// Update proves what vanilla, the result of a PR1 task, proves about info.
-	Update(ctx context.Context, info proof.ReplicaUpdateInfo, vanilla []byte, progress func(stage string, done, total int64)) ([]byte, error)
+	Update(ctx context.Context, info proof.ReplicaUpdateInfo, vanilla []byte,
+		progress func(stage string, done, total int64)) ([]byte, error)
 }
 
 // commit2 turns the vanilla proof of a sealed sector into the proof that goes

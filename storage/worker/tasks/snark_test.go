@@ -55,8 +55,9 @@ func TestGroth16(t *testing.T) {
 	require.Equal(t, bytes.Repeat([]byte("v"), 192), got2.Proof)
 
 	for name, bad := range map[string]api.Commit2Params{
-		"other sector": {Vanilla: ref, Info: proof.SealVerifyInfo{SealProof: plain.ProofType, SectorID: abi.SectorID{Miner: 1000, Number: 4}}},
-		"other proof":  {Vanilla: ref, Info: proof.SealVerifyInfo{SealProof: synth.ProofType, SectorID: plain.ID}},
+		"other sector": {Vanilla: ref, Info: proof.SealVerifyInfo{SealProof: plain.ProofType,
+			SectorID: abi.SectorID{Miner: 1000, Number: 4}}},
+		"other proof": {Vanilla: ref, Info: proof.SealVerifyInfo{SealProof: synth.ProofType, SectorID: plain.ID}},
 	} {
 		_, err = s.commit2(t.Context(), bad)
 		require.ErrorAs(t, err, new(*api.ErrInvalid), name)

@@ -55,8 +55,14 @@ func proven(t *testing.T, w *session, res api.PreCommit2Result, seed byte) {
 	require.NoError(t, err)
 	blob, err := w.bulk(t.Context(), c1.Vanilla)
 	require.NoError(t, err)
-	ok, err := porep.Verify(t.Context(), proof.SealVerifyInfo{SealProof: synth.ProofType, SectorID: synth.ID, Randomness: ticketOf(7),
-		InteractiveRandomness: seeded, SealedCID: cidOf(t, res.SealedCID), UnsealedCID: cidOf(t, res.UnsealedCID)}, blob)
+	ok, err := porep.Verify(t.Context(), proof.SealVerifyInfo{
+		SealProof:             synth.ProofType,
+		SectorID:              synth.ID,
+		Randomness:            ticketOf(7),
+		InteractiveRandomness: seeded,
+		SealedCID:             cidOf(t, res.SealedCID),
+		UnsealedCID:           cidOf(t, res.UnsealedCID),
+	}, blob)
 	require.NoError(t, err)
 	require.True(t, ok)
 }

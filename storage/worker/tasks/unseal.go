@@ -102,8 +102,9 @@ func (j *job) unsealUpdate(ctx context.Context, commD cid.Cid, a api.UnsealParam
 	old, err := j.openFile(ctx, api.FileSealed)
 	var missing *api.ErrNotFound
 	if errors.As(err, &missing) {
-		return &api.ErrInvalid{What: "unseal updated sector " + j.String(), Reason: "its readable copy is gone, and so is the replica from before the update",
-			Hint: "sealing that anew to read the sector is not built yet; restore the unsealed file from a copy"}
+		return &api.ErrInvalid{What: "unseal updated sector " + j.String(),
+			Reason: "its readable copy is gone, and so is the replica from before the update",
+			Hint:   "sealing that anew to read the sector is not built yet; restore the unsealed file from a copy"}
 	}
 	if err != nil {
 		return err
